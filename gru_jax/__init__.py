@@ -1,0 +1,50 @@
+"""The Gated Recurrent Unit as pure functions in JAX.
+
+    import gru_jax as gj
+
+    cell = gj.gru(64)
+    params = cell.init(key, 12)
+    hs, h_last = gj.unroll(cell, params, xs)
+
+Figures (`gru_jax.plot`), checkpoints (`gru_jax.checkpoint`) and the command are imported where
+they are used.
+"""
+
+from gru_jax.cells.gru import GRUParams as GRUParams
+from gru_jax.cells.gru import candidate as candidate
+from gru_jax.cells.gru import gru as gru
+from gru_jax.cells.gru import hidden_state as hidden_state
+from gru_jax.cells.gru import reset_gate as reset_gate
+from gru_jax.cells.gru import update_gate as update_gate
+from gru_jax.data.batching import Batch as Batch
+from gru_jax.data.batching import Dataset as Dataset
+from gru_jax.data.batching import make_batches as make_batches
+from gru_jax.data.batching import pad as pad
+from gru_jax.data.batching import split as split
+from gru_jax.data.japanese_vowels import load_japanese_vowels as load_japanese_vowels
+from gru_jax.fit import Progress as Progress
+from gru_jax.fit import fit as fit
+from gru_jax.fit import init_progress as init_progress
+from gru_jax.initializers import init_chrono as init_chrono
+from gru_jax.initializers import init_uniform as init_uniform
+from gru_jax.layers.combine import stack as stack
+from gru_jax.layers.directions import bidirectional as bidirectional
+from gru_jax.layers.directions import recurrent as recurrent
+from gru_jax.layers.pointwise import dense as dense
+from gru_jax.layers.pointwise import dropout as dropout
+from gru_jax.layers.pointwise import gaussian_noise as gaussian_noise
+from gru_jax.layers.pooling import pool as pool
+from gru_jax.losses import cross_entropy as cross_entropy
+from gru_jax.losses import masked_mean as masked_mean
+from gru_jax.losses import squared_error as squared_error
+from gru_jax.metrics import accuracy as accuracy
+from gru_jax.metrics import confusion_matrix as confusion_matrix
+from gru_jax.sequence import unroll as unroll
+from gru_jax.train import TrainState as TrainState
+from gru_jax.train import count_parameters as count_parameters
+from gru_jax.train import init_train_state as init_train_state
+from gru_jax.train import make_optimizer as make_optimizer
+from gru_jax.train import make_train_loop as make_train_loop
+from gru_jax.train import make_train_step as make_train_step
+from gru_jax.types import Cell as Cell
+from gru_jax.types import Layer as Layer

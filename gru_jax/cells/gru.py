@@ -1,0 +1,202 @@
+"""The Gated Recurrent Unit, gate by gate.
+
+    r_t = sigmoid([x_t, h_{t-1}] W_r + b_r)                   reset_gate
+    z_t = sigmoid([x_t, h_{t-1}] W_z + b_z)                   update_gate
+    c_t = tanh([x_t, r_t * h_{t-1}] W_c + b_c)                candidate       (reset="before")
+    h_t = (1 - z_t) * h_{t-1} + z_t * c_t                     hidden_state
+
+With reset="after" the reset gate acts on the product instead, and one more bias b_h comes along:
+
+    c_t = tanh(x_t W_cx + b_c + r_t * (h_{t-1} W_ch + b_h)),  W_c = [W_cx; W_ch]
+
+References:
+    Cho et al. (2014), "Learning phrase representations using RNN encoder-decoder", eqs. 5-8, with
+    z on the old state. Chung et al. (2014), "Empirical evaluation of gated recurrent neural
+    networks on sequence modeling", eqs. 4-7, with z on the candidate, as here.
+"""
+
+from typing import Literal, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from gru_jax.linear import add_bias, affine, matmul
+from gru_jax.types import Cell, Initializer, Key, Shape
+
+
+class GRUParams(NamedTuple):
+    """Weights and biases of a GRU. `b_h` is None exactly in the reset="before" form."""
+
+    W_r: Float[Array, "joint hidden"]
+    b_r: Float[Array, " hidden"]
+    W_z: Float[Array, "joint hidden"]
+    b_z: Float[Array, " hidden"]
+    W_c: Float[Array, "joint hidden"]
+    b_c: Float[Array, " hidden"]
+    b_h: Float[Array, " hidden"] | None = None
+
+
+def reset_gate(
+    params: GRUParams, x: Float[Array, "*batch input"], h: Float[Array, "*batch hidden"]
+) -> Float[Array, "*batch hidden"]:
+    """Returns r_t, how much of the old state the candidate sees."""
+    _check_step("reset_gate", params, x, h)
+    return jax.nn.sigmoid(affine(jnp.concatenate([x, h], -1), params.W_r, params.b_r))
+
+
+def update_gate(
+    params: GRUParams, x: Float[Array, "*batch input"], h: Float[Array, "*batch hidden"]
+) -> Float[Array, "*batch hidden"]:
+    """Returns z_t, the weight of the candidate in h_t."""
+    _check_step("update_gate", params, x, h)
+    return jax.nn.sigmoid(affine(jnp.concatenate([x, h], -1), params.W_z, params.b_z))
+
+
+def candidate(
+    params: GRUParams,
+    x: Float[Array, "*batch input"],
+    h: Float[Array, "*batch hidden"],
+    r: Float[Array, "*batch hidden"],
+) -> Float[Array, "*batch hidden"]:
+    """Returns c_t, the new state proposed from x_t and what r_t lets through of the old one."""
+    _check_step("candidate", params, x, h)
+    if params.b_h is None:
+        return jnp.tanh(affine(jnp.concatenate([x, r * h], -1), params.W_c, params.b_c))
+    W_cx, W_ch = _split_rows(params.W_c)
+    return jnp.tanh(affine(x, W_cx, params.b_c) + r * affine(h, W_ch, params.b_h))
+
+
+def hidden_state(
+    h: Float[Array, "*batch hidden"],
+    z: Float[Array, "*batch hidden"],
+    c: Float[Array, "*batch hidden"],
+) -> Float[Array, "*batch hidden"]:
+    """Returns h_t, the old state and the candidate mixed by z_t."""
+    return (1 - z) * h + z * c
+
+
+def gru(
+    hidden_size: int,
+    *,
+    reset: Literal["before", "after"] = "before",
+    dtype: jax.typing.DTypeLike = jnp.float32,
+    kernel_init: Initializer = jax.nn.initializers.glorot_uniform(),
+    recurrent_init: Initializer = jax.nn.initializers.orthogonal(),
+    bias_init: Initializer = jax.nn.initializers.zeros,
+    update_bias_init: Initializer | None = None,
+) -> Cell:
+    """Builds the GRU cell.
+
+    Args:
+        hidden_size: features of the state.
+        reset: where the reset gate acts: on the state "before" its product with the weights, or on
+            the product, "after" it (PyTorch, cuDNN, Keras' default, Flax, Equinox).
+        dtype: of the parameters, and so of inputs, states and results.
+        kernel_init: of the rows that act on x, each gate by itself.
+        recurrent_init: of the rows that act on h, each gate by itself.
+        bias_init: of every bias.
+        update_bias_init: of b_z, if not `bias_init`; see `init_chrono` for long memory.
+
+    Returns:
+        The cell; its parameters are `GRUParams`.
+
+    Raises:
+        ValueError: if an option is out of range.
+
+    References:
+        Cho et al. (2014), eqs. 5-8; Chung et al. (2014), eqs. 4-7.
+    """
+    if hidden_size < 1:
+        raise ValueError(f"gru: hidden_size must be 1 or more, got {hidden_size}.")
+    if reset not in ("before", "after"):
+        raise ValueError(f'gru: reset must be "before" or "after", got {reset!r}.')
+    if not jnp.issubdtype(dtype, jnp.floating):
+        raise ValueError(f"gru: dtype must be a floating type, got {jnp.dtype(dtype)}.")
+
+    def init(key: Key, input_size: int) -> GRUParams:
+        if input_size < 1:
+            raise ValueError(f"gru: input_size must be 1 or more, got {input_size}.")
+
+        def init_gate(key: Key, bias_init: Initializer = bias_init) -> tuple[Array, Array]:
+            key_x, key_h, key_b = jax.random.split(key, 3)
+            # Drawn in float32 or wider: the QR inside `orthogonal` has no half precision.
+            wide = jnp.promote_types(dtype, jnp.float32)
+            W_x = kernel_init(key_x, (input_size, hidden_size), wide)
+            W_h = recurrent_init(key_h, (hidden_size, hidden_size), wide)
+            b = bias_init(key_b, (hidden_size,), wide)
+            return jnp.concatenate([W_x, W_h]).astype(dtype), b.astype(dtype)
+
+        key_r, key_z, key_c, key_h = jax.random.split(key, 4)
+        b_h = bias_init(key_h, (hidden_size,), dtype) if reset == "after" else None
+        return GRUParams(
+            *init_gate(key_r),
+            *init_gate(key_z, update_bias_init or bias_init),
+            *init_gate(key_c),
+            b_h,
+        )
+
+    return Cell(init, _input_shape, _initial_state, step, project, advance)
+
+
+def step(
+    params: GRUParams, x: Float[Array, "*batch input"], h: Float[Array, "*batch hidden"]
+) -> Float[Array, "*batch hidden"]:
+    """Returns h_t from x_t and h_{t-1}, in the textbook form."""
+    r = reset_gate(params, x, h)
+    z = update_gate(params, x, h)
+    c = candidate(params, x, h, r)
+    return hidden_state(h, z, c)
+
+
+def project(params: GRUParams, xs: Float[Array, "*batch input"]) -> Float[Array, "*batch 3*hidden"]:
+    """Returns what x adds to the pre-activations of r, z and c, side by side."""
+    (W_r, _), (W_z, _), (W_c, _) = map(_split_rows, (params.W_r, params.W_z, params.W_c))
+    W = jnp.concatenate([W_r, W_z, W_c], axis=1)
+    return affine(xs, W, jnp.concatenate([params.b_r, params.b_z, params.b_c]))
+
+
+def advance(
+    params: GRUParams, drive_t: Float[Array, "*batch 3*hidden"], h: Float[Array, "*batch hidden"]
+) -> Float[Array, "*batch hidden"]:
+    """Returns h_t from the drive of step t and h_{t-1}."""
+    (_, W_r), (_, W_z), (_, W_c) = map(_split_rows, (params.W_r, params.W_z, params.W_c))
+    x_r, x_z, x_c = jnp.split(drive_t, 3, axis=-1)
+    if params.b_h is None:
+        h_r, h_z = jnp.split(matmul(h, jnp.concatenate([W_r, W_z], axis=1)), 2, axis=-1)
+        r = jax.nn.sigmoid(x_r + h_r)
+        c = jnp.tanh(x_c + matmul(r * h, W_c))
+    else:
+        W = jnp.concatenate([W_r, W_z, W_c], axis=1)
+        h_r, h_z, h_c = jnp.split(matmul(h, W), 3, axis=-1)
+        r = jax.nn.sigmoid(x_r + h_r)
+        c = jnp.tanh(x_c + r * add_bias(h_c, params.b_h))
+    return hidden_state(h, jax.nn.sigmoid(x_z + h_z), c)
+
+
+def _split_rows(
+    W: Float[Array, "joint hidden"],
+) -> tuple[Float[Array, "input hidden"], Float[Array, "hidden hidden"]]:
+    """Returns the rows that act on x and those that act on h."""
+    return W[: -W.shape[1]], W[-W.shape[1] :]
+
+
+def _input_shape(params: GRUParams) -> Shape:
+    joint, hidden = params.W_r.shape
+    return (joint - hidden,)
+
+
+def _initial_state(params: GRUParams, x_shape: Shape) -> Float[Array, "*batch hidden"]:
+    return jnp.zeros((*x_shape[:-1], params.W_r.shape[1]), params.W_r.dtype)
+
+
+def _check_step(function: str, params: GRUParams, x: Array, h: Array) -> None:
+    joint, hidden = params.W_r.shape
+    for name, value, size in (("x", x, joint - hidden), ("h", h, hidden)):
+        if value.shape[-1:] != (size,) or value.dtype != params.W_r.dtype:
+            raise ValueError(
+                f"{function}: {name} must be [*batch, {size}] {params.W_r.dtype} to match "
+                f"params.W_r {params.W_r.shape}, got {value.shape} {value.dtype}."
+            )
+    if x.shape[:-1] != h.shape[:-1]:
+        raise ValueError(f"{function}: h must have the batch axes of x {x.shape}, got {h.shape}.")

@@ -1,0 +1,90 @@
+"""What survives: the last and the best of a training run, on Orbax.
+
+`checkpoints/<step>/` holds two items, `last` (all that `fit` needs to go on) and `best` (the
+parameters that validated best). A new checkpoint is written beside the old one, renamed into
+place, and only then is the old one removed: at every moment one whole checkpoint is there.
+"""
+
+import contextlib
+import logging
+import sys
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+
+import orbax.checkpoint as ocp
+
+from gru_jax.fit import Progress
+from gru_jax.types import Params
+
+
+def save_checkpoint(folder: Path, progress: Progress) -> None:
+    """Writes a checkpoint; the one before it goes when this one is whole."""
+    step = int(progress.state.step)
+    items = ocp.args.Composite(
+        last=ocp.args.StandardSave(progress._replace(best_params=())),
+        best=ocp.args.StandardSave(progress.best_params),
+    )
+    with _manager(folder, create=True) as manager:
+        if manager.latest_step() != step:
+            manager.save(step, args=items)
+
+
+def load_checkpoint(folder: Path, like: Progress) -> Progress:
+    """Returns the progress that was saved.
+
+    Args:
+        folder: the run's `checkpoints`.
+        like: a progress of the same structure, shapes and dtypes.
+
+    Raises:
+        FileNotFoundError: if there is no checkpoint.
+        ValueError: if it is damaged, or of another structure or shape.
+    """
+    last = _load(folder, "last", like._replace(best_params=()))
+    return last._replace(best_params=load_best(folder, like.best_params))
+
+
+def load_best(folder: Path, like: Params) -> Params:
+    """Returns the parameters that validated best; raises as `load_checkpoint` does."""
+    return _load(folder, "best", like)
+
+
+def _load(folder: Path, item: str, like: Progress | Params) -> Progress | Params:
+    if not folder.is_dir():
+        raise FileNotFoundError(f"load_checkpoint: no folder {folder}; train first.")
+    with _quiet(), _manager(folder, create=False) as manager:
+        step = manager.latest_step()
+        if step is None:
+            raise FileNotFoundError(f"load_checkpoint: no checkpoint in {folder}; train first.")
+        restore = ocp.args.Composite(**{item: ocp.args.StandardRestore(like)})
+        try:
+            return manager.restore(step, args=restore)[item]
+        except Exception as error:  # Orbax raises what TensorStore, zarr and JSON raise.
+            reason = str(error).strip().splitlines()[0][:160]
+            raise ValueError(
+                f"load_checkpoint: {folder / str(step) / item} must be whole and of the shape "
+                f"that config.json describes, but cannot be read ({reason})."
+            ) from error
+
+
+def _manager(folder: Path, *, create: bool) -> ocp.CheckpointManager:
+    options = ocp.CheckpointManagerOptions(
+        max_to_keep=1, create=create, enable_async_checkpointing=False
+    )
+    return ocp.CheckpointManager(folder.absolute(), options=options)
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Keeps a damaged file from being reported a second time, by the reader's own threads."""
+    hook, disabled = sys.unraisablehook, logging.root.manager.disable
+    sys.unraisablehook = lambda _: None
+    logging.disable(logging.CRITICAL)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        sys.unraisablehook = hook
+        logging.disable(disabled)

@@ -1,0 +1,183 @@
+"""The commands; no logic. `gru-jax train | evaluate | predict`, or `python -m gru_jax ...`."""
+
+import contextlib
+import csv
+import dataclasses
+import io
+import logging
+import re
+import sys
+from pathlib import Path
+from typing import Annotated, TypeAlias
+
+import numpy as np
+import tyro
+from rich.console import Console
+
+from gru_jax import console as show
+from gru_jax import runs
+from gru_jax.data.files import read_sequences
+from gru_jax.tasks import japanese_vowels as task
+
+FAILED, USAGE, INTERRUPTED = 1, 2, 130
+RunFolder: TypeAlias = Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
+
+
+@dataclasses.dataclass(frozen=True)
+class Train:
+    """Train a GRU on JapaneseVowels, and test it.
+
+    Writes a folder with config.json, metrics.jsonl, result.json, checkpoints/ and figures/. After
+    Ctrl-C, --resume goes on from the last whole epoch.
+    """
+
+    config: tyro.conf.OmitArgPrefixes[task.Config] = dataclasses.field(default_factory=task.Config)
+    out: Path = Path("runs") / task.NAME
+    """Folder of the run; a run that is there already is moved aside, not overwritten."""
+    resume: bool = False
+    """Go on with the run in --out, with its own settings; --epochs may be larger."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Evaluate:
+    """Test a trained run: accuracy, and who was taken for whom."""
+
+    run: RunFolder
+    """Folder of the run, e.g. runs/japanese_vowels."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Predict:
+    """Name the speaker of your own sequences, with probabilities.
+
+    In a terminal this prints a table, elsewhere CSV.
+    """
+
+    run: RunFolder
+    """Folder of the run, e.g. runs/japanese_vowels."""
+    input: Annotated[Path, tyro.conf.arg(metavar="FILE")]
+    """An .npz with arrays [time, 12] or [cases, time, 12]; or a .csv, a step a line, a channel a
+    column, and where it holds many sequences, a column headed `sequence`."""
+
+
+Command: TypeAlias = Train | Evaluate | Predict
+
+
+def main(args: list[str] | None = None) -> int:
+    """Runs a command; returns 0, 1 if training failed, 2 for wrong use, 130 for Ctrl-C."""
+    logging.getLogger("absl").setLevel(logging.ERROR)
+    commands = {Train: train, Evaluate: evaluate, Predict: predict}
+    try:
+        command = parse(sys.argv[1:] if args is None else args)
+        return commands[type(command)](command)
+    except (ValueError, OSError) as error:
+        return _complain(str(error), USAGE)
+    except KeyboardInterrupt:
+        return _complain("interrupted.", INTERRUPTED)
+
+
+def parse(args: list[str]) -> Command:
+    """Returns the command; with --resume, the run's own settings are its defaults.
+
+    Raises:
+        ValueError: for wrong use, in one line.
+        SystemExit: after --help.
+    """
+    command = _parse(args, Train())
+    if not isinstance(command, Train) or not command.resume:
+        return command
+    saved, _ = runs.read_config(command.out)
+    going_on = _parse(args, Train(config=saved))
+    assert isinstance(going_on, Train)
+    for name, value in dataclasses.asdict(saved).items():
+        given = getattr(going_on.config, name)
+        if given != value and (name != "epochs" or given < value):
+            flag = "--" + name.replace("_", "-")
+            least = "at least " if name == "epochs" else ""
+            raise ValueError(f"{flag} must be {least}{value}, as the run began, got {given}.")
+    return going_on
+
+
+def train(command: Train) -> int:
+    """Trains, tests, and says what was written."""
+    console = Console(highlight=False)
+    if command.resume:
+        run = runs.reopen(command.out, command.config)
+    else:
+        run, moved = runs.begin(command.out, command.config)
+        if moved:
+            console.print(f"An earlier run was there: it is now {moved}.", soft_wrap=True)
+    show.describe(console, run)
+    with show.interruptible() as should_stop, show.epochs(console, run) as report:
+        run, ended = runs.train(run, report, should_stop)
+    epoch, step = int(run.progress.epoch), int(run.progress.state.step)
+    if ended == "stopped":
+        again = f"gru-jax train --resume --out {command.out}"
+        return _complain(f"stopped after epoch {epoch}; go on with: {again}", INTERRUPTED)
+    if ended == "not finite":
+        return _complain(
+            f"the loss or its gradient was not finite at step {step + 1}; the parameters after "
+            f"step {step} are kept in {run.folder / 'checkpoints'}. Try a lower --learning-rate.",
+            FAILED,
+        )
+    if ended == "patience":
+        console.print(f"Stopped early: no better epoch in {command.config.patience}.")
+    result, figures = runs.finish(run)
+    show.result(console, result)
+    names = ("result.json", "config.json", "metrics.jsonl", "checkpoints")
+    show.paths(console, [run.folder / name for name in names] + figures)
+    if not figures:
+        console.print("No figures: they need matplotlib, pip install 'gru_jax\\[plot]'.")
+    return 0
+
+
+def evaluate(command: Evaluate) -> int:
+    """Prints a run's test accuracy and its confusions."""
+    console = Console(highlight=False)
+    result = runs.evaluate(runs.load_trained(command.run))
+    show.confusions(console, result["confusion_matrix"])
+    show.result(console, result)
+    return 0
+
+
+def predict(command: Predict) -> int:
+    """Prints a label and probabilities for each sequence of a file."""
+    trained = runs.load_trained(command.run)
+    sequences = read_sequences(command.input, task.CHANNELS)
+    probabilities = runs.predict(trained, list(sequences.values()))
+    console = Console(highlight=False)
+    if console.is_terminal:
+        show.predictions(console, list(sequences), probabilities)
+        return 0
+    writer = csv.writer(sys.stdout, lineterminator="\n")
+    writer.writerow(["sequence", "label", *(f"p_{name}" for name in task.CLASSES)])
+    for name, row in zip(sequences, probabilities, strict=True):
+        writer.writerow([name, task.CLASSES[int(np.argmax(row))], *(f"{p:.6f}" for p in row)])
+    return 0
+
+
+def _parse(args: list[str], train: Train) -> Command:
+    said = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(said):
+            return tyro.cli(
+                Annotated[Train, tyro.conf.subcommand(default=train)] | Evaluate | Predict,
+                prog="gru-jax",
+                description="The GRU in JAX, trained on real data.",
+                args=args,
+                config=(tyro.conf.FlagCreatePairsOff,),
+            )
+    except SystemExit as exit:
+        if not exit.code:
+            raise
+        # tyro draws a box: a title, the message, a rule, advice. The message is what we want.
+        lines = [
+            line.strip("│ ") for line in re.sub(r"\x1b\[[\d;]*m", "", said.getvalue()).splitlines()
+        ]
+        rule = next((i for i, line in enumerate(lines) if line.startswith("──")), -1)
+        raise ValueError(f"{' '.join(lines[1:rule])} (see gru-jax --help)") from None
+
+
+def _complain(message: str, code: int) -> int:
+    print(f"gru-jax: {' '.join(message.split())}", file=sys.stderr)
+    return code

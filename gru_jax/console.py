@@ -1,0 +1,145 @@
+"""What a run looks like in a terminal: a bar that lives there, plain lines anywhere else."""
+
+import contextlib
+import signal
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import jax
+import numpy as np
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from gru_jax.fit import Row
+from gru_jax.runs import Run
+from gru_jax.tasks import japanese_vowels as task
+from gru_jax.train import count_parameters
+
+LINES = 20
+"""Plain lines that a whole run prints where there is no terminal."""
+
+
+def describe(console: Console, run: Run) -> None:
+    """Prints what is about to be trained, on what."""
+    config, problem = run.config, run.problem
+    parts = [f"{len(getattr(problem, name).xs)} {name}" for name in ("train", "validation", "test")]
+    layers = "1 layer" if config.layers == 1 else f"{config.layers} layers"
+    facts = {
+        "task": f"JapaneseVowels: which of {len(task.CLASSES)} speakers?",
+        "data": f"{', '.join(parts)} utterances of {task.CHANNELS} channels",
+        "model": f"bidirectional GRU, {layers} of 2 x {config.hidden}, max pooling, dense",
+        "parameters": f"{count_parameters(run.progress.best_params):,}",
+        "training": f"{config.epochs} epochs in batches of {config.batch}, AdamW at "
+        f"{config.learning_rate:g}, seed {config.seed}",
+        "device": f"{jax.devices()[0].device_kind} x {jax.device_count()}, jax {jax.__version__}",
+        "folder": str(run.folder),
+    }
+    table = Table.grid(padding=(0, 2))
+    for name, fact in facts.items():
+        table.add_row(f"[dim]{name}[/]", fact)
+    console.print(table)
+
+
+@contextlib.contextmanager
+def epochs(console: Console, run: Run) -> Iterator[Callable[[Row], None]]:
+    """Shows training as it goes: yields the function that takes each epoch's row."""
+    total, first = run.config.epochs, int(run.progress.epoch)
+
+    def describe_row(row: Row) -> str:
+        steps = (row["step"] - int(start_step)) / (time.perf_counter() - start)
+        return (
+            f"loss {row['loss']:.3f}  accuracy {row['accuracy']:6.1%}  "
+            f"validation {row['validation_accuracy']:6.1%}  {steps:4.0f} steps/s"
+        )
+
+    start, start_step = time.perf_counter(), run.progress.state.step
+    if not console.is_terminal:
+        console.print("compiling")
+        every = max(1, total // LINES)
+
+        def report(row: Row) -> None:
+            if row["epoch"] % every == 0 or row["epoch"] in (first + 1, total):
+                console.print(f"epoch {row['epoch']:4}/{total}  {describe_row(row)}")
+
+        yield report
+        return
+    columns = (
+        TextColumn("epoch"),
+        MofNCompleteColumn(),
+        BarColumn(bar_width=None),
+        TextColumn("{task.description}"),
+        TimeRemainingColumn(compact=True),
+        TextColumn("left"),
+    )
+    with Progress(*columns, console=console, expand=True) as progress:
+        bar = progress.add_task("compiling", total=total, completed=first)
+        yield lambda row: progress.update(
+            bar, completed=row["epoch"], description=describe_row(row)
+        )
+
+
+@contextlib.contextmanager
+def interruptible() -> Iterator[Callable[[], bool]]:
+    """Turns the first Ctrl-C into a wish to stop, which the function yielded tells of."""
+    wishes = []
+
+    def wish(number: int, _: object) -> None:
+        wishes.append(number)
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    before = signal.signal(signal.SIGINT, wish)
+    try:
+        yield lambda: bool(wishes)
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def result(console: Console, outcome: dict) -> None:
+    """Prints the test accuracy among the published ones, the best first."""
+    ours = ("GRU (this run)", outcome["test_accuracy"], f"{outcome['parameters']:,} parameters")
+    table = Table(title="Test accuracy on JapaneseVowels", title_justify="left", box=None)
+    table.add_column()
+    table.add_column("accuracy", justify="right")
+    table.add_column()
+    for row in sorted([*task.PUBLISHED, ours], key=lambda row: -row[1]):
+        style = "bold green" if row is ours else None
+        table.add_row(row[0], f"{row[1]:.1%}", row[2], style=style)
+    console.print(table)
+
+
+def paths(console: Console, written: Sequence[Path]) -> None:
+    """Prints the paths of what was written, one a line, never broken."""
+    for path in written:
+        console.print(f"  {path}", soft_wrap=True, highlight=False)
+
+
+def confusions(console: Console, counts: Sequence[Sequence[int]]) -> None:
+    """Prints for each speaker how many utterances there were and whose they were taken for."""
+    table = Table(box=None)
+    for heading in ("speaker", "utterances", "right"):
+        table.add_column(heading, justify="right")
+    table.add_column("taken for")
+    for speaker, row in enumerate(counts):
+        wrong = [
+            f"{task.CLASSES[other]} ({count}x)"
+            for other, count in enumerate(row)
+            if count and other != speaker
+        ]
+        right = f"{row[speaker] / max(sum(row), 1):.1%}"
+        table.add_row(task.CLASSES[speaker], str(sum(row)), right, ", ".join(wrong))
+    console.print(table)
+
+
+def predictions(console: Console, names: Sequence[str], probabilities: np.ndarray) -> None:
+    """Prints the likeliest speaker of each sequence, and the probabilities of all in per cent."""
+    table = Table(box=None)
+    table.add_column("sequence")
+    for heading in ("speaker", *task.CLASSES):
+        table.add_column(heading, justify="right")
+    for name, row in zip(names, probabilities, strict=True):
+        best = int(np.argmax(row))
+        shares = [f"[bold]{p:.0%}[/]" if i == best else f"{p:.0%}" for i, p in enumerate(row)]
+        table.add_row(name, f"[bold]{task.CLASSES[best]}[/]", *shares)
+    console.print(table)

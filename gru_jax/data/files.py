@@ -1,0 +1,123 @@
+"""Sequences from a user's files.
+
+What comes from outside is not trusted: nothing is unpickled, sizes are checked, and whatever does
+not fit is one clear error.
+"""
+
+import csv
+import zipfile
+from collections import defaultdict
+from pathlib import Path
+
+import numpy as np
+
+MAX_BYTES = 1 << 30
+"""Largest file, unpacked."""
+
+
+def read_sequences(path: Path, channels: int) -> dict[str, np.ndarray]:
+    """Reads sequences `[time, channels]` from an `.npz` or a `.csv` file.
+
+    In an `.npz`, each array `[time, channels]` is a sequence with the array's name. Arrays
+    `[cases, time, channels]` are many; an integer array `lengths` `[cases]` beside a single such
+    array cuts off its padding.
+
+    In a `.csv`, a line is a step and a column a channel. A first line that is not numbers is a
+    header; a column that it calls `sequence` tells the sequences apart.
+
+    Args:
+        path: the file.
+        channels: features of one step.
+
+    Returns:
+        Sequences by name, in the file's order, float32.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ValueError: if it cannot be read, or does not hold such sequences.
+    """
+    readers = {".npz": _read_npz, ".csv": _read_csv}
+    if path.suffix.lower() not in readers:
+        raise ValueError(f"{path} must end in .npz or .csv.")
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} must be a file, but there is none.")
+    if path.stat().st_size > MAX_BYTES:
+        raise ValueError(f"{path} must be {MAX_BYTES} bytes or less, got {path.stat().st_size}.")
+    sequences = readers[path.suffix.lower()](path)
+    if not sequences:
+        raise ValueError(f"{path} must hold one sequence or more, but holds none.")
+    for name, xs in sequences.items():
+        if xs.ndim != 2 or xs.shape[1] != channels or not len(xs):
+            raise ValueError(
+                f"{path}: sequence {name} must be [time, {channels}] with one step or more, "
+                f"got {list(xs.shape)}."
+            )
+        if not np.isfinite(xs).all():
+            step = int(np.argmin(np.isfinite(xs).all(1)))
+            raise ValueError(
+                f"{path}: sequence {name} must be finite numbers, not so at step {step}."
+            )
+    return sequences
+
+
+def _read_npz(path: Path) -> dict[str, np.ndarray]:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            size = sum(member.file_size for member in archive.infolist())
+        if size > MAX_BYTES:
+            raise ValueError(f"its arrays must have {MAX_BYTES} bytes or less, got {size}")
+        with np.load(path, allow_pickle=False) as archive:
+            arrays = {name: archive[name] for name in archive.files}
+    except (zipfile.BadZipFile, ValueError, OSError, EOFError, KeyError, MemoryError) as error:
+        raise ValueError(
+            f"{path} must be a whole .npz file without pickled objects: {error}."
+        ) from error
+    lengths = arrays.pop("lengths", None)
+    sequences = {}
+    for name, array in arrays.items():
+        if array.dtype.kind not in "fiu":
+            raise ValueError(f"{path}: array {name} must be numbers, got {array.dtype}.")
+        if array.ndim != 3:
+            sequences[name] = array.astype(np.float32)
+            continue
+        ends = np.full(len(array), array.shape[1]) if lengths is None else lengths
+        if (
+            ends.shape != (len(array),)
+            or ends.dtype.kind not in "iu"
+            or (ends > array.shape[1]).any()
+        ):
+            raise ValueError(
+                f"{path}: lengths must be {len(array)} integers up to {array.shape[1]} to match "
+                f"{name} {list(array.shape)}, got {list(ends.shape)} {ends.dtype}."
+            )
+        for case, (xs, end) in enumerate(zip(array, ends, strict=True)):
+            sequences[f"{name}[{case}]"] = xs[:end].astype(np.float32)
+    return sequences
+
+
+def _read_csv(path: Path) -> dict[str, np.ndarray]:
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            reader = csv.reader(file)
+            lines = [(reader.line_num, line) for line in reader if line]
+    except (csv.Error, UnicodeDecodeError) as error:
+        raise ValueError(f"{path} must be text with commas: {error}.") from error
+    header = lines.pop(0)[1] if lines and _numbers(lines[0][1]) is None else []
+    column = next((i for i, name in enumerate(header) if name.strip() == "sequence"), None)
+    steps = defaultdict(list)
+    for number, line in lines:
+        width = len(header or lines[0][1]) - (column is not None)
+        name = path.stem if column is None or len(line) <= column else line.pop(column)
+        values = _numbers(line)
+        if values is None or len(values) != width:
+            got = ",".join(line)[:60]
+            raise ValueError(f"{path}: line {number} must have {width} numbers, got {got}.")
+        steps[name].append(values)
+    return {name: np.array(values, np.float32) for name, values in steps.items()}
+
+
+def _numbers(fields: list[str]) -> list[float] | None:
+    try:
+        return [float(field) for field in fields]
+    except ValueError:
+        return None

@@ -1,0 +1,52 @@
+"""How parameters begin, where `jax.nn.initializers` does not have it already."""
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from gru_jax.types import Initializer, Key, Shape
+
+
+def init_uniform(
+    key: Key, shape: Shape, dtype: jax.typing.DTypeLike = jnp.float32
+) -> Float[Array, "..."]:
+    """Returns values uniform in +-1/sqrt(hidden), where hidden is the last axis.
+
+    PyTorch's choice for every weight and bias of `nn.GRU`: pass it as `kernel_init`,
+    `recurrent_init` and `bias_init` of a cell.
+    """
+    bound = shape[-1] ** -0.5
+    return jax.random.uniform(key, shape, dtype, -bound, bound)
+
+
+def init_chrono(max_time: float, min_time: float = 2.0) -> Initializer:
+    """Builds a bias for the update gate that lets units remember for a range of times.
+
+    With z_t = sigmoid(b_z) a unit forgets with the time constant 1/z = 1 + exp(-b_z) steps. Here
+    that constant is uniform in [min_time, max_time].
+
+    Args:
+        max_time: the longest time constant, in steps: about the longest dependency expected.
+        min_time: the shortest, in steps, above 1.
+
+    Returns:
+        An initialiser: `gru(64, update_bias_init=init_chrono(600))`.
+
+    Raises:
+        ValueError: unless 1 < min_time <= max_time.
+
+    References:
+        Tallec and Ollivier (2018), "Can recurrent neural networks warp time?", eq. 16, with
+        the sign turned because z weighs the candidate.
+    """
+    if not 1 < min_time <= max_time:
+        raise ValueError(
+            "init_chrono: min_time and max_time must be 1 < min_time <= max_time, "
+            f"got {min_time} and {max_time}."
+        )
+
+    def init(key: Key, shape: Shape, dtype: jax.typing.DTypeLike = jnp.float32) -> Array:
+        time = jax.random.uniform(key, shape, dtype, min_time, max_time)
+        return -jnp.log(time - 1)
+
+    return init

@@ -1,0 +1,70 @@
+"""Layers made of layers."""
+
+import jax
+from jaxtyping import Array
+
+from gru_jax.types import Key, Layer, Params, Shape, State
+
+
+def stack(*layers: Layer) -> Layer:
+    """Composes layers, first to last; parameters and states are tuples, one entry a layer.
+
+    A layer that ends the time axis ends the boundaries with it: those behind `pool` see
+    `[*batch, features]` and no padding.
+
+    Raises:
+        ValueError: if there is no layer.
+    """
+    if not layers:
+        raise ValueError("stack: layers must be one or more, got none.")
+
+    def init(key: Key, input_size: int) -> Params:
+        params = []
+        for layer, key_layer in zip(layers, jax.random.split(key, len(layers)), strict=True):
+            params.append(layer.init(key_layer, input_size))
+            input_size = layer.output_size(input_size)
+        return tuple(params)
+
+    def output_size(input_size: int) -> int:
+        for layer in layers:
+            input_size = layer.output_size(input_size)
+        return input_size
+
+    def apply(params, xs, state=None, *, lengths=None, mask=None, key=None):
+        _check_parts("params", params, layers)
+        state = (None,) * len(layers) if state is None else state
+        _check_parts("state", state, layers)
+        keys = [None] * len(layers) if key is None else jax.random.split(key, len(layers))
+        time_axes, states = xs.ndim, []
+        for layer, p, s, k in zip(layers, params, state, keys, strict=True):
+            xs, s = layer.apply(p, xs, s, lengths=lengths, mask=mask, key=k)
+            states.append(s)
+            if xs.ndim < time_axes:
+                lengths = mask = None
+        return xs, tuple(states)
+
+    def initial_state(params: Params, x_shape: Shape) -> State:
+        states = []
+        for layer, p in zip(layers, params, strict=True):
+            states.append(layer.initial_state(p, x_shape))
+            x_shape = (*x_shape[:-1], layer.output_size(x_shape[-1]))
+        return tuple(states)
+
+    def step(params: Params, x: Array, state: State) -> tuple[Array, State]:
+        _check_parts("params", params, layers)
+        _check_parts("state", state, layers)
+        states = []
+        for layer, p, s in zip(layers, params, state, strict=True):
+            x, s = layer.step(p, x, s)
+            states.append(s)
+        return x, tuple(states)
+
+    return Layer(init, output_size, apply, initial_state, step)
+
+
+def _check_parts(name: str, parts: Params | State, layers: tuple[Layer, ...]) -> None:
+    if not isinstance(parts, tuple) or len(parts) != len(layers):
+        raise ValueError(
+            f"stack: {name} must be a tuple of {len(layers)}, one entry a layer, "
+            f"got {jax.tree.structure(parts)}."
+        )

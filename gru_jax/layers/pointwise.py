@@ -1,0 +1,122 @@
+"""Layers that treat each step by itself."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from gru_jax.linear import affine
+from gru_jax.sequence import select, valid_steps
+from gru_jax.types import ArrayLike, Initializer, Key, Layer, Params, Shape, State
+
+
+class DenseParams(NamedTuple):
+    """Weights and bias of `dense`."""
+
+    W: Float[Array, "input output"]
+    b: Float[Array, " output"]
+
+
+def dense(
+    size: int,
+    *,
+    dtype: jax.typing.DTypeLike = jnp.float32,
+    kernel_init: Initializer = jax.nn.initializers.glorot_uniform(),
+    bias_init: Initializer = jax.nn.initializers.zeros,
+) -> Layer:
+    """Maps each step's features x to x W + b; zero in padded steps.
+
+    Raises:
+        ValueError: if `size` is below 1.
+    """
+    if size < 1:
+        raise ValueError(f"dense: size must be 1 or more, got {size}.")
+
+    def init(key: Key, input_size: int) -> DenseParams:
+        key_W, key_b = jax.random.split(key)
+        return DenseParams(
+            kernel_init(key_W, (input_size, size), dtype), bias_init(key_b, (size,), dtype)
+        )
+
+    def step(params: DenseParams, x: Array, state: State) -> tuple[Array, State]:
+        W, b = params
+        if x.shape[-1:] != W.shape[:1] or x.dtype != W.dtype:
+            raise ValueError(
+                f"dense: xs must be [..., {W.shape[0]}] {W.dtype} to match params.W {W.shape}, "
+                f"got {x.shape} {x.dtype}."
+            )
+        return affine(x, W, b), state
+
+    def apply(params, xs, state=None, *, lengths=None, mask=None, key=None):
+        del state, key
+        ys, _ = step(params, _zero_padding("dense", xs, lengths, mask), ())
+        return _zero_padding("dense", ys, lengths, mask), ()
+
+    return Layer(init, lambda _: size, apply, _no_state, step)
+
+
+def dropout(rate: float) -> Layer:
+    """Zeroes each feature with probability `rate` and scales the others to keep the mean.
+
+    Only where `apply` is given a key: without one, and in `step`, it is the identity.
+
+    Raises:
+        ValueError: unless 0 <= rate < 1.
+
+    References:
+        Srivastava et al. (2014), "Dropout".
+    """
+    if not 0 <= rate < 1:
+        raise ValueError(f"dropout: rate must be 0 <= rate < 1, got {rate}.")
+
+    def disturb(key: Key, xs: Array) -> Array:
+        keep = jax.random.bernoulli(key, 1 - rate, xs.shape)
+        return jnp.where(keep, xs / (1 - rate), 0)
+
+    return _random("dropout", disturb)
+
+
+def gaussian_noise(stddev: float) -> Layer:
+    """Adds normal noise, e.g. to standardised inputs; only where `apply` is given a key.
+
+    Raises:
+        ValueError: if `stddev` is negative.
+    """
+    if stddev < 0:
+        raise ValueError(f"gaussian_noise: stddev must be 0 or more, got {stddev}.")
+
+    def disturb(key: Key, xs: Array) -> Array:
+        return xs + stddev * jax.random.normal(key, xs.shape, xs.dtype)
+
+    return _random("gaussian_noise", disturb)
+
+
+def _random(name: str, disturb: Callable[[Key, Array], Array]) -> Layer:
+    """Builds a layer that disturbs its inputs where there is a key."""
+
+    def apply(params, xs, state=None, *, lengths=None, mask=None, key=None):
+        del params, state
+        if key is not None:
+            xs = disturb(key, xs)
+        return _zero_padding(name, xs, lengths, mask), ()
+
+    return Layer(
+        init=lambda *_: (),
+        output_size=lambda size: size,
+        apply=apply,
+        initial_state=_no_state,
+        step=lambda _, x, state: (x, state),
+    )
+
+
+def _no_state(_params: Params, _x_shape: Shape) -> tuple[()]:
+    return ()
+
+
+def _zero_padding(
+    function: str, xs: Array, lengths: ArrayLike | None, mask: ArrayLike | None
+) -> Array:
+    valid = valid_steps(function, xs.shape[:-1], xs.ndim - 2, lengths, mask)
+    return xs if valid is None else select(valid, xs, 0)

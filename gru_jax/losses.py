@@ -1,0 +1,65 @@
+"""Losses: elementwise and unreduced, and the mean over what counts."""
+
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, Bool, Float, Int
+
+from gru_jax.types import ArrayLike
+
+
+def cross_entropy(
+    logits: Float[Array, "*batch classes"],
+    labels: Int[ArrayLike, "*batch"],
+    *,
+    label_smoothing: float = 0.0,
+) -> Float[Array, "*batch"]:
+    """Returns -log p(label) in nats, with p = softmax(logits).
+
+    Args:
+        logits: unnormalised log-probabilities.
+        labels: classes, from 0.
+        label_smoothing: share of the label's weight that is spread evenly over all classes.
+
+    Returns:
+        One loss for each label.
+
+    References:
+        Szegedy et al. (2016), "Rethinking the Inception architecture", section 7, for smoothing.
+    """
+    loss = optax.losses.softmax_cross_entropy_with_integer_labels(logits, labels)
+    if label_smoothing:
+        even = jnp.full_like(logits, 1 / logits.shape[-1])
+        spread = optax.losses.softmax_cross_entropy(logits, even)
+        loss = (1 - label_smoothing) * loss + label_smoothing * spread
+    return loss
+
+
+def squared_error(
+    predictions: Float[Array, "*shape"], targets: Float[ArrayLike, "*shape"]
+) -> Float[Array, "*shape"]:
+    """Returns (prediction - target)^2 for each element."""
+    return optax.losses.squared_error(predictions, targets)
+
+
+def masked_mean(
+    values: Float[Array, "*shape"], mask: Bool[ArrayLike, "*shape"] | None = None
+) -> Float[Array, ""]:
+    """Returns the mean of the values where `mask` is True; zero where it is nowhere.
+
+    What stands elsewhere, NaN and inf included, changes neither the mean nor its gradient.
+
+    Args:
+        values: of any shape.
+        mask: of the same shape; None counts everything.
+
+    Raises:
+        ValueError: if the shapes differ.
+    """
+    if mask is None:
+        return values.mean()
+    if mask.shape != values.shape:
+        raise ValueError(
+            f"masked_mean: mask must be {values.shape} to match values, got {mask.shape}."
+        )
+    total = jnp.where(mask, values, 0).sum()
+    return total / jnp.maximum(mask.sum(), 1).astype(total.dtype)

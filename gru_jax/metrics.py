@@ -1,0 +1,21 @@
+"""Numbers for people."""
+
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int
+
+from gru_jax.types import ArrayLike
+
+
+def accuracy(
+    logits: Float[Array, "*batch classes"], labels: Int[ArrayLike, "*batch"]
+) -> Float[Array, "*batch"]:
+    """Returns 1 where the largest logit is the label's, else 0; unreduced, see `masked_mean`."""
+    return (jnp.argmax(logits, -1) == labels).astype(logits.dtype)
+
+
+def confusion_matrix(
+    labels: Int[ArrayLike, " cases"], predictions: Int[ArrayLike, " cases"], num_classes: int
+) -> Int[Array, "classes classes"]:
+    """Returns how many cases of each class (row) were taken for each class (column)."""
+    counts = jnp.zeros((num_classes, num_classes), jnp.int32)
+    return counts.at[labels, predictions].add(1)

@@ -1,0 +1,65 @@
+"""What people look at. Needs matplotlib: `pip install 'gru_jax[plot]'`.
+
+Each function draws into `ax`, or into a new figure where it is None, returns the axes, and leaves
+matplotlib's global state alone. Colours hold in grey and for colour-blind readers: lines differ in
+dash too, and every cell of a matrix carries its number.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+from jaxtyping import Int
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+UNITS = {"loss": "loss (nats)", "accuracy": "accuracy (share of 1)"}
+
+
+def learning_curves(
+    rows: Sequence[dict[str, float]], name: str = "loss", ax: Axes | None = None
+) -> Axes:
+    """Draws a metric over epochs, in training and validation.
+
+    Args:
+        rows: those that `fit` reports, one an epoch.
+        name: the metric; `validation_<name>` is drawn beside it.
+        ax: where to draw.
+    """
+    ax = Figure(figsize=(4.5, 3.4), layout="constrained").subplots() if ax is None else ax
+    epochs = [row["epoch"] for row in rows]
+    for key, label, color, dash in (
+        (name, "training", "#0072b2", "-"),
+        (f"validation_{name}", "validation", "#d55e00", "--"),
+    ):
+        ax.plot(epochs, [row[key] for row in rows], dash, color=color, label=label)
+    ax.set(xlabel="epoch", ylabel=UNITS.get(name, name))
+    ax.spines[["top", "right"]].set_visible(False)
+    ax.grid(alpha=0.25)
+    ax.legend(frameon=False)
+    return ax
+
+
+def confusion_matrix(
+    counts: Int[np.ndarray, "classes classes"], names: Sequence[str], ax: Axes | None = None
+) -> Axes:
+    """Draws how many cases of each class (row) were taken for each class (column).
+
+    Args:
+        counts: from `metrics.confusion_matrix`.
+        names: of the classes.
+        ax: where to draw.
+    """
+    counts = np.asarray(counts)
+    ax = Figure(figsize=(5, 4.6), layout="constrained").subplots() if ax is None else ax
+    shares = counts / np.maximum(counts.sum(1, keepdims=True), 1)
+    ax.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+    for (row, column), count in np.ndenumerate(counts):
+        if count:
+            colour = "white" if shares[row, column] > 0.5 else "black"
+            ax.text(column, row, str(count), ha="center", va="center", color=colour)
+    ax.set_xticks(range(len(names)), names)
+    ax.set_yticks(range(len(names)), names)
+    ax.set(xlabel="predicted", ylabel="true")
+    ax.spines[:].set_visible(False)
+    ax.tick_params(length=0)
+    return ax

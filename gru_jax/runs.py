@@ -1,0 +1,248 @@
+"""A training run is a folder; this is what happens to it.
+
+    begin, reopen --> train --> finish        config.json  metrics.jsonl  checkpoints/
+    load_trained --> evaluate, predict        result.json  figures/
+
+Files are written beside their place and then moved there, so none is ever half-written.
+"""
+
+import dataclasses
+import importlib.util
+import itertools
+import json
+import os
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import jax
+import numpy as np
+
+from gru_jax.checkpoint import load_best, load_checkpoint, save_checkpoint
+from gru_jax.data.batching import make_batches
+from gru_jax.fit import Ended, Progress, Row, fit, init_progress
+from gru_jax.metrics import confusion_matrix
+from gru_jax.tasks import japanese_vowels as task
+from gru_jax.train import count_parameters, init_train_state, make_train_loop, make_train_step
+from gru_jax.types import Params
+
+SAVE_EVERY = 5.0
+"""Seconds between checkpoints; one more is written whenever training ends."""
+
+
+class Run(NamedTuple):
+    """A run at hand: its folder, its settings, its data, and where it stands."""
+
+    folder: Path
+    config: task.Config
+    problem: task.Problem
+    progress: Progress
+    rows: list[Row]
+    """One an epoch, as in `metrics.jsonl`."""
+
+
+class Trained(NamedTuple):
+    """A run's settings and best parameters: all that using it needs."""
+
+    config: task.Config
+    scale: task.Scale
+    params: Params
+
+
+def begin(folder: Path, config: task.Config) -> tuple[Run, Path | None]:
+    """Makes the folder of a new run.
+
+    Returns:
+        The run, and where an earlier run in the same folder has been moved, if there was one.
+
+    Raises:
+        ValueError: if the folder holds something else than a run.
+    """
+    problem = task.load_problem(task.check(config))
+    progress = _new_progress(config, problem)
+    moved = _move_aside(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    settings = {"task": task.NAME, **dataclasses.asdict(config), "scale": problem.scale._asdict()}
+    _write(folder / "config.json", json.dumps(settings, indent=2) + "\n")
+    return Run(folder, config, problem, progress, []), moved
+
+
+def reopen(folder: Path, config: task.Config) -> Run:
+    """Returns a run as its last checkpoint left it.
+
+    Args:
+        folder: the run's.
+        config: its own settings, from `read_config`; `epochs` may have grown.
+
+    Raises:
+        FileNotFoundError: if there is no run, or none that has saved anything.
+        ValueError: if a file in it is damaged.
+    """
+    problem = task.load_problem(config)
+    progress = load_checkpoint(folder / "checkpoints", _new_progress(config, problem))
+    rows = _read_rows(folder / "metrics.jsonl")[: int(progress.epoch)]
+    _write(folder / "metrics.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
+    return Run(folder, config, problem, progress, rows)
+
+
+def train(
+    run: Run, report: Callable[[Row], None], should_stop: Callable[[], bool]
+) -> tuple[Run, Ended]:
+    """Trains to the end of the run, or until `should_stop`; says why it ended. See `fit`."""
+    config, problem = run.config, run.problem
+    train_step = make_train_step(task.make_loss(config), task.make_tx(config, problem))
+    metrics_file = run.folder / "metrics.jsonl"
+    saved_at = time.monotonic()
+
+    def report_and_log(row: Row) -> None:
+        run.rows.append(row)
+        with metrics_file.open("a") as file:
+            file.write(json.dumps(row) + "\n")
+        report(row)
+
+    def save(progress: Progress) -> None:
+        nonlocal saved_at
+        if time.monotonic() - saved_at >= SAVE_EVERY:
+            save_checkpoint(run.folder / "checkpoints", progress)
+            saved_at = time.monotonic()
+
+    progress, ended = fit(
+        run.progress,
+        make_train_loop(train_step),
+        lambda epoch: make_batches(problem.train, config.batch, seed=config.seed, epoch=epoch),
+        lambda params: task.evaluate(config, params, problem.validation),
+        epochs=config.epochs,
+        patience=config.patience,
+        report=report_and_log,
+        save=save,
+        should_stop=should_stop,
+    )
+    save_checkpoint(run.folder / "checkpoints", progress)
+    return run._replace(progress=progress), ended
+
+
+def finish(run: Run) -> tuple[dict, list[Path]]:
+    """Tests the best parameters; writes `result.json` and, with matplotlib, the figures.
+
+    Returns:
+        The result, and the paths of the figures.
+    """
+    trained = Trained(run.config, run.problem.scale, run.progress.best_params)
+    result = evaluate(trained)
+    best = run.rows[int(run.progress.best_epoch) - 1]
+    result |= {
+        "validation_accuracy": best["validation_accuracy"],
+        "best_epoch": best["epoch"],
+        "epochs": int(run.progress.epoch),
+        "seconds": round(sum(row["seconds"] for row in run.rows), 2),
+        "seed": run.config.seed,
+        "device": jax.devices()[0].device_kind,
+        "jax": jax.__version__,
+    }
+    _write(run.folder / "result.json", json.dumps(result, indent=2) + "\n")
+    return result, _draw(run, result) if importlib.util.find_spec("matplotlib") else []
+
+
+def read_config(folder: Path) -> tuple[task.Config, task.Scale]:
+    """Returns a run's settings, and the scale of its data.
+
+    Raises:
+        FileNotFoundError: if the folder holds no run.
+        ValueError: if its `config.json` is damaged.
+    """
+    path = folder / "config.json"
+    if not path.is_file():
+        raise FileNotFoundError(f"{folder} must be the folder of a run, but has no config.json.")
+    try:
+        settings = json.loads(path.read_text())
+        if settings.pop("task") != task.NAME:
+            raise ValueError(f'task must be "{task.NAME}"')
+        scale = task.Scale(**settings.pop("scale"))
+        if {len(scale.mean), len(scale.std)} != {task.CHANNELS}:
+            raise ValueError(f"scale must have {task.CHANNELS} means and standard deviations")
+        return task.check(task.Config(**settings)), scale
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise ValueError(f"{path} must be one that training wrote: {error}.") from error
+
+
+def load_trained(folder: Path) -> Trained:
+    """Returns what a run has learned.
+
+    Raises:
+        FileNotFoundError: if there is no run, or none that has saved anything.
+        ValueError: if a file in it is damaged.
+    """
+    config, scale = read_config(folder)
+    like = jax.eval_shape(lambda: task.init_params(config))
+    return Trained(config, scale, load_best(folder / "checkpoints", like))
+
+
+def evaluate(trained: Trained) -> dict:
+    """Returns the test accuracy, the number of parameters, and the confusion matrix."""
+    _, test = task.load_japanese_vowels()
+    predictions = np.argmax(predict(trained, test.xs), -1)
+    return {
+        "task": task.NAME,
+        "test_accuracy": float((predictions == test.targets).mean()),
+        "parameters": count_parameters(trained.params),
+        "confusion_matrix": confusion_matrix(test.targets, predictions, len(task.CLASSES)).tolist(),
+    }
+
+
+def predict(trained: Trained, xs: Sequence[np.ndarray]) -> np.ndarray:
+    """Returns the probability of each class for sequences `[time, 12]`, one row a sequence."""
+    xs = task.standardise(xs, trained.scale)
+    return np.asarray(jax.nn.softmax(task.predict(trained.config, trained.params, xs)))
+
+
+def _new_progress(config: task.Config, problem: task.Problem) -> Progress:
+    tx = task.make_tx(config, problem)
+    key = jax.random.key(config.seed + 1)
+    return init_progress(init_train_state(key, task.init_params(config), tx))
+
+
+def _move_aside(folder: Path) -> Path | None:
+    if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
+        return None
+    if not (folder / "config.json").is_file():
+        raise ValueError(f"{folder} must be empty, new, or a run, but holds other files.")
+    numbered = (folder.with_name(f"{folder.name}.{i}") for i in itertools.count(1))
+    target = next(path for path in numbered if not path.exists())
+    return folder.rename(target)
+
+
+def _draw(run: Run, result: dict) -> list[Path]:
+    from matplotlib.figure import Figure
+
+    from gru_jax import plot
+
+    folder = run.folder / "figures"
+    folder.mkdir(exist_ok=True)
+    curves = Figure(figsize=(9, 3.4), layout="constrained")
+    for name, ax in zip(("loss", "accuracy"), curves.subplots(1, 2), strict=True):
+        plot.learning_curves(run.rows, name, ax)
+    matrix = Figure(figsize=(5, 5), layout="constrained")
+    counts = np.array(result["confusion_matrix"])
+    ax = plot.confusion_matrix(counts, task.CLASSES, matrix.subplots())
+    ax.set(xlabel="predicted speaker", ylabel="true speaker")
+    ax.set_title(f"{np.trace(counts)} of {counts.sum()} test utterances right")
+    paths = [folder / "learning_curves.png", folder / "confusion_matrix.png"]
+    for path, figure in zip(paths, (curves, matrix), strict=True):
+        figure.savefig(path, dpi=150)
+    return paths
+
+
+def _read_rows(path: Path) -> list[Row]:
+    try:
+        return [json.loads(line) for line in path.read_text().splitlines()]
+    except FileNotFoundError:
+        return []
+    except ValueError as error:
+        raise ValueError(f"{path} must have one JSON object a line: {error}.") from error
+
+
+def _write(path: Path, text: str) -> None:
+    beside = path.with_name(path.name + ".new")
+    beside.write_text(text)
+    os.replace(beside, path)

@@ -1,0 +1,1 @@
+"""Ready-made problems on real data."""

@@ -1,0 +1,173 @@
+"""The default problem: who of nine speakers says /ae/?
+
+standardise -> noise -> [bidirectional GRU -> dropout]* -> pool over time -> dropout -> dense
+"""
+
+import dataclasses
+import math
+from collections.abc import Sequence
+from functools import partial
+from typing import NamedTuple
+
+import jax
+import numpy as np
+import optax
+from jaxtyping import Array, Float
+
+from gru_jax.cells.gru import gru
+from gru_jax.data.batching import Batch, Dataset, pad, split
+from gru_jax.data.japanese_vowels import CHANNELS, SPEAKERS, load_japanese_vowels
+from gru_jax.fit import Row
+from gru_jax.layers.combine import stack
+from gru_jax.layers.directions import bidirectional
+from gru_jax.layers.pointwise import dense, dropout, gaussian_noise
+from gru_jax.layers.pooling import pool
+from gru_jax.losses import cross_entropy, masked_mean
+from gru_jax.metrics import accuracy
+from gru_jax.train import LossFn, Metrics, make_optimizer
+from gru_jax.types import Key, Layer, Params
+
+NAME = "japanese_vowels"
+CLASSES = tuple(str(speaker + 1) for speaker in range(SPEAKERS))
+PUBLISHED = (
+    ("FCN", 0.993, "Fawaz et al. 2019"),
+    ("ResNet", 0.992, "Fawaz et al. 2019"),
+    ("KSigPDE", 0.986, "Toth et al. 2023"),
+    ("MLP", 0.976, "Fawaz et al. 2019"),
+    ("Encoder", 0.976, "Fawaz et al. 2019"),
+    ("TWIESN", 0.965, "Fawaz et al. 2019"),
+    ("Time-CNN", 0.956, "Fawaz et al. 2019"),
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """All that decides a run; the defaults were chosen on parts of the training set alone."""
+
+    seed: int = 0
+    """Of the split, the parameters, the order of the data, noise and dropout."""
+    epochs: int = 60
+    """Passes over the training data."""
+    hidden: int = 64
+    """Features of the state, in each direction."""
+    layers: int = 1
+    """Bidirectional GRU layers."""
+    learning_rate: float = 3e-3
+    """At the end of the warm-up; it then falls to zero along a cosine."""
+    batch: int = 32
+    """Utterances in a batch."""
+    noise: float = 0.8
+    """Standard deviation of the noise on the standardised inputs, in training."""
+    dropout: float = 0.5
+    """Share of features dropped between layers and before the head, in training."""
+    label_smoothing: float = 0.1
+    """Share of each label's weight that is spread over all speakers."""
+    weight_decay: float = 1e-2
+    """Decoupled weight decay of AdamW."""
+    validation: float = 0.1
+    """Share of each speaker's training utterances kept for validation."""
+    patience: int = 30
+    """Epochs without a lower validation loss after which training stops."""
+
+
+def check(config: Config) -> Config:
+    """Returns the settings, or raises ValueError where nothing further down would."""
+    for name in ("epochs", "hidden", "layers", "batch", "patience"):
+        if getattr(config, name) < 1:
+            raise ValueError(f"train: {name} must be 1 or more, got {getattr(config, name)}.")
+    for name in ("seed", "learning_rate", "weight_decay"):
+        if not 0 <= getattr(config, name) < math.inf:
+            raise ValueError(f"train: {name} must be 0 or more, got {getattr(config, name)}.")
+    if not 0 <= config.label_smoothing < 1:
+        raise ValueError(
+            f"train: label_smoothing must be 0 <= share < 1, got {config.label_smoothing}."
+        )
+    return config
+
+
+class Scale(NamedTuple):
+    """Mean and standard deviation of each channel over the steps of the training part."""
+
+    mean: Sequence[float]
+    std: Sequence[float]
+
+
+class Problem(NamedTuple):
+    """The three parts of the data, standardised, and the scale that did it."""
+
+    train: Dataset
+    validation: Dataset
+    test: Dataset
+    scale: Scale
+
+
+def load_problem(config: Config) -> Problem:
+    """Returns the data, validation split off train; the scale is of what remains in train."""
+    train, test = load_japanese_vowels()
+    train, validation = split(train, config.validation, seed=config.seed)
+    steps = np.concatenate(train.xs)
+    scale = Scale(steps.mean(0).tolist(), steps.std(0).tolist())
+    train, validation, test = (
+        part._replace(xs=standardise(part.xs, scale)) for part in (train, validation, test)
+    )
+    return Problem(train, validation, test, scale)
+
+
+def standardise(xs: Sequence[np.ndarray], scale: Scale) -> list[np.ndarray]:
+    """Returns the sequences with each channel's mean taken off, in standard deviations."""
+    mean, std = np.asarray(scale.mean, np.float32), np.asarray(scale.std, np.float32)
+    return [(np.asarray(x, np.float32) - mean) / std for x in xs]
+
+
+def network(config: Config) -> Layer:
+    """Builds the network: inputs are standardised utterances, outputs one logit a speaker."""
+    layers = [gaussian_noise(config.noise)]
+    for i in range(config.layers):
+        layers += [dropout(config.dropout)] if i else []
+        layers += [bidirectional(gru(config.hidden))]
+    return stack(*layers, pool("max"), dropout(config.dropout), dense(SPEAKERS))
+
+
+def init_params(config: Config) -> Params:
+    """Returns the network's parameters before training."""
+    return network(config).init(jax.random.key(config.seed), CHANNELS)
+
+
+def make_loss(config: Config) -> LossFn:
+    """Builds `(params, batch, key) -> (loss, metrics)`, the smoothed cross entropy in nats."""
+    net = network(config)
+
+    def loss_fn(params: Params, batch: Batch, key: Key) -> tuple[Array, Metrics]:
+        logits, _ = net.apply(params, batch.xs, lengths=batch.lengths, key=key)
+        losses = cross_entropy(logits, batch.targets, label_smoothing=config.label_smoothing)
+        hits = masked_mean(accuracy(logits, batch.targets), batch.valid)
+        return masked_mean(losses, batch.valid), {"accuracy": hits}
+
+    return loss_fn
+
+
+def make_tx(config: Config, problem: Problem) -> optax.GradientTransformation:
+    """Builds the optimiser for the whole run."""
+    steps = config.epochs * -(-len(problem.train.xs) // config.batch)
+    return make_optimizer(config.learning_rate, steps=steps, weight_decay=config.weight_decay)
+
+
+def predict(
+    config: Config, params: Params, xs: Sequence[np.ndarray]
+) -> Float[Array, "cases classes"]:
+    """Returns the logits of standardised utterances `[time, 12]`."""
+    return _logits(config, params, *pad(xs))
+
+
+def evaluate(config: Config, params: Params, dataset: Dataset) -> Row:
+    """Returns the mean loss in nats (not smoothed) and the accuracy."""
+    logits = predict(config, params, dataset.xs)
+    return {
+        "loss": float(cross_entropy(logits, dataset.targets).mean()),
+        "accuracy": float(accuracy(logits, dataset.targets).mean()),
+    }
+
+
+@partial(jax.jit, static_argnames="config")
+def _logits(config: Config, params: Params, xs: Array, lengths: Array) -> Array:
+    return network(config).apply(params, xs, lengths=lengths)[0]

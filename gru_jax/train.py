@@ -1,0 +1,127 @@
+"""The training loop: many steps inside one compiled scan, and the host loop that feeds it.
+
+    state, batch --train_step--> state, metrics          pure
+    state, [steps, batch] --train_loop--> state, ...     jit, scan, buffers donated
+    fit                                                  feeds, reports, stops early, saves
+
+A step whose loss or gradient is not finite changes nothing, and neither do those after it in the
+same loop: the parameters kept are the last good ones.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple, TypeAlias
+
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, Float, Int
+
+from gru_jax.types import Key, Params
+
+Metrics: TypeAlias = dict[str, Array]
+LossFn: TypeAlias = Callable[[Params, Any, Key], tuple[Float[Array, ""], Metrics]]
+
+
+class TrainState(NamedTuple):
+    """All that a training step reads and writes."""
+
+    params: Params
+    opt_state: optax.OptState
+    step: Int[Array, ""]
+    """Steps taken."""
+    key: Key
+    """Each step folds its number into this one, so a resumed run draws what it would have drawn."""
+
+
+TrainStep: TypeAlias = Callable[[TrainState, Any], tuple[TrainState, Metrics]]
+
+
+def init_train_state(key: Key, params: Params, tx: optax.GradientTransformation) -> TrainState:
+    """Returns the state before the first step; its buffers are its own, free to be donated."""
+    params = jax.tree.map(jnp.copy, params)
+    return TrainState(params, tx.init(params), jnp.zeros((), jnp.int32), jax.random.clone(key))
+
+
+def count_parameters(params: Params) -> int:
+    """Returns the number of scalars in a tree of parameters."""
+    return sum(leaf.size for leaf in jax.tree.leaves(params))
+
+
+def make_optimizer(
+    learning_rate: float,
+    *,
+    steps: int,
+    warmup: float = 0.1,
+    clip_norm: float = 1.0,
+    weight_decay: float = 0.0,
+) -> optax.GradientTransformation:
+    """Builds AdamW with gradient clipping, a linear warm-up and a cosine decay to zero.
+
+    Args:
+        learning_rate: at the end of the warm-up.
+        steps: of the whole training.
+        warmup: share of the steps that the warm-up takes.
+        clip_norm: the gradient's largest norm, over all parameters together.
+        weight_decay: decoupled from the gradient.
+
+    References:
+        Loshchilov and Hutter (2019), "Decoupled weight decay regularization".
+        Pascanu et al. (2013), "On the difficulty of training recurrent neural networks".
+    """
+    schedule = optax.warmup_cosine_decay_schedule(
+        0.0, learning_rate, warmup_steps=max(1, round(warmup * steps)), decay_steps=steps
+    )
+    return optax.chain(
+        optax.clip_by_global_norm(clip_norm), optax.adamw(schedule, weight_decay=weight_decay)
+    )
+
+
+def make_train_step(loss_fn: LossFn, tx: optax.GradientTransformation) -> TrainStep:
+    """Builds `step(state, batch) -> (state, metrics)`, pure, to be compiled.
+
+    Args:
+        loss_fn: `(params, batch, key) -> (loss, metrics)`; metrics are scalars.
+        tx: the optimiser.
+
+    Returns:
+        The step. Its metrics are those of `loss_fn` and `loss`, `grad_norm` and `finite`; where
+        `finite` is False, the state comes back as it went in.
+    """
+
+    def train_step(state: TrainState, batch: Any) -> tuple[TrainState, Metrics]:
+        key = jax.random.fold_in(state.key, state.step)
+        value_and_grad = jax.value_and_grad(loss_fn, has_aux=True)
+        (loss, metrics), grads = value_and_grad(state.params, batch, key)
+        updates, opt_state = tx.update(grads, state.opt_state, state.params)
+        params = optax.apply_updates(state.params, updates)
+        grad_norm = optax.global_norm(grads)
+        finite = jnp.isfinite(loss) & jnp.isfinite(grad_norm)
+        moved = TrainState(params, opt_state, state.step + 1, state.key)
+        kept = jax.tree.map(lambda new, old: jnp.where(finite, new, old), moved, state)
+        return kept, {"loss": loss, "grad_norm": grad_norm, "finite": finite, **metrics}
+
+    return train_step
+
+
+def make_train_loop(train_step: TrainStep) -> TrainStep:
+    """Builds `loop(state, batches) -> (state, metrics)`: a compiled scan over the leading axis.
+
+    The state's buffers are donated: use the one returned. After a step that was not finite, no
+    further one is taken; `finite` is False from there on.
+    """
+
+    def body(carry: tuple[TrainState, Array], batch: Any) -> tuple[Any, Metrics]:
+        state, finite = carry
+        skipped = jax.tree.map(
+            lambda m: jnp.zeros(m.shape, m.dtype), jax.eval_shape(train_step, state, batch)[1]
+        )
+        state, metrics = jax.lax.cond(
+            finite, train_step, lambda state, _: (state, skipped), state, batch
+        )
+        return (state, metrics["finite"]), metrics
+
+    def train_loop(state: TrainState, batches: Any) -> tuple[TrainState, Metrics]:
+        (state, _), metrics = jax.lax.scan(body, (state, jnp.asarray(True)), batches)
+        return state, metrics
+
+    return jax.jit(train_loop, donate_argnums=0)

@@ -1,0 +1,93 @@
+"""The two contracts that everything plugs into, and the axis legend. Nothing is computed here.
+
+Axis legend, used in every shape annotation:
+
+    *batch   no batch axis, one, or several
+    time     steps of a sequence
+    input    features of one step
+    hidden   features of the state
+    joint    input + hidden, the rows of a gate's weights: the first `input` rows act on x,
+             the rest on h
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple, Protocol, TypeAlias
+
+import jax
+import numpy as np
+from jaxtyping import Array, Bool, Float, Int, PyTree
+
+ArrayLike: TypeAlias = jax.Array | np.ndarray
+Key: TypeAlias = jax.Array
+Params: TypeAlias = PyTree[Array]
+Shape: TypeAlias = tuple[int, ...]
+State: TypeAlias = PyTree[Array]
+
+
+class Initializer(Protocol):
+    """How one array of parameters begins: the signature of `jax.nn.initializers`."""
+
+    def __call__(self, key: Key, shape: Shape, dtype: jax.typing.DTypeLike) -> Array:
+        """Returns the array."""
+        ...
+
+
+class Cell(NamedTuple):
+    """A recurrence: what one step computes, and the part of it that needs no state.
+
+    For every cell, `step(params, x, h) == advance(params, project(params, x), h)`.
+
+    Attributes:
+        init: `(key, input_size) -> params`.
+        input_shape: `(params) -> shape` of one step's input, without batch axes.
+        initial_state: `(params, x_shape) -> h`; `x_shape` is one step's `[*batch, input]`.
+        step: `(params, x, h) -> h_next`, the textbook form.
+        project: `(params, xs) -> drive`, all that needs no `h`, in one product over all steps.
+        advance: `(params, drive_t, h) -> h_next`, the rest of the step.
+    """
+
+    init: Callable[[Key, int], Params]
+    input_shape: Callable[[Params], Shape]
+    initial_state: Callable[[Params, Shape], State]
+    step: Callable[[Params, Array, State], State]
+    project: Callable[[Params, Array], PyTree[Array]]
+    advance: Callable[[Params, PyTree[Array], State], State]
+
+
+class Apply(Protocol):
+    """A layer over a whole sequence: `(params, xs, state, ...) -> (ys, state)`.
+
+    `state=None` starts from the initial state. `lengths` and `mask` mean what they mean in
+    `unroll`. `key` switches on what is random in training; None is evaluation.
+    """
+
+    def __call__(
+        self,
+        params: Params,
+        xs: Float[ArrayLike, "*batch time input"],
+        state: State | None = None,
+        *,
+        lengths: Int[ArrayLike, "*batch"] | None = None,
+        mask: Bool[ArrayLike, "*batch time"] | None = None,
+        key: Key | None = None,
+    ) -> tuple[Array, State]:
+        """Returns the outputs and the state after the sequence."""
+        ...
+
+
+class Layer(NamedTuple):
+    """A sequence to a sequence; layers compose with `stack`.
+
+    Attributes:
+        init: `(key, input_size) -> params`.
+        output_size: `(input_size) -> int`.
+        apply: `(params, xs, state=None, *, lengths, mask, key) -> (ys, state)`, see `Apply`.
+        initial_state: `(params, x_shape) -> state`; `x_shape` is one step's `[*batch, input]`.
+        step: `(params, x, state) -> (y, state)`, one time step, for streaming; in evaluation.
+    """
+
+    init: Callable[[Key, int], Params]
+    output_size: Callable[[int], int]
+    apply: Apply
+    initial_state: Callable[[Params, Shape], State]
+    step: Callable[[Params, Array, State], tuple[Array, State]]
