@@ -7,6 +7,7 @@ state alone. A padded step leaves the state as it was and its output is zero. Di
 flipping: a scan in reverse meets the padding first and carries h0 through it.
 """
 
+from collections.abc import Callable
 from functools import partial
 
 import jax
@@ -56,18 +57,26 @@ def unroll(
     steps = _check_inputs(cell, params, xs)
     axis = _check_time_axis(time_axis, xs, len(steps))
     x_shape = xs.shape[:axis] + xs.shape[axis + 1 :]
+    h0 = cell.initial_state(params, x_shape) if h0 is None else h0
     _check_state(cell, params, x_shape, h0)
     valid = valid_steps("unroll", steps, axis, lengths, mask)
-    return _unroll(cell, params, xs, h0, valid, time_axis=axis, reverse=reverse, turns=unroll)
+    static = {"time_axis": axis, "reverse": reverse, "turns": unroll}
+    return _unroll(cell.project, cell.advance, params, xs, h0, valid, **static)
 
 
-# Compiled here too, so that a call outside jit does not trace its loop afresh each time.
-@partial(jax.jit, static_argnames=("cell", "time_axis", "reverse", "turns"), inline=True)
+# Compiled here too, so that a call outside jit does not trace its loop afresh each time; by the
+# cell's functions rather than the cell, so that a second `gru(64)` finds the first one's program.
+@partial(
+    jax.jit,
+    static_argnames=("project", "advance", "time_axis", "reverse", "turns"),
+    inline=True,
+)
 def _unroll(
-    cell: Cell,
+    project: Callable[[Params, Array], PyTree[Array]],
+    advance: Callable[[Params, PyTree[Array], State], State],
     params: Params,
     xs: Array,
-    h0: State | None,
+    h0: State,
     valid: Array | None,
     *,
     time_axis: int,
@@ -76,20 +85,18 @@ def _unroll(
 ) -> tuple[PyTree[Array], State]:
     xs = jnp.moveaxis(xs, time_axis, 0)
     valid = None if valid is None else jnp.moveaxis(valid, time_axis, 0)
-    if h0 is None:
-        h0 = cell.initial_state(params, xs.shape[1:])
     if valid is not None:
         # Before the product, so that garbage reaches neither the drive nor the weights' gradient.
         xs = select(valid, xs, 0)
 
     def body(h: State, inputs: tuple[PyTree[Array], Array | None]) -> tuple[State, State]:
         drive_t, valid_t = inputs
-        h_next = cell.advance(params, drive_t, h)
+        h_next = advance(params, drive_t, h)
         if valid_t is not None:
             h_next = jax.tree.map(partial(select, valid_t), h_next, h)
         return h_next, h_next
 
-    drive = cell.project(params, xs)
+    drive = project(params, xs)
     h_last, hs = jax.lax.scan(body, h0, (drive, valid), reverse=reverse, unroll=turns)
     if valid is not None:
         hs = jax.tree.map(lambda h: select(valid, h, 0), hs)
@@ -161,9 +168,7 @@ def _check_time_axis(time_axis: int, xs: Array, count: int) -> int:
     return axis
 
 
-def _check_state(cell: Cell, params: Params, x_shape: Shape, h0: State | None) -> None:
-    if h0 is None:
-        return
+def _check_state(cell: Cell, params: Params, x_shape: Shape, h0: State) -> None:
     needed = jax.eval_shape(lambda p: cell.initial_state(p, x_shape), params)
     describe = partial(jax.tree.map, lambda leaf: f"{jnp.shape(leaf)} {jnp.result_type(leaf)}")
     if describe(needed) != describe(h0):

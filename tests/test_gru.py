@@ -1,0 +1,109 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import reference
+
+import gru_jax as gj
+
+RESETS = ("before", "after")
+
+
+def draw(rng, reset, dtype=np.float32, input_size=3, hidden_size=5, batch=(4,)):
+    leaves = reference.random_params(rng, input_size, hidden_size, reset)
+    params = gj.GRUParams(*(p if p is None else jnp.asarray(p, dtype) for p in leaves))
+    x = jnp.asarray(rng.normal(size=(*batch, input_size)), dtype)
+    h = jnp.asarray(rng.normal(size=(*batch, hidden_size)), dtype)
+    return params, x, h
+
+
+@pytest.mark.parametrize("reset", RESETS)
+@pytest.mark.parametrize("batch", [(), (4,), (2, 3)])
+def test_the_gates_are_the_equations(rng, reset, batch, x64):
+    params, x, h = draw(rng, reset, np.float64, batch=batch)
+    r, z, c, h_next = reference.gates(params, np.asarray(x), np.asarray(h))
+    np.testing.assert_allclose(gj.reset_gate(params, x, h), r, rtol=1e-13)
+    np.testing.assert_allclose(gj.update_gate(params, x, h), z, rtol=1e-13)
+    np.testing.assert_allclose(gj.candidate(params, x, h, jnp.asarray(r)), c, rtol=1e-12)
+    got = gj.hidden_state(h, jnp.asarray(z), jnp.asarray(c))
+    np.testing.assert_allclose(got, h_next, rtol=1e-12)
+    cell = gj.gru(5, reset=reset, dtype=jnp.float64)
+    np.testing.assert_allclose(cell.step(params, x, h), h_next, rtol=1e-12)
+
+
+def test_every_bias_of_the_after_form_reaches_its_own_gate(rng, x64):
+    params, x, h = draw(rng, "after", np.float64)
+    for name in ("b_r", "b_z", "b_c", "b_h"):
+        moved = params._replace(**{name: getattr(params, name) + 0.1})
+        h_next = reference.gates(moved, np.asarray(x), np.asarray(h))[-1]
+        cell = gj.gru(5, reset="after", dtype=jnp.float64)
+        np.testing.assert_allclose(cell.step(moved, x, h), h_next, rtol=1e-12)
+        assert np.abs(h_next - np.asarray(cell.step(params, x, h))).max() > 1e-4
+
+
+def test_b_h_is_there_in_the_after_form_alone():
+    key = jax.random.key(0)
+    assert gj.gru(5).init(key, 3).b_h is None
+    assert gj.gru(5, reset="after").init(key, 3).b_h.shape == (5,)
+
+
+def test_parameters_count_three_gates():
+    params = gj.gru(64).init(jax.random.key(0), 12)
+    assert gj.count_parameters(params) == 3 * (76 * 64 + 64)
+
+
+def test_recurrent_rows_are_orthogonal_and_input_rows_within_glorots_bound():
+    params = gj.gru(8).init(jax.random.key(1), 3)
+    for W in (params.W_r, params.W_z, params.W_c):
+        np.testing.assert_allclose(W[3:].T @ W[3:], np.eye(8), atol=1e-5)
+        bound = np.sqrt(6 / (3 + 8))
+        assert 0.7 * bound < jnp.abs(W[:3]).max() <= bound
+    assert not np.allclose(params.W_r, params.W_z)
+    assert all(not b.any() for b in (params.b_r, params.b_z, params.b_c))
+
+
+def test_init_uniform_has_pytorchs_bound_and_spread():
+    cell = gj.gru(
+        100,
+        kernel_init=gj.init_uniform,
+        recurrent_init=gj.init_uniform,
+        bias_init=gj.init_uniform,
+    )
+    for leaf in jax.tree.leaves(cell.init(jax.random.key(0), 50)):
+        assert 0.09 < jnp.abs(leaf).max() <= 0.1
+        assert abs(leaf.mean()) < 0.02
+        assert leaf.std() == pytest.approx(0.1 / np.sqrt(3), rel=0.15)
+
+
+def test_init_chrono_spreads_time_constants_evenly_over_its_range():
+    b_z = gj.init_chrono(600, 10)(jax.random.key(0), (20_000,), jnp.float32)
+    times = 1 / reference.sigmoid(np.asarray(b_z, float))
+    assert times.min() >= 10 - 1e-2
+    assert times.max() <= 600 + 1e-2
+    np.testing.assert_allclose(np.quantile(times, [0.25, 0.5, 0.75]), [157.5, 305, 452.5], rtol=0.03)
+
+
+def test_update_bias_init_is_for_b_z_alone():
+    cell = gj.gru(8, reset="after", update_bias_init=gj.init_chrono(600))
+    params = cell.init(jax.random.key(0), 3)
+    assert (params.b_z < 0).all()
+    assert not any(b.any() for b in (params.b_r, params.b_c, params.b_h))
+
+
+@pytest.mark.parametrize("reset", RESETS)
+def test_half_precision_sums_products_in_float32(rng, reset):
+    params, x, h = draw(rng, reset, jnp.bfloat16, input_size=2000, hidden_size=8)
+    cell = gj.gru(8, reset=reset, dtype=jnp.bfloat16)
+    drive = cell.project(params, x)
+    W = np.concatenate([np.asarray(W[:2000], float) for W in (params.W_r, params.W_z, params.W_c)], 1)
+    b = np.concatenate([np.asarray(b, float) for b in (params.b_r, params.b_z, params.b_c)])
+    # Two roundings to 8 bits, of the product and of the sum; 2,000 of them would miss by far more.
+    np.testing.assert_allclose(np.asarray(drive, float), np.asarray(x, float) @ W + b, rtol=2**-7, atol=0.05)
+    assert drive.dtype == cell.step(params, x, h).dtype == jnp.bfloat16
+
+
+def test_half_precision_follows_the_equations(rng):
+    params, x, h = draw(rng, "before", jnp.bfloat16)
+    exact = reference.gates(params, np.asarray(x, float), np.asarray(h, float))[-1]
+    got = gj.gru(5, dtype=jnp.bfloat16).step(params, x, h)
+    np.testing.assert_allclose(np.asarray(got, float), exact, atol=4 * 2**-8)

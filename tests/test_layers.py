@@ -1,0 +1,218 @@
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import reference
+
+import gru_jax as gj
+
+BATCH, TIME, INPUT = 4, 6, 3
+LENGTHS = jnp.array([6, 2, 0, 4])
+VALID = np.arange(TIME) < np.array(LENGTHS)[:, None]
+
+LAYERS = {
+    "recurrent": lambda: gj.recurrent(gj.gru(5)),
+    "recurrent-reverse": lambda: gj.recurrent(gj.gru(5, reset="after"), reverse=True),
+    "bidirectional": lambda: gj.bidirectional(gj.gru(5), gj.gru(4, reset="after")),
+    "dense": lambda: gj.dense(7),
+    "dropout": lambda: gj.dropout(0.5),
+    "gaussian_noise": lambda: gj.gaussian_noise(0.3),
+    "pool-max": lambda: gj.pool("max"),
+    "pool-mean": lambda: gj.pool("mean"),
+    "pool-last": lambda: gj.pool("last"),
+    "stack": lambda: gj.stack(
+        gj.gaussian_noise(0.1),
+        gj.recurrent(gj.gru(5)),
+        gj.dropout(0.2),
+        gj.recurrent(gj.gru(4)),
+        gj.pool("mean"),
+        gj.dense(9),
+    ),
+}
+STREAMING = [name for name in LAYERS if name not in ("recurrent-reverse", "bidirectional")]
+
+
+@pytest.fixture(params=LAYERS)
+def layer(request):
+    return LAYERS[request.param]()
+
+
+@pytest.fixture
+def xs(rng):
+    return jnp.asarray(rng.normal(size=(BATCH, TIME, INPUT)), jnp.float32)
+
+
+def draw_params(layer, rng):
+    """Returns random parameters, biases too."""
+    params = layer.init(jax.random.key(0), INPUT)
+    return jax.tree.map(
+        lambda leaf: jnp.asarray(rng.normal(0, 0.5, leaf.shape), leaf.dtype), params
+    )
+
+
+def test_output_size_is_that_of_the_outputs(layer, xs, rng):
+    ys, _ = layer.apply(draw_params(layer, rng), xs)
+    assert ys.shape[-1] == layer.output_size(INPUT)
+
+
+def test_the_state_has_the_structure_of_the_initial_one(layer, xs, rng):
+    params = draw_params(layer, rng)
+    _, state = layer.apply(params, xs)
+    initial = layer.initial_state(params, (BATCH, INPUT))
+    chex.assert_trees_all_equal_shapes_and_dtypes(state, initial)
+
+
+def test_the_initial_state_is_the_default(layer, xs, rng):
+    params = draw_params(layer, rng)
+    initial = layer.initial_state(params, (BATCH, INPUT))
+    chex.assert_trees_all_equal(layer.apply(params, xs, initial), layer.apply(params, xs))
+
+
+@pytest.mark.parametrize("name", STREAMING)
+def test_step_by_step_equals_the_whole_sequence(name, xs, rng):
+    layer = LAYERS[name]()
+    params = draw_params(layer, rng)
+    state = layer.initial_state(params, (BATCH, INPUT))
+    for t in range(TIME):
+        y, state = layer.step(params, xs[:, t], state)
+        ys, want = layer.apply(params, xs[:, : t + 1])
+        np.testing.assert_allclose(y, ys if ys.ndim == 2 else ys[:, -1], atol=1e-6)
+        chex.assert_trees_all_close(state, want, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", STREAMING)
+def test_two_chunks_equal_the_whole_sequence(name, xs, rng):
+    layer = LAYERS[name]()
+    params = draw_params(layer, rng)
+    first, state = layer.apply(params, xs[:, :4], mask=jnp.asarray(VALID[:, :4]))
+    second, state = layer.apply(params, xs[:, 4:], state, mask=jnp.asarray(VALID[:, 4:]))
+    ys, want = layer.apply(params, xs, lengths=LENGTHS)
+    got = second if ys.ndim == 2 else jnp.concatenate([first, second], 1)
+    np.testing.assert_allclose(got, ys, atol=1e-6)
+    chex.assert_trees_all_close(state, want, atol=1e-6)
+
+
+@pytest.mark.parametrize("garbage", [np.nan, np.inf])
+def test_garbage_in_padding_changes_no_output_and_no_gradient(layer, xs, rng, garbage):
+    params = draw_params(layer, rng)
+
+    def loss(params, xs, key):
+        ys, _ = layer.apply(params, xs, lengths=LENGTHS, key=key)
+        return (ys**2).sum(), ys
+
+    valid = jnp.asarray(VALID)[..., None]
+    for key in (None, jax.random.key(3)):
+        run = jax.jit(jax.grad(loss, argnums=(0, 1), has_aux=True))
+        clean = run(params, jnp.where(valid, xs, 0.0), key)
+        dirty = run(params, jnp.where(valid, xs, garbage), key)
+        chex.assert_trees_all_equal(clean, dirty)
+        chex.assert_tree_all_finite(dirty)
+        ys = dirty[1]
+        if ys.ndim == 3:
+            assert not ys[~VALID].any()
+
+
+def test_a_batch_is_its_rows_without_their_padding(layer, xs, rng):
+    params = draw_params(layer, rng)
+    ys, _ = layer.apply(params, xs, lengths=LENGTHS)
+    for row, length in enumerate(LENGTHS):
+        alone, _ = layer.apply(params, xs[row, :length])
+        got = ys[row] if ys.ndim == 2 else ys[row, :length]
+        np.testing.assert_allclose(got, alone, atol=1e-6)
+
+
+def test_bidirectional_is_two_loops_side_by_side(xs, rng):
+    layer = LAYERS["bidirectional"]()
+    params = draw_params(layer, rng)
+    ys, state = layer.apply(params, xs, lengths=LENGTHS)
+    for p, reverse, got, h_last in (
+        (params.forward, False, ys[..., :5], state.forward),
+        (params.backward, True, ys[..., 5:], state.backward),
+    ):
+        h0 = np.zeros((BATCH, got.shape[-1]))
+        want, want_last = reference.unroll(p, np.asarray(xs), h0, VALID, reverse=reverse)
+        np.testing.assert_allclose(got, want, atol=1e-6)
+        np.testing.assert_allclose(h_last, want_last, atol=1e-6)
+
+
+def test_stack_runs_its_layers_in_order(xs, rng):
+    layer = gj.stack(gj.recurrent(gj.gru(5)), gj.dense(2))
+    params = draw_params(layer, rng)
+    hs, _ = reference.unroll(params[0], np.asarray(xs), np.zeros((BATCH, 5)), VALID)
+    want = (hs @ np.asarray(params[1].W) + np.asarray(params[1].b)) * VALID[..., None]
+    np.testing.assert_allclose(layer.apply(params, xs, lengths=LENGTHS)[0], want, atol=1e-6)
+
+
+def test_the_layers_of_a_stack_begin_differently():
+    twice = gj.stack(gj.recurrent(gj.gru(3)), gj.recurrent(gj.gru(3)))
+    first, second = twice.init(jax.random.key(0), 3)
+    assert not np.allclose(first.W_r, second.W_r)
+
+
+@pytest.mark.parametrize(
+    ("kind", "pooled"),
+    [("max", lambda x: x.max(0)), ("mean", lambda x: x.mean(0)), ("last", lambda x: x[-1])],
+)
+def test_pool_sees_valid_steps_alone(xs, kind, pooled):
+    mask = VALID.copy()
+    mask[0, [1, 5]] = False
+    ys, _ = gj.pool(kind).apply((), xs, mask=mask)
+    for row in range(BATCH):
+        seen = np.asarray(xs[row])[mask[row]]
+        want = pooled(seen) if len(seen) else np.zeros(INPUT)
+        np.testing.assert_allclose(ys[row], want, atol=1e-6)
+    ys, _ = gj.pool(kind).apply((), xs[:, :0])
+    np.testing.assert_array_equal(ys, np.zeros((BATCH, INPUT)))
+
+
+def test_pool_means_many_half_precision_steps_in_wider_numbers(rng):
+    xs = jnp.asarray(rng.uniform(size=(1, 5000, 2)), jnp.bfloat16)
+    ys, _ = gj.pool("mean").apply((), xs)
+    assert ys.dtype == jnp.bfloat16
+    np.testing.assert_allclose(ys.astype(float), np.asarray(xs, float).mean(1), rtol=2**-8)
+
+
+def test_dropout_zeroes_its_share_and_keeps_the_mean():
+    ones = jnp.ones((100, 50, 20))
+    ys, _ = gj.dropout(0.3).apply((), ones, key=jax.random.key(0))
+    assert (ys == 0).mean() == pytest.approx(0.3, abs=0.01)
+    np.testing.assert_allclose(ys[ys != 0], 1 / 0.7, rtol=1e-6)
+
+
+def test_gaussian_noise_has_its_standard_deviation():
+    ys, _ = gj.gaussian_noise(0.3).apply((), jnp.ones((100, 50, 20)), key=jax.random.key(0))
+    assert ys.mean() == pytest.approx(1, abs=0.005)
+    assert ys.std() == pytest.approx(0.3, abs=0.005)
+
+
+@pytest.mark.parametrize("name", ["dropout", "gaussian_noise"])
+def test_without_a_key_what_is_random_is_the_identity(name, xs):
+    np.testing.assert_array_equal(LAYERS[name]().apply((), xs)[0], xs)
+
+
+def test_equal_keys_draw_equally_and_layers_of_a_stack_differently(xs):
+    net = gj.stack(gj.dropout(0.5), gj.dropout(0.5))
+    one, _ = net.apply(((), ()), xs, key=jax.random.key(1))
+    again, _ = net.apply(((), ()), xs, key=jax.random.key(1))
+    other, _ = net.apply(((), ()), xs, key=jax.random.key(2))
+    np.testing.assert_array_equal(one, again)
+    assert (one != other).any()
+    many, _ = net.apply(((), ()), jnp.ones((50, 50, 9)), key=jax.random.key(1))
+    assert (many != 0).mean() == pytest.approx(0.25, abs=0.02)
+
+
+@pytest.mark.parametrize("dtype", [jnp.float64, jnp.bfloat16])
+def test_a_stack_keeps_its_dtype(dtype, x64):
+    net = gj.stack(
+        gj.gaussian_noise(0.1),
+        gj.bidirectional(gj.gru(5, dtype=dtype)),
+        gj.dropout(0.2),
+        gj.pool("max"),
+        gj.dense(9, dtype=dtype),
+    )
+    params = net.init(jax.random.key(0), INPUT)
+    xs = jnp.ones((2, 4, INPUT), dtype)
+    for key in (None, jax.random.key(1)):
+        ys, _ = net.apply(params, xs, lengths=jnp.array([4, 1]), key=key)
+        assert ys.dtype == dtype

@@ -1,0 +1,54 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from scipy.special import log_softmax
+
+import gru_jax as gj
+
+
+def test_cross_entropy_is_minus_the_log_of_the_labels_share(rng):
+    logits, labels = rng.normal(size=(4, 3, 5)).astype(np.float32), rng.integers(0, 5, (4, 3))
+    want = -np.take_along_axis(log_softmax(logits.astype(float), -1), labels[..., None], -1)
+    np.testing.assert_allclose(gj.cross_entropy(logits, labels), want[..., 0], rtol=1e-5)
+
+
+def test_label_smoothing_mixes_in_an_even_target(rng):
+    logits, labels = rng.normal(size=(6, 5)).astype(np.float32), rng.integers(0, 5, 6)
+    target = 0.9 * np.eye(5)[labels] + 0.1 / 5
+    want = -(target * log_softmax(logits.astype(float), -1)).sum(-1)
+    got = gj.cross_entropy(logits, labels, label_smoothing=0.1)
+    np.testing.assert_allclose(got, want, rtol=1e-5)
+
+
+def test_squared_error_is_not_reduced(rng):
+    a, b = rng.normal(size=(2, 3, 4)).astype(np.float32)
+    np.testing.assert_allclose(gj.squared_error(a, b), (a - b) ** 2, rtol=1e-6)
+
+
+@pytest.mark.parametrize("garbage", [np.nan, np.inf])
+def test_masked_mean_and_its_gradient_see_valid_values_alone(rng, garbage):
+    values, mask = rng.normal(size=(4, 5)).astype(np.float32), rng.random((4, 5)) < 0.5
+    dirty = jnp.where(mask, values, garbage)
+    mean, grad = jax.value_and_grad(gj.masked_mean)(dirty, jnp.asarray(mask))
+    np.testing.assert_allclose(mean, values[mask].mean(), rtol=1e-6)
+    np.testing.assert_allclose(grad, mask / mask.sum(), rtol=1e-6)
+
+
+def test_masked_mean_of_nothing_is_zero_and_of_all_the_mean(rng):
+    values = jnp.asarray(rng.normal(size=7), jnp.float32)
+    assert gj.masked_mean(values, jnp.zeros(7, bool)) == 0
+    np.testing.assert_allclose(gj.masked_mean(values), np.asarray(values).mean(), rtol=1e-6)
+
+
+def test_accuracy_is_one_where_the_largest_logit_is_the_labels():
+    logits = jnp.array([[1.0, 2.0, 0.0], [3.0, 2.0, 0.0], [0.0, 0.0, 1.0]])
+    np.testing.assert_array_equal(gj.accuracy(logits, np.array([1, 2, 2])), [1, 0, 1])
+
+
+def test_confusion_matrix_counts_labels_in_rows(rng):
+    labels, predictions = rng.integers(0, 4, (2, 50))
+    want = np.zeros((4, 4), int)
+    for label, prediction in zip(labels, predictions, strict=True):
+        want[label, prediction] += 1
+    np.testing.assert_array_equal(gj.confusion_matrix(labels, predictions, 4), want)

@@ -1,0 +1,150 @@
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import reference
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from test_gru import draw
+
+import gru_jax as gj
+
+BATCH, TIME, INPUT, HIDDEN = 4, 7, 3, 5
+
+
+@pytest.fixture(params=["before", "after"])
+def example(request, rng):
+    params, _, h0 = draw(rng, request.param, batch=(BATCH,))
+    xs = jnp.asarray(rng.normal(size=(BATCH, TIME, INPUT)), jnp.float32)
+    return gj.gru(HIDDEN, reset=request.param), params, xs, h0
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.data())
+def test_any_mix_of_lengths_mask_and_direction_is_the_loop(data):
+    reset = data.draw(st.sampled_from(["before", "after"]))
+    reverse = data.draw(st.booleans())
+    lengths = data.draw(st.none() | st.lists(st.integers(0, TIME), min_size=BATCH, max_size=BATCH))
+    rows = st.lists(st.booleans(), min_size=TIME, max_size=TIME)
+    mask = data.draw(st.none() | st.lists(rows, min_size=BATCH, max_size=BATCH))
+    rng = np.random.default_rng(data.draw(st.integers(0, 99)))
+    params, _, h0 = draw(rng, reset, batch=(BATCH,))
+    xs = rng.normal(size=(BATCH, TIME, INPUT)).astype(np.float32)
+    valid = np.ones((BATCH, TIME), bool)
+    if lengths is not None:
+        lengths = np.array(lengths, np.int32)
+        valid &= np.arange(TIME) < lengths[:, None]
+    if mask is not None:
+        mask = np.array(mask)
+        valid &= mask
+    hs, h_last = gj.unroll(
+        gj.gru(HIDDEN, reset=reset), params, xs, h0, lengths=lengths, mask=mask, reverse=reverse
+    )
+    want, want_last = reference.unroll(params, xs, np.asarray(h0), valid, reverse=reverse)
+    np.testing.assert_allclose(hs, want, atol=2e-6)
+    np.testing.assert_allclose(h_last, want_last, atol=2e-6)
+
+
+def test_no_valid_step_gives_h0_back(example):
+    cell, params, xs, h0 = example
+    hs, h_last = gj.unroll(cell, params, xs, h0, lengths=jnp.zeros(BATCH, int))
+    np.testing.assert_array_equal(h_last, h0)
+    np.testing.assert_array_equal(hs, np.zeros((BATCH, TIME, HIDDEN)))
+
+
+def test_no_step_at_all_gives_h0_back(example):
+    cell, params, xs, h0 = example
+    hs, h_last = gj.unroll(cell, params, xs[:, :0], h0)
+    np.testing.assert_array_equal(h_last, h0)
+    assert hs.shape == (BATCH, 0, HIDDEN)
+
+
+def test_a_length_beyond_the_end_is_the_end(example):
+    cell, params, xs, h0 = example
+    chex.assert_trees_all_equal(
+        gj.unroll(cell, params, xs, h0, lengths=jnp.full(BATCH, 99)),
+        gj.unroll(cell, params, xs, h0, lengths=jnp.full(BATCH, TIME)),
+    )
+
+
+@pytest.mark.parametrize("reverse", [False, True])
+def test_left_padding_is_no_padding(example, reverse):
+    cell, params, xs, h0 = example
+    padded = jnp.concatenate([jnp.full((BATCH, 3, INPUT), 7.0), xs], 1)
+    mask = jnp.tile(jnp.arange(TIME + 3) >= 3, (BATCH, 1))
+    hs, h_last = gj.unroll(cell, params, padded, h0, mask=mask, reverse=reverse)
+    want, want_last = gj.unroll(cell, params, xs, h0, reverse=reverse)
+    np.testing.assert_allclose(hs[:, 3:], want, atol=1e-6)
+    np.testing.assert_allclose(h_last, want_last, atol=1e-6)
+
+
+@pytest.mark.parametrize("garbage", [np.nan, np.inf, -np.inf, 3e38])
+@pytest.mark.parametrize("reverse", [False, True])
+def test_garbage_in_padding_changes_no_output_and_no_gradient(example, garbage, reverse):
+    cell, params, xs, h0 = example
+    lengths = jnp.array([TIME, 3, 0, 5])
+    mask = jnp.ones((BATCH, TIME), bool).at[0, 2].set(False).at[3, 0].set(False)
+    valid = (jnp.arange(TIME)[None] < lengths[:, None]) & mask
+
+    def loss(params, xs, h0):
+        hs, h_last = gj.unroll(cell, params, xs, h0, lengths=lengths, mask=mask, reverse=reverse)
+        return (hs**2).sum() + h_last.sum(), (hs, h_last)
+
+    run = jax.jit(jax.grad(loss, argnums=(0, 1, 2), has_aux=True))
+    clean = run(params, jnp.where(valid[..., None], xs, 0.0), h0)
+    dirty = run(params, jnp.where(valid[..., None], xs, garbage), h0)
+    chex.assert_trees_all_equal(clean, dirty)
+    chex.assert_tree_all_finite(dirty)
+    (_, dxs, _), _ = dirty
+    assert not dxs[~valid].any()
+    assert dxs[valid].all()
+
+
+@pytest.mark.parametrize("cut", range(TIME + 1))
+def test_cutting_and_carrying_the_state_changes_nothing(example, cut):
+    cell, params, xs, h0 = example
+    mask = jax.random.bernoulli(jax.random.key(0), 0.7, (BATCH, TIME))
+    first, h = gj.unroll(cell, params, xs[:, :cut], h0, mask=mask[:, :cut])
+    second, h_last = gj.unroll(cell, params, xs[:, cut:], h, mask=mask[:, cut:])
+    want, want_last = gj.unroll(cell, params, xs, h0, mask=mask)
+    np.testing.assert_allclose(jnp.concatenate([first, second], 1), want, atol=1e-6)
+    np.testing.assert_allclose(h_last, want_last, atol=1e-6)
+
+
+@pytest.mark.parametrize("reverse", [False, True])
+def test_time_major_in_time_major_out(example, reverse):
+    cell, params, xs, h0 = example
+    options = {"lengths": jnp.array([7, 2, 0, 4]), "reverse": reverse}
+    mask = jax.random.bernoulli(jax.random.key(0), 0.7, (BATCH, TIME))
+    hs, h_last = gj.unroll(
+        cell, params, xs.swapaxes(0, 1), h0, mask=mask.T, time_axis=0, **options
+    )
+    want, want_last = gj.unroll(cell, params, xs, h0, mask=mask, **options)
+    np.testing.assert_allclose(hs.swapaxes(0, 1), want, atol=1e-6)
+    np.testing.assert_allclose(h_last, want_last, atol=1e-6)
+
+
+def test_time_between_two_batch_axes(example):
+    cell, params, xs, _ = example
+    xs = jnp.stack([xs, 2 * xs])
+    lengths = jnp.array([[7, 2, 0, 4], [1, 2, 3, 4]])
+    hs, h_last = gj.unroll(cell, params, xs.swapaxes(1, 2), lengths=lengths, time_axis=1)
+    want, want_last = gj.unroll(cell, params, xs, lengths=lengths)
+    np.testing.assert_allclose(hs.swapaxes(1, 2), want, atol=1e-6)
+    np.testing.assert_allclose(h_last, want_last, atol=1e-6)
+
+
+@pytest.mark.parametrize("turns", [2, 3, 100])
+def test_unrolling_the_loop_changes_nothing(example, turns):
+    cell, params, xs, h0 = example
+    chex.assert_trees_all_close(
+        gj.unroll(cell, params, xs, h0, unroll=turns), gj.unroll(cell, params, xs, h0), atol=1e-6
+    )
+
+
+def test_numpy_data_is_taken_as_it_is(example):
+    cell, params, xs, h0 = example
+    hs, _ = gj.unroll(cell, params, np.asarray(xs), np.asarray(h0), lengths=np.full(BATCH, 3))
+    want, _ = gj.unroll(cell, params, xs, h0, lengths=jnp.full(BATCH, 3))
+    np.testing.assert_array_equal(hs, want)
