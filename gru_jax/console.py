@@ -2,7 +2,6 @@
 
 import contextlib
 import signal
-import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
@@ -46,15 +45,14 @@ def describe(console: Console, run: Run) -> None:
 def epochs(console: Console, run: Run) -> Iterator[Callable[[Row], None]]:
     """Shows training as it goes: yields the function that takes each epoch's row."""
     total, first = run.config.epochs, int(run.progress.epoch)
+    steps = task.steps_per_epoch(run.config, run.problem)
 
     def describe_row(row: Row) -> str:
-        steps = (row["step"] - int(start_step)) / (time.perf_counter() - start)
         return (
             f"loss {row['loss']:.3f}  accuracy {row['accuracy']:6.1%}  "
-            f"validation {row['validation_accuracy']:6.1%}  {steps:4.0f} steps/s"
+            f"validation {row['validation_accuracy']:6.1%}  {steps / row['seconds']:4.0f} steps/s"
         )
 
-    start, start_step = time.perf_counter(), run.progress.state.step
     if not console.is_terminal:
         console.print("compiling")
         every = max(1, total // LINES)

@@ -8,7 +8,7 @@ from gru_jax.types import ArrayLike
 
 
 def cross_entropy(
-    logits: Float[Array, "*batch classes"],
+    logits: Float[ArrayLike, "*batch classes"],
     labels: Int[ArrayLike, "*batch"],
     *,
     label_smoothing: float = 0.0,
@@ -17,15 +17,19 @@ def cross_entropy(
 
     Args:
         logits: unnormalised log-probabilities.
-        labels: classes, from 0.
+        labels: classes, from 0; a label that is none of them gives NaN.
         label_smoothing: share of the label's weight that is spread evenly over all classes.
 
     Returns:
         One loss for each label.
 
+    Raises:
+        ValueError: if the shapes do not fit, or labels are no integers.
+
     References:
         Szegedy et al. (2016), "Rethinking the Inception architecture", section 7, for smoothing.
     """
+    logits, labels = check_labels("cross_entropy", logits, labels)
     loss = optax.losses.softmax_cross_entropy_with_integer_labels(logits, labels)
     if label_smoothing:
         even = jnp.full_like(logits, 1 / logits.shape[-1])
@@ -35,10 +39,10 @@ def cross_entropy(
 
 
 def squared_error(
-    predictions: Float[Array, "*shape"], targets: Float[ArrayLike, "*shape"]
+    predictions: Float[ArrayLike, "*shape"], targets: Float[ArrayLike, "*shape"]
 ) -> Float[Array, "*shape"]:
     """Returns (prediction - target)^2 for each element."""
-    return optax.losses.squared_error(predictions, targets)
+    return optax.losses.squared_error(jnp.asarray(predictions), jnp.asarray(targets))
 
 
 def masked_mean(
@@ -57,9 +61,22 @@ def masked_mean(
     """
     if mask is None:
         return values.mean()
+    mask = jnp.asarray(mask)
     if mask.shape != values.shape:
         raise ValueError(
             f"masked_mean: mask must be {values.shape} to match values, got {mask.shape}."
         )
-    total = jnp.where(mask, values, 0).sum()
-    return total / jnp.maximum(mask.sum(), 1).astype(total.dtype)
+    # In float32 or wider: a sum of many half-precision numbers overflows and loses digits.
+    total = jnp.where(mask, values, 0).sum(dtype=jnp.promote_types(values.dtype, jnp.float32))
+    return (total / jnp.maximum(mask.sum(), 1)).astype(values.dtype)
+
+
+def check_labels(function: str, logits: ArrayLike, labels: ArrayLike) -> tuple[Array, Array]:
+    """Returns both as arrays; raises ValueError unless there is one integer label for each row."""
+    logits, labels = jnp.asarray(logits), jnp.asarray(labels)
+    if labels.shape != logits.shape[:-1] or not jnp.issubdtype(labels.dtype, jnp.integer):
+        raise ValueError(
+            f"{function}: labels must be {logits.shape[:-1]} integers to match logits "
+            f"{logits.shape}, got {labels.shape} {labels.dtype}."
+        )
+    return logits, labels

@@ -3,14 +3,16 @@
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
+from gru_jax.losses import check_labels
 from gru_jax.types import ArrayLike
 
 
 def accuracy(
-    logits: Float[Array, "*batch classes"], labels: Int[ArrayLike, "*batch"]
+    logits: Float[ArrayLike, "*batch classes"], labels: Int[ArrayLike, "*batch"]
 ) -> Float[Array, "*batch"]:
-    """Returns 1 where the largest logit is the label's, else 0; unreduced, see `masked_mean`."""
-    return (jnp.argmax(logits, -1) == labels).astype(logits.dtype)
+    """Returns 1 where the largest logit is the label's, else 0, in float32; unreduced."""
+    logits, labels = check_labels("accuracy", logits, labels)
+    return (jnp.argmax(logits, -1) == labels).astype(jnp.float32)
 
 
 def confusion_matrix(

@@ -31,14 +31,16 @@ def unroll(
 ) -> tuple[PyTree[Float[Array, "*batch time hidden"]], State]:
     """Runs a cell over sequences.
 
-    What stands in padded steps, NaN and inf included, changes no result and no gradient.
+    What stands in padded steps, NaN and inf included, changes no result and no gradient. Under
+    `jit` the cell is closed over: `jax.jit(lambda params, xs: unroll(cell, params, xs))`.
 
     Args:
         cell: the recurrence, e.g. `gru(64)`.
         params: its parameters, from `cell.init`.
         xs: the inputs; no batch axis, one, or several.
         h0: the state before the first step; None is the cell's initial state.
-        lengths: steps at and after a sequence's length are padding; None is no padding.
+        lengths: steps at and after a sequence's length are padding; None is no padding, and so is
+            a length of `time` or more.
         mask: False steps are padding, wherever they stand. With `lengths`, both apply.
         reverse: run from the last step to the first; outputs stay in input order.
         time_axis: where time stands in `xs`, in `mask` and in the outputs: 0 is time-major.

@@ -94,7 +94,7 @@ def make_train_step(loss_fn: LossFn, tx: optax.GradientTransformation) -> TrainS
         (loss, metrics), grads = value_and_grad(state.params, batch, key)
         updates, opt_state = tx.update(grads, state.opt_state, state.params)
         params = optax.apply_updates(state.params, updates)
-        grad_norm = optax.global_norm(grads)
+        grad_norm = optax.tree.norm(grads)
         finite = jnp.isfinite(loss) & jnp.isfinite(grad_norm)
         moved = TrainState(params, opt_state, state.step + 1, state.key)
         kept = jax.tree.map(lambda new, old: jnp.where(finite, new, old), moved, state)

@@ -8,10 +8,11 @@ Axis legend, used in every shape annotation:
     hidden   features of the state
     joint    input + hidden, the rows of a gate's weights: the first `input` rows act on x,
              the rest on h
+    drive    3 * hidden, what x adds to r, z and c
 """
 
 from collections.abc import Callable
-from typing import NamedTuple, Protocol, TypeAlias
+from typing import NamedTuple, Protocol, TypeAlias, runtime_checkable
 
 import jax
 import numpy as np
@@ -21,15 +22,10 @@ ArrayLike: TypeAlias = jax.Array | np.ndarray
 Key: TypeAlias = jax.Array
 Params: TypeAlias = PyTree[Array]
 Shape: TypeAlias = tuple[int, ...]
-State: TypeAlias = PyTree[Array]
+State: TypeAlias = PyTree[ArrayLike]
 
-
-class Initializer(Protocol):
-    """How one array of parameters begins: the signature of `jax.nn.initializers`."""
-
-    def __call__(self, key: Key, shape: Shape, dtype: jax.typing.DTypeLike) -> Array:
-        """Returns the array."""
-        ...
+Initializer: TypeAlias = Callable[[Key, Shape, jax.typing.DTypeLike], Array]
+"""How one array of parameters begins: what `jax.nn.initializers` are."""
 
 
 class Cell(NamedTuple):
@@ -54,6 +50,7 @@ class Cell(NamedTuple):
     advance: Callable[[Params, PyTree[Array], State], State]
 
 
+@runtime_checkable
 class Apply(Protocol):
     """A layer over a whole sequence: `(params, xs, state, ...) -> (ys, state)`.
 

@@ -26,12 +26,8 @@ def draw(cell, rng, dtype=np.float32, batch=(4,), time=6):
     def normal(shape, scale=1.0):
         return jnp.asarray(scale * rng.normal(size=shape), dtype)
 
-    params = jax.tree.map(
-        lambda leaf: normal(leaf.shape, 0.5), cell.init(jax.random.key(0), INPUT)
-    )
-    h0 = jax.tree.map(
-        lambda leaf: normal(leaf.shape), cell.initial_state(params, (*batch, INPUT))
-    )
+    params = jax.tree.map(lambda leaf: normal(leaf.shape, 0.5), cell.init(jax.random.key(0), INPUT))
+    h0 = jax.tree.map(lambda leaf: normal(leaf.shape), cell.initial_state(params, (*batch, INPUT)))
     return params, normal((*batch, time, INPUT)), h0
 
 
@@ -98,7 +94,8 @@ def test_vmap_over_parameters(make_cell, rng):
     np.testing.assert_allclose(hs[1], gj.unroll(cell, doubled, xs, h0)[0], atol=2e-6)
 
 
-def test_gradients_match_finite_differences_to_second_order(make_cell, rng, x64):
+@pytest.mark.usefixtures("x64")
+def test_gradients_match_finite_differences_to_second_order(make_cell, rng):
     cell = make_cell(dtype=jnp.float64)
     params, xs, h0 = draw(cell, rng, np.float64, batch=(2,), time=4)
     valid = jnp.asarray([[True, False, True, True], [True, True, False, False]])
@@ -148,7 +145,8 @@ def test_results_have_the_dtype_of_parameters_and_inputs(make_cell, dtype):
     assert {leaf.dtype for leaf in jax.tree.leaves((results, grads))} == {jnp.dtype(dtype)}
 
 
-def test_float64_throughout(make_cell, rng, x64):
+@pytest.mark.usefixtures("x64")
+def test_float64_throughout(make_cell, rng):
     cell = make_cell(dtype=jnp.float64)
     params, xs, h0 = draw(cell, rng, np.float64)
     hs, h_last = gj.unroll(cell, params, xs, h0)

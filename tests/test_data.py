@@ -14,7 +14,9 @@ from gru_jax.data.japanese_vowels import repack
 def dataset(rng):
     """37 sequences of 1 to 20 steps; each holds its own number, so that it can be recognised."""
     lengths = rng.integers(1, 21, 37)
-    return gj.Dataset([np.full((n, 2), i, np.float32) for i, n in enumerate(lengths)], np.arange(37))
+    return gj.Dataset(
+        [np.full((n, 2), i, np.float32) for i, n in enumerate(lengths)], np.arange(37)
+    )
 
 
 def test_japanese_vowels_is_the_published_data():
@@ -60,9 +62,7 @@ def test_an_epoch_has_every_sequence_once(dataset, boundaries, seed):
         assert size == 4
         assert 1 <= steps <= 3
         assert time in (boundaries or (20,))
-        for xs, n, target, valid in zip(
-            *(a.reshape(-1, *a.shape[2:]) for a in batch), strict=True
-        ):
+        for xs, n, target, valid in zip(*(a.reshape(-1, *a.shape[2:]) for a in batch), strict=True):
             assert valid == (n > 0)
             assert (xs[:n] == target).all()
             assert not xs[n:].any()
@@ -137,7 +137,11 @@ def test_csv_holds_a_step_a_line(tmp_path, text, want):
         ("a.npz", {"a": np.array([None])}, "without pickled objects"),
         ("a.npz", {"a": np.array(["x"])}, "array a must be numbers, got <U1"),
         ("a.npz", {"a": np.zeros((0, 2))}, "with one step or more"),
-        ("a.npz", {"a": np.zeros((2, 3, 2)), "lengths": np.array([1])}, "lengths must be 2 integers"),
+        (
+            "a.npz",
+            {"a": np.zeros((2, 3, 2)), "lengths": np.array([1])},
+            "lengths must be 2 integers",
+        ),
         ("a.npz", {"a": np.zeros((2, 3, 2)), "lengths": np.array([1, 4])}, "integers up to 3"),
     ],
 )
@@ -153,7 +157,7 @@ def test_what_does_not_fit_is_one_clear_error(tmp_path, name, content, message):
 
 
 def test_a_file_that_is_not_there_is_named(tmp_path):
-    with pytest.raises(FileNotFoundError, match="nowhere.npz must be a file"):
+    with pytest.raises(FileNotFoundError, match=r"nowhere\.npz must be a file"):
         read_sequences(tmp_path / "nowhere.npz", 2)
 
 
@@ -164,7 +168,7 @@ def test_every_truncated_npz_is_refused(tmp_path, rng):
     path = tmp_path / "a.npz"
     for size in range(0, len(whole) - 1, 7):
         path.write_bytes(whole[:size])
-        with pytest.raises(ValueError, match="must be a whole .npz file"):
+        with pytest.raises(ValueError, match=r"must be a whole \.npz file"):
             read_sequences(path, 2)
 
 
@@ -175,10 +179,15 @@ def test_an_npz_that_claims_absurd_sizes_is_refused(tmp_path):
     )
     with zipfile.ZipFile(tmp_path / "a.npz", "w") as archive:
         archive.writestr("a.npy", header.getvalue() + b"\0" * 64)
-    with pytest.raises(ValueError, match="must be a whole .npz file"):
+    with pytest.raises(ValueError, match=r"must be a whole \.npz file"):
         read_sequences(tmp_path / "a.npz", 2)
 
 
 def test_the_embedded_file_is_small():
     path = Path(gj.__file__).parent / "data/japanese_vowels/japanese_vowels.npz"
     assert path.stat().st_size < 500_000
+
+
+def test_pad_keeps_the_widest_of_the_sequences_dtypes():
+    xs, _ = gj.pad([np.zeros((2, 1), np.int32), np.full((2, 1), 0.5)])
+    np.testing.assert_array_equal(xs[1, :, 0], [0.5, 0.5])

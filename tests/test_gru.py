@@ -19,7 +19,8 @@ def draw(rng, reset, dtype=np.float32, input_size=3, hidden_size=5, batch=(4,)):
 
 @pytest.mark.parametrize("reset", RESETS)
 @pytest.mark.parametrize("batch", [(), (4,), (2, 3)])
-def test_the_gates_are_the_equations(rng, reset, batch, x64):
+@pytest.mark.usefixtures("x64")
+def test_the_gates_are_the_equations(rng, reset, batch):
     params, x, h = draw(rng, reset, np.float64, batch=batch)
     r, z, c, h_next = reference.gates(params, np.asarray(x), np.asarray(h))
     np.testing.assert_allclose(gj.reset_gate(params, x, h), r, rtol=1e-13)
@@ -31,7 +32,8 @@ def test_the_gates_are_the_equations(rng, reset, batch, x64):
     np.testing.assert_allclose(cell.step(params, x, h), h_next, rtol=1e-12)
 
 
-def test_every_bias_of_the_after_form_reaches_its_own_gate(rng, x64):
+@pytest.mark.usefixtures("x64")
+def test_every_bias_of_the_after_form_reaches_its_own_gate(rng):
     params, x, h = draw(rng, "after", np.float64)
     for name in ("b_r", "b_z", "b_c", "b_h"):
         moved = params._replace(**{name: getattr(params, name) + 0.1})
@@ -80,7 +82,9 @@ def test_init_chrono_spreads_time_constants_evenly_over_its_range():
     times = 1 / reference.sigmoid(np.asarray(b_z, float))
     assert times.min() >= 10 - 1e-2
     assert times.max() <= 600 + 1e-2
-    np.testing.assert_allclose(np.quantile(times, [0.25, 0.5, 0.75]), [157.5, 305, 452.5], rtol=0.03)
+    np.testing.assert_allclose(
+        np.quantile(times, [0.25, 0.5, 0.75]), [157.5, 305, 452.5], rtol=0.03
+    )
 
 
 def test_update_bias_init_is_for_b_z_alone():
@@ -95,10 +99,14 @@ def test_half_precision_sums_products_in_float32(rng, reset):
     params, x, h = draw(rng, reset, jnp.bfloat16, input_size=2000, hidden_size=8)
     cell = gj.gru(8, reset=reset, dtype=jnp.bfloat16)
     drive = cell.project(params, x)
-    W = np.concatenate([np.asarray(W[:2000], float) for W in (params.W_r, params.W_z, params.W_c)], 1)
+    W = np.concatenate(
+        [np.asarray(W[:2000], float) for W in (params.W_r, params.W_z, params.W_c)], 1
+    )
     b = np.concatenate([np.asarray(b, float) for b in (params.b_r, params.b_z, params.b_c)])
     # Two roundings to 8 bits, of the product and of the sum; 2,000 of them would miss by far more.
-    np.testing.assert_allclose(np.asarray(drive, float), np.asarray(x, float) @ W + b, rtol=2**-7, atol=0.05)
+    np.testing.assert_allclose(
+        np.asarray(drive, float), np.asarray(x, float) @ W + b, rtol=2**-7, atol=0.05
+    )
     assert drive.dtype == cell.step(params, x, h).dtype == jnp.bfloat16
 
 

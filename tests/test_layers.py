@@ -136,6 +136,12 @@ def test_bidirectional_is_two_loops_side_by_side(xs, rng):
         np.testing.assert_allclose(h_last, want_last, atol=1e-6)
 
 
+def test_layers_take_numpy_data(layer, xs, rng):
+    params = draw_params(layer, rng)
+    ys, _ = layer.apply(params, np.asarray(xs, np.float64), lengths=np.asarray(LENGTHS))
+    np.testing.assert_array_equal(ys, layer.apply(params, xs, lengths=LENGTHS)[0])
+
+
 def test_stack_runs_its_layers_in_order(xs, rng):
     layer = gj.stack(gj.recurrent(gj.gru(5)), gj.dense(2))
     params = draw_params(layer, rng)
@@ -203,7 +209,8 @@ def test_equal_keys_draw_equally_and_layers_of_a_stack_differently(xs):
 
 
 @pytest.mark.parametrize("dtype", [jnp.float64, jnp.bfloat16])
-def test_a_stack_keeps_its_dtype(dtype, x64):
+@pytest.mark.usefixtures("x64")
+def test_a_stack_keeps_its_dtype(dtype):
     net = gj.stack(
         gj.gaussian_noise(0.1),
         gj.bidirectional(gj.gru(5, dtype=dtype)),

@@ -52,3 +52,17 @@ def test_confusion_matrix_counts_labels_in_rows(rng):
     for label, prediction in zip(labels, predictions, strict=True):
         want[label, prediction] += 1
     np.testing.assert_array_equal(gj.confusion_matrix(labels, predictions, 4), want)
+
+
+def test_half_precision_means_are_taken_in_wider_numbers():
+    values = jnp.full(1001, 70, jnp.float16)
+    mean = gj.masked_mean(values, jnp.ones(1001, bool))
+    assert (mean, mean.dtype) == (70, jnp.float16)
+    right = gj.accuracy(jnp.eye(1000, dtype=jnp.bfloat16), np.arange(1000) // 2 * 2)
+    assert gj.masked_mean(right, jnp.ones(1000, bool)) == 0.5
+    assert right.dtype == jnp.float32
+
+
+def test_masks_and_labels_may_be_lists():
+    assert gj.masked_mean(jnp.array([1.0, 5.0]), [True, False]) == 1
+    np.testing.assert_array_equal(gj.accuracy(np.eye(2), [0, 0]), [1, 0])

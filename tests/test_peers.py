@@ -88,7 +88,9 @@ def test_keras(rng, data):
             ),
         ]
         with jax.numpy_rank_promotion("allow"):
-            return layer.stateless_call(variables, layer.non_trainable_variables, xs, initial_state=h0)[0]
+            return layer.stateless_call(
+                variables, layer.non_trainable_variables, xs, initial_state=h0
+            )[0]
 
     params, _, _ = draw(rng, "after")
     assert_same(peer, params, *data, "after")

@@ -112,19 +112,19 @@ def test_cutting_and_carrying_the_state_changes_nothing(example, cut):
     np.testing.assert_allclose(h_last, want_last, atol=1e-6)
 
 
+@pytest.mark.untyped
 @pytest.mark.parametrize("reverse", [False, True])
 def test_time_major_in_time_major_out(example, reverse):
     cell, params, xs, h0 = example
     options = {"lengths": jnp.array([7, 2, 0, 4]), "reverse": reverse}
     mask = jax.random.bernoulli(jax.random.key(0), 0.7, (BATCH, TIME))
-    hs, h_last = gj.unroll(
-        cell, params, xs.swapaxes(0, 1), h0, mask=mask.T, time_axis=0, **options
-    )
+    hs, h_last = gj.unroll(cell, params, xs.swapaxes(0, 1), h0, mask=mask.T, time_axis=0, **options)
     want, want_last = gj.unroll(cell, params, xs, h0, mask=mask, **options)
     np.testing.assert_allclose(hs.swapaxes(0, 1), want, atol=1e-6)
     np.testing.assert_allclose(h_last, want_last, atol=1e-6)
 
 
+@pytest.mark.untyped
 def test_time_between_two_batch_axes(example):
     cell, params, xs, _ = example
     xs = jnp.stack([xs, 2 * xs])

@@ -149,7 +149,7 @@ def step(
     return hidden_state(h, z, c)
 
 
-def project(params: GRUParams, xs: Float[Array, "*batch input"]) -> Float[Array, "*batch 3*hidden"]:
+def project(params: GRUParams, xs: Float[Array, "*batch input"]) -> Float[Array, "*batch drive"]:
     """Returns what x adds to the pre-activations of r, z and c, side by side."""
     (W_r, _), (W_z, _), (W_c, _) = map(_split_rows, (params.W_r, params.W_z, params.W_c))
     W = jnp.concatenate([W_r, W_z, W_c], axis=1)
@@ -157,7 +157,7 @@ def project(params: GRUParams, xs: Float[Array, "*batch input"]) -> Float[Array,
 
 
 def advance(
-    params: GRUParams, drive_t: Float[Array, "*batch 3*hidden"], h: Float[Array, "*batch hidden"]
+    params: GRUParams, drive_t: Float[Array, "*batch drive"], h: Float[Array, "*batch hidden"]
 ) -> Float[Array, "*batch hidden"]:
     """Returns h_t from the drive of step t and h_{t-1}."""
     (_, W_r), (_, W_z), (_, W_c) = map(_split_rows, (params.W_r, params.W_z, params.W_c))

@@ -53,7 +53,7 @@ def pad(
     time = int(lengths.max()) if time is None else time
     if lengths.max() > time:
         raise ValueError(f"pad: sequences must have {time} steps or fewer, got {lengths.max()}.")
-    xs = np.zeros((len(sequences), time, *shapes.pop()), sequences[0].dtype)
+    xs = np.zeros((len(sequences), time, *shapes.pop()), np.result_type(*sequences))
     for row, sequence in zip(xs, sequences, strict=True):
         row[: len(sequence)] = sequence
     return xs, lengths

@@ -116,7 +116,8 @@ def _no_state(_params: Params, _x_shape: Shape) -> tuple[()]:
 
 
 def _zero_padding(
-    function: str, xs: Array, lengths: ArrayLike | None, mask: ArrayLike | None
+    function: str, xs: ArrayLike, lengths: ArrayLike | None, mask: ArrayLike | None
 ) -> Array:
+    xs = jnp.asarray(xs)
     valid = valid_steps(function, xs.shape[:-1], xs.ndim - 2, lengths, mask)
     return xs if valid is None else select(valid, xs, 0)

@@ -39,6 +39,7 @@ def pool(kind: Literal["max", "mean", "last"] = "max") -> Layer:
 
     def apply(params, xs, state=None, *, lengths=None, mask=None, key=None):
         del params, key
+        xs = jnp.asarray(xs)
         shape = xs.shape[:-1]
         valid = valid_steps("pool", shape, len(shape) - 1, lengths, mask)
         valid = jnp.ones(shape, bool) if valid is None else valid

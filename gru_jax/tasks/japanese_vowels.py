@@ -146,9 +146,14 @@ def make_loss(config: Config) -> LossFn:
     return loss_fn
 
 
+def steps_per_epoch(config: Config, problem: Problem) -> int:
+    """Returns the batches in one pass over the training data."""
+    return -(-len(problem.train.xs) // config.batch)
+
+
 def make_tx(config: Config, problem: Problem) -> optax.GradientTransformation:
     """Builds the optimiser for the whole run."""
-    steps = config.epochs * -(-len(problem.train.xs) // config.batch)
+    steps = config.epochs * steps_per_epoch(config, problem)
     return make_optimizer(config.learning_rate, steps=steps, weight_decay=config.weight_decay)
 
 

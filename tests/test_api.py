@@ -1,0 +1,74 @@
+"""The contract and the order of arguments, held by a test because rules without one decay."""
+
+import inspect
+import subprocess
+import sys
+
+import jax
+import pytest
+
+import gru_jax as gj
+
+ORDER = ["key", "cell", "params", "x", "xs", "h", "h0"]
+FUNCTIONS = {
+    name: value
+    for name, value in vars(gj).items()
+    if inspect.isfunction(value) and not name.startswith("_")
+}
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_arguments_stand_in_the_one_order(name):
+    positional = [
+        p.name
+        for p in inspect.signature(FUNCTIONS[name]).parameters.values()
+        if p.kind == p.POSITIONAL_OR_KEYWORD
+    ]
+    known = [argument for argument in positional if argument in ORDER]
+    if name == "hidden_state":  # the equation's own order: h, then z and c
+        assert positional == ["h", "z", "c"]
+    assert known == sorted(known, key=ORDER.index)
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_every_public_function_says_what_it_is_and_types_its_arguments(name):
+    function = FUNCTIONS[name]
+    assert function.__doc__
+    signature = inspect.signature(function)
+    assert signature.return_annotation is not inspect.Signature.empty
+    for parameter in signature.parameters.values():
+        assert parameter.annotation is not inspect.Parameter.empty, parameter.name
+        if len(parameter.name) == 1 or parameter.name in ("key", "params", "xs", "h0"):
+            assert parameter.default in (inspect.Parameter.empty, None)
+
+
+def test_unroll_has_the_signature_that_is_promised():
+    parameters = inspect.signature(gj.unroll).parameters
+    assert list(parameters)[:4] == ["cell", "params", "xs", "h0"]
+    options = {n: p.default for n, p in parameters.items() if p.kind == p.KEYWORD_ONLY}
+    promised = {"lengths": None, "mask": None, "reverse": False, "time_axis": -2, "unroll": 1}
+    assert options == promised
+
+
+def test_cells_and_layers_are_the_two_contracts(make_cell):
+    cell = make_cell()
+    assert isinstance(cell, gj.Cell)
+    layer = gj.recurrent(cell)
+    assert isinstance(layer, gj.Layer)
+    options = ["lengths", "mask", "key"]
+    for each in (layer, gj.dense(3), gj.dropout(0.1), gj.pool(), gj.stack(layer)):
+        names = list(inspect.signature(each.apply).parameters)
+        assert names == ["params", "xs", "state", *options]
+
+
+def test_parameters_are_a_named_tuple_of_arrays():
+    params = gj.gru(4, reset="after").init(jax.random.key(0), 3)
+    assert params._fields == ("W_r", "b_r", "W_z", "b_z", "W_c", "b_c", "b_h")
+    assert all(isinstance(leaf, jax.Array) for leaf in params)
+
+
+def test_importing_the_package_stays_light():
+    heavy = "'matplotlib orbax flax rich tyro tensorstore haiku keras'.split()"
+    code = f"import sys, gru_jax; print([m for m in {heavy} if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

@@ -1,0 +1,121 @@
+"""Wrong input is one ValueError that names the function, the argument, what it needs, what came."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import gru_jax as gj
+
+CELL = gj.gru(64)
+PARAMS = CELL.init(jax.random.key(0), 12)
+XS = jnp.zeros((32, 100, 12))
+X, H = jnp.zeros((4, 12)), jnp.zeros((4, 64))
+DENSE = gj.dense(9).init(jax.random.key(0), 12)
+DATA = gj.Dataset([np.zeros((3, 2)), np.zeros((5, 2))], np.arange(2))
+
+CASES = {
+    "unroll: xs must be [*batch, time, 12] float32 to match params.W_r (76, 64), "
+    "got (32, 100, 11) float32.": lambda: gj.unroll(CELL, PARAMS, XS[..., :11]),
+    "unroll: xs must be [*batch, time, 12] float32 to match params.W_r (76, 64), "
+    "got (12,) float32.": lambda: gj.unroll(CELL, PARAMS, XS[0, 0]),
+    "unroll: xs must be [*batch, time, 12] float32 to match params.W_r (76, 64), "
+    "got (32, 100, 12) bfloat16.": lambda: gj.unroll(CELL, PARAMS, XS.astype(jnp.bfloat16)),
+    "unroll: h0 must be (32, 64) float32, got (64,) float32.": lambda: gj.unroll(
+        CELL, PARAMS, XS, jnp.zeros(64)
+    ),
+    "unroll: h0 must be (32, 64) float32, got (32, 64) bfloat16.": lambda: gj.unroll(
+        CELL, PARAMS, XS, jnp.zeros((32, 64), jnp.bfloat16)
+    ),
+    "unroll: lengths must be (32,) integers to match the batch axes of xs, got (32,) float32.": (
+        lambda: gj.unroll(CELL, PARAMS, XS, lengths=jnp.ones(32))
+    ),
+    "unroll: lengths must be (32,) integers to match the batch axes of xs, got (100,) int32.": (
+        lambda: gj.unroll(CELL, PARAMS, XS, lengths=jnp.ones(100, int))
+    ),
+    "unroll: mask must be (32, 100) bool to match the batch and time axes of xs, "
+    "got (100, 32) bool.": lambda: gj.unroll(CELL, PARAMS, XS, mask=jnp.ones((100, 32), bool)),
+    "unroll: mask must be (32, 100) bool to match the batch and time axes of xs, "
+    "got (32, 100) float32.": lambda: gj.unroll(CELL, PARAMS, XS, mask=jnp.ones((32, 100))),
+    "unroll: time_axis must name one of the first 2 axes of xs (32, 100, 12), got -1.": (
+        lambda: gj.unroll(CELL, PARAMS, XS, time_axis=-1)
+    ),
+    "unroll: unroll must be 1 or more, got 0.": lambda: gj.unroll(CELL, PARAMS, XS, unroll=0),
+    "reset_gate: x must be [*batch, 12] float32 to match params.W_r (76, 64), "
+    "got (4, 11) float32.": (lambda: gj.reset_gate(PARAMS, X[:, 1:], H)),
+    "update_gate: h must be [*batch, 64] float32 to match params.W_r (76, 64), "
+    "got (4, 63) float32.": (lambda: gj.update_gate(PARAMS, X, H[:, 1:])),
+    "candidate: h must have the batch axes of x (4, 12), got (3, 64).": lambda: gj.candidate(
+        PARAMS, X, H[1:], H[1:]
+    ),
+    "gru: hidden_size must be 1 or more, got 0.": lambda: gj.gru(0),
+    'gru: reset must be "before" or "after", got \'late\'.': lambda: gj.gru(3, reset="late"),
+    "gru: dtype must be a floating type, got int32.": lambda: gj.gru(3, dtype=jnp.int32),
+    "gru: input_size must be 1 or more, got 0.": lambda: CELL.init(jax.random.key(0), 0),
+    "init_chrono: min_time and max_time must be 1 < min_time <= max_time, got 2.0 and 1.5.": (
+        lambda: gj.init_chrono(1.5)
+    ),
+    "stack: layers must be one or more, got none.": lambda: gj.stack(),
+    "stack: params must be a tuple of 2, one entry a layer, got PyTreeDef((*,)).": (
+        lambda: gj.stack(gj.dense(9), gj.dense(9)).apply((1,), XS)
+    ),
+    "stack: state must be a tuple of 1, one entry a layer, got PyTreeDef([]).": lambda: gj.stack(
+        gj.dense(9)
+    ).apply((DENSE,), XS, []),
+    "dense: xs must be [..., 12] float32 to match params.W (12, 9), got (32, 100, 11) float32.": (
+        lambda: gj.dense(9).apply(DENSE, XS[..., :11])
+    ),
+    "dense: lengths must be (32,) integers to match the batch axes of xs, got (31,) int32.": (
+        lambda: gj.dense(9).apply(DENSE, XS, lengths=jnp.ones(31, int))
+    ),
+    "dense: size must be 1 or more, got 0.": lambda: gj.dense(0),
+    "dropout: rate must be 0 <= rate < 1, got 1.": lambda: gj.dropout(1),
+    "gaussian_noise: stddev must be 0 or more, got -1.": lambda: gj.gaussian_noise(-1),
+    'pool: kind must be "max", "mean" or "last", got \'sum\'.': lambda: gj.pool("sum"),
+    "bidirectional: step must see the whole sequence first, so it cannot stream; use apply.": (
+        lambda: gj.bidirectional(CELL).step(PARAMS, X, H)
+    ),
+    "recurrent(reverse=True): step must see the whole sequence first, so it cannot stream; "
+    "use apply.": lambda: gj.recurrent(CELL, reverse=True).step(PARAMS, X, H),
+    "masked_mean: mask must be (4, 12) to match values, got (4,).": lambda: gj.masked_mean(
+        X, jnp.ones(4, bool)
+    ),
+    "accuracy: labels must be (4,) integers to match logits (4, 12), got (4, 1) int32.": (
+        lambda: gj.accuracy(X, jnp.ones((4, 1), int))
+    ),
+    "cross_entropy: labels must be (4,) integers to match logits (4, 12), got (4,) float32.": (
+        lambda: gj.cross_entropy(X, jnp.ones(4))
+    ),
+    "pad: sequences must be one or more, got none.": lambda: gj.pad([]),
+    "pad: sequences must all be [time, input], got shapes [(2, 1), (2, 2)].": lambda: gj.pad(
+        [np.zeros((2, 1)), np.zeros((2, 2))]
+    ),
+    "pad: sequences must have 2 steps or fewer, got 3.": lambda: gj.pad([np.zeros((3, 1))], 2),
+    "split: fraction must be 0 < fraction < 1, got 1.": lambda: gj.split(DATA, 1, seed=0),
+    "make_batches: batch_size and steps must be 1 or more, got 0 and 64.": lambda: next(
+        gj.make_batches(DATA, 0)
+    ),
+    "make_batches: boundaries must rise to 5 or more, the longest sequence, got [3].": (
+        lambda: next(gj.make_batches(DATA, 1, boundaries=[3]))
+    ),
+    "make_batches: dataset must have one target for each of one or more sequences, "
+    "got 2 sequences and 1 targets.": lambda: next(
+        gj.make_batches(DATA._replace(targets=np.arange(1)), 1)
+    ),
+}
+
+
+@pytest.mark.untyped
+@pytest.mark.parametrize("message", CASES)
+def test_wrong_input_is_one_clear_message(message):
+    with pytest.raises(ValueError) as error:  # noqa: PT011, the whole message is compared
+        CASES[message]()
+    assert str(error.value) == message
+
+
+@pytest.mark.untyped
+def test_wrong_input_is_told_under_jit_and_grad_too():
+    with pytest.raises(ValueError, match="unroll: xs must be"):
+        jax.jit(lambda xs: gj.unroll(CELL, PARAMS, xs))(XS[..., :11])
+    with pytest.raises(ValueError, match="unroll: h0 must be"):
+        jax.grad(lambda h: gj.unroll(CELL, PARAMS, XS, h)[0].sum())(jnp.zeros((31, 64)))

@@ -1,0 +1,132 @@
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+import gru_jax as gj
+
+
+def quadratic(params, batch, key):
+    """A loss whose training can be followed by hand: the mean of (w x - y)^2, with a key in use."""
+    loss = ((params["w"] * batch["x"] - batch["y"]) ** 2).mean()
+    return loss, {"draw": jax.random.uniform(key)}
+
+
+def batches(steps, bad=()):
+    x = np.linspace(1, 2, steps * 4, dtype=np.float32).reshape(steps, 4)
+    x[list(bad)] = np.nan
+    return {"x": jnp.asarray(x), "y": jnp.asarray(3 * x)}
+
+
+def init(tx, w=1.0):
+    return gj.init_train_state(jax.random.key(0), {"w": jnp.float32(w)}, tx)
+
+
+def test_a_step_is_the_optimisers_update():
+    tx = optax.sgd(0.1)
+    step = gj.make_train_step(quadratic, tx)
+    batch = jax.tree.map(lambda a: a[0], batches(1))
+    state, metrics = jax.jit(step)(init(tx), batch)
+    x, y = (np.asarray(batch[name], float) for name in "xy")
+    np.testing.assert_allclose(metrics["loss"], ((x - y) ** 2).mean(), rtol=1e-6)
+    grad = (2 * (x - y) * x).mean()
+    np.testing.assert_allclose(metrics["grad_norm"], abs(grad), rtol=1e-6)
+    np.testing.assert_allclose(state.params["w"], 1 - 0.1 * grad, rtol=1e-6)
+    assert (state.step, metrics["finite"]) == (1, True)
+
+
+def test_the_loop_is_its_steps():
+    tx = optax.adam(0.1)
+    step = gj.make_train_step(quadratic, tx)
+    state, rows = init(tx), []
+    for i in range(5):
+        state, row = jax.jit(step)(state, jax.tree.map(lambda a, i=i: a[i], batches(5)))
+        rows.append(row)
+    looped, metrics = gj.make_train_loop(step)(init(tx), batches(5))
+    chex.assert_trees_all_close((looped.params, looped.opt_state), (state.params, state.opt_state))
+    np.testing.assert_allclose(metrics["loss"], [row["loss"] for row in rows], rtol=1e-6)
+    assert len(set(np.asarray(metrics["draw"]).tolist())) == 5
+
+
+def test_the_loop_compiles_once_for_each_shape_and_donates_its_state():
+    tx = optax.adam(0.1)
+    step = gj.make_train_step(quadratic, tx)
+    chex.clear_trace_counter()
+    loop = gj.make_train_loop(chex.assert_max_traces(step, n=2))  # eval_shape and the scan itself
+    state = init(tx)
+    for _ in range(3):
+        before, (state, _) = state, loop(state, batches(5))
+        assert before.params["w"].is_deleted()
+
+
+def test_init_train_state_leaves_the_callers_buffers_alone():
+    tx, params, key = optax.adam(0.1), {"w": jnp.float32(1)}, jax.random.key(0)
+    state = gj.init_train_state(key, params, tx)
+    gj.make_train_loop(gj.make_train_step(quadratic, tx))(state, batches(2))
+    assert params["w"] == 1
+    assert jax.random.uniform(key) > 0
+
+
+def test_a_step_that_is_not_finite_changes_nothing_and_stops_the_loop():
+    tx = optax.adam(0.1)
+    step = gj.make_train_step(quadratic, tx)
+    good, _ = gj.make_train_loop(step)(init(tx), batches(2))
+    all_five = batches(5, bad=[2])
+    first_two = jax.tree.map(lambda a: a[:2], all_five)
+    want, _ = gj.make_train_loop(step)(init(tx), first_two)
+    state, metrics = gj.make_train_loop(step)(init(tx), all_five)
+    chex.assert_trees_all_equal((state.params, state.opt_state), (want.params, want.opt_state))
+    assert state.step == 2
+    np.testing.assert_array_equal(metrics["finite"], [True, True, False, False, False])
+    chex.assert_tree_all_finite(good.params)
+
+
+def test_the_optimiser_warms_up_decays_and_clips():
+    tx = gj.make_optimizer(1.0, steps=100, warmup=0.2, clip_norm=1.0)
+    params = {"w": jnp.zeros(2)}
+    opt_state, sizes = tx.init(params), []
+    for _ in range(100):
+        updates, opt_state = tx.update({"w": jnp.array([3e4, 4e4])}, opt_state, params)
+        sizes.append(float(-updates["w"][0]))
+    # Adam's update of a constant gradient is the learning rate itself.
+    t = np.arange(100)
+    want = np.where(t < 20, t / 20, 0.5 * (1 + np.cos(np.pi * (t - 20) / 80)))
+    np.testing.assert_allclose(sizes, want, atol=1e-3)
+    clip = gj.make_optimizer(1.0, steps=10, clip_norm=1.0)
+    _, (_, adam, *_) = clip.update({"w": jnp.array([3.0, 4.0])}, clip.init(params), params)
+    np.testing.assert_allclose(adam[0].mu["w"], 0.1 * np.array([0.6, 0.8]), rtol=1e-5)
+
+
+def adding(rng, cases, time):
+    """The adding problem (Hochreiter and Schmidhuber 1997): the sum of the two marked numbers."""
+    xs = np.zeros((cases, time, 2), np.float32)
+    xs[..., 0] = rng.random((cases, time))
+    marks = np.stack([rng.integers(0, time // 2, cases), rng.integers(time // 2, time, cases)], 1)
+    np.put_along_axis(xs[..., 1], marks, 1, axis=1)
+    return xs, np.take_along_axis(xs[..., 0], marks, 1).sum(1)
+
+
+@pytest.mark.parametrize("reset", ["before", "after"])
+def test_the_adding_problem_is_learned(rng, reset):
+    time, cell = 24, gj.gru(24, reset=reset, update_bias_init=gj.init_chrono(24))
+    net = gj.stack(gj.recurrent(cell), gj.pool("last"), gj.dense(1))
+    steps = 1200
+    xs, sums = adding(rng, steps * 32, time)
+    data = xs.reshape(steps, 32, time, 2), sums.reshape(steps, 32)
+
+    def loss_fn(params, batch, key):
+        del key
+        ys, _ = net.apply(params, batch[0])
+        return gj.squared_error(ys[:, 0], batch[1]).mean(), {}
+
+    tx = gj.make_optimizer(1e-2, steps=steps)
+    state = gj.init_train_state(jax.random.key(0), net.init(jax.random.key(1), 2), tx)
+    state, metrics = gj.make_train_loop(gj.make_train_step(loss_fn, tx))(state, data)
+    assert metrics["finite"].all()
+    test_xs, test_sums = adding(rng, 500, time)
+    ys, _ = net.apply(state.params, test_xs)
+    # Always answering 1 leaves the variance of the sum of two uniform numbers, 1/6.
+    assert np.mean((test_sums - 1) ** 2) == pytest.approx(1 / 6, rel=0.1)
+    assert np.mean((ys[:, 0] - test_sums) ** 2) < 0.005
