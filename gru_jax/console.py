@@ -28,7 +28,7 @@ def describe(console: Console, run: Run) -> None:
     facts = {
         "task": f"JapaneseVowels: which of {len(task.CLASSES)} speakers?",
         "data": f"{', '.join(parts)} utterances of {task.CHANNELS} channels",
-        "model": f"bidirectional GRU, {layers} of 2 x {config.hidden}, max pooling, dense",
+        "model": f"bidirectional GRU, {layers} of 2 x {config.hidden}, mean pooling, dense",
         "parameters": f"{count_parameters(run.progress.best_params):,}",
         "training": f"{config.epochs} epochs in batches of {config.batch}, AdamW at "
         f"{config.learning_rate:g}, seed {config.seed}",

@@ -13,6 +13,7 @@ import json
 import os
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -20,11 +21,10 @@ import jax
 import numpy as np
 
 from gru_jax.checkpoint import load_best, load_checkpoint, save_checkpoint
-from gru_jax.data.batching import make_batches
-from gru_jax.fit import Ended, Progress, Row, fit, init_progress
+from gru_jax.fit import Ended, Progress, Row, fit
 from gru_jax.metrics import confusion_matrix
 from gru_jax.tasks import japanese_vowels as task
-from gru_jax.train import count_parameters, init_train_state, make_train_loop, make_train_step
+from gru_jax.train import count_parameters
 from gru_jax.types import Params
 
 SAVE_EVERY = 5.0
@@ -60,7 +60,7 @@ def begin(folder: Path, config: task.Config) -> tuple[Run, Path | None]:
         ValueError: if the folder holds something else than a run.
     """
     problem = task.load_problem(task.check(config))
-    progress = _new_progress(config, problem)
+    progress = task.begin(config, problem)
     moved = _move_aside(folder)
     folder.mkdir(parents=True, exist_ok=True)
     settings = {"task": task.NAME, **dataclasses.asdict(config), "scale": problem.scale._asdict()}
@@ -80,7 +80,7 @@ def reopen(folder: Path, config: task.Config) -> Run:
         ValueError: if a file in it is damaged.
     """
     problem = task.load_problem(config)
-    progress = load_checkpoint(folder / "checkpoints", _new_progress(config, problem))
+    progress = load_checkpoint(folder / "checkpoints", task.begin(config, problem))
     rows = _read_rows(folder / "metrics.jsonl")[: int(progress.epoch)]
     _write(folder / "metrics.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
     return Run(folder, config, problem, progress, rows)
@@ -91,7 +91,6 @@ def train(
 ) -> tuple[Run, Ended]:
     """Trains to the end of the run, or until `should_stop`; says why it ended. See `fit`."""
     config, problem = run.config, run.problem
-    train_step = make_train_step(task.make_loss(config), task.make_tx(config, problem))
     metrics_file = run.folder / "metrics.jsonl"
     saved_at = time.monotonic()
 
@@ -109,9 +108,9 @@ def train(
 
     progress, ended = fit(
         run.progress,
-        make_train_loop(train_step),
-        lambda epoch: make_batches(problem.train, config.batch, seed=config.seed, epoch=epoch),
-        lambda params: task.evaluate(config, params, problem.validation),
+        task.make_loop(config, problem),
+        partial(task.epoch_batches, config, problem),
+        partial(task.validate, config, problem),
         epochs=config.epochs,
         patience=config.patience,
         report=report_and_log,
@@ -194,12 +193,6 @@ def predict(trained: Trained, xs: Sequence[np.ndarray]) -> np.ndarray:
     """Returns the probability of each class for sequences `[time, 12]`, one row a sequence."""
     xs = task.standardise(xs, trained.scale)
     return np.asarray(jax.nn.softmax(task.predict(trained.config, trained.params, xs)))
-
-
-def _new_progress(config: task.Config, problem: task.Problem) -> Progress:
-    tx = task.make_tx(config, problem)
-    key = jax.random.key(config.seed + 1)
-    return init_progress(init_train_state(key, task.init_params(config), tx))
 
 
 def _move_aside(folder: Path) -> Path | None:

@@ -59,6 +59,11 @@ def pad(
     return xs, lengths
 
 
+def take(dataset: Dataset, cases: Int[np.ndarray, " cases"]) -> Dataset:
+    """Returns the cases with these numbers, in this order."""
+    return Dataset([dataset.xs[i] for i in cases], dataset.targets[cases])
+
+
 def split(dataset: Dataset, fraction: float, *, seed: int) -> tuple[Dataset, Dataset]:
     """Parts a data set in two, class by class.
 
@@ -80,7 +85,7 @@ def split(dataset: Dataset, fraction: float, *, seed: int) -> tuple[Dataset, Dat
     for label in np.unique(dataset.targets):
         cases = rng.permutation(np.flatnonzero(dataset.targets == label))
         second[cases[: round(fraction * len(cases))]] = True
-    return _take(dataset, np.flatnonzero(~second)), _take(dataset, np.flatnonzero(second))
+    return take(dataset, np.flatnonzero(~second)), take(dataset, np.flatnonzero(second))
 
 
 def make_batches(
@@ -133,11 +138,7 @@ def make_batches(
         size = batch_size * steps
         chunks += [(cases[i : i + size], time) for i in range(0, len(cases), size)]
     for c in range(len(chunks)) if rng is None else rng.permutation(len(chunks)):
-        yield _stack(_take(dataset, chunks[c][0]), chunks[c][1], batch_size)
-
-
-def _take(dataset: Dataset, cases: Int[np.ndarray, " cases"]) -> Dataset:
-    return Dataset([dataset.xs[i] for i in cases], dataset.targets[cases])
+        yield _stack(take(dataset, chunks[c][0]), chunks[c][1], batch_size)
 
 
 def _stack(dataset: Dataset, time: int, batch_size: int) -> Batch:

@@ -5,7 +5,7 @@ standardise -> noise -> [bidirectional GRU -> dropout]* -> pool over time -> dro
 
 import dataclasses
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import NamedTuple
 
@@ -15,16 +15,24 @@ import optax
 from jaxtyping import Array, Float
 
 from gru_jax.cells.gru import gru
-from gru_jax.data.batching import Batch, Dataset, pad, split
+from gru_jax.data.batching import Batch, Dataset, make_batches, pad, split
 from gru_jax.data.japanese_vowels import CHANNELS, SPEAKERS, load_japanese_vowels
-from gru_jax.fit import Row
+from gru_jax.fit import Progress, Row, init_progress
 from gru_jax.layers.combine import stack
 from gru_jax.layers.directions import bidirectional
 from gru_jax.layers.pointwise import dense, dropout, gaussian_noise
 from gru_jax.layers.pooling import pool
 from gru_jax.losses import cross_entropy, masked_mean
 from gru_jax.metrics import accuracy
-from gru_jax.train import LossFn, Metrics, make_optimizer
+from gru_jax.train import (
+    LossFn,
+    Metrics,
+    TrainStep,
+    init_train_state,
+    make_optimizer,
+    make_train_loop,
+    make_train_step,
+)
 from gru_jax.types import Key, Layer, Params
 
 NAME = "japanese_vowels"
@@ -50,7 +58,7 @@ class Config:
     """Passes over the training data."""
     hidden: int = 64
     """Features of the state, in each direction."""
-    layers: int = 1
+    layers: int = 3
     """Bidirectional GRU layers."""
     learning_rate: float = 3e-3
     """At the end of the warm-up; it then falls to zero along a cosine."""
@@ -102,9 +110,13 @@ class Problem(NamedTuple):
 
 
 def load_problem(config: Config) -> Problem:
-    """Returns the data, validation split off train; the scale is of what remains in train."""
+    """Returns the data, with a validation part split off train."""
     train, test = load_japanese_vowels()
-    train, validation = split(train, config.validation, seed=config.seed)
+    return make_problem(*split(train, config.validation, seed=config.seed), test)
+
+
+def make_problem(train: Dataset, validation: Dataset, test: Dataset) -> Problem:
+    """Returns the parts on the scale of the training part."""
     steps = np.concatenate(train.xs)
     scale = Scale(steps.mean(0).tolist(), steps.std(0).tolist())
     train, validation, test = (
@@ -125,7 +137,7 @@ def network(config: Config) -> Layer:
     for i in range(config.layers):
         layers += [dropout(config.dropout)] if i else []
         layers += [bidirectional(gru(config.hidden))]
-    return stack(*layers, pool("max"), dropout(config.dropout), dense(SPEAKERS))
+    return stack(*layers, pool("mean"), dropout(config.dropout), dense(SPEAKERS))
 
 
 def init_params(config: Config) -> Params:
@@ -151,10 +163,27 @@ def steps_per_epoch(config: Config, problem: Problem) -> int:
     return -(-len(problem.train.xs) // config.batch)
 
 
+def epoch_batches(config: Config, problem: Problem, epoch: int) -> Iterator[Batch]:
+    """Yields the training data in the order of this epoch."""
+    return make_batches(problem.train, config.batch, seed=config.seed, epoch=epoch)
+
+
 def make_tx(config: Config, problem: Problem) -> optax.GradientTransformation:
     """Builds the optimiser for the whole run."""
     steps = config.epochs * steps_per_epoch(config, problem)
     return make_optimizer(config.learning_rate, steps=steps, weight_decay=config.weight_decay)
+
+
+def make_loop(config: Config, problem: Problem) -> TrainStep:
+    """Builds the compiled training loop."""
+    return make_train_loop(make_train_step(make_loss(config), make_tx(config, problem)))
+
+
+def begin(config: Config, problem: Problem) -> Progress:
+    """Returns the progress of a run that has not begun."""
+    key = jax.random.key(config.seed + 1)
+    state = init_train_state(key, init_params(config), make_tx(config, problem))
+    return init_progress(state)
 
 
 def predict(
@@ -171,6 +200,11 @@ def evaluate(config: Config, params: Params, dataset: Dataset) -> Row:
         "loss": float(cross_entropy(logits, dataset.targets).mean()),
         "accuracy": float(accuracy(logits, dataset.targets).mean()),
     }
+
+
+def validate(config: Config, problem: Problem, params: Params) -> Row:
+    """Returns what `evaluate` says of the validation part."""
+    return evaluate(config, params, problem.validation)
 
 
 @partial(jax.jit, static_argnames="config")
