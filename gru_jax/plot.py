@@ -12,7 +12,7 @@ from jaxtyping import Int
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-UNITS = {"loss": "loss (nats)", "accuracy": "accuracy (share of 1)"}
+UNITS = {"loss": "loss (nats)", "accuracy": "accuracy (fraction)"}
 
 
 def learning_curves(

@@ -115,3 +115,13 @@ def test_half_precision_follows_the_equations(rng):
     exact = reference.gates(params, np.asarray(x, float), np.asarray(h, float))[-1]
     got = gj.gru(5, dtype=jnp.bfloat16).step(params, x, h)
     np.testing.assert_allclose(np.asarray(got, float), exact, atol=4 * 2**-8)
+
+
+@pytest.mark.parametrize("reset", RESETS)
+def test_every_product_in_half_precision_asks_for_float32_sums(rng, reset):
+    """The CPU sums in float32 unasked; other devices need not, so the request itself is checked."""
+    params, x, h = draw(rng, reset, jnp.bfloat16)
+    cell = gj.gru(5, reset=reset, dtype=jnp.bfloat16)
+    for function in (cell.step, lambda p, x, h: cell.advance(p, cell.project(p, x), h)):
+        text = str(jax.make_jaxpr(function)(params, x, h))
+        assert text.count("dot_general[") == text.count("preferred_element_type=float32") >= 2

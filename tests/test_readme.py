@@ -1,0 +1,24 @@
+"""The README's Python runs as it stands, top to bottom."""
+
+import re
+from pathlib import Path
+
+README = (Path(__file__).parent.parent / "README.md").read_text()
+
+
+def test_the_code_in_the_readme_runs_and_learns(capsys):
+    blocks = re.findall(r"^```python\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
+    names = {}
+    for block in blocks:
+        exec(block, names)
+    assert len(blocks) == 2
+    assert names["hs"].shape == (32, 100, 64)
+    assert names["metrics"]["accuracy"].mean() > 0.95
+    assert capsys.readouterr().out.count("\n") == 30
+
+
+def test_the_message_in_the_readme_is_the_one_that_comes():
+    from test_errors import CASES
+
+    (message,) = re.findall(r"`(unroll: xs must be .*?)`", README)
+    assert message in CASES
