@@ -60,7 +60,8 @@ def test_recurrent_rows_are_orthogonal_and_input_rows_within_glorots_bound():
         np.testing.assert_allclose(W[3:].T @ W[3:], np.eye(8), atol=1e-5)
         bound = np.sqrt(6 / (3 + 8))
         assert 0.7 * bound < jnp.abs(W[:3]).max() <= bound
-    assert not np.allclose(params.W_r, params.W_z)
+    pairs = (params.W_r, params.W_z), (params.W_z, params.W_c), (params.W_c, params.W_r)
+    assert not any(np.allclose(a, b) for a, b in pairs)
     assert all(not b.any() for b in (params.b_r, params.b_z, params.b_c))
 
 

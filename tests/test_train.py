@@ -83,6 +83,18 @@ def test_a_step_that_is_not_finite_changes_nothing_and_stops_the_loop():
     chex.assert_tree_all_finite(good.params)
 
 
+def test_a_gradient_that_is_not_finite_is_noticed_where_the_loss_is():
+    def loss_fn(params, batch, key):
+        del key
+        return jnp.sqrt(params["w"] * batch), {}
+
+    state = init(optax.sgd(0.1), w=0.0)
+    state, metrics = gj.make_train_step(loss_fn, optax.sgd(0.1))(state, jnp.float32(1))
+    assert metrics["loss"] == 0
+    assert not metrics["finite"]
+    assert (state.params["w"], state.step) == (0, 0)
+
+
 def test_the_optimiser_warms_up_decays_and_clips():
     tx = gj.make_optimizer(1.0, steps=100, warmup=0.2, clip_norm=1.0)
     params = {"w": jnp.zeros(2)}
