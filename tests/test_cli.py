@@ -128,17 +128,17 @@ def in_terminal(args, cwd, until=None):
 
 
 def test_ctrl_c_saves_and_resuming_gives_the_same_bits(tmp_path):
-    args = [*SMALL, "--epochs", "600", "--patience", "600"]
+    args = [*SMALL, "--epochs", "300", "--patience", "300"]
     assert main(["train", "--out", str(tmp_path / "whole"), *args]) == 0
     code, text = in_terminal(["train", "--out", "cut", *args], tmp_path, until=rb"steps/s")
     assert code == 130
     assert "go on with: gru-jax train --resume --out cut" in " ".join(text.split())
     assert "Traceback" not in text
-    assert 1 <= len(losses(tmp_path / "cut")) < 600
+    assert 1 <= len(losses(tmp_path / "cut")) < 300
     assert not (tmp_path / "cut" / "result.json").exists()
     code, text = in_terminal(["train", "--resume", "--out", "cut"], tmp_path)
     assert code == 0
-    assert re.search(r"600/600 .*steps/s.* left", text)
+    assert re.search(r"300/300 .*steps/s.* left", text)
     assert losses(tmp_path / "cut") == losses(tmp_path / "whole")
     results = [json.loads((tmp_path / f / "result.json").read_text()) for f in ("cut", "whole")]
     assert results[0]["confusion_matrix"] == results[1]["confusion_matrix"]
