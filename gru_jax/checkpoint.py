@@ -8,10 +8,12 @@ place, and only then is the old one removed: at every moment one whole checkpoin
 import contextlib
 import logging
 import sys
+import time
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
+import jax
 import orbax.checkpoint as ocp
 
 from gru_jax.fit import Progress
@@ -41,8 +43,9 @@ def load_checkpoint(folder: Path, like: Progress) -> Progress:
         FileNotFoundError: if there is no checkpoint.
         ValueError: if it is damaged, or of another structure or shape.
     """
+    best = load_best(folder, like.best_params)
     last = _load(folder, "last", like._replace(best_params=()))
-    return last._replace(best_params=load_best(folder, like.best_params))
+    return last._replace(best_params=best)
 
 
 def load_best(folder: Path, like: Params) -> Params:
@@ -57,15 +60,37 @@ def _load(folder: Path, item: str, like: Progress | Params) -> Progress | Params
         step = manager.latest_step()
         if step is None:
             raise FileNotFoundError(f"load_checkpoint: no checkpoint in {folder}; train first.")
-        restore = ocp.args.Composite(**{item: ocp.args.StandardRestore(like)})
+        path = folder / str(step) / item
         try:
+            _check_shapes(path, like)
+            restore = ocp.args.Composite(**{item: ocp.args.StandardRestore(like)})
             return manager.restore(step, args=restore)[item]
         except Exception as error:  # Orbax raises what TensorStore, zarr and JSON raise.
+            time.sleep(0.5)  # For the reads still under way to fail while nobody listens.
             reason = str(error).strip().splitlines()[0][:160]
             raise ValueError(
-                f"load_checkpoint: {folder / str(step) / item} must be whole and of the shape "
-                f"that config.json describes, but cannot be read ({reason})."
+                f"load_checkpoint: {path} must be whole and of the shape that config.json "
+                f"describes, but cannot be read ({reason})."
             ) from error
+
+
+def _check_shapes(path: Path, like: Progress | Params) -> None:
+    """Compares before anything is read: Orbax casts other dtypes, and fails late on shapes."""
+    with ocp.StandardCheckpointer() as reader:
+        saved = jax.tree.leaves(reader.metadata(path.absolute()).item_metadata.tree)
+    got, needed = (
+        [f"{leaf.shape} {leaf.dtype}" for leaf in leaves if _is_plain(leaf)]
+        for leaves in (saved, jax.tree.leaves(like))
+    )
+    odd = [shape for shape in needed if shape not in got]
+    if odd:
+        raise ValueError(f"no array {odd[0]} in it")
+
+
+def _is_plain(leaf: object) -> bool:
+    """Returns whether a leaf is an array of numbers; a random key is stored as its bits."""
+    dtype = getattr(leaf, "dtype", None)
+    return dtype is not None and not jax.dtypes.issubdtype(dtype, jax.dtypes.extended)
 
 
 def _manager(folder: Path, *, create: bool) -> ocp.CheckpointManager:

@@ -113,6 +113,8 @@ def test_a_checkpoint_that_is_not_there_or_does_not_fit_is_one_clear_error(tmp_p
     save_checkpoint(tmp_path, start())
     with pytest.raises(ValueError, match=r"load_checkpoint: .*best must be whole and of the shape"):
         load_best(tmp_path, {"w": jnp.zeros(3)})
+    with pytest.raises(ValueError, match=r"no array \(\) float16 in it"):
+        load_best(tmp_path, {"w": jnp.float16(0)})
     with pytest.raises(ValueError, match="load_checkpoint"):
         load_best(tmp_path, {"v": jnp.float32(0)})
 
