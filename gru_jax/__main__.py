@@ -2,11 +2,13 @@
 
 import sys
 
-from gru_jax.cli import main
-
 
 def run() -> None:
     """Exits with the command's code; the entry point of `gru-jax`."""
+    try:
+        from gru_jax.cli import main  # Takes most of a second, in which Ctrl-C is quiet too.
+    except KeyboardInterrupt:
+        sys.exit(130)
     sys.exit(main())
 
 

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import jax
+import jax.numpy as jnp
 import orbax.checkpoint as ocp
 
 from gru_jax.fit import Progress
@@ -28,8 +29,8 @@ def save_checkpoint(folder: Path, progress: Progress) -> None:
         best=ocp.args.StandardSave(progress.best_params),
     )
     with _manager(folder, create=True) as manager:
-        if manager.latest_step() != step:
-            manager.save(step, args=items)
+        if manager.latest_step() != step:  # The same step of a run is the same state.
+            manager.save(step, args=items, force=True)
 
 
 def load_checkpoint(folder: Path, like: Progress) -> Progress:
@@ -62,40 +63,45 @@ def _load(folder: Path, item: str, like: Progress | Params) -> Progress | Params
             raise FileNotFoundError(f"load_checkpoint: no checkpoint in {folder}; train first.")
         path = folder / str(step) / item
         try:
-            _check_shapes(path, like)
+            _check_arrays(path, like)
             restore = ocp.args.Composite(**{item: ocp.args.StandardRestore(like)})
             return manager.restore(step, args=restore)[item]
         except Exception as error:  # Orbax raises what TensorStore, zarr and JSON raise.
             time.sleep(0.5)  # For the reads still under way to fail while nobody listens.
-            reason = str(error).strip().splitlines()[0][:160]
+            reason = (str(error).strip() or repr(error)).splitlines()[0][:160]
             raise ValueError(
                 f"load_checkpoint: {path} must be whole and of the shape that config.json "
                 f"describes, but cannot be read ({reason})."
             ) from error
 
 
-def _check_shapes(path: Path, like: Progress | Params) -> None:
+def _check_arrays(path: Path, like: Progress | Params) -> None:
     """Compares before anything is read: Orbax casts other dtypes, and fails late on shapes."""
     with ocp.StandardCheckpointer() as reader:
-        saved = jax.tree.leaves(reader.metadata(path.absolute()).item_metadata.tree)
-    got, needed = (
-        [f"{leaf.shape} {leaf.dtype}" for leaf in leaves if _is_plain(leaf)]
-        for leaves in (saved, jax.tree.leaves(like))
-    )
-    odd = [shape for shape in needed if shape not in got]
-    if odd:
-        raise ValueError(f"no array {odd[0]} in it")
+        saved = _describe(reader.metadata(path.absolute()).item_metadata.tree)
+    for name, needed in _describe(like).items():
+        if saved.get(name) != needed:
+            raise ValueError(f"{name} must be {needed}, got {saved.get(name, 'nothing')}")
 
 
-def _is_plain(leaf: object) -> bool:
-    """Returns whether a leaf is an array of numbers; a random key is stored as its bits."""
-    dtype = getattr(leaf, "dtype", None)
-    return dtype is not None and not jax.dtypes.issubdtype(dtype, jax.dtypes.extended)
+def _describe(tree: Progress | Params) -> dict[str, str]:
+    """Returns the shape and dtype of each array by its path, which NamedTuples and dicts share."""
+    described = {}
+    for path, leaf in jax.tree.leaves_with_path(tree):
+        dtype = getattr(leaf, "dtype", None)
+        # A random key is stored as its bits, a plain number in the widest dtype: left to Orbax.
+        if dtype is not None and not jnp.issubdtype(dtype, jax.dtypes.extended):
+            parts = (str(getattr(k, "key", getattr(k, "name", getattr(k, "idx", k)))) for k in path)
+            described[".".join(parts)] = f"{leaf.shape} {dtype}"
+    return described
 
 
 def _manager(folder: Path, *, create: bool) -> ocp.CheckpointManager:
     options = ocp.CheckpointManagerOptions(
-        max_to_keep=1, create=create, enable_async_checkpointing=False
+        max_to_keep=1,
+        create=create,
+        cleanup_tmp_directories=create,
+        enable_async_checkpointing=False,
     )
     return ocp.CheckpointManager(folder.absolute(), options=options)
 

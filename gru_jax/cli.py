@@ -5,11 +5,14 @@ import csv
 import dataclasses
 import io
 import logging
+import os
 import re
+import shlex
 import sys
 from pathlib import Path
 from typing import Annotated, TypeAlias
 
+import jax
 import numpy as np
 import tyro
 from rich.console import Console
@@ -70,8 +73,13 @@ def main(args: list[str] | None = None) -> int:
     try:
         command = parse(sys.argv[1:] if args is None else args)
         return commands[type(command)](command)
+    except BrokenPipeError:  # `gru-jax predict ... | head` has read all it wanted.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
     except (ValueError, OSError) as error:
         return _complain(str(error), USAGE)
+    except (MemoryError, jax.errors.JaxRuntimeError) as error:
+        return _complain(f"out of memory or a failing device: {error}", FAILED)
     except KeyboardInterrupt:
         return _complain("interrupted.", INTERRUPTED)
 
@@ -106,13 +114,15 @@ def train(command: Train) -> int:
     else:
         run, moved = runs.begin(command.out, command.config)
         if moved:
-            console.print(f"An earlier run was there: it is now {moved}.", soft_wrap=True)
+            console.print(
+                f"An earlier run was there: it is now {moved}.", soft_wrap=True, markup=False
+            )
     show.describe(console, run)
     with show.interruptible() as should_stop, show.epochs(console, run) as report:
         run, ended = runs.train(run, report, should_stop)
     epoch, step = int(run.progress.epoch), int(run.progress.state.step)
     if ended == "stopped":
-        again = f"gru-jax train --resume --out {command.out}"
+        again = f"gru-jax train --resume --out {shlex.quote(str(command.out))}"
         return _complain(f"stopped after epoch {epoch}; go on with: {again}", INTERRUPTED)
     if ended == "not finite":
         return _complain(
@@ -145,9 +155,8 @@ def predict(command: Predict) -> int:
     trained = runs.load_trained(command.run)
     sequences = read_sequences(command.input, task.CHANNELS)
     probabilities = runs.predict(trained, list(sequences.values()))
-    console = Console(highlight=False)
-    if console.is_terminal:
-        show.predictions(console, list(sequences), probabilities)
+    if sys.stdout.isatty():
+        show.predictions(Console(highlight=False), list(sequences), probabilities)
         return 0
     writer = csv.writer(sys.stdout, lineterminator="\n")
     writer.writerow(["sequence", "label", *(f"p_{name}" for name in task.CLASSES)])

@@ -10,6 +10,7 @@ import numpy as np
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
+from rich.text import Text
 
 from gru_jax.fit import Row
 from gru_jax.runs import Run
@@ -37,7 +38,7 @@ def describe(console: Console, run: Run) -> None:
     }
     table = Table.grid(padding=(0, 2))
     for name, fact in facts.items():
-        table.add_row(f"[dim]{name}[/]", fact)
+        table.add_row(Text(name, "dim"), Text(fact, overflow="fold"))
     console.print(table)
 
 
@@ -110,7 +111,7 @@ def result(console: Console, outcome: dict) -> None:
 def paths(console: Console, written: Sequence[Path]) -> None:
     """Prints the paths of what was written, one a line, never broken."""
     for path in written:
-        console.print(f"  {path}", soft_wrap=True, highlight=False)
+        console.print(f"  {path}", soft_wrap=True, markup=False)
 
 
 def confusions(console: Console, counts: Sequence[Sequence[int]]) -> None:
@@ -139,5 +140,5 @@ def predictions(console: Console, names: Sequence[str], probabilities: np.ndarra
     for name, row in zip(names, probabilities, strict=True):
         best = int(np.argmax(row))
         shares = [f"[bold]{p:.0%}[/]" if i == best else f"{p:.0%}" for i, p in enumerate(row)]
-        table.add_row(name, f"[bold]{task.CLASSES[best]}[/]", *shares)
+        table.add_row(Text(name), f"[bold]{task.CLASSES[best]}[/]", *shares)
     console.print(table)

@@ -30,7 +30,7 @@ class Progress(NamedTuple):
 
 def init_progress(state: TrainState) -> Progress:
     """Returns the progress of a run that has not begun."""
-    return Progress(state, jax.tree.map(jnp.copy, state.params))
+    return Progress(state, state.params)
 
 
 def fit(
@@ -64,8 +64,12 @@ def fit(
             returns the progress before it.
 
     Returns:
-        The progress, and why training ended: "epochs", "patience", "stopped", or "not finite", and
-        then `progress.state` holds the last good parameters and the number of steps taken.
+        The progress, and why training ended: "epochs", "patience", "stopped", or "not finite" (a
+        step, or the validation loss), and then `progress.state` holds the last good parameters and
+        the number of steps taken.
+
+    Raises:
+        ValueError: if an epoch has no batch.
     """
     while progress.epoch < epochs:
         if patience is not None and progress.epoch - progress.best_epoch >= patience:
@@ -78,13 +82,16 @@ def fit(
             rows.append(jax.tree.map(np.asarray, metrics))
             if should_stop():
                 return progress, "stopped"
+        if not rows:
+            raise ValueError(f"fit: epoch_batches({int(progress.epoch)}) must yield a batch.")
         validation = validate(state.params)
+        if not math.isfinite(validation["loss"]):
+            return progress, "not finite"
         epoch = int(progress.epoch) + 1
         progress = progress._replace(state=state, epoch=epoch)
         if validation["loss"] <= progress.best_loss:
-            best = jax.tree.map(jnp.copy, state.params)
             progress = progress._replace(
-                best_params=best, best_loss=validation["loss"], best_epoch=epoch
+                best_params=state.params, best_loss=validation["loss"], best_epoch=epoch
             )
         means = {k: float(np.concatenate([row[k] for row in rows]).mean()) for k in rows[0]}
         seconds = time.perf_counter() - start

@@ -7,6 +7,11 @@ from jaxtyping import Array, Float
 from gru_jax.types import Initializer, Key, Shape
 
 
+def draw(initializer: Initializer, key: Key, shape: Shape, dtype: jax.typing.DTypeLike) -> Array:
+    """Returns an initialiser's array, drawn in float32 or wider: QR has no half precision."""
+    return initializer(key, shape, jnp.promote_types(dtype, jnp.float32)).astype(dtype)
+
+
 def init_uniform(
     key: Key, shape: Shape, dtype: jax.typing.DTypeLike = jnp.float32
 ) -> Float[Array, "..."]:

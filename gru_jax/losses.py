@@ -17,19 +17,21 @@ def cross_entropy(
 
     Args:
         logits: unnormalised log-probabilities.
-        labels: classes, from 0; a label that is none of them gives NaN.
+        labels: classes, from 0 to one below the number of logits; their values are not checked.
         label_smoothing: share of the label's weight that is spread evenly over all classes.
 
     Returns:
         One loss for each label.
 
     Raises:
-        ValueError: if the shapes do not fit, or labels are no integers.
+        ValueError: if the shapes do not fit, labels are no integers, or the share is no share.
 
     References:
         Szegedy et al. (2016), "Rethinking the Inception architecture", section 7, for smoothing.
     """
     logits, labels = check_labels("cross_entropy", logits, labels)
+    if not 0 <= label_smoothing <= 1:
+        raise ValueError(f"cross_entropy: label_smoothing must be 0 to 1, got {label_smoothing}.")
     loss = optax.losses.softmax_cross_entropy_with_integer_labels(logits, labels)
     if label_smoothing:
         even = jnp.full_like(logits, 1 / logits.shape[-1])
@@ -41,8 +43,14 @@ def cross_entropy(
 def squared_error(
     predictions: Float[ArrayLike, "*shape"], targets: Float[ArrayLike, "*shape"]
 ) -> Float[Array, "*shape"]:
-    """Returns (prediction - target)^2 for each element."""
-    return optax.losses.squared_error(jnp.asarray(predictions), jnp.asarray(targets))
+    """Returns (prediction - target)^2 for each element; raises ValueError if shapes differ."""
+    predictions, targets = jnp.asarray(predictions), jnp.asarray(targets)
+    if predictions.shape != targets.shape:
+        raise ValueError(
+            f"squared_error: targets must be {predictions.shape} to match predictions, "
+            f"got {targets.shape}."
+        )
+    return optax.losses.squared_error(predictions, targets)
 
 
 def masked_mean(
@@ -59,16 +67,16 @@ def masked_mean(
     Raises:
         ValueError: if the shapes differ.
     """
-    if mask is None:
-        return values.mean()
-    mask = jnp.asarray(mask)
+    values = jnp.asarray(values)
+    mask = jnp.ones(values.shape, bool) if mask is None else jnp.asarray(mask)
     if mask.shape != values.shape:
         raise ValueError(
             f"masked_mean: mask must be {values.shape} to match values, got {mask.shape}."
         )
     # In float32 or wider: a sum of many half-precision numbers overflows and loses digits.
     total = jnp.where(mask, values, 0).sum(dtype=jnp.promote_types(values.dtype, jnp.float32))
-    return (total / jnp.maximum(mask.sum(), 1)).astype(values.dtype)
+    mean = total / jnp.maximum(mask.sum(), 1)
+    return mean.astype(values.dtype) if jnp.issubdtype(values.dtype, jnp.floating) else mean
 
 
 def check_labels(function: str, logits: ArrayLike, labels: ArrayLike) -> tuple[Array, Array]:

@@ -18,6 +18,12 @@ def accuracy(
 def confusion_matrix(
     labels: Int[ArrayLike, " cases"], predictions: Int[ArrayLike, " cases"], num_classes: int
 ) -> Int[Array, "classes classes"]:
-    """Returns how many cases of each class (row) were taken for each class (column)."""
+    """Returns how many cases of each class (row) were taken for each class (column).
+
+    Args:
+        labels: the true classes, from 0; values outside the classes are not checked.
+        predictions: the classes they were taken for.
+        num_classes: rows and columns.
+    """
     counts = jnp.zeros((num_classes, num_classes), jnp.int32)
     return counts.at[labels, predictions].add(1)

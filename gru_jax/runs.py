@@ -3,16 +3,19 @@
     begin, reopen --> train --> finish        config.json  metrics.jsonl  checkpoints/
     load_trained --> evaluate, predict        result.json  figures/
 
-Files are written beside their place and then moved there, so none is ever half-written.
+JSON is written beside its place and then moved there; `metrics.jsonl` grows by whole lines, and
+going on with a run cuts it back to what its checkpoint knows.
 """
 
+import contextlib
 import dataclasses
+import fcntl
 import importlib.util
 import itertools
 import json
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -40,6 +43,8 @@ class Run(NamedTuple):
     progress: Progress
     rows: list[Row]
     """One an epoch, as in `metrics.jsonl`."""
+    started: float
+    """On the clock of `time.perf_counter`, earlier sittings counted in."""
 
 
 class Trained(NamedTuple):
@@ -63,9 +68,8 @@ def begin(folder: Path, config: task.Config) -> tuple[Run, Path | None]:
     progress = task.begin(config, problem)
     moved = _move_aside(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    settings = {"task": task.NAME, **dataclasses.asdict(config), "scale": problem.scale._asdict()}
-    _write(folder / "config.json", json.dumps(settings, indent=2) + "\n")
-    return Run(folder, config, problem, progress, []), moved
+    _write_config(folder, config, problem.scale)
+    return Run(folder, config, problem, progress, [], time.perf_counter()), moved
 
 
 def reopen(folder: Path, config: task.Config) -> Run:
@@ -81,15 +85,22 @@ def reopen(folder: Path, config: task.Config) -> Run:
     """
     problem = task.load_problem(config)
     progress = load_checkpoint(folder / "checkpoints", task.begin(config, problem))
-    rows = _read_rows(folder / "metrics.jsonl")[: int(progress.epoch)]
-    _write(folder / "metrics.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
-    return Run(folder, config, problem, progress, rows)
+    rows = _read_rows(folder / "metrics.jsonl", int(progress.epoch))
+    started = time.perf_counter() - sum(row["seconds"] for row in rows)
+    with _locked(folder):
+        _write(folder / "metrics.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
+        _write_config(folder, config, problem.scale)
+    return Run(folder, config, problem, progress, rows, started)
 
 
 def train(
     run: Run, report: Callable[[Row], None], should_stop: Callable[[], bool]
 ) -> tuple[Run, Ended]:
-    """Trains to the end of the run, or until `should_stop`; says why it ended. See `fit`."""
+    """Trains to the end of the run, or until `should_stop`; says why it ended. See `fit`.
+
+    Raises:
+        ValueError: if another process trains in the same folder.
+    """
     config, problem = run.config, run.problem
     metrics_file = run.folder / "metrics.jsonl"
     saved_at = time.monotonic()
@@ -106,18 +117,19 @@ def train(
             save_checkpoint(run.folder / "checkpoints", progress)
             saved_at = time.monotonic()
 
-    progress, ended = fit(
-        run.progress,
-        task.make_loop(config, problem),
-        partial(task.epoch_batches, config, problem),
-        partial(task.validate, config, problem),
-        epochs=config.epochs,
-        patience=config.patience,
-        report=report_and_log,
-        save=save,
-        should_stop=should_stop,
-    )
-    save_checkpoint(run.folder / "checkpoints", progress)
+    with _locked(run.folder):
+        progress, ended = fit(
+            run.progress,
+            task.make_loop(config, problem),
+            partial(task.epoch_batches, config, problem),
+            partial(task.validate, config, problem),
+            epochs=config.epochs,
+            patience=config.patience,
+            report=report_and_log,
+            save=save,
+            should_stop=should_stop,
+        )
+        save_checkpoint(run.folder / "checkpoints", progress)
     return run._replace(progress=progress), ended
 
 
@@ -134,7 +146,7 @@ def finish(run: Run) -> tuple[dict, list[Path]]:
         "validation_accuracy": best["validation_accuracy"],
         "best_epoch": best["epoch"],
         "epochs": int(run.progress.epoch),
-        "seconds": round(sum(row["seconds"] for row in run.rows), 2),
+        "seconds": round(time.perf_counter() - run.started, 2),
         "seed": run.config.seed,
         "device": jax.devices()[0].device_kind,
         "jax": jax.__version__,
@@ -158,10 +170,13 @@ def read_config(folder: Path) -> tuple[task.Config, task.Scale]:
         if settings.pop("task") != task.NAME:
             raise ValueError(f'task must be "{task.NAME}"')
         scale = task.Scale(**settings.pop("scale"))
-        if {len(scale.mean), len(scale.std)} != {task.CHANNELS}:
+        numbers = np.array(scale, float)
+        if numbers.shape != (2, task.CHANNELS) or not np.isfinite(numbers).all():
             raise ValueError(f"scale must have {task.CHANNELS} means and standard deviations")
+        if not (numbers[1] > 0).all():
+            raise ValueError("scale.std must be above 0")
         return task.check(task.Config(**settings)), scale
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise ValueError(f"{path} must be one that training wrote: {error}.") from error
 
 
@@ -198,11 +213,30 @@ def predict(trained: Trained, xs: Sequence[np.ndarray]) -> np.ndarray:
 def _move_aside(folder: Path) -> Path | None:
     if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
         return None
-    if not (folder / "config.json").is_file():
-        raise ValueError(f"{folder} must be empty, new, or a run, but holds other files.")
+    try:
+        read_config(folder)
+    except (ValueError, OSError) as error:
+        raise ValueError(f"{folder} must be empty, new, or a run: {error}") from error
+    folder = folder.resolve()
     numbered = (folder.with_name(f"{folder.name}.{i}") for i in itertools.count(1))
     target = next(path for path in numbered if not path.exists())
-    return folder.rename(target)
+    with _locked(folder):
+        return folder.rename(target)
+
+
+@contextlib.contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """Keeps other processes from training in the folder; the lock goes with the process."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    except BlockingIOError as error:
+        raise ValueError(
+            f"{folder} must be free, but another process trains there; give another --out."
+        ) from error
+    finally:
+        os.close(handle)
 
 
 def _draw(run: Run, result: dict) -> list[Path]:
@@ -226,13 +260,22 @@ def _draw(run: Run, result: dict) -> list[Path]:
     return paths
 
 
-def _read_rows(path: Path) -> list[Row]:
+def _read_rows(path: Path, count: int) -> list[Row]:
+    """Returns the first rows; what stands behind them is of epochs that were not saved."""
     try:
-        return [json.loads(line) for line in path.read_text().splitlines()]
-    except FileNotFoundError:
-        return []
-    except ValueError as error:
-        raise ValueError(f"{path} must have one JSON object a line: {error}.") from error
+        rows = [json.loads(line) for line in path.read_text().splitlines()[:count]]
+        if [row["epoch"] for row in rows] != list(range(1, count + 1)):
+            raise ValueError(f"epochs are not 1 to {count}")
+        if any({"seconds", "validation_accuracy"} - row.keys() for row in rows):
+            raise ValueError("a row lacks its numbers")
+        return rows
+    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+        raise ValueError(f"{path} must have a JSON object for each epoch: {error}.") from error
+
+
+def _write_config(folder: Path, config: task.Config, scale: task.Scale) -> None:
+    settings = {"task": task.NAME, **dataclasses.asdict(config), "scale": scale._asdict()}
+    _write(folder / "config.json", json.dumps(settings, indent=2) + "\n")
 
 
 def _write(path: Path, text: str) -> None:

@@ -140,8 +140,10 @@ def valid_steps(
             )
     if lengths is None:
         return mask
-    t = jax.lax.broadcasted_iota(lengths.dtype, steps, axis)
-    within = t < jnp.broadcast_to(jnp.expand_dims(lengths, axis), steps)
+    # In int32 whatever came: counting to 300 in uint8 would begin again at 256.
+    t = jax.lax.broadcasted_iota(jnp.int32, steps, axis)
+    ends = jnp.expand_dims(lengths.astype(jnp.int32), axis)
+    within = t < jnp.broadcast_to(ends, steps)
     return within if mask is None else within & mask
 
 

@@ -4,8 +4,8 @@
     state, [steps, batch] --train_loop--> state, ...     jit, scan, buffers donated
     fit                                                  feeds, reports, stops early, saves
 
-A step whose loss or gradient is not finite changes nothing, and neither do those after it in the
-same loop: the parameters kept are the last good ones.
+A step whose loss, gradient or parameters are not finite changes nothing, and neither do those
+after it in the same loop: the parameters kept are the last good ones.
 """
 
 from collections.abc import Callable
@@ -38,8 +38,8 @@ TrainStep: TypeAlias = Callable[[TrainState, Any], tuple[TrainState, Metrics]]
 
 def init_train_state(key: Key, params: Params, tx: optax.GradientTransformation) -> TrainState:
     """Returns the state before the first step; its buffers are its own, free to be donated."""
-    params = jax.tree.map(jnp.copy, params)
-    return TrainState(params, tx.init(params), jnp.zeros((), jnp.int32), jax.random.clone(key))
+    state = TrainState(params, tx.init(params), jnp.zeros((), jnp.int32), key)
+    return jax.tree.map(jnp.copy, state)
 
 
 def count_parameters(params: Params) -> int:
@@ -60,17 +60,26 @@ def make_optimizer(
     Args:
         learning_rate: at the end of the warm-up.
         steps: of the whole training.
-        warmup: share of the steps that the warm-up takes.
+        warmup: share of the steps that the warm-up takes; the first of them has rate zero.
         clip_norm: the gradient's largest norm, over all parameters together.
         weight_decay: decoupled from the gradient.
+
+    For float32 and wider: in float16 Adam's epsilon, 1e-8, is zero.
+
+    Raises:
+        ValueError: if `steps` is below 1, or `warmup` is no share.
 
     References:
         Loshchilov and Hutter (2019), "Decoupled weight decay regularization".
         Pascanu et al. (2013), "On the difficulty of training recurrent neural networks".
     """
-    schedule = optax.warmup_cosine_decay_schedule(
-        0.0, learning_rate, warmup_steps=max(1, round(warmup * steps)), decay_steps=steps
-    )
+    if steps < 1 or not 0 <= warmup <= 1:
+        raise ValueError(
+            "make_optimizer: steps must be 1 or more and 0 <= warmup <= 1, "
+            f"got {steps} and {warmup}."
+        )
+    warmup_steps = min(round(warmup * steps), steps - 1)
+    schedule = optax.warmup_cosine_decay_schedule(0.0, learning_rate, warmup_steps, steps)
     return optax.chain(
         optax.clip_by_global_norm(clip_norm), optax.adamw(schedule, weight_decay=weight_decay)
     )
@@ -85,7 +94,8 @@ def make_train_step(loss_fn: LossFn, tx: optax.GradientTransformation) -> TrainS
 
     Returns:
         The step. Its metrics are those of `loss_fn` and `loss`, `grad_norm` and `finite`; where
-        `finite` is False, the state comes back as it went in.
+        `finite` is False, because the loss, the gradient or the new parameters are not, the state
+        comes back as it went in.
     """
 
     def train_step(state: TrainState, batch: Any) -> tuple[TrainState, Metrics]:
@@ -96,9 +106,11 @@ def make_train_step(loss_fn: LossFn, tx: optax.GradientTransformation) -> TrainS
         params = optax.apply_updates(state.params, updates)
         grad_norm = optax.tree.norm(grads)
         finite = jnp.isfinite(loss) & jnp.isfinite(grad_norm)
+        for leaf in jax.tree.leaves(params):
+            finite &= jnp.isfinite(leaf).all()
         moved = TrainState(params, opt_state, state.step + 1, state.key)
         kept = jax.tree.map(lambda new, old: jnp.where(finite, new, old), moved, state)
-        return kept, {"loss": loss, "grad_norm": grad_norm, "finite": finite, **metrics}
+        return kept, {**metrics, "loss": loss, "grad_norm": grad_norm, "finite": finite}
 
     return train_step
 

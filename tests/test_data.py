@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import gru_jax as gj
+from gru_jax.data import files
 from gru_jax.data.files import read_sequences
 from gru_jax.data.japanese_vowels import repack
 
@@ -132,17 +133,28 @@ def test_csv_holds_a_step_a_line(tmp_path, text, want):
         ("a.csv", "1,2\n\n3,x\n", "line 3 must have 2 numbers, got 3,x."),
         ("a.csv", "1,2,3\n", r"must be \[time, 2\] with one step or more, got \[1, 3\]"),
         ("a.csv", "1,2\n3,nan\n", "must be finite numbers, not so at step 1"),
+        ("a.csv", "1,x\n2,3\n", "line 1 must have 2 numbers, got 1,x."),
         ("a.csv", b"\xff\xfe\x00", "must be text with commas"),
-        ("a.npz", "no zip", "must be a whole .npz file"),
-        ("a.npz", {"a": np.array([None])}, "without pickled objects"),
+        ("a.npz", "no zip", "must be a whole .npz"),
+        ("a.npz", {"a": np.array([None])}, "without pickles"),
         ("a.npz", {"a": np.array(["x"])}, "array a must be numbers, got <U1"),
+        (
+            "a.npz",
+            {"a": np.zeros((2, 3, 2)), "lengths": np.array([-1, 2])},
+            "integers from 1 to 3",
+        ),
+        (
+            "a.npz",
+            {"a": np.zeros((3, 2)), "lengths": np.array([1])},
+            "lengths must stand beside a single 3-D array",
+        ),
         ("a.npz", {"a": np.zeros((0, 2))}, "with one step or more"),
         (
             "a.npz",
             {"a": np.zeros((2, 3, 2)), "lengths": np.array([1])},
             "lengths must be 2 integers",
         ),
-        ("a.npz", {"a": np.zeros((2, 3, 2)), "lengths": np.array([1, 4])}, "integers up to 3"),
+        ("a.npz", {"a": np.zeros((2, 3, 2)), "lengths": np.array([1, 4])}, "integers from 1 to 3"),
     ],
 )
 def test_what_does_not_fit_is_one_clear_error(tmp_path, name, content, message):
@@ -168,7 +180,7 @@ def test_every_truncated_npz_is_refused(tmp_path, rng):
     path = tmp_path / "a.npz"
     for size in range(0, len(whole) - 1, 7):
         path.write_bytes(whole[:size])
-        with pytest.raises(ValueError, match=r"must be a whole \.npz file"):
+        with pytest.raises(ValueError, match=r"must be a whole \.npz"):
             read_sequences(path, 2)
 
 
@@ -179,7 +191,7 @@ def test_an_npz_that_claims_absurd_sizes_is_refused(tmp_path):
     )
     with zipfile.ZipFile(tmp_path / "a.npz", "w") as archive:
         archive.writestr("a.npy", header.getvalue() + b"\0" * 64)
-    with pytest.raises(ValueError, match=r"must be a whole \.npz file"):
+    with pytest.raises(ValueError, match=r"must be a whole \.npz"):
         read_sequences(tmp_path / "a.npz", 2)
 
 
@@ -191,3 +203,29 @@ def test_the_embedded_file_is_small():
 def test_pad_keeps_the_widest_of_the_sequences_dtypes():
     xs, _ = gj.pad([np.zeros((2, 1), np.int32), np.full((2, 1), 0.5)])
     np.testing.assert_array_equal(xs[1, :, 0], [0.5, 0.5])
+
+
+def test_damaged_npz_files_are_read_right_or_refused_in_one_way(tmp_path, rng):
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, a=rng.normal(size=(30, 2)).astype(np.float32))
+    whole, path, refused = buffer.getvalue(), tmp_path / "a.npz", 0
+    for _ in range(400):
+        damaged = bytearray(whole)
+        damaged[rng.integers(len(whole))] ^= 1 << rng.integers(8)
+        path.write_bytes(damaged)
+        try:
+            read_sequences(path, 2)
+        except ValueError:
+            refused += 1
+    assert refused > 200
+
+
+def test_files_over_the_limit_are_refused_before_they_are_unpacked(tmp_path, monkeypatch):
+    np.savez_compressed(tmp_path / "bomb.npz", a=np.zeros((5000, 2)))
+    monkeypatch.setattr(files, "MAX_BYTES", 5000)
+    assert (tmp_path / "bomb.npz").stat().st_size < 5000
+    with pytest.raises(ValueError, match="must have 5000 bytes or less, got 80128"):
+        read_sequences(tmp_path / "bomb.npz", 2)
+    (tmp_path / "long.csv").write_text("1,2\n" * 2000)
+    with pytest.raises(ValueError, match="must be 5000 bytes or less, got 8000"):
+        read_sequences(tmp_path / "long.csv", 2)

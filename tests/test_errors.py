@@ -48,6 +48,17 @@ CASES = {
     "candidate: h must have the batch axes of x (4, 12), got (3, 64).": lambda: gj.candidate(
         PARAMS, X, H[1:], H[1:]
     ),
+    "candidate: r must be (4, 64) float32 to match h, got (4, 64) bfloat16.": lambda: gj.candidate(
+        PARAMS, X, H, H.astype(jnp.bfloat16)
+    ),
+    "hidden_state: z must be (4, 64) float32 to match h, got (5, 1, 64) float32.": (
+        lambda: gj.hidden_state(H, jnp.zeros((5, 1, 64)), H)
+    ),
+    "gru: params.W_z must be (76, 64) float32 to match params.W_r (76, 64), "
+    "got (75, 64) float32.": lambda: gj.unroll(CELL, PARAMS._replace(W_z=PARAMS.W_z[1:]), XS),
+    "gru: params.b_c must be (64,) float32 to match params.W_r (76, 64), got (64,) bfloat16.": (
+        lambda: gj.unroll(CELL, PARAMS._replace(b_c=PARAMS.b_c.astype(jnp.bfloat16)), XS)
+    ),
     "gru: hidden_size must be 1 or more, got 0.": lambda: gj.gru(0),
     'gru: reset must be "before" or "after", got \'late\'.': lambda: gj.gru(3, reset="late"),
     "gru: dtype must be a floating type, got int32.": lambda: gj.gru(3, dtype=jnp.int32),
@@ -70,7 +81,7 @@ CASES = {
     ),
     "dense: size must be 1 or more, got 0.": lambda: gj.dense(0),
     "dropout: rate must be 0 <= rate < 1, got 1.": lambda: gj.dropout(1),
-    "gaussian_noise: stddev must be 0 or more, got -1.": lambda: gj.gaussian_noise(-1),
+    "gaussian_noise: stddev must be 0 or more and finite, got -1.": lambda: gj.gaussian_noise(-1),
     'pool: kind must be "max", "mean" or "last", got \'sum\'.': lambda: gj.pool("sum"),
     "bidirectional: step must see the whole sequence first, so it cannot stream; use apply.": (
         lambda: gj.bidirectional(CELL).step(PARAMS, X, H)
@@ -86,6 +97,16 @@ CASES = {
     "cross_entropy: labels must be (4,) integers to match logits (4, 12), got (4,) float32.": (
         lambda: gj.cross_entropy(X, jnp.ones(4))
     ),
+    "cross_entropy: label_smoothing must be 0 to 1, got 3.": lambda: gj.cross_entropy(
+        X, jnp.ones(4, int), label_smoothing=3
+    ),
+    "squared_error: targets must be (4, 12) to match predictions, got (4,).": (
+        lambda: gj.squared_error(X, jnp.ones(4))
+    ),
+    "make_optimizer: steps must be 1 or more and 0 <= warmup <= 1, got 0 and 0.1.": (
+        lambda: gj.make_optimizer(1e-3, steps=0)
+    ),
+    "dense: input_size must be 1 or more, got 0.": lambda: gj.dense(9).init(jax.random.key(0), 0),
     "pad: sequences must be one or more, got none.": lambda: gj.pad([]),
     "pad: sequences must all be [time, input], got shapes [(2, 1), (2, 2)].": lambda: gj.pad(
         [np.zeros((2, 1)), np.zeros((2, 2))]

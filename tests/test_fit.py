@@ -113,7 +113,7 @@ def test_a_checkpoint_that_is_not_there_or_does_not_fit_is_one_clear_error(tmp_p
     save_checkpoint(tmp_path, start())
     with pytest.raises(ValueError, match=r"load_checkpoint: .*best must be whole and of the shape"):
         load_best(tmp_path, {"w": jnp.zeros(3)})
-    with pytest.raises(ValueError, match=r"no array \(\) float16 in it"):
+    with pytest.raises(ValueError, match=r"w must be \(\) float16, got \(\) float32"):
         load_best(tmp_path, {"w": jnp.float16(0)})
     with pytest.raises(ValueError, match="load_checkpoint"):
         load_best(tmp_path, {"v": jnp.float32(0)})
@@ -129,3 +129,28 @@ def test_a_damaged_checkpoint_is_one_clear_error(tmp_path, capfd):
     with pytest.raises(ValueError, match=r"load_checkpoint: .* cannot be read"):
         load_best(tmp_path, {"w": jnp.float32(0)})
     assert capfd.readouterr().err == ""
+
+
+def test_a_checkpoint_of_other_dtypes_is_refused_array_by_array(tmp_path):
+    params = {"a": jnp.zeros(3, jnp.float32), "b": jnp.zeros(3, jnp.float16)}
+    state = gj.init_train_state(jax.random.key(0), params, TX)
+    save_checkpoint(tmp_path, gj.init_progress(state))
+    swapped = {"a": params["b"], "b": params["a"]}
+    with pytest.raises(ValueError, match=r"a must be \(3,\) float16, got \(3,\) float32"):
+        load_best(tmp_path, swapped)
+
+
+def test_an_epoch_without_a_batch_is_an_error():
+    with pytest.raises(ValueError, match=r"fit: epoch_batches\(0\) must yield a batch"):
+        gj.fit(start(), LOOP, lambda _: [], validate, epochs=2)
+
+
+@pytest.mark.parametrize("loss", [np.nan, np.inf])
+def test_a_validation_loss_that_is_not_finite_ends_training(loss):
+    def worse(params):
+        return {"loss": loss if params["w"] > 2 else 1.0}
+
+    progress, ended = gj.fit(start(), LOOP, epoch_batches, worse, epochs=50)
+    assert ended == "not finite"
+    assert progress.best_params["w"] <= 2
+    assert progress.best_loss == 1

@@ -1,3 +1,5 @@
+from functools import partial
+
 import chex
 import jax
 import jax.numpy as jnp
@@ -148,3 +150,47 @@ def test_numpy_data_is_taken_as_it_is(example):
     hs, _ = gj.unroll(cell, params, np.asarray(xs), np.asarray(h0), lengths=np.full(BATCH, 3))
     want, _ = gj.unroll(cell, params, xs, h0, lengths=jnp.full(BATCH, 3))
     np.testing.assert_array_equal(hs, want)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.int8, np.int16, np.uint32, np.int64])
+def test_lengths_may_be_of_any_integer_type(dtype):
+    """Counting 300 steps in 8 bits would begin again at 256."""
+    cell = gj.gru(2)
+    params = cell.init(jax.random.key(0), 1)
+    hs, _ = gj.unroll(cell, params, np.ones((2, 300, 1), np.float32), lengths=dtype([10, 20]))
+    np.testing.assert_array_equal(hs.any(-1).sum(1), [10, 20])
+
+
+def test_the_turns_of_the_loop_are_those_asked_for(example):
+    cell, params, xs, h0 = example
+    for turns in (1, 3):
+        run = partial(gj.unroll, cell, unroll=turns)
+        text = str(jax.make_jaxpr(run)(params, xs, h0))
+        assert f"unroll={turns}" in text
+
+
+def test_the_inputs_are_multiplied_once_outside_the_loop(example):
+    """Inside the scan no product has an operand with the inputs' axis."""
+    cell, params, xs, h0 = example
+    jaxpr = jax.make_jaxpr(lambda xs: gj.unroll(cell, params, xs, h0))(xs)
+    (scan,) = [e for e in equations(jaxpr.jaxpr) if e.primitive.name == "scan"]
+
+    def operands(jaxpr):
+        products = [e for e in equations(jaxpr) if e.primitive.name == "dot_general"]
+        return [v.aval.shape for e in products for v in e.invars]
+
+    assert any(shape[-1] == INPUT for shape in operands(jaxpr.jaxpr))
+    inside = operands(scan.params["jaxpr"].jaxpr)
+    assert inside
+    assert not any(INPUT in shape or INPUT + HIDDEN in shape for shape in inside)
+
+
+def equations(jaxpr):
+    """Yields all equations, those of inner programs too."""
+    for equation in jaxpr.eqns:
+        yield equation
+        for inner in jax.tree.leaves(
+            list(equation.params.values()), is_leaf=lambda p: hasattr(p, "jaxpr")
+        ):
+            if hasattr(inner, "jaxpr"):
+                yield from equations(inner.jaxpr)

@@ -95,6 +95,39 @@ def test_a_gradient_that_is_not_finite_is_noticed_where_the_loss_is():
     assert (state.params["w"], state.step) == (0, 0)
 
 
+def test_parameters_that_overflow_are_not_kept():
+    state = init(optax.sgd(3e38))
+    batch = {"x": jnp.ones(4), "y": jnp.full(4, -9.0)}
+    state, metrics = gj.make_train_step(quadratic, optax.sgd(3e38))(state, batch)
+    assert np.isfinite(metrics["loss"])
+    assert not metrics["finite"]
+    assert state.params["w"] == 1
+
+
+def test_a_metric_of_the_loss_function_cannot_hide_what_the_step_found():
+    def loss_fn(params, batch, key):
+        loss, _ = quadratic(params, batch, key)
+        return loss, {"loss": 0.0, "finite": True}
+
+    batch = {"x": jnp.full(4, jnp.nan), "y": jnp.ones(4)}
+    _, metrics = gj.make_train_step(loss_fn, optax.sgd(0.1))(init(optax.sgd(0.1)), batch)
+    assert not metrics["finite"]
+    assert np.isnan(metrics["loss"])
+
+
+def test_weight_decay_is_decoupled_from_the_gradient():
+    tx = gj.make_optimizer(0.5, steps=10, warmup=0.0, weight_decay=0.1)
+    params = {"w": jnp.array([2.0, -4.0])}
+    updates, _ = tx.update({"w": jnp.zeros(2)}, tx.init(params), params)
+    np.testing.assert_allclose(updates["w"], -0.5 * 0.1 * params["w"], rtol=1e-6)
+
+
+def test_one_step_is_a_whole_training():
+    tx = gj.make_optimizer(0.5, steps=1)
+    state, _ = gj.make_train_step(quadratic, tx)(init(tx), jax.tree.map(lambda a: a[0], batches(1)))
+    np.testing.assert_allclose(state.params["w"], 1.5, rtol=1e-5)
+
+
 def test_the_optimiser_warms_up_decays_and_clips():
     tx = gj.make_optimizer(1.0, steps=100, warmup=0.2, clip_norm=1.0)
     params = {"w": jnp.zeros(2)}

@@ -21,6 +21,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from gru_jax.initializers import draw
 from gru_jax.linear import add_bias, affine, matmul
 from gru_jax.types import Cell, Initializer, Key, Shape
 
@@ -61,6 +62,7 @@ def candidate(
 ) -> Float[Array, "*batch hidden"]:
     """Returns c_t, the new state proposed from x_t and what r_t lets through of the old one."""
     _check_step("candidate", params, x, h)
+    _check_same("candidate", h, r=r)
     if params.b_h is None:
         return jnp.tanh(affine(jnp.concatenate([x, r * h], -1), params.W_c, params.b_c))
     W_cx, W_ch = _split_rows(params.W_c)
@@ -73,6 +75,7 @@ def hidden_state(
     c: Float[Array, "*batch hidden"],
 ) -> Float[Array, "*batch hidden"]:
     """Returns h_t, the old state and the candidate mixed by z_t."""
+    _check_same("hidden_state", h, z=z, c=c)
     return (1 - z) * h + z * c
 
 
@@ -120,15 +123,12 @@ def gru(
 
         def init_gate(key: Key, bias_init: Initializer = bias_init) -> tuple[Array, Array]:
             key_x, key_h, key_b = jax.random.split(key, 3)
-            # Drawn in float32 or wider: the QR inside `orthogonal` has no half precision.
-            wide = jnp.promote_types(dtype, jnp.float32)
-            W_x = kernel_init(key_x, (input_size, hidden_size), wide)
-            W_h = recurrent_init(key_h, (hidden_size, hidden_size), wide)
-            b = bias_init(key_b, (hidden_size,), wide)
-            return jnp.concatenate([W_x, W_h]).astype(dtype), b.astype(dtype)
+            W_x = draw(kernel_init, key_x, (input_size, hidden_size), dtype)
+            W_h = draw(recurrent_init, key_h, (hidden_size, hidden_size), dtype)
+            return jnp.concatenate([W_x, W_h]), draw(bias_init, key_b, (hidden_size,), dtype)
 
         key_r, key_z, key_c, key_h = jax.random.split(key, 4)
-        b_h = bias_init(key_h, (hidden_size,), dtype) if reset == "after" else None
+        b_h = draw(bias_init, key_h, (hidden_size,), dtype) if reset == "after" else None
         return GRUParams(
             *init_gate(key_r),
             *init_gate(key_z, update_bias_init or bias_init),
@@ -182,6 +182,13 @@ def _split_rows(
 
 
 def _input_shape(params: GRUParams) -> Shape:
+    for name, leaf in params._asdict().items():
+        needed = params.W_r.shape[1:] if name.startswith("b") else params.W_r.shape
+        if leaf is not None and (leaf.shape != needed or leaf.dtype != params.W_r.dtype):
+            raise ValueError(
+                f"gru: params.{name} must be {needed} {params.W_r.dtype} to match params.W_r "
+                f"{params.W_r.shape}, got {leaf.shape} {leaf.dtype}."
+            )
     joint, hidden = params.W_r.shape
     return (joint - hidden,)
 
@@ -200,3 +207,12 @@ def _check_step(function: str, params: GRUParams, x: Array, h: Array) -> None:
             )
     if x.shape[:-1] != h.shape[:-1]:
         raise ValueError(f"{function}: h must have the batch axes of x {x.shape}, got {h.shape}.")
+
+
+def _check_same(function: str, h: Array, **values: Array) -> None:
+    for name, value in values.items():
+        if value.shape != h.shape or value.dtype != h.dtype:
+            raise ValueError(
+                f"{function}: {name} must be {h.shape} {h.dtype} to match h, "
+                f"got {value.shape} {value.dtype}."
+            )

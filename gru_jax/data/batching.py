@@ -45,15 +45,15 @@ def pad(
     """
     if not len(sequences):
         raise ValueError("pad: sequences must be one or more, got none.")
-    shapes = {np.shape(s)[1:] for s in sequences}
-    if len(shapes) > 1 or len(shapes.copy().pop()) != 1:
+    features = [np.shape(s)[1:] for s in sequences]
+    if len(set(features)) > 1 or len(features[0]) != 1:
         got = sorted({np.shape(s) for s in sequences})[:4]
         raise ValueError(f"pad: sequences must all be [time, input], got shapes {got}.")
     lengths = np.array([len(s) for s in sequences], np.int32)
     time = int(lengths.max()) if time is None else time
     if lengths.max() > time:
         raise ValueError(f"pad: sequences must have {time} steps or fewer, got {lengths.max()}.")
-    xs = np.zeros((len(sequences), time, *shapes.pop()), np.result_type(*sequences))
+    xs = np.zeros((len(sequences), time, *features[0]), np.result_type(*sequences))
     for row, sequence in zip(xs, sequences, strict=True):
         row[: len(sequence)] = sequence
     return xs, lengths
@@ -124,7 +124,7 @@ def make_batches(
             f"make_batches: batch_size and steps must be 1 or more, got {batch_size} and {steps}."
         )
     boundaries = [int(lengths.max())] if boundaries is None else list(boundaries)
-    if boundaries != sorted(set(boundaries)) or lengths.max() > boundaries[-1]:
+    if not boundaries or boundaries != sorted(set(boundaries)) or lengths.max() > boundaries[-1]:
         raise ValueError(
             f"make_batches: boundaries must rise to {lengths.max()} or more, the longest "
             f"sequence, got {boundaries}."

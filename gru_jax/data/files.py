@@ -22,7 +22,7 @@ def read_sequences(path: Path, channels: int) -> dict[str, np.ndarray]:
     `[cases, time, channels]` are many; an integer array `lengths` `[cases]` beside a single such
     array cuts off its padding.
 
-    In a `.csv`, a line is a step and a column a channel. A first line that is not numbers is a
+    In a `.csv`, a line is a step and a column a channel. A first line with no number in it is a
     header; a column that it calls `sequence` tells the sequences apart.
 
     Args:
@@ -68,11 +68,13 @@ def _read_npz(path: Path) -> dict[str, np.ndarray]:
             raise ValueError(f"its arrays must have {MAX_BYTES} bytes or less, got {size}")
         with np.load(path, allow_pickle=False) as archive:
             arrays = {name: archive[name] for name in archive.files}
-    except (zipfile.BadZipFile, ValueError, OSError, EOFError, KeyError, MemoryError) as error:
-        raise ValueError(
-            f"{path} must be a whole .npz file without pickled objects: {error}."
-        ) from error
+        if not all(isinstance(array, np.ndarray) for array in arrays.values()):
+            raise ValueError("it holds other files than .npy")
+    except Exception as error:  # What zlib, zipfile and NumPy raise at damage is a long list.
+        raise ValueError(f"{path} must be a whole .npz, without pickles: {error}.") from error
     lengths = arrays.pop("lengths", None)
+    if lengths is not None and [array.ndim for array in arrays.values()] != [3]:
+        raise ValueError(f"{path}: lengths must stand beside a single 3-D array.")
     sequences = {}
     for name, array in arrays.items():
         if array.dtype.kind not in "fiu":
@@ -84,11 +86,12 @@ def _read_npz(path: Path) -> dict[str, np.ndarray]:
         if (
             ends.shape != (len(array),)
             or ends.dtype.kind not in "iu"
+            or (ends < 1).any()
             or (ends > array.shape[1]).any()
         ):
             raise ValueError(
-                f"{path}: lengths must be {len(array)} integers up to {array.shape[1]} to match "
-                f"{name} {list(array.shape)}, got {list(ends.shape)} {ends.dtype}."
+                f"{path}: lengths must be {len(array)} integers from 1 to {array.shape[1]} "
+                f"to match {name} {list(array.shape)}, got {list(ends.shape)} {ends.dtype}."
             )
         for case, (xs, end) in enumerate(zip(array, ends, strict=True)):
             sequences[f"{name}[{case}]"] = xs[:end].astype(np.float32)
@@ -102,7 +105,8 @@ def _read_csv(path: Path) -> dict[str, np.ndarray]:
             lines = [(reader.line_num, line) for line in reader if line]
     except (csv.Error, UnicodeDecodeError) as error:
         raise ValueError(f"{path} must be text with commas: {error}.") from error
-    header = lines.pop(0)[1] if lines and _numbers(lines[0][1]) is None else []
+    words = lines and not any(_numbers([field]) for field in lines[0][1])
+    header = lines.pop(0)[1] if words else []
     column = next((i for i, name in enumerate(header) if name.strip() == "sequence"), None)
     steps = defaultdict(list)
     for number, line in lines:

@@ -10,7 +10,8 @@ def stack(*layers: Layer) -> Layer:
     """Composes layers, first to last; parameters and states are tuples, one entry a layer.
 
     A layer that ends the time axis ends the boundaries with it: those behind `pool` see
-    `[*batch, features]` and no padding.
+    `[*batch, features]` and no padding. Layers that read time (`recurrent`, `pool`) do not belong
+    there: they would take the last batch axis for it.
 
     Raises:
         ValueError: if there is no layer.
@@ -44,6 +45,7 @@ def stack(*layers: Layer) -> Layer:
         return xs, tuple(states)
 
     def initial_state(params: Params, x_shape: Shape) -> State:
+        _check_parts("params", params, layers)
         states = []
         for layer, p in zip(layers, params, strict=True):
             states.append(layer.initial_state(p, x_shape))

@@ -1,5 +1,6 @@
 """Layers that treat each step by itself."""
 
+import math
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -7,6 +8,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from gru_jax.initializers import draw
 from gru_jax.linear import affine
 from gru_jax.sequence import select, valid_steps
 from gru_jax.types import ArrayLike, Initializer, Key, Layer, Params, Shape, State
@@ -28,6 +30,12 @@ def dense(
 ) -> Layer:
     """Maps each step's features x to x W + b; zero in padded steps.
 
+    Args:
+        size: features of the result.
+        dtype: of the parameters, and so of inputs and results.
+        kernel_init: of W.
+        bias_init: of b.
+
     Raises:
         ValueError: if `size` is below 1.
     """
@@ -35,9 +43,12 @@ def dense(
         raise ValueError(f"dense: size must be 1 or more, got {size}.")
 
     def init(key: Key, input_size: int) -> DenseParams:
+        if input_size < 1:
+            raise ValueError(f"dense: input_size must be 1 or more, got {input_size}.")
         key_W, key_b = jax.random.split(key)
         return DenseParams(
-            kernel_init(key_W, (input_size, size), dtype), bias_init(key_b, (size,), dtype)
+            draw(kernel_init, key_W, (input_size, size), dtype),
+            draw(bias_init, key_b, (size,), dtype),
         )
 
     def step(params: DenseParams, x: Array, state: State) -> tuple[Array, State]:
@@ -82,10 +93,10 @@ def gaussian_noise(stddev: float) -> Layer:
     """Adds normal noise, e.g. to standardised inputs; only where `apply` is given a key.
 
     Raises:
-        ValueError: if `stddev` is negative.
+        ValueError: if `stddev` is negative or not finite.
     """
-    if stddev < 0:
-        raise ValueError(f"gaussian_noise: stddev must be 0 or more, got {stddev}.")
+    if not 0 <= stddev < math.inf:
+        raise ValueError(f"gaussian_noise: stddev must be 0 or more and finite, got {stddev}.")
 
     def disturb(key: Key, xs: Array) -> Array:
         return xs + stddev * jax.random.normal(key, xs.shape, xs.dtype)

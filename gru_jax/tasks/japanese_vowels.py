@@ -78,18 +78,31 @@ class Config:
     """Epochs without a lower validation loss after which training stops."""
 
 
+RANGES = {
+    "seed": (0, 2**32),
+    "epochs": (1, 10**6),
+    "hidden": (1, 10**5),
+    "layers": (1, 100),
+    "learning_rate": (0, math.inf),
+    "batch": (1, 10**5),
+    "noise": (0, math.inf),
+    "dropout": (0, 1),
+    "label_smoothing": (0, 1),
+    "weight_decay": (0, math.inf),
+    "validation": (0, 1),
+    "patience": (1, 10**6),
+}
+"""The least value of each setting, and the one it stays below."""
+
+
 def check(config: Config) -> Config:
-    """Returns the settings, or raises ValueError where nothing further down would."""
-    for name in ("epochs", "hidden", "layers", "batch", "patience"):
-        if getattr(config, name) < 1:
-            raise ValueError(f"train: {name} must be 1 or more, got {getattr(config, name)}.")
-    for name in ("seed", "learning_rate", "weight_decay"):
-        if not 0 <= getattr(config, name) < math.inf:
-            raise ValueError(f"train: {name} must be 0 or more, got {getattr(config, name)}.")
-    if not 0 <= config.label_smoothing < 1:
-        raise ValueError(
-            f"train: label_smoothing must be 0 <= share < 1, got {config.label_smoothing}."
-        )
+    """Returns the settings; raises ValueError where one is of another type or out of its range."""
+    for field in dataclasses.fields(config):
+        value, (least, below) = getattr(config, field.name), RANGES[field.name]
+        whole = field.type is int
+        if type(value) not in ((int,) if whole else (int, float)) or not least <= value < below:
+            needed = f"a {'whole ' if whole else ''}number from {least} to below {below}"
+            raise ValueError(f"train: {field.name} must be {needed}, got {value!r}.")
     return config
 
 
@@ -111,8 +124,14 @@ class Problem(NamedTuple):
 
 def load_problem(config: Config) -> Problem:
     """Returns the data, with a validation part split off train."""
-    train, test = load_japanese_vowels()
-    return make_problem(*split(train, config.validation, seed=config.seed), test)
+    everything, test = load_japanese_vowels()
+    train, validation = split(everything, config.validation, seed=config.seed)
+    if not train.xs or not validation.xs:
+        raise ValueError(
+            "train: validation must leave utterances on both sides, got "
+            f"{config.validation}: {len(train.xs)} to train on, {len(validation.xs)} to validate."
+        )
+    return make_problem(train, validation, test)
 
 
 def make_problem(train: Dataset, validation: Dataset, test: Dataset) -> Problem:
@@ -142,7 +161,8 @@ def network(config: Config) -> Layer:
 
 def init_params(config: Config) -> Params:
     """Returns the network's parameters before training."""
-    return network(config).init(jax.random.key(config.seed), CHANNELS)
+    key_params, _ = jax.random.split(jax.random.key(config.seed))
+    return network(config).init(key_params, CHANNELS)
 
 
 def make_loss(config: Config) -> LossFn:
@@ -181,8 +201,8 @@ def make_loop(config: Config, problem: Problem) -> TrainStep:
 
 def begin(config: Config, problem: Problem) -> Progress:
     """Returns the progress of a run that has not begun."""
-    key = jax.random.key(config.seed + 1)
-    state = init_train_state(key, init_params(config), make_tx(config, problem))
+    _, key_train = jax.random.split(jax.random.key(config.seed))
+    state = init_train_state(key_train, init_params(config), make_tx(config, problem))
     return init_progress(state)
 
 
