@@ -22,9 +22,9 @@ from gru_jax.data.batching import make_batches as make_batches
 from gru_jax.data.batching import pad as pad
 from gru_jax.data.batching import split as split
 from gru_jax.data.japanese_vowels import load_japanese_vowels as load_japanese_vowels
-from gru_jax.fit import Progress as Progress
-from gru_jax.fit import fit as fit
-from gru_jax.fit import init_progress as init_progress
+from gru_jax.fitting import Progress as Progress
+from gru_jax.fitting import fit as fit
+from gru_jax.fitting import init_progress as init_progress
 from gru_jax.initializers import init_chrono as init_chrono
 from gru_jax.initializers import init_uniform as init_uniform
 from gru_jax.layers.combine import stack as stack

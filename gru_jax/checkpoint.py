@@ -17,7 +17,7 @@ import jax
 import jax.numpy as jnp
 import orbax.checkpoint as ocp
 
-from gru_jax.fit import Progress
+from gru_jax.fitting import Progress
 from gru_jax.types import Params
 
 

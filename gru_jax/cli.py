@@ -162,6 +162,7 @@ def predict(command: Predict) -> int:
     writer.writerow(["sequence", "label", *(f"p_{name}" for name in task.CLASSES)])
     for name, row in zip(sequences, probabilities, strict=True):
         writer.writerow([name, task.CLASSES[int(np.argmax(row))], *(f"{p:.6f}" for p in row)])
+    sys.stdout.flush()
     return 0
 
 

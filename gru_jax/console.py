@@ -12,7 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
-from gru_jax.fit import Row
+from gru_jax.fitting import Row
 from gru_jax.runs import Run
 from gru_jax.tasks import japanese_vowels as task
 from gru_jax.train import count_parameters

@@ -24,7 +24,7 @@ import jax
 import numpy as np
 
 from gru_jax.checkpoint import load_best, load_checkpoint, save_checkpoint
-from gru_jax.fit import Ended, Progress, Row, fit
+from gru_jax.fitting import Ended, Progress, Row, fit
 from gru_jax.metrics import confusion_matrix
 from gru_jax.tasks import japanese_vowels as task
 from gru_jax.train import count_parameters
@@ -124,6 +124,7 @@ def train(
             partial(task.epoch_batches, config, problem),
             partial(task.validate, config, problem),
             epochs=config.epochs,
+            monitor=task.MONITOR,
             patience=config.patience,
             report=report_and_log,
             save=save,

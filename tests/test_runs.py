@@ -46,6 +46,13 @@ def test_the_result_is_that_of_the_best_parameters_on_standardised_data(finished
     np.testing.assert_allclose(probabilities, shares, atol=1e-5)
 
 
+def test_finish_tests_the_best_parameters_not_the_last(finished, tmp_path):
+    run, result, _ = finished
+    untrained = run.progress._replace(best_params=task.init_params(CONFIG))
+    other, _ = runs.finish(run._replace(folder=tmp_path, progress=untrained))
+    assert other["test_accuracy"] < 0.5 < result["test_accuracy"]
+
+
 def test_the_settings_reach_the_training_loss(finished):
     run, _, _ = finished
     (batch,) = gj.make_batches(run.problem.train, 300)

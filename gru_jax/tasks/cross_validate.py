@@ -17,7 +17,7 @@ import tyro
 
 from gru_jax.data.batching import Dataset, split, take
 from gru_jax.data.japanese_vowels import load_japanese_vowels
-from gru_jax.fit import Row, fit
+from gru_jax.fitting import Row, fit
 from gru_jax.tasks import japanese_vowels as task
 
 FOLDS, SEEDS = 5, 3
@@ -50,6 +50,7 @@ def cross_validate(config: task.Config) -> dict[str, Row]:
                 partial(task.epoch_batches, seeded, problem),
                 partial(task.validate, config, problem),
                 epochs=config.epochs,
+                monitor=task.MONITOR,
                 patience=config.patience,
             )
             for name, params in (("best", progress.best_params), ("last", progress.state.params)):

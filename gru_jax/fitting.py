@@ -22,7 +22,7 @@ class Progress(NamedTuple):
 
     state: TrainState
     best_params: Params
-    best_loss: Array | float = math.inf
+    best_value: Array | float = math.inf
     best_epoch: Array | int = 0
     epoch: Array | int = 0
     """Epochs finished."""
@@ -40,6 +40,7 @@ def fit(
     validate: Callable[[Params], Row],
     *,
     epochs: int,
+    monitor: str = "loss",
     patience: int | None = None,
     report: Callable[[Row], None] = lambda _: None,
     save: Callable[[Progress], None] = lambda _: None,
@@ -53,10 +54,10 @@ def fit(
         progress: from `init_progress`, or one that came back or was saved.
         train_loop: from `make_train_loop`.
         epoch_batches: `(epoch) -> batches`, each with a leading axis of steps, epochs from 0.
-        validate: `(params) -> row` of numbers with at least "loss"; the lowest is the best, and of
-            equals the newest.
+        validate: `(params) -> row` of numbers.
+        monitor: the one of them that tells the best parameters: the lowest, of equals the newest.
         epochs: to train in all, those of `progress` counted in.
-        patience: epochs without a lower loss after which training stops; None never stops.
+        patience: epochs without a value as low after which training stops; None never stops.
         report: takes a row of numbers after each epoch: "epoch", "step", "seconds", the means of
             the training metrics, and those of `validate` with "validation_" before their names.
         save: takes the progress after each epoch.
@@ -65,7 +66,7 @@ def fit(
 
     Returns:
         The progress, and why training ended: "epochs", "patience", "stopped", or "not finite" (a
-        step, or the validation loss), and then `progress.state` holds the last good parameters and
+        step, or the monitored number), and then `progress.state` holds the last good parameters and
         the number of steps taken.
 
     Raises:
@@ -85,13 +86,13 @@ def fit(
         if not rows:
             raise ValueError(f"fit: epoch_batches({int(progress.epoch)}) must yield a batch.")
         validation = validate(state.params)
-        if not math.isfinite(validation["loss"]):
+        if not math.isfinite(validation[monitor]):
             return progress, "not finite"
         epoch = int(progress.epoch) + 1
         progress = progress._replace(state=state, epoch=epoch)
-        if validation["loss"] <= progress.best_loss:
+        if validation[monitor] <= progress.best_value:
             progress = progress._replace(
-                best_params=state.params, best_loss=validation["loss"], best_epoch=epoch
+                best_params=state.params, best_value=validation[monitor], best_epoch=epoch
             )
         means = {k: float(np.concatenate([row[k] for row in rows]).mean()) for k in rows[0]}
         seconds = time.perf_counter() - start

@@ -49,7 +49,7 @@ def test_the_best_parameters_are_those_of_the_lowest_validation_loss():
     best = int(np.argmin([row["validation_loss"] for row in rows]))
     assert 0 < best < 9
     assert (progress.best_epoch, float(progress.best_params["w"])) == (best + 1, weights[best])
-    assert progress.best_loss == rows[best]["validation_loss"]
+    assert progress.best_value == rows[best]["validation_loss"]
 
 
 def test_patience_ends_training_and_holds_on_resumption():
@@ -153,4 +153,4 @@ def test_a_validation_loss_that_is_not_finite_ends_training(loss):
     progress, ended = gj.fit(start(), LOOP, epoch_batches, worse, epochs=50)
     assert ended == "not finite"
     assert progress.best_params["w"] <= 2
-    assert progress.best_loss == 1
+    assert progress.best_value == 1
