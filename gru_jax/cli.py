@@ -28,11 +28,7 @@ RunFolder: TypeAlias = Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metav
 
 @dataclasses.dataclass(frozen=True)
 class Train:
-    """Train a GRU on JapaneseVowels, and test it.
-
-    Writes a folder with config.json, metrics.jsonl, result.json, checkpoints/ and figures/. After
-    Ctrl-C, --resume goes on from the last whole epoch.
-    """
+    """Train a GRU on JapaneseVowels and test it; after Ctrl-C, --resume goes on."""
 
     config: tyro.conf.OmitArgPrefixes[task.Config] = dataclasses.field(default_factory=task.Config)
     out: Path = Path("runs") / task.NAME
@@ -59,8 +55,7 @@ class Predict:
     run: RunFolder
     """Folder of the run, e.g. runs/japanese_vowels."""
     input: Annotated[Path, tyro.conf.arg(metavar="FILE")]
-    """An .npz with arrays [time, 12] or [cases, time, 12]; or a .csv, a step a line, a channel a
-    column, and where it holds many sequences, a column headed `sequence`."""
+    """An .npz of arrays [time, 12] or [cases, time, 12], or a .csv with a step a line."""
 
 
 Command: TypeAlias = Train | Evaluate | Predict
@@ -131,7 +126,8 @@ def train(command: Train) -> int:
             FAILED,
         )
     if ended == "patience":
-        console.print(f"Stopped early: no better epoch in {command.config.patience}.")
+        best = int(run.progress.best_epoch)
+        console.print(f"Stopped early after epoch {epoch}: none since {best} was as good.")
     result, figures = runs.finish(run)
     show.result(console, result)
     names = ("result.json", "config.json", "metrics.jsonl", "checkpoints")

@@ -50,8 +50,8 @@ def epochs(console: Console, run: Run) -> Iterator[Callable[[Row], None]]:
 
     def describe_row(row: Row) -> str:
         return (
-            f"loss {row['loss']:.3f}  accuracy {row['accuracy']:6.1%}  "
-            f"validation {row['validation_accuracy']:6.1%}  {steps / row['seconds']:4.0f} steps/s"
+            f"loss {row['loss']:.3f} accuracy {row['accuracy']:6.1%} "
+            f"val {row['validation_accuracy']:6.1%} {steps / row['seconds']:3.0f} steps/s"
         )
 
     if not console.is_terminal:

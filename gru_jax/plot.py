@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Int
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 UNITS = {"loss": "loss (nats)", "accuracy": "accuracy (fraction)"}
 
@@ -33,6 +34,7 @@ def learning_curves(
     ):
         ax.plot(epochs, [row[key] for row in rows], dash, color=color, label=label)
     ax.set(xlabel="epoch", ylabel=UNITS.get(name, name))
+    ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     ax.spines[["top", "right"]].set_visible(False)
     ax.grid(alpha=0.25)
     ax.legend(frameon=False)

@@ -218,7 +218,7 @@ def _move_aside(folder: Path) -> Path | None:
         read_config(folder)
     except (ValueError, OSError) as error:
         raise ValueError(f"{folder} must be empty, new, or a run: {error}") from error
-    folder = folder.resolve()
+    folder = folder if folder.name else folder.resolve()
     numbered = (folder.with_name(f"{folder.name}.{i}") for i in itertools.count(1))
     target = next(path for path in numbered if not path.exists())
     with _locked(folder):
@@ -250,6 +250,7 @@ def _draw(run: Run, result: dict) -> list[Path]:
     curves = Figure(figsize=(9, 3.4), layout="constrained")
     for name, ax in zip(("loss", "accuracy"), curves.subplots(1, 2), strict=True):
         plot.learning_curves(run.rows, name, ax)
+        ax.set_title("training has noise, dropout and smoothing", fontsize=10)
     matrix = Figure(figsize=(5, 5), layout="constrained")
     counts = np.array(result["confusion_matrix"])
     ax = plot.confusion_matrix(counts, task.CLASSES, matrix.subplots())
@@ -263,6 +264,8 @@ def _draw(run: Run, result: dict) -> list[Path]:
 
 def _read_rows(path: Path, count: int) -> list[Row]:
     """Returns the first rows; what stands behind them is of epochs that were not saved."""
+    if not count:
+        return []
     try:
         rows = [json.loads(line) for line in path.read_text().splitlines()[:count]]
         if [row["epoch"] for row in rows] != list(range(1, count + 1)):

@@ -53,6 +53,8 @@ def unroll(
     Raises:
         ValueError: if shapes or dtypes do not fit each other.
     """
+    if not isinstance(cell, Cell):
+        raise ValueError(f"unroll: cell must be a Cell, e.g. gru(64), got a {type(cell).__name__}.")
     xs = jnp.asarray(xs)
     if unroll < 1:
         raise ValueError(f"unroll: unroll must be 1 or more, got {unroll}.")

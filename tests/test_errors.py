@@ -59,7 +59,22 @@ CASES = {
     "gru: params.b_c must be (64,) float32 to match params.W_r (76, 64), got (64,) bfloat16.": (
         lambda: gj.unroll(CELL, PARAMS._replace(b_c=PARAMS.b_c.astype(jnp.bfloat16)), XS)
     ),
-    "gru: hidden_size must be 1 or more, got 0.": lambda: gj.gru(0),
+    "gru: hidden_size must be a whole number from 1, got 0.": lambda: gj.gru(0),
+    "gru: hidden_size must be a whole number from 1, got 8.0.": lambda: gj.gru(8.0),
+    "gru: params.W_r must be [joint, 65] to match the cell, got (76, 64).": lambda: gj.unroll(
+        gj.gru(65), PARAMS, XS
+    ),
+    'gru: params.b_h must be an array with reset="after", got None.': lambda: gj.unroll(
+        gj.gru(64, reset="after"), PARAMS, XS
+    ),
+    'gru: params.b_h must be None with reset="before", got an array.': lambda: gj.unroll(
+        CELL, PARAMS._replace(b_h=PARAMS.b_c), XS
+    ),
+    "unroll: cell must be a Cell, e.g. gru(64), got a Layer.": lambda: gj.unroll(
+        gj.recurrent(CELL), PARAMS, XS
+    ),
+    "stack: layers must be Layers, e.g. recurrent(cell), got a Cell.": lambda: gj.stack(CELL),
+    "stack: layers must be Layers, e.g. recurrent(cell), got a list.": lambda: gj.stack([]),
     'gru: reset must be "before" or "after", got \'late\'.': lambda: gj.gru(3, reset="late"),
     "gru: dtype must be a floating type, got int32.": lambda: gj.gru(3, dtype=jnp.int32),
     "gru: input_size must be 1 or more, got 0.": lambda: CELL.init(jax.random.key(0), 0),

@@ -112,6 +112,14 @@ def test_a_prolonged_run_that_is_interrupted_remembers_how_long_it_was_to_be(tmp
     assert (ended, len(run.rows)) == ("epochs", 6)
 
 
+def test_a_run_stopped_before_its_first_epoch_can_go_on(tmp_path):
+    run, _ = runs.begin(tmp_path / "x", CONFIG)
+    run, ended = runs.train(run, lambda _: None, lambda: True)
+    assert ended == "stopped"
+    again = runs.reopen(tmp_path / "x", CONFIG)
+    assert (again.progress.epoch, again.rows) == (0, [])
+
+
 def test_two_trainings_do_not_share_a_folder(finished):
     run, _, _ = finished
     handle = os.open(run.folder, os.O_RDONLY)

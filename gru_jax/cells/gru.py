@@ -110,8 +110,8 @@ def gru(
     References:
         Cho et al. (2014), eqs. 5-8; Chung et al. (2014), eqs. 4-7.
     """
-    if hidden_size < 1:
-        raise ValueError(f"gru: hidden_size must be 1 or more, got {hidden_size}.")
+    if not isinstance(hidden_size, int) or hidden_size < 1:
+        raise ValueError(f"gru: hidden_size must be a whole number from 1, got {hidden_size}.")
     if reset not in ("before", "after"):
         raise ValueError(f'gru: reset must be "before" or "after", got {reset!r}.')
     if not jnp.issubdtype(dtype, jnp.floating):
@@ -136,7 +136,11 @@ def gru(
             b_h,
         )
 
-    return Cell(init, _input_shape, _initial_state, step, project, advance)
+    def input_shape(params: GRUParams) -> Shape:
+        _check_params(params, hidden_size, reset)
+        return (params.W_r.shape[0] - hidden_size,)
+
+    return Cell(init, input_shape, _initial_state, step, project, advance)
 
 
 def step(
@@ -181,16 +185,22 @@ def _split_rows(
     return W[: -W.shape[1]], W[-W.shape[1] :]
 
 
-def _input_shape(params: GRUParams) -> Shape:
+def _check_params(params: GRUParams, hidden_size: int, reset: str) -> None:
+    W_r = params.W_r
+    if W_r.shape[1:] != (hidden_size,):
+        raise ValueError(
+            f"gru: params.W_r must be [joint, {hidden_size}] to match the cell, got {W_r.shape}."
+        )
+    if (params.b_h is None) != (reset == "before"):
+        needed, got = ("None", "an array") if reset == "before" else ("an array", "None")
+        raise ValueError(f'gru: params.b_h must be {needed} with reset="{reset}", got {got}.')
     for name, leaf in params._asdict().items():
-        needed = params.W_r.shape[1:] if name.startswith("b") else params.W_r.shape
-        if leaf is not None and (leaf.shape != needed or leaf.dtype != params.W_r.dtype):
+        needed = W_r.shape[1:] if name.startswith("b") else W_r.shape
+        if leaf is not None and (leaf.shape != needed or leaf.dtype != W_r.dtype):
             raise ValueError(
-                f"gru: params.{name} must be {needed} {params.W_r.dtype} to match params.W_r "
-                f"{params.W_r.shape}, got {leaf.shape} {leaf.dtype}."
+                f"gru: params.{name} must be {needed} {W_r.dtype} to match params.W_r "
+                f"{W_r.shape}, got {leaf.shape} {leaf.dtype}."
             )
-    joint, hidden = params.W_r.shape
-    return (joint - hidden,)
 
 
 def _initial_state(params: GRUParams, x_shape: Shape) -> Float[Array, "*batch hidden"]:

@@ -14,10 +14,14 @@ def stack(*layers: Layer) -> Layer:
     there: they would take the last batch axis for it.
 
     Raises:
-        ValueError: if there is no layer.
+        ValueError: if there is no layer, or something else.
     """
     if not layers:
         raise ValueError("stack: layers must be one or more, got none.")
+    for layer in layers:
+        if not isinstance(layer, Layer):
+            kind = type(layer).__name__
+            raise ValueError(f"stack: layers must be Layers, e.g. recurrent(cell), got a {kind}.")
 
     def init(key: Key, input_size: int) -> Params:
         params = []

@@ -62,5 +62,7 @@ def cross_validate(config: task.Config) -> dict[str, Row]:
 
 
 if __name__ == "__main__":
-    for name, row in cross_validate(task.check(tyro.cli(task.Config))).items():
+    name = "python -m gru_jax.tasks.cross_validate"
+    config = task.check(tyro.cli(task.Config, prog=name, description=__doc__))
+    for name, row in cross_validate(config).items():
         print(f"{name}  loss {row['loss']:.4f}  accuracy {row['accuracy']:.4f}", flush=True)
