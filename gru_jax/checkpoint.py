@@ -84,7 +84,7 @@ def _check_arrays(path: Path, like: Progress | Params) -> None:
             raise ValueError(f"{name} must be {needed}, got {saved.get(name, 'nothing')}")
 
 
-def _describe(tree: Progress | Params) -> dict[str, str]:
+def _describe(tree: object) -> dict[str, str]:
     """Returns the shape and dtype of each array by its path, which NamedTuples and dicts share."""
     described = {}
     for path, leaf in jax.tree.leaves_with_path(tree):

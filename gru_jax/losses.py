@@ -2,14 +2,14 @@
 
 import jax.numpy as jnp
 import optax
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Bool, Float, Integer
 
 from gru_jax.types import ArrayLike
 
 
 def cross_entropy(
     logits: Float[ArrayLike, "*batch classes"],
-    labels: Int[ArrayLike, "*batch"],
+    labels: Integer[ArrayLike, "*batch"],
     *,
     label_smoothing: float = 0.0,
 ) -> Float[Array, "*batch"]:

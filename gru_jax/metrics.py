@@ -1,14 +1,14 @@
 """Numbers for people."""
 
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float, Int, Integer
 
 from gru_jax.losses import check_labels
 from gru_jax.types import ArrayLike
 
 
 def accuracy(
-    logits: Float[ArrayLike, "*batch classes"], labels: Int[ArrayLike, "*batch"]
+    logits: Float[ArrayLike, "*batch classes"], labels: Integer[ArrayLike, "*batch"]
 ) -> Float[Array, "*batch"]:
     """Returns 1 where the largest logit is the label's, else 0, in float32; unreduced."""
     logits, labels = check_labels("accuracy", logits, labels)
@@ -16,7 +16,9 @@ def accuracy(
 
 
 def confusion_matrix(
-    labels: Int[ArrayLike, " cases"], predictions: Int[ArrayLike, " cases"], num_classes: int
+    labels: Integer[ArrayLike, " cases"],
+    predictions: Integer[ArrayLike, " cases"],
+    num_classes: int,
 ) -> Int[Array, "classes classes"]:
     """Returns how many cases of each class (row) were taken for each class (column).
 

@@ -12,7 +12,7 @@ from functools import partial
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, Int, PyTree
+from jaxtyping import Array, Bool, Float, Integer, PyTree
 
 from gru_jax.types import ArrayLike, Cell, Params, Shape, State
 
@@ -23,7 +23,7 @@ def unroll(
     xs: Float[ArrayLike, "*batch time input"],
     h0: State | None = None,
     *,
-    lengths: Int[ArrayLike, "*batch"] | None = None,
+    lengths: Integer[ArrayLike, "*batch"] | None = None,
     mask: Bool[ArrayLike, "*batch time"] | None = None,
     reverse: bool = False,
     time_axis: int = -2,

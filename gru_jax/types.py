@@ -16,7 +16,7 @@ from typing import NamedTuple, Protocol, TypeAlias, runtime_checkable
 
 import jax
 import numpy as np
-from jaxtyping import Array, Bool, Float, Int, PyTree
+from jaxtyping import Array, Bool, Float, Integer, PyTree
 
 ArrayLike: TypeAlias = jax.Array | np.ndarray
 Key: TypeAlias = jax.Array
@@ -64,7 +64,7 @@ class Apply(Protocol):
         xs: Float[ArrayLike, "*batch time input"],
         state: State | None = None,
         *,
-        lengths: Int[ArrayLike, "*batch"] | None = None,
+        lengths: Integer[ArrayLike, "*batch"] | None = None,
         mask: Bool[ArrayLike, "*batch time"] | None = None,
         key: Key | None = None,
     ) -> tuple[Array, State]:

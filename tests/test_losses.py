@@ -63,6 +63,7 @@ def test_half_precision_means_are_taken_in_wider_numbers():
     assert right.dtype == jnp.float32
 
 
+@pytest.mark.untyped
 def test_masks_and_labels_may_be_lists():
     assert gj.masked_mean(jnp.array([1.0, 5.0]), [True, False]) == 1
     np.testing.assert_array_equal(gj.accuracy(np.eye(2), [0, 0]), [1, 0])

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Float, Int, Shaped
+from jaxtyping import Bool, Float, Int, Integer, Shaped
 
 from gru_jax.types import ArrayLike
 
@@ -25,7 +25,7 @@ class Batch(NamedTuple):
     """Padded sequences, with an axis of steps before the batch where many go into one loop."""
 
     xs: Float[ArrayLike, "*steps batch time input"]
-    lengths: Int[ArrayLike, "*steps batch"]
+    lengths: Integer[ArrayLike, "*steps batch"]
     targets: Shaped[ArrayLike, "..."]
     valid: Bool[ArrayLike, "*steps batch"]
     """False rows only fill up a last batch: length 0, to be left out of every mean."""
