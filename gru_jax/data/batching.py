@@ -32,8 +32,8 @@ class Batch(NamedTuple):
 
 
 def pad(
-    sequences: Sequence[Float[np.ndarray, "_ input"]], time: int | None = None
-) -> tuple[Float[np.ndarray, "cases time input"], Int[np.ndarray, " cases"]]:
+    sequences: Sequence[Shaped[np.ndarray, "_ input"]], time: int | None = None
+) -> tuple[Shaped[np.ndarray, "cases time input"], Int[np.ndarray, " cases"]]:
     """Returns the sequences with zeros behind them, and their lengths.
 
     Args:
