@@ -27,6 +27,7 @@ from jax.ad_checkpoint import checkpoint_name
 from jaxtyping import Array, Float, PyTree
 
 from gru_jax.bounds import Bounds, enter, leave
+from gru_jax.linear import Turned
 from gru_jax.types import Rule
 
 STATES = "gru_jax_states"
@@ -63,21 +64,17 @@ def _run(
         gates = how.gates(weights, drive_t, seen)
         return gates if keep else (), leave(bounds_t, h, how.mix(gates, h))
 
-    leaves, tree = jax.tree.flatten(drive)
-    time = leaves[0].shape[0]
-    one = jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape[1:], a.dtype), (drive, bounds[:3]))
-    results, made = jax.tree.flatten(jax.eval_shape(step, h0, one[0], Bounds(*one[1], *bounds[3:])))
-    # Results go where the drive was, as far as shapes allow, and the rest into buffers of its own.
-    slots = [
-        i
-        if i < len(leaves) and (r.shape, r.dtype) == (leaves[i].shape[1:], leaves[i].dtype)
-        else None
-        for i, r in enumerate(results)
-    ]
-    for i, (slot, r) in enumerate(zip(slots, results, strict=True)):
-        if slot is None:
-            slots[i] = len(leaves)
-            leaves.append(jnp.zeros((time, *r.shape), r.dtype))
+    buffers, tree = jax.tree.flatten(drive)
+    time, slots = buffers[0].shape[0], []
+    first = jax.eval_shape(lambda: step(h0, jax.tree.map(lambda a: at(a, 0), drive), bounds.at(0)))
+    results, made = jax.tree.flatten(first)
+    for i, result in enumerate(results):
+        # Where the drive was, as far as shapes allow, and the rest in buffers of their own.
+        like = (time, *result.shape), result.dtype
+        fits = i < tree.num_leaves and (buffers[i].shape, buffers[i].dtype) == like
+        slots.append(i if fits else len(buffers))
+        if not fits:
+            buffers.append(jnp.zeros(*like))
 
     def body(turn: Array, carry: tuple[Array, list[Array]]) -> tuple[Array, list[Array]]:
         h, buffers = carry
@@ -88,7 +85,7 @@ def _run(
             buffers[slot] = put(buffers[slot], result, t)
         return h, buffers
 
-    _, buffers = jax.lax.fori_loop(0, time, body, (h0, leaves), unroll=how.turns)
+    _, buffers = jax.lax.fori_loop(0, time, body, (h0, buffers), unroll=how.turns)
     gates, hs = jax.tree.unflatten(made, [buffers[slot] for slot in slots])
     return hs, gates
 
@@ -158,8 +155,12 @@ def _solve(
 
     def transpose_solve(_, system):
         x0, x_reset, cs = system
-        # A product with weights transposed in memory is up to twice as fast, so that is done once.
-        turned = jax.lax.optimization_barrier(jax.tree.map(_turn, weights))
+        # Transposed once, before the loop, and out of XLA's sight: its products with a transposed
+        # view take up to ten times as long.
+        turned = jax.lax.optimization_barrier(
+            jax.tree.map(lambda a: a.T if a.ndim == 2 else a, weights)
+        )
+        turned = jax.tree.map(lambda a: Turned(a) if a.ndim == 2 else a, turned)
 
         def body(turn, carry):
             # What has arrived at x is read from the buffer that x has just gone into, so that XLA
@@ -168,7 +169,7 @@ def _solve(
             t, t_next = (time_of(turn + ahead, not how.reverse) for ahead in (0, 1))
             cs = put(cs, x, t)
             k_t = jax.tree.map(lambda a: at(a, t), k)
-            step = partial(propagate, jax.tree.map(_turn, turned), k_t, bounds.at(t))
+            step = partial(propagate, turned, k_t, bounds.at(t))
             more, x = jax.linear_transpose(step, x_reset, x)(x)
             of_reset = jax.tree.map(jnp.add, of_reset, more)
             return x + jnp.where(turn + 1 < time, at(cs, t_next), 0), of_reset, cs
@@ -186,7 +187,3 @@ def _solve(
 # Plain indexing would also check the bounds, at the cost of a whole buffer for each step.
 at = partial(jax.lax.dynamic_index_in_dim, keepdims=False)
 put = partial(jax.lax.dynamic_update_index_in_dim, axis=0)
-
-
-def _turn(a: Array) -> Array:
-    return a.swapaxes(-1, -2) if a.ndim > 1 else a

@@ -1,16 +1,26 @@
 """Products of rows with weights, y = x W + b: the accumulation and the one broadcast live here."""
 
+from typing import NamedTuple
+
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 
+class Turned(NamedTuple):
+    """Weights that stand transposed in memory: a product with them has a fast transpose."""
+
+    columns: Float[Array, "columns rows"]
+
+
 def matmul(
-    x: Float[Array, "*batch rows"], W: Float[Array, "rows columns"]
+    x: Float[Array, "*batch rows"], W: Float[Array, "rows columns"] | Turned
 ) -> Float[Array, "*batch columns"]:
     """Returns x W in x's dtype; half precision accumulates in float32."""
+    W, rows = (W.columns, 1) if isinstance(W, Turned) else (W, 0)
     accumulator = jnp.promote_types(W.dtype, jnp.float32)
-    y = jnp.matmul(x.astype(W.dtype), W, preferred_element_type=accumulator)
+    contract = (((x.ndim - 1,), (rows,)), ((), ()))
+    y = jax.lax.dot_general(x.astype(W.dtype), W, contract, preferred_element_type=accumulator)
     return y.astype(x.dtype)
 
 

@@ -102,8 +102,9 @@ def bidirectional(
         keys = (None, None) if key is None else jax.random.split(key)
         ys_ahead, h_ahead = ahead.apply(params.forward, xs, state.forward, **steps, key=keys[0])
         ys_back, h_back = back.apply(params.backward, xs, state.backward, **steps, key=keys[1])
-        both = [ys_ahead, ys_back]
-        ys = sum(both) if merge == "sum" else jnp.concatenate(both, -1)
+        if merge == "sum":
+            return ys_ahead + ys_back, Directions(h_ahead, h_back)
+        ys = jnp.concatenate([ys_ahead, ys_back], -1)
         return ys, Directions(h_ahead, h_back)
 
     def initial_state(params: Directions, x_shape: Shape) -> Directions:
