@@ -42,9 +42,11 @@ from gru_jax.metrics import confusion_matrix as confusion_matrix
 from gru_jax.sequence import unroll as unroll
 from gru_jax.train import TrainState as TrainState
 from gru_jax.train import count_parameters as count_parameters
+from gru_jax.train import cut_time as cut_time
 from gru_jax.train import init_train_state as init_train_state
 from gru_jax.train import make_optimizer as make_optimizer
 from gru_jax.train import make_train_loop as make_train_loop
 from gru_jax.train import make_train_step as make_train_step
+from gru_jax.train import make_truncated_step as make_truncated_step
 from gru_jax.types import Cell as Cell
 from gru_jax.types import Layer as Layer

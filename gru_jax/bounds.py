@@ -35,13 +35,13 @@ class Bounds(NamedTuple):
         steps = jax.tree.map(
             lambda a: jax.lax.dynamic_index_in_dim(a, t, keepdims=False) if a.ndim else a, self[:3]
         )
-        return Bounds(*steps, *self[3:])
+        return self._replace(**dict(zip(self._fields, steps, strict=False)))
 
 
 def enter(bounds: Bounds, h: State) -> tuple[State, State]:
     """Returns the state that the gates see and the one that is carried on."""
-    if bounds.resets is not None:
-        h = jax.tree.map(lambda h, new: select(bounds.resets, new, h), h, bounds.h_reset)
+    if (resets := bounds.resets) is not None:
+        h = jax.tree.map(lambda h, new: select(resets, new, h), h, bounds.h_reset)
     if bounds.drop is None:
         return h, h
     return jax.tree.map(lambda h, d: jnp.broadcast_to(d, h.shape) * h, h, bounds.drop), h
@@ -57,8 +57,8 @@ def leave(bounds: Bounds, h: State, h_next: State) -> State:
 
     if bounds.hold is not None:
         h_next = jax.tree.map(one, h, h_next, bounds.hold)
-    if bounds.valid is not None:
-        h_next = jax.tree.map(lambda old, new: select(bounds.valid, new, old), h, h_next)
+    if (valid := bounds.valid) is not None:
+        h_next = jax.tree.map(lambda old, new: select(valid, new, old), h, h_next)
     return h_next
 
 

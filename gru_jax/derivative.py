@@ -157,10 +157,9 @@ def _solve(
         x0, x_reset, cs = system
         # Transposed once, before the loop, and out of XLA's sight: its products with a transposed
         # view take up to ten times as long.
-        turned = jax.lax.optimization_barrier(
-            jax.tree.map(lambda a: a.T if a.ndim == 2 else a, weights)
+        turned = jax.tree.map(
+            lambda a: Turned(jax.lax.optimization_barrier(a.T)) if a.ndim == 2 else a, weights
         )
-        turned = jax.tree.map(lambda a: Turned(a) if a.ndim == 2 else a, turned)
 
         def body(turn, carry):
             # What has arrived at x is read from the buffer that x has just gone into, so that XLA
@@ -179,9 +178,18 @@ def _solve(
         x, of_reset, xs = jax.lax.fori_loop(0, time, body, carry, unroll=how.turns)
         return x0 + x, jax.tree.map(jnp.add, x_reset, of_reset), xs
 
-    # As one bundle: the solver needs all of its right side to depend on what is differentiated.
-    bundle = jax.lax.optimization_barrier(jax.tree.map(lambda a: a.astype(wide), source))
-    return jax.lax.custom_linear_solve(matvec, bundle, solve, transpose_solve)[2].astype(dtype)
+    system = _tie(jax.tree.map(lambda a: a.astype(wide), source))
+    return jax.lax.custom_linear_solve(matvec, system, solve, transpose_solve)[2].astype(dtype)
+
+
+def _tie(arrays: PyTree[Array]) -> PyTree[Array]:
+    """Returns the arrays, each depending on all of them as far as JAX can see.
+
+    The solver wants its whole right side to be linear in what is differentiated, even if that is
+    one array of it. XLA sees through this and computes nothing.
+    """
+    some = sum(a[(0,) * a.ndim] for a in jax.tree.leaves(arrays))
+    return jax.tree.map(lambda a: jnp.where(False, jnp.broadcast_to(some, a.shape), a), arrays)
 
 
 # Plain indexing would also check the bounds, at the cost of a whole buffer for each step.

@@ -1,11 +1,13 @@
 """The one place that decides which way a sequence is run.
 
     derivative   "rule": the cell's own, a linear recurrence; "autodiff": through the scan
-    memory       what the derivative finds again: "gates", "states", or every k-th state, "chunked"
+    memory       what is kept for it: the "gates" and states, the "states" alone, every k-th state
+                 ("chunked"); in the last two the derivative, too, goes chunk by chunk
 
 Sequences are time-major here, and already checked.
 """
 
+import math
 from collections.abc import Callable
 from functools import partial
 from typing import NamedTuple
@@ -18,6 +20,12 @@ from gru_jax import derivative
 from gru_jax.bounds import Bounds, enter, leave, select
 from gru_jax.noise import Rates, draw_drop, draw_hold, drop_weights
 from gru_jax.types import Key, Params, Rule, State
+
+GATES_BYTES = 2**24
+"""Up to here, states in memory, it is faster to keep the gates than to compute them again."""
+
+CHUNK_FEATURES = 2**17
+"""Features of all rows and steps in a chunk, where there are so many: small products are slow."""
 
 
 class How(NamedTuple):
@@ -71,14 +79,14 @@ def run(
         return h, hs if valid is None else jax.tree.map(lambda hs: select(valid, hs, 0), hs)
 
     steps = xs, valid, resets, jnp.arange(time)
-    if how.memory == "chunked":
-        size = min(time, how.chunk_size or round(time**0.5))
-        h_last, hs = _in_chunks(piece, h0, steps, size, how.reverse)
-    else:
-        if how.memory == "states" and how.rule:
-            policy = jax.checkpoint_policies.save_only_these_names(derivative.STATES)
-            piece = jax.checkpoint(piece, policy=policy)
+    if how.memory == "gates" or (how.memory == "states" and not how.rule):
         h_last, hs = piece(h0, steps)
+    else:
+        names = [derivative.STATES] if how.memory == "states" else []
+        policy = jax.checkpoint_policies.save_only_these_names(*names)
+        piece = jax.checkpoint(piece, policy=policy, prevent_cse=False)
+        size = how.chunk_size or _chunk_size(time, jax.tree.leaves(h0)[0].size)
+        h_last, hs = _in_chunks(piece, h0, steps, min(size, time), how.reverse)
     return jax.tree.map(lambda h: jnp.moveaxis(h, 0, how.time_axis), hs), h_last
 
 
@@ -102,11 +110,21 @@ def _states(how, weights, drive, h0, bounds):
     return hs
 
 
+def _chunk_size(time: int, features: int) -> int:
+    """Returns about the square root of the steps, and more where a step is small.
+
+    Slightly more or fewer if that divides the steps: cutting off the rest copies all inputs.
+    """
+    wanted = min(time, max(round(time**0.5), CHUNK_FEATURES // features))
+    near = sorted(range(1, time + 1), key=lambda size: abs(math.log(size / wanted)))
+    fits = (size for size in near if wanted / 2 <= size <= 2 * wanted and time % size == 0)
+    return next(fits, wanted)
+
+
 def _in_chunks(piece, h0, steps, size, reverse):
-    """Runs the sequence piece by piece, keeping for the derivative only where each began."""
+    """Runs the sequence piece by piece; where the size does not fit, the last one is shorter."""
     time = steps[0].shape[0]
     count, rest = time // size, time % size
-    piece = jax.checkpoint(piece)
     head = jax.tree.map(lambda a: a[: count * size].reshape(count, size, *a.shape[1:]), steps)
     tail = jax.tree.map(lambda a: a[count * size :], steps)
 

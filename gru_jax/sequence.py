@@ -36,7 +36,7 @@ def unroll(
     recurrent_dropout: float = 0.0,
     drop_connect: float = 0.0,
     derivative: Literal["rule", "autodiff"] = "rule",
-    memory: Literal["gates", "states", "chunked"] = "gates",
+    memory: Literal["gates", "states", "chunked"] | None = None,
     chunk_size: int | None = None,
     unroll: int = 1,
 ) -> tuple[PyTree[Float[Array, "*batch time hidden"]], State]:
@@ -70,9 +70,11 @@ def unroll(
         drop_connect: probability that a weight on the state is zero, drawn once for the batch.
         derivative: "rule" is the cell's own (one product for each weight's gradient, outside the
             loop) where it has one; "autodiff" differentiates through the loop, slowly.
-        memory: what is kept for reverse mode: the "gates" and states of all steps (the fastest),
-            the "states" alone, or, "chunked", the state every `chunk_size` steps.
-        chunk_size: None is the square root of the number of steps.
+        memory: what is kept for reverse mode: the "gates" and states of all steps, the "states"
+            alone, or, "chunked", the state every `chunk_size` steps. None is "gates" while the
+            states take up to 16 MiB, where it is fastest, and "states" from there on.
+        chunk_size: steps that are worked on at once with the other two; None is about the square
+            root of their number.
         unroll: steps in one turn of the compiled loop.
 
     Returns:
@@ -100,6 +102,8 @@ def unroll(
     valid = valid_steps("unroll", steps, axis, lengths, mask)
     resets = _check_steps("unroll", "resets", resets, steps)
     h_reset = None if resets is None else _check_state("h_reset", h_reset, initial)
+    if memory is None:
+        memory = "gates" if _state_bytes(initial, steps[axis]) <= loop.GATES_BYTES else "states"
     how = loop.How(
         cell.project,
         cell.pack,
@@ -206,10 +210,14 @@ def _check_state(name: str, state: State | None, initial: State) -> State:
     return jax.tree.map(jnp.asarray, state)
 
 
-def _check_options(derivative: str, memory: str, chunk_size: int | None, turns: int) -> None:
+def _state_bytes(initial: State, time: int) -> int:
+    return time * sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(initial))
+
+
+def _check_options(derivative: str, memory: str | None, chunk_size: int | None, turns: int) -> None:
     if derivative not in ("rule", "autodiff"):
         raise ValueError(f'unroll: derivative must be "rule" or "autodiff", got {derivative!r}.')
-    if memory not in ("gates", "states", "chunked"):
+    if memory not in (None, "gates", "states", "chunked"):
         raise ValueError(f'unroll: memory must be "gates", "states" or "chunked", got {memory!r}.')
     for name, value in (("chunk_size", chunk_size), ("unroll", turns)):
         if value is not None and value < 1:

@@ -9,14 +9,14 @@ after it in the same loop: the parameters kept are the last good ones.
 """
 
 from collections.abc import Callable
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias, TypeVar, cast
 
 import jax
 import jax.numpy as jnp
 import optax
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float, Int, PyTree
 
-from gru_jax.types import Key, Params
+from gru_jax.types import ArrayLike, Key, Params, State
 
 Metrics: TypeAlias = dict[str, Array]
 LossFn: TypeAlias = Callable[[Params, Any, Key], tuple[Float[Array, ""], Metrics]]
@@ -34,6 +34,10 @@ class TrainState(NamedTuple):
 
 
 TrainStep: TypeAlias = Callable[[TrainState, Any], tuple[TrainState, Metrics]]
+Step = TypeVar("Step", bound=Callable[[Any, Any], tuple[Any, Metrics]])
+CarryLossFn: TypeAlias = Callable[
+    [Params, State, Any, Key], tuple[Float[Array, ""], tuple[Metrics, State]]
+]
 
 
 def init_train_state(key: Key, params: Params, tx: optax.GradientTransformation) -> TrainState:
@@ -115,14 +119,14 @@ def make_train_step(loss_fn: LossFn, tx: optax.GradientTransformation) -> TrainS
     return train_step
 
 
-def make_train_loop(train_step: TrainStep) -> TrainStep:
+def make_train_loop(train_step: Step) -> Step:
     """Builds `loop(state, batches) -> (state, metrics)`: a compiled scan over the leading axis.
 
     The state's buffers are donated: use the one returned. After a step that was not finite, no
     further one is taken; `finite` is False from there on.
     """
 
-    def body(carry: tuple[TrainState, Array], batch: Any) -> tuple[Any, Metrics]:
+    def body(carry: tuple[Any, Array], batch: Any) -> tuple[Any, Metrics]:
         state, finite = carry
         skipped = jax.tree.map(
             lambda m: jnp.zeros(m.shape, m.dtype), jax.eval_shape(train_step, state, batch)[1]
@@ -132,8 +136,67 @@ def make_train_loop(train_step: TrainStep) -> TrainStep:
         )
         return (state, metrics["finite"]), metrics
 
-    def train_loop(state: TrainState, batches: Any) -> tuple[TrainState, Metrics]:
+    def train_loop(state: Any, batches: Any) -> tuple[Any, Metrics]:
         (state, _), metrics = jax.lax.scan(body, (state, jnp.asarray(True)), batches)
         return state, metrics
 
-    return jax.jit(train_loop, donate_argnums=0)
+    return cast(Step, jax.jit(train_loop, donate_argnums=0))
+
+
+def make_truncated_step(
+    loss_fn: CarryLossFn, tx: optax.GradientTransformation
+) -> Callable[[tuple[TrainState, State], Any], tuple[tuple[TrainState, State], Metrics]]:
+    """Builds `step((state, carry), batch) -> ((state, carry), metrics)` for truncated BPTT.
+
+    The recurrent state is carried from one chunk of a sequence to the next, the gradient is not.
+    With `make_train_loop` and `cut_time` it trains on long sequences, a step for each chunk:
+
+        loop = make_train_loop(make_truncated_step(loss_fn, tx))
+        (state, carry), metrics = loop((state, carry), cut_time(batch, 100))
+
+    Args:
+        loss_fn: `(params, carry, batch, key) -> (loss, (metrics, carry))`, with the recurrent
+            state before the chunk and after it, e.g. a layer's `state`.
+        tx: the optimiser.
+
+    Returns:
+        The step, as from `make_train_step`; where it is not finite the carry, too, stays.
+
+    References:
+        Williams and Peng (1990), "An efficient gradient-based algorithm for on-line training of
+        recurrent network trajectories".
+    """
+
+    def step(
+        both: tuple[TrainState, State], batch: Any
+    ) -> tuple[tuple[TrainState, State], Metrics]:
+        state, carry = both
+
+        def loss_from_here(params: Params, batch: Any, key: Key) -> tuple[Array, Any]:
+            loss, (metrics, after) = loss_fn(params, jax.lax.stop_gradient(carry), batch, key)
+            return loss, {**metrics, "carry": after}
+
+        state, metrics = make_train_step(loss_from_here, tx)(state, batch)
+        after = metrics.pop("carry")
+        kept = jax.tree.map(lambda new, old: jnp.where(metrics["finite"], new, old), after, carry)
+        return (state, kept), metrics
+
+    return step
+
+
+def cut_time(batch: PyTree[ArrayLike], size: int) -> PyTree[Array]:
+    """Cuts arrays `[batch, time, ...]` into chunks of `size` steps, `[chunks, batch, size, ...]`.
+
+    Raises:
+        ValueError: unless `size` divides the number of steps.
+    """
+
+    def cut(a: ArrayLike) -> Array:
+        if size < 1 or a.ndim < 2 or a.shape[1] % size:
+            raise ValueError(
+                "cut_time: batch must hold arrays [batch, time, ...] and size divide their steps, "
+                f"got {a.shape} and {size}."
+            )
+        return jnp.moveaxis(a.reshape(a.shape[0], -1, size, *a.shape[2:]), 1, 0)
+
+    return jax.tree.map(cut, batch)

@@ -47,10 +47,10 @@ def test_unroll_has_the_signature_that_is_promised():
     assert list(parameters)[:4] == ["cell", "params", "xs", "h0"]
     options = {n: p.default for n, p in parameters.items() if p.kind == p.KEYWORD_ONLY}
     promised = {
-        **dict.fromkeys(["lengths", "mask", "resets", "h_reset", "key", "chunk_size"]),
+        **dict.fromkeys(["lengths", "mask", "resets", "h_reset", "key", "memory", "chunk_size"]),
         **dict.fromkeys(["zoneout", "recurrent_dropout", "drop_connect"], 0.0),
         **{"reverse": False, "time_axis": -2, "unroll": 1},
-        **{"derivative": "rule", "memory": "gates"},
+        "derivative": "rule",
     }
     assert options == promised
 

@@ -121,6 +121,8 @@ CASES = {
     "make_optimizer: steps must be 1 or more and 0 <= warmup <= 1, got 0 and 0.1.": (
         lambda: gj.make_optimizer(1e-3, steps=0)
     ),
+    "cut_time: batch must hold arrays [batch, time, ...] and size divide their steps, "
+    "got (32, 100, 12) and 3.": lambda: gj.cut_time({"xs": XS}, 3),
     "dense: input_size must be 1 or more, got 0.": lambda: gj.dense(9).init(jax.random.key(0), 0),
     "pad: sequences must be one or more, got none.": lambda: gj.pad([]),
     "pad: sequences must all be [time, input], got shapes [(2, 1), (2, 2)].": lambda: gj.pad(

@@ -4,6 +4,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+import reference
 
 import gru_jax as gj
 
@@ -175,3 +176,63 @@ def test_the_adding_problem_is_learned(rng, reset):
     # Always answering 1 leaves the variance of the sum of two uniform numbers, 1/6.
     assert np.mean((test_sums - 1) ** 2) == pytest.approx(1 / 6, rel=0.1)
     assert np.mean((ys[:, 0] - test_sums) ** 2) < 0.005
+
+
+def truncated(reset, tx):
+    """Returns a cell's parameters, its state before training, its loop over chunks, and data."""
+    cell, rng = gj.gru(5, reset=reset), np.random.default_rng(3)
+    params = jax.tree.map(
+        lambda leaf: jnp.asarray(rng.normal(0, 0.5, leaf.shape), leaf.dtype),
+        cell.init(jax.random.key(0), 3),
+    )
+    xs, ys = rng.normal(size=(4, 12, 3)), rng.normal(size=(4, 12, 5))
+    batch = jnp.asarray(xs, jnp.float32), jnp.asarray(ys, jnp.float32)
+
+    def loss_fn(params, carry, batch, key):
+        del key
+        hs, carry = gj.unroll(cell, params, batch[0], carry)
+        return ((hs - batch[1]) ** 2).mean(), ({}, carry)
+
+    state = gj.init_train_state(jax.random.key(1), params, tx)
+    return params, state, gj.make_train_loop(gj.make_truncated_step(loss_fn, tx)), batch
+
+
+@pytest.mark.parametrize("reset", ["before", "after"])
+@pytest.mark.parametrize("size", [1, 4, 12])
+def test_truncated_chunks_go_forward_as_the_whole_sequence(reset, size):
+    params, state, loop, batch = truncated(reset, optax.set_to_zero())
+    h0 = np.random.default_rng(4).normal(size=(4, 5)).astype(np.float32)
+    (_, carry), metrics = loop((state, jnp.asarray(h0)), gj.cut_time(batch, size))
+    hs, h_last = reference.unroll(params, np.asarray(batch[0]), h0, np.ones((4, 12), bool))
+    errors = ((hs - np.asarray(batch[1])) ** 2).reshape(4, -1, size, 5).mean((0, 2, 3))
+    np.testing.assert_allclose(carry, h_last, atol=1e-6)
+    np.testing.assert_allclose(metrics["loss"], errors, rtol=1e-5)
+
+
+def test_the_gradient_stops_where_a_chunk_begins():
+    """The step of the second chunk is that of a sequence which begins there."""
+    params, state, loop, batch = truncated("after", optax.sgd(0.1))
+    h0 = np.zeros((4, 5), np.float32)
+    (moved, _), metrics = loop((state, jnp.asarray(h0)), gj.cut_time(batch, 6))
+    assert moved.step == len(metrics["loss"]) == 2
+    by_hand = params
+    for part in (slice(0, 6), slice(6, 12)):
+
+        def loss(params, h0=h0, part=part):
+            hs, h_last = gj.unroll(gj.gru(5, reset="after"), params, batch[0][:, part], h0)
+            return ((hs - batch[1][:, part]) ** 2).mean(), h_last
+
+        grads, h0 = jax.grad(loss, has_aux=True)(by_hand)
+        by_hand = jax.tree.map(lambda p, g: p - 0.1 * g, by_hand, grads)
+    chex.assert_trees_all_close(moved.params, by_hand, rtol=1e-5, atol=1e-6)
+
+
+def test_a_chunk_that_is_not_finite_moves_neither_parameters_nor_carry():
+    params, state, loop, (xs, ys) = truncated("before", optax.sgd(0.1))
+    batch = gj.cut_time((xs.at[:, 4].set(jnp.nan), ys), 4)
+    _, good, loop_again, _ = truncated("before", optax.sgd(0.1))
+    want, _ = loop_again((good, jnp.zeros((4, 5))), jax.tree.map(lambda a: a[:1], batch))
+    (state, carry), metrics = loop((state, jnp.zeros((4, 5))), batch)
+    np.testing.assert_array_equal(metrics["finite"], [True, False, False])
+    chex.assert_trees_all_equal((state.params, carry), (want[0].params, want[1]))
+    assert not np.allclose(state.params.W_c, params.W_c)
