@@ -1,4 +1,4 @@
-"""The commands; no logic. `gru-jax train | evaluate | predict`, or `python -m gru_jax ...`."""
+"""The commands; no logic. `gru-jax train | evaluate | predict | bench`, or `python -m gru_jax ...`."""
 
 import contextlib
 import csv
@@ -17,8 +17,12 @@ import numpy as np
 import tyro
 from rich.console import Console
 
+from gru_jax import atomic, runs
 from gru_jax import console as show
-from gru_jax import runs
+from gru_jax.bench import report as bench_report
+from gru_jax.bench.measure import MEASURES, Measure, count_turns, measure
+from gru_jax.bench.peers import OURS, PEERS, PeerName
+from gru_jax.bench.problem import DEFAULT_SIZES, parse_size
 from gru_jax.data.files import read_sequences
 from gru_jax.tasks import japanese_vowels as task
 
@@ -58,13 +62,31 @@ class Predict:
     """An .npz of arrays [time, 12] or [cases, time, 12], or a .csv with a step a line."""
 
 
-Command: TypeAlias = Train | Evaluate | Predict
+@dataclasses.dataclass(frozen=True)
+class Bench:
+    """Time the GRU on this machine, beside every other library's that is installed."""
+
+    sizes: tuple[str, ...] = tuple(map(str, DEFAULT_SIZES))
+    """Problems, each batch,time,input,hidden."""
+    peers: tuple[PeerName, ...] = tuple(name for name in PEERS if name != OURS)
+    """Whom to measure beside ours. PyTorch is not in the extra: pip install torch."""
+    measure: tuple[Measure, ...] = MEASURES
+    """What to measure."""
+    rounds: int = 11
+    """Turns of each library; times are medians over them."""
+    json: Path | None = None
+    """Write every round's times, the versions and the summary here."""
+    figure: Path | None = None
+    """Draw the times here, as .png or .svg."""
+
+
+Command: TypeAlias = Train | Evaluate | Predict | Bench
 
 
 def main(args: list[str] | None = None) -> int:
     """Runs a command; returns 0, 1 if training failed, 2 for wrong use, 130 for Ctrl-C."""
     logging.getLogger("absl").setLevel(logging.ERROR)
-    commands = {Train: train, Evaluate: evaluate, Predict: predict}
+    commands = {Train: train, Evaluate: evaluate, Predict: predict, Bench: bench}
     try:
         command = parse(sys.argv[1:] if args is None else args)
         return commands[type(command)](command)
@@ -162,12 +184,39 @@ def predict(command: Predict) -> int:
     return 0
 
 
+def bench(command: Bench) -> int:
+    """Measures, prints tables, and writes what was asked for; after Ctrl-C, of what there is."""
+    sizes = tuple(dict.fromkeys(map(parse_size, command.sizes)))
+    if command.rounds < 1:
+        raise ValueError(f"bench: rounds must be 1 or more, got {command.rounds}.")
+    if command.json:
+        atomic.check_target(command.json)
+    console = Console(highlight=False)
+    names = [OURS, *command.peers]
+    entries = sum(len(PEERS[name].resets) for name in dict.fromkeys(names))
+    total = count_turns(entries, len(sizes), command.measure, command.rounds)
+    with show.interruptible() as should_stop, show.turns(console, total) as tell:
+        outcomes = measure(
+            sizes,
+            command.peers,
+            command.measure,
+            command.rounds,
+            lambda entry, stage: not tell(entry, stage) and not should_stop(),
+        )
+    bench_report.tables(console, outcomes, command.measure)
+    if command.json:
+        content = bench_report.as_json(outcomes, sizes, command.measure, command.rounds)
+        atomic.write_text(command.json, bench_report.dumps(content))
+        show.paths(console, [command.json])
+    return _complain("stopped early.", INTERRUPTED) if should_stop() else 0
+
+
 def _parse(args: list[str], train: Train) -> Command:
     said = io.StringIO()
     try:
         with contextlib.redirect_stderr(said):
             return tyro.cli(
-                Annotated[Train, tyro.conf.subcommand(default=train)] | Evaluate | Predict,
+                Annotated[Train, tyro.conf.subcommand(default=train)] | Evaluate | Predict | Bench,
                 prog="gru-jax",
                 description="The GRU in JAX, trained on real data.",
                 args=args,

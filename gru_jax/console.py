@@ -12,6 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
+from gru_jax.bench.measure import Entry
 from gru_jax.fitting import Row
 from gru_jax.runs import Run
 from gru_jax.tasks import japanese_vowels as task
@@ -77,6 +78,31 @@ def epochs(console: Console, run: Run) -> Iterator[Callable[[Row], None]]:
         yield lambda row: progress.update(
             bar, completed=row["epoch"], description=describe_row(row)
         )
+
+
+@contextlib.contextmanager
+def turns(console: Console, total: int) -> Iterator[Callable[[Entry, str], None]]:
+    """Shows a benchmark as it goes: yields the function that is told whose turn is next."""
+    if not console.is_terminal:
+        before = []
+
+        def tell(entry: Entry, stage: str) -> None:
+            if before != [entry.size, stage]:
+                before[:] = [entry.size, stage]
+                console.print(f"{entry.size}  {stage}")
+
+        yield tell
+        return
+    columns = (BarColumn(bar_width=20), TextColumn("{task.description}"))
+    # Drawn between turns alone: a thread that draws would take time from what is timed.
+    with Progress(*columns, console=console, auto_refresh=False, transient=True) as progress:
+        bar = progress.add_task("", total=total)
+
+        def show(entry: Entry, stage: str) -> None:
+            text = f"{entry.size}  {stage}  {entry.library} ({entry.reset})"
+            progress.update(bar, advance=1, description=text, refresh=True)
+
+        yield show
 
 
 @contextlib.contextmanager
