@@ -17,7 +17,7 @@ import numpy as np
 from gru_jax.bench.contender import Contender
 from gru_jax.bench.peers import OURS, PEERS, Peer
 from gru_jax.bench.problem import Problem, Reset, Size, draw_problem
-from gru_jax.bench.timing import interleave
+from gru_jax.bench.timing import interleave, settle
 
 Measure: TypeAlias = Literal["forward", "train", "first-step", "memory", "latency"]
 MEASURES: tuple[Measure, ...] = ("forward", "train", "first-step", "memory", "latency")
@@ -235,6 +235,7 @@ def _first_steps(
                 return times, failed
             try:
                 call = fresh()
+                settle()
                 start = time.perf_counter()
                 call()
                 times[entry].append(time.perf_counter() - start)

@@ -3,6 +3,8 @@
     warm-up A B C | round 1: A B C | round 2: A B C | ...
 
 A machine that slows down for a second slows all of a round, so ratios are taken within rounds.
+Before each turn the process comes to rest: the threads of ONNX Runtime and PyTorch go on spinning
+for up to 30 ms after a call, on a core that whoever came next would miss.
 """
 
 import math
@@ -31,6 +33,7 @@ def interleave(
     rounds: int,
     go_on: Callable[[Key], bool],
     clock: Callable[[], float] = time.perf_counter,
+    rest: Callable[[], None] | None = None,
 ) -> tuple[dict[Key, list[float]], dict[Key, Exception]]:
     """Times calls in turns, after a warm-up that finds how often each is to be called in its turn.
 
@@ -39,6 +42,7 @@ def interleave(
         rounds: turns for each.
         go_on: asked before each turn, the warm-up's too, with whose it is; False ends it all.
         clock: in seconds.
+        rest: called before each turn; None is `settle`.
 
     Returns:
         The seconds of a call, for each contender one number a whole round; and who failed.
@@ -53,6 +57,7 @@ def interleave(
             if not go_on(key):
                 whole = max(0, number - 1)
                 return {k: v[:whole] for k, v in times.items() if k not in failed}, failed
+            (rest or settle)()
             try:
                 if number == 0:
                     repeats[key] = _find_repeats(call, clock)
@@ -61,6 +66,15 @@ def interleave(
             except Exception as error:
                 failed[key] = error
     return {key: values for key, values in times.items() if key not in failed}, failed
+
+
+def settle() -> None:
+    """Waits until this process uses less than a third of a core, half a second at most."""
+    for _ in range(50):
+        used, start = time.process_time(), time.perf_counter()
+        time.sleep(0.01)  # Two and a half ticks of a clock that counts processor time by 4 ms.
+        if time.process_time() - used < (time.perf_counter() - start) / 3:
+            return
 
 
 def spread(values: Sequence[float]) -> Spread:
