@@ -1,4 +1,4 @@
-"""The commands; no logic. `gru-jax train | evaluate | predict | bench`, or `python -m gru_jax ...`."""
+"""The commands; no logic. `gru-jax train | evaluate | predict | bench`, or `python -m gru_jax`."""
 
 import contextlib
 import csv
@@ -9,8 +9,9 @@ import os
 import re
 import shlex
 import sys
+from functools import partial
 from pathlib import Path
-from typing import Annotated, TypeAlias
+from typing import Annotated, TypeAlias, get_args
 
 import jax
 import numpy as np
@@ -19,10 +20,11 @@ from rich.console import Console
 
 from gru_jax import atomic, runs
 from gru_jax import console as show
-from gru_jax.bench import report as bench_report
-from gru_jax.bench.measure import MEASURES, Measure, count_turns, measure
-from gru_jax.bench.peers import OURS, PEERS, PeerName
-from gru_jax.bench.problem import DEFAULT_SIZES, parse_size
+from gru_jax.bench import report, summary
+from gru_jax.bench.measure import MEASURES, Entry, Measure, count_turns, measure
+from gru_jax.bench.peers import PeerName
+from gru_jax.bench.problem import DEFAULT_SIZES
+from gru_jax.bench.settings import check
 from gru_jax.data.files import read_sequences
 from gru_jax.tasks import japanese_vowels as task
 
@@ -64,20 +66,24 @@ class Predict:
 
 @dataclasses.dataclass(frozen=True)
 class Bench:
-    """Time the GRU on this machine, beside every other library's that is installed."""
+    """Time the GRU on this machine beside other libraries' GRUs.
+
+    pip install 'gru_jax[bench]' brings all of them but PyTorch: pip install torch. Ctrl-C ends it
+    with what has been measured so far.
+    """
 
     sizes: tuple[str, ...] = tuple(map(str, DEFAULT_SIZES))
     """Problems, each batch,time,input,hidden."""
-    peers: tuple[PeerName, ...] = tuple(name for name in PEERS if name != OURS)
-    """Whom to measure beside ours. PyTorch is not in the extra: pip install torch."""
+    peers: tuple[PeerName, ...] = get_args(PeerName)
+    """Libraries to measure beside ours; those not installed are named and left out."""
     measure: tuple[Measure, ...] = MEASURES
     """What to measure."""
     rounds: int = 11
     """Turns of each library; times are medians over them."""
-    json: Path | None = None
-    """Write every round's times, the versions and the summary here."""
-    figure: Path | None = None
-    """Draw the times here, as .png or .svg."""
+    json: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
+    """Write all times, versions and what they come to into this file."""
+    figure: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
+    """Draw the times into this file, .png or .svg; needs matplotlib."""
 
 
 Command: TypeAlias = Train | Evaluate | Predict | Bench
@@ -186,28 +192,29 @@ def predict(command: Predict) -> int:
 
 def bench(command: Bench) -> int:
     """Measures, prints tables, and writes what was asked for; after Ctrl-C, of what there is."""
-    sizes = tuple(dict.fromkeys(map(parse_size, command.sizes)))
-    if command.rounds < 1:
-        raise ValueError(f"bench: rounds must be 1 or more, got {command.rounds}.")
-    if command.json:
-        atomic.check_target(command.json)
+    files = (command.json, command.figure)
+    sizes = check(command.sizes, command.measure, command.rounds, *files)
+    measures, rounds = tuple(dict.fromkeys(command.measure)), command.rounds
     console = Console(highlight=False)
-    names = [OURS, *command.peers]
-    entries = sum(len(PEERS[name].resets) for name in dict.fromkeys(names))
-    total = count_turns(entries, len(sizes), command.measure, command.rounds)
+    report.describe(console, rounds)
+    total = count_turns(len(sizes), command.peers, measures, rounds)
     with show.interruptible() as should_stop, show.turns(console, total) as tell:
-        outcomes = measure(
-            sizes,
-            command.peers,
-            command.measure,
-            command.rounds,
-            lambda entry, stage: not tell(entry, stage) and not should_stop(),
-        )
-    bench_report.tables(console, outcomes, command.measure)
+
+        def go_on(stage: str, entry: Entry) -> bool:
+            tell(stage, entry)
+            return not should_stop()
+
+        outcomes = measure(sizes, command.peers, measures, rounds, go_on)
+    report.tables(console, outcomes, measures)
     if command.json:
-        content = bench_report.as_json(outcomes, sizes, command.measure, command.rounds)
-        atomic.write_text(command.json, bench_report.dumps(content))
-        show.paths(console, [command.json])
+        content = summary.as_json(outcomes, sizes, measures, rounds)
+        atomic.write_text(command.json, summary.dumps(content))
+    if command.figure:
+        from gru_jax.bench.figure import draw  # matplotlib, only when it is asked for
+
+        save = partial(draw(outcomes, measures).savefig, format=command.figure.suffix[1:], dpi=150)
+        atomic.write(command.figure, save)
+    show.paths(console, [path for path in files if path])
     return _complain("stopped early.", INTERRUPTED) if should_stop() else 0
 
 

@@ -18,6 +18,10 @@ from gru_jax.bench.problem import Problem
 from gru_jax.cells.gru import GRUParams
 
 
+class Unavailable(Exception):
+    """A library is there but cannot take part; the message says why."""
+
+
 class Contender(NamedTuple):
     """What can be timed, each function without arguments and done when it returns.
 
@@ -27,8 +31,9 @@ class Contender(NamedTuple):
         step: `() -> h_next`, one time step.
         train: `() -> result`, the loss and its gradients; None where there are no gradients.
         gradients: `(result) -> (gradients of GRUParams, gradient of xs)`, batch-major.
-        fresh: `() -> call`, a training step that nothing has been compiled for.
-        temp_bytes: `() -> int`, the peak of temporaries in a training step, None if unknown.
+        first_train: `() -> result`, as `train`, for which nothing has been traced or compiled if
+            JAX's caches are empty.
+        temp_bytes: `() -> bytes`, the peak of temporaries in a training step; None if unknown.
     """
 
     forward: Callable[[], Any]
@@ -36,8 +41,8 @@ class Contender(NamedTuple):
     step: Callable[[], Any]
     train: Callable[[], Any] | None = None
     gradients: Callable[[Any], tuple[GRUParams, np.ndarray]] | None = None
-    fresh: Callable[[], Callable[[], Any]] | None = None
-    temp_bytes: Callable[[], int] | None = None
+    first_train: Callable[[], Any] | None = None
+    temp_bytes: Callable[[], int | None] | None = None
 
 
 class Net(NamedTuple):
@@ -79,9 +84,11 @@ def prepare(net: Net, params: GRUParams, problem: Problem) -> Contender:
     train_args = (leaves, xs, weigh)
     program = cache(lambda: _jit_train(loss_fn).lower(*train_args).compile())
 
-    def fresh() -> Callable[[], Any]:
-        jax.clear_caches()
-        return lambda: jax.block_until_ready(_jit_train(loss_fn)(*train_args))
+    def temp_bytes() -> int | None:
+        try:
+            return getattr(program().memory_analysis(), "temp_size_in_bytes", None)
+        except (NotImplementedError, jax.errors.JaxRuntimeError):  # not on every device
+            return None
 
     def gradients(result: Any) -> tuple[GRUParams, np.ndarray]:
         _, (grads, xs_grad) = result
@@ -93,8 +100,8 @@ def prepare(net: Net, params: GRUParams, problem: Problem) -> Contender:
         step=compiled(step, leaves, x, h),
         train=lambda: jax.block_until_ready(program()(*train_args)),
         gradients=gradients,
-        fresh=fresh,
-        temp_bytes=lambda: program().memory_analysis().temp_size_in_bytes,
+        first_train=lambda: jax.block_until_ready(_jit_train(loss_fn)(*train_args)),
+        temp_bytes=temp_bytes,
     )
 
 

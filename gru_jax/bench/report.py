@@ -1,47 +1,63 @@
-"""What is shown and written: tables for people, JSON for programs."""
+"""The tables that people see."""
 
-import importlib.metadata
-import json
 import math
-import os
-import platform
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
-import jax
+import numpy as np
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from gru_jax.bench.measure import MEASURES, Measure, Outcome
+from gru_jax.bench.measure import Entry, Measure, Outcome
 from gru_jax.bench.peers import OURS, PEERS
-from gru_jax.bench.problem import Reset, Size
-from gru_jax.bench.summary import ratios_to_ours, standing
-from gru_jax.bench.timing import spread
+from gru_jax.bench.problem import Reset
+from gru_jax.bench.summary import TITLES, label, machine, standing, values_of, versions
+from gru_jax.bench.timing import Spread, spread
 
 COLUMNS = 6
 """Sizes in one table, so that it fits a hundred columns."""
 
-TITLES: dict[Measure, str] = {
-    "forward": "Forward pass, ms",
-    "train": "Training step (loss and all gradients), ms",
-    "first-step": "First training step (trace, compile, run), ms",
-    "memory": "Peak temporaries of the training step, MiB",
-    "latency": "One time step, ms",
+WHAT: dict[Measure, str] = {
+    "forward": "",
+    "train": ": loss and gradients of all weights and the inputs",
+    "first-step": ": trace, compile and run",
+    "memory": "",
+    "latency": "",
 }
-UNITS: dict[Measure, float] = {name: 2**20 if name == "memory" else 1e-3 for name in MEASURES}
+
+
+def describe(console: Console, rounds: int) -> None:
+    """Prints what is about to be measured, and on what."""
+    on = machine()
+    table = Table.grid(padding=(0, 2))
+    for name, fact in {
+        "device": f"{on['device']}, {on['cpus']} CPUs, {on['platform']}",
+        "versions": ", ".join(f"{name} {version}" for name, version in versions().items()),
+        "times": f"medians over {rounds} rounds ± half the interquartile range; best in bold",
+    }.items():
+        table.add_row(Text(name, "dim"), Text(fact, overflow="fold"))
+    console.print(table)
 
 
 def tables(console: Console, outcomes: Sequence[Outcome], measures: Sequence[Measure]) -> None:
-    """Prints a table for each measure, then how well all agree, and who is missing and why."""
-    sizes = list(dict.fromkeys(o.entry.size for o in outcomes))
+    """Prints a table for each measure, then how well all agree, who is missing and why."""
     for name in measures:
+        values = values_of(outcomes, name)
+        sizes = list(dict.fromkeys(entry.size for entry in values))
+        unit, per_unit = _unit(name, list(values.values()))
         for first in range(0, len(sizes), COLUMNS):
-            _table(console, outcomes, name, sizes[first : first + COLUMNS])
-    _agreement(console, outcomes)
-    for name in ("forward", "train"):
-        for reset in PEERS[OURS].resets:
-            if name in measures and (line := sentence(outcomes, name, reset)):
-                console.print(line)
+            console.print(f"\n[bold]{TITLES[name]}[/]{WHAT[name]} ({unit})")
+            some = {e: v for e, v in values.items() if e.size in sizes[first : first + COLUMNS]}
+            console.print(_table(some, per_unit, with_spread=name != "memory"))
+    console.print("\n[bold]Agreement[/]: the largest differences from ours")
+    console.print(_agreement(outcomes))
+    lines = [
+        line
+        for name in measures
+        for reset in PEERS[OURS].resets
+        if name in ("forward", "train") and (line := sentence(outcomes, name, reset))
+    ]
+    console.print("", *lines, sep="\n")
 
 
 def sentence(outcomes: Sequence[Outcome], name: Measure, reset: Reset) -> str | None:
@@ -49,142 +65,74 @@ def sentence(outcomes: Sequence[Outcome], name: Measure, reset: Reset) -> str | 
     stands = standing(outcomes, name, reset)
     if stands is None:
         return None
-    worst, peer = stands.worst, stands.fastest[stands.worst]
+    worst = stands.worst
     return (
-        f"{name}: {OURS} ({reset}) is {stands.mean:.2f} times as fast as the fastest JAX peer at "
-        f"each of {len(stands.ratios)} sizes (geometric mean); worst {stands.ratios[worst]:.2f}, "
-        f"at {worst} against {peer.library} ({peer.reset})."
+        f"{TITLES[name]}: {label(OURS, reset)} is {stands.mean:.2f} times as fast as the fastest "
+        f"JAX peer at each size (geometric mean), at worst {stands.ratios[worst]:.2f} times: "
+        f"{worst}, {label(*stands.fastest[worst][1:])}."
     )
 
 
-def as_json(
-    outcomes: Sequence[Outcome], sizes: Sequence[Size], measures: Sequence[Measure], rounds: int
-) -> dict:
-    """Returns all that was measured, and what it was measured with and on."""
-    ratios = {name: ratios_to_ours(outcomes, name) for name in measures}
-    standings = {
-        name: {reset: standing(outcomes, name, reset) for reset in PEERS[OURS].resets}
-        for name in ("forward", "train")
-    }
-    return {
-        "versions": versions(),
-        "machine": machine(),
-        "sizes": [str(size) for size in sizes],
-        "measures": list(measures),
-        "rounds": rounds,
-        "results": [
-            {
-                "size": str(outcome.entry.size),
-                "library": outcome.entry.library,
-                "reset": outcome.entry.reset,
-                "reason": outcome.reason,
-                "differences": outcome.differences,
-                "values": outcome.values,
-                "summary": {
-                    name: spread(values)._asdict() | {"to_ours": ratios[name][outcome.entry]}
-                    for name, values in outcome.values.items()
-                },
-            }
-            for outcome in outcomes
-        ],
-        "against_fastest_jax_peer": {
-            name: {
-                reset: {
-                    "geometric_mean": s.mean,
-                    "worst": str(s.worst),
-                    "ratios": {str(size): value for size, value in s.ratios.items()},
-                    "fastest": {str(k): [e.library, e.reset] for k, e in s.fastest.items()},
-                }
-                for reset, s in forms.items()
-                if s
-            }
-            for name, forms in standings.items()
-        },
-    }
+def _unit(name: Measure, values: Sequence[Sequence[float]]) -> tuple[str, float]:
+    if name == "memory":
+        return "MiB", 2**20
+    small = min((spread(times).median for times in values), default=1) < 1e-4
+    return ("µs", 1e-6) if small else ("ms", 1e-3)
 
 
-def versions() -> dict[str, str]:
-    """Returns the version of everything that takes part and is installed."""
-    found = {"python": platform.python_version()}
-    packages = [peer.package for peer in PEERS.values()]
-    for package in dict.fromkeys(["jax", "jaxlib", "numpy", *packages]):
-        try:
-            found[package] = importlib.metadata.version(package)
-        except importlib.metadata.PackageNotFoundError:
-            continue
-    return found
-
-
-def machine() -> dict[str, str | int]:
-    """Returns what the measurement ran on."""
-    return {
-        "platform": platform.platform(),
-        "processor": platform.processor() or platform.machine(),
-        "cpus": os.cpu_count() or 1,
-        "backend": jax.default_backend(),
-        "device": jax.devices()[0].device_kind,
-    }
-
-
-def dumps(report: dict) -> str:
-    """Returns the text of a JSON file."""
-    return json.dumps(report, indent=1) + "\n"
-
-
-def digits(value: float, count: int) -> str:
-    """Returns a positive number with so many significant digits, and no power of ten."""
-    if value <= 0:
-        return "0"
-    places = max(0, count - 1 - math.floor(math.log10(value)))
-    return f"{value:.{min(places, 4)}f}"
-
-
-def _table(
-    console: Console, outcomes: Sequence[Outcome], name: Measure, sizes: Sequence[Size]
-) -> None:
-    rows = dict.fromkeys((o.entry.library, o.entry.reset) for o in outcomes if name in o.values)
-    cells = {
-        o.entry: spread(o.values[name])
-        for o in outcomes
-        if name in o.values and o.entry.size in sizes
-    }
-    table = Table(title=TITLES[name], title_justify="left", box=None, padding=(0, 1))
-    table.add_column()
+def _table(values: Mapping[Entry, Sequence[float]], per_unit: float, *, with_spread: bool) -> Table:
+    spreads = {entry: spread(times) for entry, times in values.items()}
+    sizes = list(dict.fromkeys(entry.size for entry in spreads))
+    best = {s: min(v.median for e, v in spreads.items() if e.size == s) for s in sizes}
+    table = Table(box=None, padding=(0, 1 if len(sizes) == COLUMNS else 2, 0, 0))
+    table.add_column("batch,time,\ninput,hidden", no_wrap=True, header_style="dim")
     for size in sizes:
-        table.add_column(str(size), justify="right")
-    for library, reset in rows:
-        texts = []
+        heading = "{},{},\n{},{}".format(*size)
+        table.add_column(heading, justify="right", no_wrap=True, header_style="dim")
+    whose: dict[tuple[str, Reset], None] = dict.fromkeys((e.library, e.reset) for e in spreads)
+    for library, reset in whose:
+        texts = [Text(label(library, reset))]
         for size in sizes:
-            column = {e: s.median for e, s in cells.items() if e.size == size}
-            entry = next((e for e in column if e[1:] == (library, reset)), None)
-            if entry is None:
-                texts.append("-")
+            found = spreads.get(Entry(size, library, reset))
+            if found is None:
+                texts.append(Text("-"))
                 continue
-            best = column[entry] == min(column.values())
-            low, high = (getattr(cells[entry], k) / UNITS[name] for k in ("low", "high"))
-            text = digits(column[entry] / UNITS[name], 3)
-            if name != "memory":
-                text += f" ±{digits((high - low) / 2, 1)}"
-            texts.append(Text(text, "bold" if best else ""))
-        table.add_row(f"{library} ({reset})", *texts)
-    console.print(table)
-    console.print()
+            median, around = _cell(found, per_unit)
+            text = Text(median, "bold green" if found.median == best[size] else "")
+            texts.append(text.append(f" ±{around}", "dim") if with_spread else text)
+        table.add_row(*texts)
+    return table
 
 
-def _agreement(console: Console, outcomes: Sequence[Outcome]) -> None:
-    table = Table(title="Largest difference from ours", title_justify="left", box=None)
-    for heading in ("", "states", "step", "gradients"):
-        table.add_column(heading, justify="right" if heading else "left")
-    table.add_column("")
-    for library, reset in dict.fromkeys(o.entry[1:] for o in outcomes):
-        of = [o for o in outcomes if o.entry[1:] == (library, reset)]
-        texts = [
-            f"{max(found):.1g}"
-            if (found := [o.differences[k] for o in of if k in o.differences])
-            else "-"
-            for k in ("states", "step", "gradients")
+def _cell(found: Spread, per_unit: float) -> tuple[str, str]:
+    """Returns a median with three significant digits, and its spread to the same decimal."""
+    median = found.median / per_unit
+    places = min(3, max(0, 2 - math.floor(math.log10(median)))) if median > 0 else 0
+    return f"{median:.{places}f}", f"{(found.high - found.low) / per_unit / 2:.{places}f}"
+
+
+def _agreement(outcomes: Sequence[Outcome]) -> Table:
+    kinds = ("states", "step", "gradients")
+    table = Table(box=None, padding=(0, 2, 0, 0))
+    table.add_column(no_wrap=True)
+    for kind in kinds:
+        table.add_column(kind, justify="right", header_style="dim")
+    table.add_column()
+    whose: dict[tuple[str, Reset], None] = dict.fromkeys(o.entry[1:] for o in outcomes)
+    for who in whose:
+        theirs = [outcome for outcome in outcomes if outcome.entry[1:] == who]
+        texts = []
+        for kind in kinds:
+            found = [o.differences[kind] for o in theirs if kind in o.differences]
+            largest = float(np.max(found)) if found else None  # Python's max might lose a NaN
+            texts.append("-" if largest is None else f"{largest:.0e}" if largest else "0")
+        sizes: dict[str, list[str]] = {}
+        for outcome in theirs:
+            if outcome.reason:
+                sizes.setdefault(outcome.reason, []).append(str(outcome.entry.size))
+        reasons = [
+            reason if len(at) == len(theirs) else f"{reason} (at {' '.join(at)})"
+            for reason, at in sizes.items()
         ]
-        reasons = dict.fromkeys(o.reason for o in of if o.reason)
-        table.add_row(f"{library} ({reset})", *texts, Text("; ".join(reasons)))
-    console.print(table)
-    console.print()
+        table.add_row(Text(label(*who)), *texts, Text("; ".join(reasons)))
+    return table

@@ -1,16 +1,32 @@
-"""What the outcomes come to: who is fastest, and how ours stands against it. Pure functions."""
+"""What the outcomes come to, and all of it as JSON. Nothing is measured here."""
 
+import importlib.metadata
+import json
+import math
+import os
+import platform
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
+
+import jax
 
 from gru_jax.bench.measure import Entry, Measure, Outcome
 from gru_jax.bench.peers import OURS, PEERS, Peer
 from gru_jax.bench.problem import Reset, Size
 from gru_jax.bench.timing import geometric_mean, ratio, spread
 
+TITLES: dict[Measure, str] = {
+    "forward": "Forward pass",
+    "train": "Training step",
+    "first-step": "First training step",
+    "memory": "Peak temporaries of a training step",
+    "latency": "One time step",
+}
+"""What the measures are called where people read them."""
+
 
 class Standing(NamedTuple):
-    """One form of ours against the fastest JAX peer at each size.
+    """One form of ours against each size's fastest JAX peer.
 
     Attributes:
         ratios: how many times as fast as that peer ours is, by size.
@@ -25,19 +41,29 @@ class Standing(NamedTuple):
     worst: Size
 
 
+def label(library: str, reset: Reset) -> str:
+    """Returns what a library in one form is called where people read it."""
+    return f"{library} ({reset})"
+
+
+def values_of(outcomes: Sequence[Outcome], name: Measure) -> dict[Entry, list[float]]:
+    """Returns everybody's values of a measure."""
+    return {o.entry: o.values[name] for o in outcomes if name in o.values}
+
+
 def standing(
-    outcomes: Sequence[Outcome],
-    name: Measure,
-    reset: Reset,
-    known: Mapping[str, Peer] = PEERS,
+    outcomes: Sequence[Outcome], name: Measure, reset: Reset, known: Mapping[str, Peer] = PEERS
 ) -> Standing | None:
     """Returns how ours stands in a measure, None if there is nobody to compare it with."""
-    values = {o.entry: o.values[name] for o in outcomes if name in o.values}
+    values = values_of(outcomes, name)
     ratios, fastest = {}, {}
     for size in dict.fromkeys(entry.size for entry in values):
         ours = Entry(size, OURS, reset)
-        peers = [e for e in values if e.size == size and e.library != OURS]
-        peers = [e for e in peers if known[e.library].in_jax]
+        peers = [
+            entry
+            for entry in values
+            if entry.size == size and entry.library != OURS and known[entry.library].in_jax
+        ]
         if peers and ours in values:
             fastest[size] = min(peers, key=lambda entry: spread(values[entry]).median)
             ratios[size] = ratio(values[fastest[size]], values[ours])
@@ -47,15 +73,78 @@ def standing(
     return Standing(ratios, fastest, mean, min(ratios, key=lambda size: ratios[size]))
 
 
-def ratios_to_ours(outcomes: Sequence[Outcome], name: Measure) -> dict[Entry, dict[Reset, float]]:
-    """Returns how many times as long as each form of ours everybody takes."""
-    values = {o.entry: o.values[name] for o in outcomes if name in o.values}
+def as_json(
+    outcomes: Sequence[Outcome], sizes: Sequence[Size], measures: Sequence[Measure], rounds: int
+) -> dict[str, Any]:
+    """Returns all that was measured, what it comes to, and what it was measured with and on."""
     return {
-        entry: {
-            reset: ratio(times, values[ours])
-            for reset in PEERS[OURS].resets
-            if (ours := Entry(entry.size, OURS, reset)) in values
-            and len(values[ours]) == len(times)
+        "versions": versions(),
+        "machine": machine(),
+        "sizes": [str(size) for size in sizes],
+        "measures": list(measures),
+        "rounds": rounds,
+        "results": [_result(outcome, outcomes) for outcome in outcomes],
+        "against_fastest_jax_peer": {
+            name: {
+                reset: {
+                    "geometric_mean": stands.mean,
+                    "worst": str(stands.worst),
+                    "ratios": {str(size): value for size, value in stands.ratios.items()},
+                    "fastest": {str(k): label(*e[1:]) for k, e in stands.fastest.items()},
+                }
+                for reset in PEERS[OURS].resets
+                if (stands := standing(outcomes, name, reset))
+            }
+            for name in ("forward", "train")
+        },
+    }
+
+
+def dumps(report: dict[str, Any]) -> str:
+    """Returns the text of a JSON file."""
+    return json.dumps(report, indent=1, allow_nan=False) + "\n"
+
+
+def versions() -> dict[str, str]:
+    """Returns the version of everything that takes part and is installed."""
+    found = {"python": platform.python_version()}
+    packages = [package for peer in PEERS.values() for package in peer.modules.values()]
+    for package in dict.fromkeys(["gru_jax", "jax", "jaxlib", "numpy", *packages]):
+        try:
+            found[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def machine() -> dict[str, str | int]:
+    """Returns what the measurement runs on."""
+    device = jax.devices()[0]
+    return {
+        "platform": platform.platform(terse=True),
+        "machine": platform.machine(),
+        "cpus": os.cpu_count() or 1,
+        "backend": device.platform,
+        "device": device.device_kind,
+    }
+
+
+def _result(outcome: Outcome, outcomes: Sequence[Outcome]) -> dict[str, Any]:
+    size, library, reset = outcome.entry
+    summary = {}
+    for name, values in outcome.values.items():
+        of = values_of(outcomes, name)
+        ours = {form: of.get(Entry(size, OURS, form)) for form in PEERS[OURS].resets}
+        summary[name] = spread(values)._asdict() | {
+            "times_ours": {form: ratio(values, base) for form, base in ours.items() if base}
         }
-        for entry, times in values.items()
+    return {
+        "size": str(size),
+        "library": library,
+        "reset": reset,
+        "reason": outcome.reason,
+        # JSON has no NaN.
+        "differences": {k: d if math.isfinite(d) else None for k, d in outcome.differences.items()},
+        "values": outcome.values,
+        "summary": summary,
     }

@@ -28,46 +28,6 @@ class Spread(NamedTuple):
     high: float
 
 
-def interleave(
-    calls: Mapping[Key, Callable[[], object]],
-    rounds: int,
-    go_on: Callable[[Key], bool],
-    clock: Callable[[], float] = time.perf_counter,
-    rest: Callable[[], None] | None = None,
-) -> tuple[dict[Key, list[float]], dict[Key, Exception]]:
-    """Times calls in turns, after a warm-up that finds how often each is to be called in its turn.
-
-    Args:
-        calls: what to time; each returns when its work is done.
-        rounds: turns for each.
-        go_on: asked before each turn, the warm-up's too, with whose it is; False ends it all.
-        clock: in seconds.
-        rest: called before each turn; None is `settle`.
-
-    Returns:
-        The seconds of a call, for each contender one number a whole round; and who failed.
-    """
-    times: dict[Key, list[float]] = {key: [] for key in calls}
-    failed: dict[Key, Exception] = {}
-    repeats: dict[Key, int] = {}
-    for number in range(rounds + 1):
-        for key, call in calls.items():
-            if key in failed:
-                continue
-            if not go_on(key):
-                whole = max(0, number - 1)
-                return {k: v[:whole] for k, v in times.items() if k not in failed}, failed
-            (rest or settle)()
-            try:
-                if number == 0:
-                    repeats[key] = _find_repeats(call, clock)
-                else:
-                    times[key].append(_time(call, repeats[key], clock) / repeats[key])
-            except Exception as error:
-                failed[key] = error
-    return {key: values for key, values in times.items() if key not in failed}, failed
-
-
 def settle() -> None:
     """Waits until this process uses less than a third of a core, half a second at most."""
     for _ in range(50):
@@ -75,6 +35,48 @@ def settle() -> None:
         time.sleep(0.01)  # Two and a half ticks of a clock that counts processor time by 4 ms.
         if time.process_time() - used < (time.perf_counter() - start) / 3:
             return
+
+
+def interleave(
+    calls: Mapping[Key, Callable[[], object]],
+    rounds: int,
+    go_on: Callable[[Key], bool],
+    *,
+    warm_up: bool = True,
+    rest: Callable[[], None] = settle,
+    clock: Callable[[], float] = time.perf_counter,
+) -> tuple[dict[Key, list[float]], dict[Key, Exception]]:
+    """Times calls in turns.
+
+    Args:
+        calls: what to time; each returns when its work is done.
+        rounds: turns for each.
+        go_on: asked before each turn, the warm-up's too, with whose it is; False ends it all.
+        warm_up: find first how many calls fill a turn; if not, a turn is one call.
+        rest: called before each turn.
+        clock: in seconds.
+
+    Returns:
+        The seconds of a call, for each contender one number a whole round; and who failed.
+    """
+    times: dict[Key, list[float]] = {key: [] for key in calls}
+    repeats = dict.fromkeys(calls, 1)
+    failed: dict[Key, Exception] = {}
+    for number in range(-int(warm_up), rounds):
+        for key, call in calls.items():
+            if key in failed:
+                continue
+            if not go_on(key):
+                return {k: v[: max(number, 0)] for k, v in times.items() if k not in failed}, failed
+            rest()
+            try:
+                if number < 0:
+                    repeats[key] = _find_repeats(call, clock)
+                else:
+                    times[key].append(_time(call, repeats[key], clock) / repeats[key])
+            except Exception as error:
+                failed[key] = error
+    return {key: values for key, values in times.items() if key not in failed}, failed
 
 
 def spread(values: Sequence[float]) -> Spread:
