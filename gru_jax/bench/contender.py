@@ -63,7 +63,7 @@ class Net(NamedTuple):
 
 def prepare(net: Net, params: GRUParams, problem: Problem) -> Contender:
     """Makes a GRU that is written in JAX ready; each function is compiled when first called."""
-    leaves, tree = jax.tree.flatten(net.convert(jax.tree.map(jnp.asarray, params)))
+    leaves, tree = jax.tree.flatten(jax.jit(net.convert)(params))
     layout = _swap if net.time_major else np.asarray
     xs, weigh = (jnp.asarray(layout(a)) for a in (problem.xs, problem.weigh))
     x, h = jnp.asarray(problem.xs[:, 0]), jnp.asarray(problem.h)
@@ -109,8 +109,7 @@ def pull_back(
     convert: Callable[[GRUParams], PyTree], params: GRUParams, grads: PyTree
 ) -> GRUParams:
     """Returns a library's gradients as those of our parameters: the transpose of `convert`."""
-    (ours,) = jax.vjp(convert, jax.tree.map(jnp.asarray, params))[1](grads)
-    return ours
+    return jax.jit(lambda params, grads: jax.vjp(convert, params)[1](grads)[0])(params, grads)
 
 
 def pack(

@@ -6,8 +6,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
-from gru_jax.bench.measure import Measure, Outcome
+from gru_jax.bench.measure import Entry, Measure, Outcome
 from gru_jax.bench.peers import OURS, PEERS
+from gru_jax.bench.problem import Reset
 from gru_jax.bench.summary import TITLES, label, values_of
 from gru_jax.bench.timing import ratio, spread
 
@@ -43,17 +44,17 @@ def relative(outcomes: Sequence[Outcome], name: Measure, ax: Axes | None = None)
     ax = Figure(figsize=(8, 3.6), layout="constrained").subplots() if ax is None else ax
     values = values_of(outcomes, name)
     sizes = list(dict.fromkeys(entry.size for entry in values))
-    who = list(dict.fromkeys(entry[1:] for entry in values))
-    for place, (library, reset) in enumerate(who):
+    who: list[tuple[str, Reset]] = list(dict.fromkeys(entry[1:] for entry in values))
+    for place, whose in enumerate(who):
+        library, reset = whose
         points = []
         for column, size in enumerate(sizes):
-            others = [v for e, v in values.items() if e.size == size and e.library != OURS]
-            mine = [v for e, v in values.items() if e == (size, library, reset)]
-            if mine and others:
-                best = min(others, key=lambda v: spread(v).median)
-                points.append(
-                    (column + 0.8 * ((place + 0.5) / len(who) - 0.5), ratio(mine[0], best))
-                )
+            here = {entry: v for entry, v in values.items() if entry.size == size}
+            others = [v for entry, v in here.items() if entry.library != OURS]
+            if mine := here.get(Entry(size, *whose)):
+                best = min(others or here.values(), key=lambda v: spread(v).median)
+                x = column + 0.8 * ((place + 0.5) / len(who) - 0.5)
+                points.append((x, ratio(mine, best)))
         number = list(PEERS).index(library)
         ax.plot(
             [x for x, _ in points],
@@ -75,7 +76,9 @@ def relative(outcomes: Sequence[Outcome], name: Measure, ax: Axes | None = None)
     ax.set_xticks(range(len(sizes)), ["{},{},\n{},{}".format(*size) for size in sizes])
     ax.set_xlim(-0.5, len(sizes) - 0.5)
     ax.set_xlabel("batch, time, input, hidden")
-    ax.set_ylabel(f"{'memory' if name == 'memory' else 'time'} / least of the\nother libraries (ratio)")
+    ax.set_ylabel(
+        f"{'memory' if name == 'memory' else 'time'} / least of the\nother libraries (ratio)"
+    )
     ax.set_title(TITLES[name], loc="left", fontsize="medium", fontweight="bold")
     ax.spines[["top", "right"]].set_visible(False)
     ax.grid(axis="y", alpha=0.25)

@@ -85,7 +85,7 @@ def measure(
 
 
 def count_turns(sizes: int, peers: Sequence[str], measures: Sequence[Measure], rounds: int) -> int:
-    """Returns how often `go_on` is asked if nobody fails."""
+    """Returns how often `go_on` is asked at most; less if somebody fails or has no gradients."""
     there = [p for name, p in PEERS.items() if name in (OURS, *peers) and missing(p) is None]
     timed: list[Measure] = [name for name in TIMED if name in measures]
     turns = sum(_rounds(name, rounds) + (name != "first-step") for name in timed)

@@ -76,8 +76,9 @@ def sentence(outcomes: Sequence[Outcome], name: Measure, reset: Reset) -> str | 
 def _unit(name: Measure, values: Sequence[Sequence[float]]) -> tuple[str, float]:
     if name == "memory":
         return "MiB", 2**20
-    small = min((spread(times).median for times in values), default=1) < 1e-4
-    return ("µs", 1e-6) if small else ("ms", 1e-3)
+    medians = [spread(times).median for times in values]
+    micro = bool(medians) and min(medians) < 1e-4 and max(medians) < 0.1
+    return ("µs", 1e-6) if micro else ("ms", 1e-3)
 
 
 def _table(values: Mapping[Entry, Sequence[float]], per_unit: float, *, with_spread: bool) -> Table:

@@ -5,13 +5,13 @@ import json
 import math
 import os
 import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import jax
 
 from gru_jax.bench.measure import Entry, Measure, Outcome
-from gru_jax.bench.peers import OURS, PEERS, Peer
+from gru_jax.bench.peers import OURS, PEERS
 from gru_jax.bench.problem import Reset, Size
 from gru_jax.bench.timing import geometric_mean, ratio, spread
 
@@ -23,6 +23,9 @@ TITLES: dict[Measure, str] = {
     "latency": "One time step",
 }
 """What the measures are called where people read them."""
+
+
+JAX_PEERS = [name for name, peer in PEERS.items() if peer.in_jax and name != OURS]
 
 
 class Standing(NamedTuple):
@@ -51,19 +54,13 @@ def values_of(outcomes: Sequence[Outcome], name: Measure) -> dict[Entry, list[fl
     return {o.entry: o.values[name] for o in outcomes if name in o.values}
 
 
-def standing(
-    outcomes: Sequence[Outcome], name: Measure, reset: Reset, known: Mapping[str, Peer] = PEERS
-) -> Standing | None:
+def standing(outcomes: Sequence[Outcome], name: Measure, reset: Reset) -> Standing | None:
     """Returns how ours stands in a measure, None if there is nobody to compare it with."""
     values = values_of(outcomes, name)
     ratios, fastest = {}, {}
     for size in dict.fromkeys(entry.size for entry in values):
         ours = Entry(size, OURS, reset)
-        peers = [
-            entry
-            for entry in values
-            if entry.size == size and entry.library != OURS and known[entry.library].in_jax
-        ]
+        peers = [e for e in values if e.size == size and e.library in JAX_PEERS]
         if peers and ours in values:
             fastest[size] = min(peers, key=lambda entry: spread(values[entry]).median)
             ratios[size] = ratio(values[fastest[size]], values[ours])
