@@ -430,6 +430,15 @@ def test_ctrl_c_prints_and_writes_what_there_is(tmp_path):
     assert 1 <= counts.pop() < 2000
 
 
+def test_help_names_every_flag(capsys):
+    with pytest.raises(SystemExit):
+        main(["bench", "--help"])
+    text = capsys.readouterr().out
+    for word in ("--sizes", "--peers", "--measure", "--rounds", "--json FILE", "--figure FILE"):
+        assert word in text
+    assert "pip install torch" in " ".join(text.split())
+
+
 @pytest.mark.parametrize(
     ("args", "message"),
     [
