@@ -187,6 +187,19 @@ def test_the_gradients_of_ours_are_those_of_the_loss():
         )
 
 
+def test_gradients_that_are_zero_agree_and_small_ones_are_compared_by_their_size():
+    _, mine = ours("before")
+    grads, xs_grad = mine.gradients
+    zero = mine._replace(gradients=(grads._replace(W_r=0 * grads.W_r), xs_grad))
+    assert agreement.differences(zero, zero)["gradients"] == 0
+    assert agreement.differences(zero, mine)["gradients"] == 1
+    small = mine._replace(gradients=(grads._replace(b_r=grads.b_r / 50), xs_grad))
+    assert agreement.differences(mine, small)["gradients"] == pytest.approx(49)
+    none = mine._replace(gradients=(grads._replace(b_r=grads.b_r * np.nan), xs_grad))
+    for pair in ((none, mine), (mine, none)):
+        assert agreement.disagreement(agreement.differences(*pair))
+
+
 def like_ours(forms=("after",), **changes):
     """Returns a library that is ours, but for some functions: `(ours) -> function`."""
 
@@ -231,7 +244,7 @@ def outcomes():
     """What becomes of libraries that are wrong in every way."""
     with jax.numpy_rank_promotion("allow"):
         known = {OURS: like_ours(BOTH)} | OTHERS
-        found = measure([SIZE], list(OTHERS), ["forward"], 3, go_on, known)
+        (found,) = measure([SIZE], list(OTHERS), ["forward"], 3, go_on, known)
     return {outcome.entry.library: outcome for outcome in found if outcome.entry.library != OURS}
 
 
@@ -274,8 +287,9 @@ def test_reasons_stand_in_the_table_and_json_has_no_nan(outcomes):
 
 def test_without_ours_there_is_nothing_to_compare_with():
     known = {OURS: PEERS[OURS]._replace(build=fail), "good": OTHERS["good"]}
-    *ours, good = measure([SIZE], ["good"], ["forward"], 1, go_on, known)
-    assert {outcome.reason for outcome in ours} == {"failed: RuntimeError: no such kernel"}
+    (outcomes,) = measure([SIZE], ["good"], ["forward"], 1, go_on, known)
+    *mine, good = outcomes
+    assert {outcome.reason for outcome in mine} == {"failed: RuntimeError: no such kernel"}
     assert good.reason == "nothing to compare it with, since ours failed"
     assert good.values == {}
 
@@ -283,7 +297,8 @@ def test_without_ours_there_is_nothing_to_compare_with():
 def test_keras_is_left_out_where_it_is_to_run_on_something_else(monkeypatch):
     monkeypatch.setenv("KERAS_BACKEND", "tensorflow")
     known = {OURS: like_ours(BOTH), "keras": PEERS["keras"]}
-    for outcome in measure([SIZE], ["keras"], [], 1, go_on, known)[2:]:
+    (outcomes,) = measure([SIZE], ["keras"], [], 1, go_on, known)
+    for outcome in outcomes[2:]:
         assert outcome.entry.library == "keras"
         assert outcome.reason == "KERAS_BACKEND is 'tensorflow': unset it, or make it jax"
 
@@ -408,11 +423,22 @@ def test_every_turn_is_told_and_each_first_step_finds_nothing_compiled():
     probe = jax.jit(lambda x: traced.append(x) or x)
     known = {OURS: like_ours(BOTH, first_train=lambda _: lambda: probe(1.0))}
     names = ["forward", "first-step"]
-    measure([SIZE], [], names, 2, lambda *turn: told.append(turn) or True, known)
+    list(measure([SIZE], [], names, 2, lambda *turn: told.append(turn) or True, known))
     assert len(traced) == 2 * 2
     assert len(told) == count_turns(1, [], names, 2) == 2 * (1 + 3 + 2)
     assert told[0] == ("compare", Entry(SIZE, OURS, "before"))
     assert told[3] == ("first-step", Entry(SIZE, OURS, "after"))
+
+
+def test_what_was_written_survives_a_size_that_crashes(tmp_path, monkeypatch):
+    def crash(*_):
+        yield [outcome(SIZE, OURS, "before", 1.0)]
+        raise MemoryError("too much")
+
+    monkeypatch.setattr("gru_jax.cli.measure", crash)
+    target = tmp_path / "x.json"
+    assert main(["bench", "--json", str(target)]) == 1
+    assert json.loads(target.read_text())["results"][0]["values"] == {"train": [1.0]}
 
 
 def test_ctrl_c_prints_and_writes_what_there_is(tmp_path):

@@ -6,7 +6,7 @@ A library that is not installed, fails, or disagrees with ours is an outcome wit
 """
 
 import importlib.util
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Literal, NamedTuple, TypeAlias, get_args
 
@@ -62,15 +62,15 @@ def measure(
     rounds: int,
     go_on: GoOn,
     known: Mapping[str, Peer] = PEERS,
-) -> list[Outcome]:
-    """Measures ours and the peers named; when told to stop, returns what there is.
+) -> Iterator[list[Outcome]]:
+    """Measures ours and the peers named; yields, after each size, all outcomes so far.
 
     Args:
         sizes: of the problems.
         peers: keys of `known`.
         measures: what to measure.
         rounds: turns for each contender.
-        go_on: asked before each turn.
+        go_on: asked before each turn; when it says no, the outcomes so far are the last.
         known: the libraries, ours among them.
     """
     libraries = [name for name in known if name == OURS or name in peers]
@@ -78,10 +78,11 @@ def measure(
     for size in sizes:
         entries = [Entry(size, name, form) for name in libraries for form in known[name].resets]
         contenders = _assemble(entries, outcomes, go_on, known)
-        if contenders is None or not _measure(contenders, outcomes, measures, rounds, go_on):
-            break
+        stopped = contenders is None or not _measure(contenders, outcomes, measures, rounds, go_on)
+        yield list(outcomes.values())
+        if stopped:
+            return
         jax.clear_caches()
-    return list(outcomes.values())
 
 
 def count_turns(sizes: int, peers: Sequence[str], measures: Sequence[Measure], rounds: int) -> int:

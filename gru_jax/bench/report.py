@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from gru_jax.bench.measure import Entry, Measure, Outcome
+from gru_jax.bench.measure import FIRST_STEPS, Entry, Measure, Outcome
 from gru_jax.bench.peers import OURS, PEERS
 from gru_jax.bench.problem import Reset
 from gru_jax.bench.summary import TITLES, label, machine, standing, values_of, versions
@@ -18,11 +18,8 @@ COLUMNS = 6
 """Sizes in one table, so that it fits a hundred columns."""
 
 WHAT: dict[Measure, str] = {
-    "forward": "",
     "train": ": loss and gradients of all weights and the inputs",
     "first-step": ": trace, compile and run",
-    "memory": "",
-    "latency": "",
 }
 
 
@@ -33,7 +30,8 @@ def describe(console: Console, rounds: int) -> None:
     for name, fact in {
         "device": f"{on['device']}, {on['cpus']} CPUs, {on['platform']}",
         "versions": ", ".join(f"{name} {version}" for name, version in versions().items()),
-        "times": f"medians over {rounds} rounds ± half the interquartile range; best in bold",
+        "times": f"medians over {rounds} rounds (first step: {min(rounds, FIRST_STEPS)}) "
+        "± half the interquartile range",
     }.items():
         table.add_row(Text(name, "dim"), Text(fact, overflow="fold"))
     console.print(table)
@@ -46,7 +44,7 @@ def tables(console: Console, outcomes: Sequence[Outcome], measures: Sequence[Mea
         sizes = list(dict.fromkeys(entry.size for entry in values))
         unit, per_unit = _unit(name, list(values.values()))
         for first in range(0, len(sizes), COLUMNS):
-            console.print(f"\n[bold]{TITLES[name]}[/]{WHAT[name]} ({unit})")
+            console.print(f"\n[bold]{TITLES[name]}[/]{WHAT.get(name, '')} ({unit})")
             some = {e: v for e, v in values.items() if e.size in sizes[first : first + COLUMNS]}
             console.print(_table(some, per_unit, with_spread=name != "memory"))
     console.print("\n[bold]Agreement[/]: the largest differences from ours")
