@@ -195,7 +195,8 @@ def bench(command: Bench) -> int:
     files = (command.json, command.figure)
     sizes = check(command.sizes, command.measure, command.rounds, *files)
     measures, rounds = tuple(dict.fromkeys(command.measure)), command.rounds
-    console = Console(highlight=False)
+    # In a file there is no width to keep to; these tables want a hundred columns.
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else 100)
     report.describe(console, rounds)
     # A first step that found its program on the disk would have compiled nothing.
     jax.config.update("jax_enable_compilation_cache", False)

@@ -9,7 +9,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 from gru_jax.bench.measure import Entry, Measure, Outcome
 from gru_jax.bench.peers import OURS, PEERS
 from gru_jax.bench.problem import Reset
-from gru_jax.bench.summary import TITLES, label, values_of
+from gru_jax.bench.summary import JAX_PEERS, TITLES, label, values_of
 from gru_jax.bench.timing import ratio, spread
 
 COLOURS = "#000000 #0072b2 #56b4e9 #009e73 #d55e00 #e69f00 #cc79a7 #7f7f7f".split()
@@ -34,7 +34,7 @@ def draw(outcomes: Sequence[Outcome], measures: Sequence[Measure]) -> Figure:
 
 
 def relative(outcomes: Sequence[Outcome], name: Measure, ax: Axes | None = None) -> Axes:
-    """Draws everybody's values as multiples of the least that another library than ours needs.
+    """Draws everybody's values as multiples of what the best JAX peer needs, by size.
 
     Args:
         outcomes: of all sizes.
@@ -50,7 +50,7 @@ def relative(outcomes: Sequence[Outcome], name: Measure, ax: Axes | None = None)
         points = []
         for column, size in enumerate(sizes):
             here = {entry: v for entry, v in values.items() if entry.size == size}
-            others = [v for entry, v in here.items() if entry.library != OURS]
+            others = [v for entry, v in here.items() if entry.library in JAX_PEERS]
             if mine := here.get(Entry(size, *whose)):
                 best = min(others or here.values(), key=lambda v: spread(v).median)
                 x = column + 0.8 * ((place + 0.5) / len(who) - 0.5)
@@ -76,9 +76,7 @@ def relative(outcomes: Sequence[Outcome], name: Measure, ax: Axes | None = None)
     ax.set_xticks(range(len(sizes)), ["{},{},\n{},{}".format(*size) for size in sizes])
     ax.set_xlim(-0.5, len(sizes) - 0.5)
     ax.set_xlabel("batch, time, input, hidden")
-    ax.set_ylabel(
-        f"{'memory' if name == 'memory' else 'time'} / least of the\nother libraries (ratio)"
-    )
+    ax.set_ylabel(f"{'memory' if name == 'memory' else 'time'} / least of the\nother JAX libraries")
     ax.set_title(TITLES[name], loc="left", fontsize="medium", fontweight="bold")
     ax.spines[["top", "right"]].set_visible(False)
     ax.grid(axis="y", alpha=0.25)

@@ -14,8 +14,8 @@ from gru_jax.bench.problem import Reset
 from gru_jax.bench.summary import TITLES, label, machine, standing, values_of, versions
 from gru_jax.bench.timing import Spread, spread
 
-COLUMNS = 6
-"""Sizes in one table, so that it fits a hundred columns."""
+LABEL, CELL = len("gru_jax (before)"), len("0.123 ±0.004")
+"""The widths of a table's columns, at most."""
 
 WHAT: dict[Measure, str] = {
     "train": ": loss and gradients of all weights and the inputs",
@@ -43,10 +43,14 @@ def tables(console: Console, outcomes: Sequence[Outcome], measures: Sequence[Mea
         values = values_of(outcomes, name)
         sizes = list(dict.fromkeys(entry.size for entry in values))
         unit, per_unit = _unit(name, list(values.values()))
-        for first in range(0, len(sizes), COLUMNS):
+        columns = max(1, (console.width - LABEL) // (CELL + 1))
+        for first in range(0, len(sizes), columns):
             console.print(f"\n[bold]{TITLES[name]}[/]{WHAT.get(name, '')} ({unit})")
-            some = {e: v for e, v in values.items() if e.size in sizes[first : first + COLUMNS]}
-            console.print(_table(some, per_unit, with_spread=name != "memory"))
+            some = {e: v for e, v in values.items() if e.size in sizes[first : first + columns]}
+            table = _table(some, per_unit, with_spread=name != "memory")
+            wide = LABEL + (CELL + 2) * len(table.columns[1:]) < console.width
+            table.padding = (0, 2 if wide else 1, 0, 0)
+            console.print(table)
     console.print("\n[bold]Agreement[/]: the largest differences from ours")
     console.print(_agreement(outcomes))
     lines = [
@@ -83,7 +87,7 @@ def _table(values: Mapping[Entry, Sequence[float]], per_unit: float, *, with_spr
     spreads = {entry: spread(times) for entry, times in values.items()}
     sizes = list(dict.fromkeys(entry.size for entry in spreads))
     best = {s: min(v.median for e, v in spreads.items() if e.size == s) for s in sizes}
-    table = Table(box=None, padding=(0, 1 if len(sizes) == COLUMNS else 2, 0, 0))
+    table = Table(box=None)
     table.add_column("batch,time,\ninput,hidden", no_wrap=True, header_style="dim")
     for size in sizes:
         heading = "{},{},\n{},{}".format(*size)

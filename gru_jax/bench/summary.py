@@ -117,10 +117,11 @@ def versions() -> dict[str, str]:
 def machine() -> dict[str, str | int]:
     """Returns what the measurement runs on."""
     device = jax.devices()[0]
+    allowed = getattr(os, "sched_getaffinity", None)  # Linux alone
     return {
         "platform": platform.platform(terse=True),
         "machine": platform.machine(),
-        "cpus": os.cpu_count() or 1,
+        "cpus": len(allowed(0)) if allowed else os.cpu_count() or 1,
         "backend": device.platform,
         "device": device.device_kind,
     }
