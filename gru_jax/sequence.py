@@ -1,20 +1,22 @@
-"""A cell over time: boundaries, direction, scan.
+"""A cell over time: boundaries, direction, what is kept.
 
-    xs --project--> drive --scan(advance)--> hs
+    xs --project--> drive --gates, mix--> hs
 
-The product with the inputs is done for all steps at once, before the loop; the loop carries the
+The products with the inputs are done for all steps at once, before the loop; the loop carries the
 state alone. A padded step leaves the state as it was and its output is zero. Direction needs no
-flipping: a scan in reverse meets the padding first and carries h0 through it.
+flipping: a loop in reverse meets the padding first and carries h0 through it.
 """
 
-from collections.abc import Callable
 from functools import partial
+from typing import Literal
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Integer, PyTree
 
-from gru_jax.types import ArrayLike, Cell, Params, Shape, State
+from gru_jax import loop
+from gru_jax.noise import Rates
+from gru_jax.types import ArrayLike, Cell, Key, Params, Shape, State
 
 
 def unroll(
@@ -25,8 +27,17 @@ def unroll(
     *,
     lengths: Integer[ArrayLike, "*batch"] | None = None,
     mask: Bool[ArrayLike, "*batch time"] | None = None,
+    resets: Bool[ArrayLike, "*batch time"] | None = None,
+    h_reset: State | None = None,
     reverse: bool = False,
     time_axis: int = -2,
+    key: Key | None = None,
+    zoneout: float = 0.0,
+    recurrent_dropout: float = 0.0,
+    drop_connect: float = 0.0,
+    derivative: Literal["rule", "autodiff"] = "rule",
+    memory: Literal["gates", "states", "chunked"] = "gates",
+    chunk_size: int | None = None,
     unroll: int = 1,
 ) -> tuple[PyTree[Float[Array, "*batch time hidden"]], State]:
     """Runs a cell over sequences.
@@ -42,8 +53,26 @@ def unroll(
         lengths: steps at and after a sequence's length are padding; None is no padding, and so is
             a length of `time` or more.
         mask: False steps are padding, wherever they stand. With `lengths`, both apply.
+        resets: True steps begin a new segment (an episode): the state is put back to `h_reset`
+            before x_t is read. A reset in padding is none. In reverse the segments are the same,
+            each entered at its last step.
+        h_reset: the state, like `h0`, that each new segment begins with; None is the cell's
+            initial state.
         reverse: run from the last step to the first; outputs stay in input order.
-        time_axis: where time stands in `xs`, in `mask` and in the outputs: 0 is time-major.
+        time_axis: where time stands in `xs`, in `mask`, in `resets` and in the outputs: 0 is
+            time-major, which saves two transposed copies.
+        key: switches on what is random in training, the next three; None is evaluation. The masks
+            depend on the key and on each step's position in `xs`.
+        zoneout: probability that a feature of the state stays as it was, drawn for each step; in
+            evaluation that share of the old state is kept.
+        recurrent_dropout: probability that the gates cannot see a feature of the old state, drawn
+            once for each sequence.
+        drop_connect: probability that a weight on the state is zero, drawn once for the batch.
+        derivative: "rule" is the cell's own (one product for each weight's gradient, outside the
+            loop) where it has one; "autodiff" differentiates through the loop, slowly.
+        memory: what is kept for reverse mode: the "gates" and states of all steps (the fastest),
+            the "states" alone, or, "chunked", the state every `chunk_size` steps.
+        chunk_size: None is the square root of the number of steps.
         unroll: steps in one turn of the compiled loop.
 
     Returns:
@@ -51,66 +80,51 @@ def unroll(
         last valid step in the direction of travel, which is `h0` where there is none.
 
     Raises:
-        ValueError: if shapes or dtypes do not fit each other.
+        ValueError: if shapes or dtypes do not fit each other, or an option is out of range.
+
+    References:
+        Krueger et al. (2017) for zoneout, Gal and Ghahramani (2016) for recurrent dropout, Merity
+        et al. (2018) for DropConnect on recurrent weights, Chen et al. (2016), "Training deep nets
+        with sublinear memory cost", for chunks.
     """
     if not isinstance(cell, Cell):
         raise ValueError(f"unroll: cell must be a Cell, e.g. gru(64), got a {type(cell).__name__}.")
     xs = jnp.asarray(xs)
-    if unroll < 1:
-        raise ValueError(f"unroll: unroll must be 1 or more, got {unroll}.")
+    _check_options(derivative, memory, chunk_size, unroll)
+    rates = check_rates("unroll", zoneout, recurrent_dropout, drop_connect)
     steps = _check_inputs(cell, params, xs)
     axis = _check_time_axis(time_axis, xs, len(steps))
     x_shape = xs.shape[:axis] + xs.shape[axis + 1 :]
-    h0 = cell.initial_state(params, x_shape) if h0 is None else h0
-    _check_state(cell, params, x_shape, h0)
+    initial = cell.initial_state(params, x_shape)
+    h0 = _check_state("h0", h0, initial)
     valid = valid_steps("unroll", steps, axis, lengths, mask)
-    static = {"time_axis": axis, "reverse": reverse, "turns": unroll}
-    return _unroll(cell.project, cell.advance, params, xs, h0, valid, **static)
+    resets = _check_steps("unroll", "resets", resets, steps)
+    h_reset = None if resets is None else _check_state("h_reset", h_reset, initial)
+    how = loop.How(
+        cell.project,
+        cell.pack,
+        cell.gates,
+        cell.mix,
+        cell.rule if derivative == "rule" else None,
+        axis,
+        reverse,
+        unroll,
+        memory,
+        chunk_size,
+        rates,
+    )
+    return loop.run(how, params, xs, h0, valid, resets, h_reset, key)
 
 
-# Compiled here too, so that a call outside jit does not trace its loop afresh each time; by the
-# cell's functions rather than the cell, so that a second `gru(64)` finds the first one's program.
-@partial(
-    jax.jit,
-    static_argnames=("project", "advance", "time_axis", "reverse", "turns"),
-    inline=True,
-)
-def _unroll(
-    project: Callable[[Params, Array], PyTree[Array]],
-    advance: Callable[[Params, PyTree[Array], State], State],
-    params: Params,
-    xs: Array,
-    h0: State,
-    valid: Array | None,
-    *,
-    time_axis: int,
-    reverse: bool,
-    turns: int,
-) -> tuple[PyTree[Array], State]:
-    xs = jnp.moveaxis(xs, time_axis, 0)
-    valid = None if valid is None else jnp.moveaxis(valid, time_axis, 0)
-    if valid is not None:
-        # Before the product, so that garbage reaches neither the drive nor the weights' gradient.
-        xs = select(valid, xs, 0)
-
-    def body(h: State, inputs: tuple[PyTree[Array], Array | None]) -> tuple[State, State]:
-        drive_t, valid_t = inputs
-        h_next = advance(params, drive_t, h)
-        if valid_t is not None:
-            h_next = jax.tree.map(partial(select, valid_t), h_next, h)
-        return h_next, h_next
-
-    drive = project(params, xs)
-    h_last, hs = jax.lax.scan(body, h0, (drive, valid), reverse=reverse, unroll=turns)
-    if valid is not None:
-        hs = jax.tree.map(lambda h: select(valid, h, 0), hs)
-    return jax.tree.map(lambda h: jnp.moveaxis(h, 0, time_axis), hs), h_last
-
-
-def select(valid: Bool[Array, "..."], kept: Array, instead: Array | float) -> Array:
-    """Returns `kept` where `valid`, which has its leading axes, is True; else `instead`."""
-    axes = tuple(range(valid.ndim))
-    return jnp.where(jax.lax.broadcast_in_dim(valid, kept.shape, axes), kept, instead)
+def check_rates(
+    function: str, zoneout: float, recurrent_dropout: float, drop_connect: float
+) -> Rates:
+    """Returns the probabilities of what is random in a recurrence."""
+    rates = Rates(float(zoneout), float(recurrent_dropout), float(drop_connect))
+    for name, rate in rates._asdict().items():
+        if not 0 <= rate < 1:
+            raise ValueError(f"{function}: {name} must be 0 <= {name} < 1, got {rate}.")
+    return rates
 
 
 def valid_steps(
@@ -133,13 +147,7 @@ def valid_steps(
                 f"{function}: lengths must be {batch} integers to match the batch axes of xs, "
                 f"got {lengths.shape} {lengths.dtype}."
             )
-    if mask is not None:
-        mask = jnp.asarray(mask)
-        if mask.shape != steps or mask.dtype != jnp.bool_:
-            raise ValueError(
-                f"{function}: mask must be {steps} bool to match the batch and time axes of xs, "
-                f"got {mask.shape} {mask.dtype}."
-            )
+    mask = _check_steps(function, "mask", mask, steps)
     if lengths is None:
         return mask
     # In int32 whatever came: counting to 300 in uint8 would begin again at 256.
@@ -174,8 +182,35 @@ def _check_time_axis(time_axis: int, xs: Array, count: int) -> int:
     return axis
 
 
-def _check_state(cell: Cell, params: Params, x_shape: Shape, h0: State) -> None:
-    needed = jax.eval_shape(lambda p: cell.initial_state(p, x_shape), params)
+def _check_steps(
+    function: str, name: str, value: ArrayLike | None, steps: Shape
+) -> Bool[Array, "*batch time"] | None:
+    if value is None:
+        return None
+    value = jnp.asarray(value)
+    if value.shape != steps or value.dtype != jnp.bool_:
+        raise ValueError(
+            f"{function}: {name} must be {steps} bool to match the batch and time axes of xs, "
+            f"got {value.shape} {value.dtype}."
+        )
+    return value
+
+
+def _check_state(name: str, state: State | None, initial: State) -> State:
+    """Returns the state, the initial one if it is None."""
+    if state is None:
+        return initial
     describe = partial(jax.tree.map, lambda leaf: f"{jnp.shape(leaf)} {jnp.result_type(leaf)}")
-    if describe(needed) != describe(h0):
-        raise ValueError(f"unroll: h0 must be {describe(needed)}, got {describe(h0)}.")
+    if describe(initial) != describe(state):
+        raise ValueError(f"unroll: {name} must be {describe(initial)}, got {describe(state)}.")
+    return jax.tree.map(jnp.asarray, state)
+
+
+def _check_options(derivative: str, memory: str, chunk_size: int | None, turns: int) -> None:
+    if derivative not in ("rule", "autodiff"):
+        raise ValueError(f'unroll: derivative must be "rule" or "autodiff", got {derivative!r}.')
+    if memory not in ("gates", "states", "chunked"):
+        raise ValueError(f'unroll: memory must be "gates", "states" or "chunked", got {memory!r}.')
+    for name, value in (("chunk_size", chunk_size), ("unroll", turns)):
+        if value is not None and value < 1:
+            raise ValueError(f"unroll: {name} must be 1 or more, got {value}.")

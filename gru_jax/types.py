@@ -8,7 +8,6 @@ Axis legend, used in every shape annotation:
     hidden   features of the state
     joint    input + hidden, the rows of a gate's weights: the first `input` rows act on x,
              the rest on h
-    drive    3 * hidden, what x adds to r, z and c
 """
 
 from collections.abc import Callable
@@ -28,6 +27,24 @@ Initializer: TypeAlias = Callable[[Key, Shape, jax.typing.DTypeLike], Array]
 """How one array of parameters begins: what `jax.nn.initializers` are."""
 
 
+class Rule(NamedTuple):
+    """The derivative of a cell as a linear recurrence: dh_t = propagate(dh_{t-1}) + source_t.
+
+    Axes before `hidden` are free: the first two are computed for all steps at once, before the
+    loop, and only `propagate` runs inside it. `seen` is the state that the gates read and `h` the
+    state that is carried on; they differ under recurrent dropout alone.
+
+    Attributes:
+        coefficients: `(gates, seen, h) -> coefficients`, a tree of arrays.
+        source: `(weights, coefficients, seen, dweights, ddrive) -> dh`, linear in the last two.
+        propagate: `(weights, coefficients, dseen, dh) -> dh_next`, linear in the last two.
+    """
+
+    coefficients: Callable[[PyTree[Array], Array, Array], PyTree[Array]]
+    source: Callable[[PyTree[Array], PyTree[Array], Array, PyTree[Array], PyTree[Array]], Array]
+    propagate: Callable[[PyTree[Array], PyTree[Array], Array, Array], Array]
+
+
 class Cell(NamedTuple):
     """A recurrence: what one step computes, and the part of it that needs no state.
 
@@ -38,8 +55,11 @@ class Cell(NamedTuple):
         input_shape: `(params) -> shape` of one step's input, without batch axes.
         initial_state: `(params, x_shape) -> h`; `x_shape` is one step's `[*batch, input]`.
         step: `(params, x, h) -> h_next`, the textbook form.
-        project: `(params, xs) -> drive`, all that needs no `h`, in one product over all steps.
-        advance: `(params, drive_t, h) -> h_next`, the rest of the step.
+        project: `(params, xs) -> drive`, all that needs no `h`, in products over all steps.
+        pack: `(params) -> weights`, what acts on `h`, laid out once, before the loop.
+        gates: `(weights, drive_t, h) -> gates`, what is computed from the old state.
+        mix: `(gates, h) -> h_next`, how the gates make the new state of the old one.
+        rule: the derivative as a linear recurrence; None is autodiff through the loop.
     """
 
     init: Callable[[Key, int], Params]
@@ -47,15 +67,22 @@ class Cell(NamedTuple):
     initial_state: Callable[[Params, Shape], State]
     step: Callable[[Params, Array, State], State]
     project: Callable[[Params, Array], PyTree[Array]]
-    advance: Callable[[Params, PyTree[Array], State], State]
+    pack: Callable[[Params], PyTree[Array]]
+    gates: Callable[[PyTree[Array], PyTree[Array], State], PyTree[Array]]
+    mix: Callable[[PyTree[Array], State], State]
+    rule: Rule | None = None
+
+    def advance(self, params: Params, drive_t: PyTree[Array], h: State) -> State:
+        """Returns h_t from the drive of step t and h_{t-1}."""
+        return self.mix(self.gates(self.pack(params), drive_t, h), h)
 
 
 @runtime_checkable
 class Apply(Protocol):
     """A layer over a whole sequence: `(params, xs, state, ...) -> (ys, state)`.
 
-    `state=None` starts from the initial state. `lengths` and `mask` mean what they mean in
-    `unroll`. `key` switches on what is random in training; None is evaluation.
+    `state=None` starts from the initial state. `lengths`, `mask` and `resets` mean what they mean
+    in `unroll`. `key` switches on what is random in training; None is evaluation.
     """
 
     def __call__(
@@ -66,6 +93,7 @@ class Apply(Protocol):
         *,
         lengths: Integer[ArrayLike, "*batch"] | None = None,
         mask: Bool[ArrayLike, "*batch time"] | None = None,
+        resets: Bool[ArrayLike, "*batch time"] | None = None,
         key: Key | None = None,
     ) -> tuple[Array, State]:
         """Returns the outputs and the state after the sequence."""
@@ -78,7 +106,8 @@ class Layer(NamedTuple):
     Attributes:
         init: `(key, input_size) -> params`.
         output_size: `(input_size) -> int`.
-        apply: `(params, xs, state=None, *, lengths, mask, key) -> (ys, state)`, see `Apply`.
+        apply: `(params, xs, state=None, *, lengths, mask, resets, key) -> (ys, state)`, as in
+            `Apply`.
         initial_state: `(params, x_shape) -> state`; `x_shape` is one step's `[*batch, input]`.
         step: `(params, x, state) -> (y, state)`, one time step, for streaming; in evaluation.
     """

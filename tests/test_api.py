@@ -46,7 +46,12 @@ def test_unroll_has_the_signature_that_is_promised():
     parameters = inspect.signature(gj.unroll).parameters
     assert list(parameters)[:4] == ["cell", "params", "xs", "h0"]
     options = {n: p.default for n, p in parameters.items() if p.kind == p.KEYWORD_ONLY}
-    promised = {"lengths": None, "mask": None, "reverse": False, "time_axis": -2, "unroll": 1}
+    promised = {
+        **dict.fromkeys(["lengths", "mask", "resets", "h_reset", "key", "chunk_size"]),
+        **dict.fromkeys(["zoneout", "recurrent_dropout", "drop_connect"], 0.0),
+        **{"reverse": False, "time_axis": -2, "unroll": 1},
+        **{"derivative": "rule", "memory": "gates"},
+    }
     assert options == promised
 
 
@@ -55,7 +60,7 @@ def test_cells_and_layers_are_the_two_contracts(make_cell):
     assert isinstance(cell, gj.Cell)
     layer = gj.recurrent(cell)
     assert isinstance(layer, gj.Layer)
-    options = ["lengths", "mask", "key"]
+    options = ["lengths", "mask", "resets", "key"]
     for each in (layer, gj.dense(3), gj.dropout(0.1), gj.pool(), gj.stack(layer)):
         names = list(inspect.signature(each.apply).parameters)
         assert names == ["params", "xs", "state", *options]

@@ -21,8 +21,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from gru_jax.cells.gru_derivative import RULE_AFTER, RULE_BEFORE
 from gru_jax.initializers import draw
-from gru_jax.linear import add_bias, affine, matmul
+from gru_jax.linear import add_bias, affine, matmul, tall_matmul
 from gru_jax.types import Cell, Initializer, Key, Shape
 
 
@@ -36,6 +37,36 @@ class GRUParams(NamedTuple):
     W_c: Float[Array, "joint hidden"]
     b_c: Float[Array, " hidden"]
     b_h: Float[Array, " hidden"] | None = None
+
+
+class Drive(NamedTuple):
+    """What x adds to each pre-activation, in arrays of their own.
+
+    Side by side in one array they would be faster to compute, but XLA's loops on a CPU take two to
+    four times as long over the slices.
+    """
+
+    r: Float[Array, "*batch hidden"]
+    z: Float[Array, "*batch hidden"]
+    c: Float[Array, "*batch hidden"]
+
+
+class StateWeights(NamedTuple):
+    """The rows of the weights that act on the state, and the bias that comes with them."""
+
+    U_r: Float[Array, "hidden hidden"]
+    U_z: Float[Array, "hidden hidden"]
+    U_c: Float[Array, "hidden hidden"]
+    b_h: Float[Array, " hidden"] | None
+
+
+class Gates(NamedTuple):
+    """What one step computes from the old state; `q` = h U_c + b_h exists with reset="after"."""
+
+    r: Float[Array, "*batch hidden"]
+    z: Float[Array, "*batch hidden"]
+    c: Float[Array, "*batch hidden"]
+    q: Float[Array, "*batch hidden"] | None = None
 
 
 def reset_gate(
@@ -140,7 +171,8 @@ def gru(
         _check_params(params, hidden_size, reset)
         return (params.W_r.shape[0] - hidden_size,)
 
-    return Cell(init, input_shape, _initial_state, step, project, advance)
+    rule = RULE_BEFORE if reset == "before" else RULE_AFTER
+    return Cell(init, input_shape, _initial_state, step, project, pack, gates, mix, rule)
 
 
 def step(
@@ -153,29 +185,36 @@ def step(
     return hidden_state(h, z, c)
 
 
-def project(params: GRUParams, xs: Float[Array, "*batch input"]) -> Float[Array, "*batch drive"]:
-    """Returns what x adds to the pre-activations of r, z and c, side by side."""
-    (W_r, _), (W_z, _), (W_c, _) = map(_split_rows, (params.W_r, params.W_z, params.W_c))
-    W = jnp.concatenate([W_r, W_z, W_c], axis=1)
-    return affine(xs, W, jnp.concatenate([params.b_r, params.b_z, params.b_c]))
+def project(params: GRUParams, xs: Float[Array, "*batch input"]) -> Drive:
+    """Returns what x adds to the pre-activations of r, z and c."""
+
+    def drive(W: Array, b: Array) -> Array:
+        return add_bias(tall_matmul(xs, _split_rows(W)[0]), b)
+
+    return Drive(
+        drive(params.W_r, params.b_r), drive(params.W_z, params.b_z), drive(params.W_c, params.b_c)
+    )
 
 
-def advance(
-    params: GRUParams, drive_t: Float[Array, "*batch drive"], h: Float[Array, "*batch hidden"]
-) -> Float[Array, "*batch hidden"]:
-    """Returns h_t from the drive of step t and h_{t-1}."""
-    (_, W_r), (_, W_z), (_, W_c) = map(_split_rows, (params.W_r, params.W_z, params.W_c))
-    x_r, x_z, x_c = jnp.split(drive_t, 3, axis=-1)
-    if params.b_h is None:
-        h_r, h_z = jnp.split(matmul(h, jnp.concatenate([W_r, W_z], axis=1)), 2, axis=-1)
-        r = jax.nn.sigmoid(x_r + h_r)
-        c = jnp.tanh(x_c + matmul(r * h, W_c))
-    else:
-        W = jnp.concatenate([W_r, W_z, W_c], axis=1)
-        h_r, h_z, h_c = jnp.split(matmul(h, W), 3, axis=-1)
-        r = jax.nn.sigmoid(x_r + h_r)
-        c = jnp.tanh(x_c + r * add_bias(h_c, params.b_h))
-    return hidden_state(h, jax.nn.sigmoid(x_z + h_z), c)
+def pack(params: GRUParams) -> StateWeights:
+    """Returns what acts on the state."""
+    (_, U_r), (_, U_z), (_, U_c) = map(_split_rows, (params.W_r, params.W_z, params.W_c))
+    return StateWeights(U_r, U_z, U_c, params.b_h)
+
+
+def gates(weights: StateWeights, drive: Drive, h: Float[Array, "*batch hidden"]) -> Gates:
+    """Returns the gates from the drive and the old state."""
+    r = jax.nn.sigmoid(drive.r + matmul(h, weights.U_r))
+    z = jax.nn.sigmoid(drive.z + matmul(h, weights.U_z))
+    if weights.b_h is None:
+        return Gates(r, z, jnp.tanh(drive.c + matmul(r * h, weights.U_c)))
+    q = affine(h, weights.U_c, weights.b_h)
+    return Gates(r, z, jnp.tanh(drive.c + r * q), q)
+
+
+def mix(gates: Gates, h: Float[Array, "*batch hidden"]) -> Float[Array, "*batch hidden"]:
+    """Returns h_t from the gates and h_{t-1}."""
+    return hidden_state(h, gates.z, gates.c)
 
 
 def _split_rows(

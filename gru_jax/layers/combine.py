@@ -35,17 +35,17 @@ def stack(*layers: Layer) -> Layer:
             input_size = layer.output_size(input_size)
         return input_size
 
-    def apply(params, xs, state=None, *, lengths=None, mask=None, key=None):
+    def apply(params, xs, state=None, *, lengths=None, mask=None, resets=None, key=None):
         _check_parts("params", params, layers)
         state = (None,) * len(layers) if state is None else state
         _check_parts("state", state, layers)
         keys = [None] * len(layers) if key is None else jax.random.split(key, len(layers))
         time_axes, states = xs.ndim, []
         for layer, p, s, k in zip(layers, params, state, keys, strict=True):
-            xs, s = layer.apply(p, xs, s, lengths=lengths, mask=mask, key=k)
+            xs, s = layer.apply(p, xs, s, lengths=lengths, mask=mask, resets=resets, key=k)
             states.append(s)
             if xs.ndim < time_axes:
-                lengths = mask = None
+                lengths = mask = resets = None
         return xs, tuple(states)
 
     def initial_state(params: Params, x_shape: Shape) -> State:

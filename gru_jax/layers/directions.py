@@ -1,35 +1,47 @@
 """Cells as layers, in one direction or in both."""
 
-from typing import NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
+from gru_jax.bounds import Bounds, leave
 from gru_jax.sequence import unroll
 from gru_jax.types import Cell, Key, Layer, Params, Shape, State
 
 
-def recurrent(cell: Cell, *, reverse: bool = False) -> Layer:
+def recurrent(cell: Cell, *, reverse: bool = False, **options: Any) -> Layer:
     """Runs a cell over the sequence; parameters and state are the cell's.
 
     Args:
         cell: the recurrence, e.g. `gru(64)`.
         reverse: run from the last step to the first; such a layer cannot stream.
+        options: of `unroll`, and the same for each sequence: `zoneout`, `recurrent_dropout`,
+            `drop_connect`, `derivative`, `memory`, `chunk_size`, `unroll`. What is random needs
+            the key that `apply` is given.
     """
+    known = ("zoneout", "recurrent_dropout", "drop_connect")
+    known += ("derivative", "memory", "chunk_size", "unroll")
+    for name in options:
+        if name not in known:
+            raise ValueError(f"recurrent: options must be among {', '.join(known)}, got {name}.")
 
     def output_size(input_size: int) -> int:
         params = jax.eval_shape(lambda: cell.init(jax.random.key(0), input_size))
         return jax.eval_shape(lambda p: cell.initial_state(p, (input_size,)), params).shape[-1]
 
-    def apply(params, xs, state=None, *, lengths=None, mask=None, key=None):
-        del key
-        return unroll(cell, params, xs, state, lengths=lengths, mask=mask, reverse=reverse)
+    def apply(params, xs, state=None, *, lengths=None, mask=None, resets=None, key=None):
+        steps = {"lengths": lengths, "mask": mask, "resets": resets}
+        return unroll(cell, params, xs, state, **steps, key=key, reverse=reverse, **options)
 
     def step(params: Params, x: Array, state: State) -> tuple[Array, State]:
         if reverse:
             raise _cannot_stream("recurrent(reverse=True)")
         h = cell.step(params, x, state)
+        if rate := options.get("zoneout"):
+            hold = jax.tree.map(lambda h: jnp.asarray(rate, h.dtype), h)
+            h = leave(Bounds(hold=hold), state, h)
         return h, h
 
     return Layer(cell.init, output_size, apply, cell.initial_state, step)
@@ -42,8 +54,14 @@ class Directions(NamedTuple):
     backward: Params
 
 
-def bidirectional(forward: Cell, backward: Cell | None = None) -> Layer:
-    """Runs one cell forward and one backward over the same steps; features are side by side.
+def bidirectional(
+    forward: Cell,
+    backward: Cell | None = None,
+    *,
+    merge: Literal["concat", "sum"] = "concat",
+    **options: Any,
+) -> Layer:
+    """Runs one cell forward and one backward over the same steps and segments.
 
     The backward cell starts at the last valid step of each sequence. A layer that reads the
     sequence from its end cannot stream: `step` raises.
@@ -51,26 +69,43 @@ def bidirectional(forward: Cell, backward: Cell | None = None) -> Layer:
     Args:
         forward: the cell that reads from the first step to the last.
         backward: the cell that reads from the last to the first; None is another `forward`.
+        merge: features of the two side by side, or their sum.
+        options: as in `recurrent`, for both directions; what is random is drawn for each.
+
+    Raises:
+        ValueError: if `merge` is another word, or a sum has two sizes.
     """
-    ahead, back = recurrent(forward), recurrent(backward or forward, reverse=True)
+    if merge not in ("concat", "sum"):
+        raise ValueError(f'bidirectional: merge must be "concat" or "sum", got {merge!r}.')
+    ahead = recurrent(forward, **options)
+    back = recurrent(backward or forward, reverse=True, **options)
 
     def init(key: Key, input_size: int) -> Directions:
         key_ahead, key_back = jax.random.split(key)
+        output_size(input_size)
         return Directions(ahead.init(key_ahead, input_size), back.init(key_back, input_size))
 
     def output_size(input_size: int) -> int:
-        return ahead.output_size(input_size) + back.output_size(input_size)
+        sizes = ahead.output_size(input_size), back.output_size(input_size)
+        if merge == "concat":
+            return sum(sizes)
+        if sizes[0] != sizes[1]:
+            raise ValueError(
+                'bidirectional: with merge="sum" both cells must have one hidden size, '
+                f"got {sizes[0]} and {sizes[1]}."
+            )
+        return sizes[0]
 
-    def apply(params, xs, state=None, *, lengths=None, mask=None, key=None):
-        del key
+    def apply(params, xs, state=None, *, lengths=None, mask=None, resets=None, key=None):
+        steps = {"lengths": lengths, "mask": mask, "resets": resets}
         state = Directions(None, None) if state is None else state
-        ys_ahead, h_ahead = ahead.apply(
-            params.forward, xs, state.forward, lengths=lengths, mask=mask
-        )
-        ys_back, h_back = back.apply(
-            params.backward, xs, state.backward, lengths=lengths, mask=mask
-        )
-        return jnp.concatenate([ys_ahead, ys_back], -1), Directions(h_ahead, h_back)
+        keys = (None, None) if key is None else jax.random.split(key)
+        ys_ahead, h_ahead = ahead.apply(params.forward, xs, state.forward, **steps, key=keys[0])
+        ys_back, h_back = back.apply(params.backward, xs, state.backward, **steps, key=keys[1])
+        if merge == "sum":
+            return ys_ahead + ys_back, Directions(h_ahead, h_back)
+        ys = jnp.concatenate([ys_ahead, ys_back], -1)
+        return ys, Directions(h_ahead, h_back)
 
     def initial_state(params: Directions, x_shape: Shape) -> Directions:
         return Directions(

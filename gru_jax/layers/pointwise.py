@@ -8,9 +8,10 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from gru_jax.bounds import select
 from gru_jax.initializers import draw
 from gru_jax.linear import affine
-from gru_jax.sequence import select, valid_steps
+from gru_jax.sequence import valid_steps
 from gru_jax.types import ArrayLike, Initializer, Key, Layer, Params, Shape, State
 
 
@@ -60,8 +61,8 @@ def dense(
             )
         return affine(x, W, b), state
 
-    def apply(params, xs, state=None, *, lengths=None, mask=None, key=None):
-        del state, key
+    def apply(params, xs, state=None, *, lengths=None, mask=None, resets=None, key=None):
+        del state, resets, key
         ys, _ = step(params, _zero_padding("dense", xs, lengths, mask), ())
         return _zero_padding("dense", ys, lengths, mask), ()
 
@@ -107,8 +108,8 @@ def gaussian_noise(stddev: float) -> Layer:
 def _random(name: str, disturb: Callable[[Key, Array], Array]) -> Layer:
     """Builds a layer that disturbs its inputs where there is a key."""
 
-    def apply(params, xs, state=None, *, lengths=None, mask=None, key=None):
-        del params, state
+    def apply(params, xs, state=None, *, lengths=None, mask=None, resets=None, key=None):
+        del params, state, resets
         if key is not None:
             xs = disturb(key, xs)
         return _zero_padding(name, xs, lengths, mask), ()

@@ -6,7 +6,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from gru_jax.sequence import select, valid_steps
+from gru_jax.bounds import select
+from gru_jax.sequence import valid_steps
 from gru_jax.types import Layer, Params, Shape, State
 
 
@@ -37,8 +38,8 @@ def pool(kind: Literal["max", "mean", "last"] = "max") -> Layer:
         value = jnp.full(x_shape, -jnp.inf if kind == "max" else 0.0)
         return PoolState(value, jnp.zeros(x_shape[:-1], jnp.int32))
 
-    def apply(params, xs, state=None, *, lengths=None, mask=None, key=None):
-        del params, key
+    def apply(params, xs, state=None, *, lengths=None, mask=None, resets=None, key=None):
+        del params, resets, key
         xs = jnp.asarray(xs)
         shape = xs.shape[:-1]
         valid = valid_steps("pool", shape, len(shape) - 1, lengths, mask)

@@ -1,0 +1,70 @@
+"""What interferes with single steps: padding, resets, zoneout, recurrent dropout.
+
+    h_{t-1} --enter--> (seen, h) --gates, mix--> h_next --leave--> h_t
+
+`enter` and `leave` are linear in the states, so derivatives of states pass through them unchanged.
+"""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, PyTree
+
+from gru_jax.types import State
+
+
+class Bounds(NamedTuple):
+    """What interferes with the steps of a sequence; None is nothing.
+
+    The first three have the time axis in front, or none where they are one step's.
+    """
+
+    valid: Bool[Array, "*steps"] | None = None
+    """False steps are padding: they leave the state as it was."""
+    resets: Bool[Array, "*steps"] | None = None
+    """True steps begin from `h_reset`."""
+    hold: PyTree[Array] | None = None
+    """Zoneout, like the state: True features stay as they were; a number is their share."""
+    h_reset: State | None = None
+    drop: PyTree[Float[Array, "*batch hidden"]] | None = None
+    """Recurrent dropout: what the gates see of the state is multiplied by this."""
+
+    def at(self, t: Array | int) -> "Bounds":
+        """Returns those of one step."""
+        steps = jax.tree.map(
+            lambda a: jax.lax.dynamic_index_in_dim(a, t, keepdims=False) if a.ndim else a, self[:3]
+        )
+        return Bounds(*steps, *self[3:])
+
+
+def enter(bounds: Bounds, h: State) -> tuple[State, State]:
+    """Returns the state that the gates see and the one that is carried on."""
+    if bounds.resets is not None:
+        h = jax.tree.map(lambda h, new: select(bounds.resets, new, h), h, bounds.h_reset)
+    if bounds.drop is None:
+        return h, h
+    return jax.tree.map(lambda h, d: jnp.broadcast_to(d, h.shape) * h, h, bounds.drop), h
+
+
+def leave(bounds: Bounds, h: State, h_next: State) -> State:
+    """Returns the state after the step that took h to h_next."""
+
+    def one(h: Array, h_next: Array, hold: Array) -> Array:
+        if hold.dtype == jnp.bool_:
+            return jnp.where(hold, h, h_next)
+        return hold * h + (1 - hold) * h_next
+
+    if bounds.hold is not None:
+        h_next = jax.tree.map(one, h, h_next, bounds.hold)
+    if bounds.valid is not None:
+        h_next = jax.tree.map(lambda old, new: select(bounds.valid, new, old), h, h_next)
+    return h_next
+
+
+def select(chosen: Bool[Array, "..."], these: Array, those: Array | float) -> Array:
+    """Returns `these` where `chosen`, which has the leading axes of the result, else `those`."""
+    shape = max(jnp.shape(these), jnp.shape(those), key=len)
+    axes = tuple(range(chosen.ndim))
+    these, those = (jnp.broadcast_to(a, shape) for a in (these, those))
+    return jnp.where(jax.lax.broadcast_in_dim(chosen, shape, axes), these, those)

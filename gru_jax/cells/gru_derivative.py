@@ -1,0 +1,107 @@
+"""The derivative of the GRU as a linear recurrence, dh_t = propagate(dh_{t-1}) + source_t.
+
+With a_* the pre-activations, U_* the weights that act on the state, s the state that the gates see
+and h the state that is carried on (both h_{t-1}, but for recurrent dropout):
+
+    dr = r (1 - r) da_r     dz = z (1 - z) da_z     dc = (1 - c^2) da_c
+    dh_t = (1 - z) dh + (c - h) dz + z dc
+    da_r = dx_r + ds U_r + s dU_r                   and da_z alike
+    da_c = dx_c + (r ds + s dr) U_c + (r s) dU_c    (reset="before")
+    da_c = dx_c + r (ds U_c + s dU_c + db_h) + q dr (reset="after"), q = s U_c + b_h
+
+What stands before each product needs no derivative of the state: it is computed for all steps at
+once. The transpose of `propagate` is the backward recurrence, the transpose of `source` the
+gradient of the weights: one product each, over all steps, after the loop.
+"""
+
+from typing import NamedTuple
+
+from jaxtyping import Array, Float
+
+from gru_jax.linear import add_bias, columns, matmul, matmul_columns
+from gru_jax.types import Rule
+
+
+class Before(NamedTuple):
+    """Coefficients of the reset="before" form."""
+
+    keep: Float[Array, "*batch hidden"]
+    r: Float[Array, "*batch hidden"]
+    k_r: Float[Array, "*batch hidden"]
+    k_z: Float[Array, "*batch hidden"]
+    k_c: Float[Array, "*batch hidden"]
+
+
+class After(NamedTuple):
+    """Coefficients of the reset="after" form."""
+
+    keep: Float[Array, "*batch hidden"]
+    k_r: Float[Array, "*batch hidden"]
+    k_z: Float[Array, "*batch hidden"]
+    k_c: Float[Array, "*batch hidden"]
+    k_h: Float[Array, "*batch hidden"]
+
+
+def coefficients_before(gates, seen, h) -> Before:
+    """Returns what multiplies the derivatives of state and pre-activations."""
+    r, z, c, _ = gates
+    return Before(
+        keep=1 - z,
+        r=r,
+        k_r=r * (1 - r) * seen,
+        k_z=z * (1 - z) * (c - h),
+        k_c=z * (1 - c * c),
+    )
+
+
+def source_before(weights, k: Before, seen, dweights, ddrive) -> Float[Array, "*batch hidden"]:
+    """Returns the part of dh_t that comes from weights and inputs at t."""
+    batch, s, rs = seen.shape[:-1], columns(seen), columns(k.r * seen)
+    da_r = ddrive.r + matmul_columns(s, dweights.U_r, batch)
+    da_z = ddrive.z + matmul_columns(s, dweights.U_z, batch)
+    da_c = ddrive.c + matmul_columns(rs, dweights.U_c, batch) + matmul(k.k_r * da_r, weights.U_c)
+    return k.k_z * da_z + k.k_c * da_c
+
+
+def propagate_before(weights, k: Before, dseen, dh) -> Float[Array, "*batch hidden"]:
+    """Returns the part of dh_t that comes from dh_{t-1}."""
+    da_c = matmul(k.k_r * matmul(dseen, weights.U_r) + k.r * dseen, weights.U_c)
+    return k.keep * dh + k.k_z * matmul(dseen, weights.U_z) + k.k_c * da_c
+
+
+def coefficients_after(gates, seen, h) -> After:
+    """Returns what multiplies the derivatives of state and pre-activations."""
+    del seen
+    r, z, c, q = gates
+    k_c = z * (1 - c * c)
+    return After(
+        keep=1 - z,
+        k_r=k_c * q * r * (1 - r),
+        k_z=z * (1 - z) * (c - h),
+        k_c=k_c,
+        k_h=k_c * r,
+    )
+
+
+def source_after(weights, k: After, seen, dweights, ddrive) -> Float[Array, "*batch hidden"]:
+    """Returns the part of dh_t that comes from weights and inputs at t."""
+    del weights
+    batch, s = seen.shape[:-1], columns(seen)
+    da_r = ddrive.r + matmul_columns(s, dweights.U_r, batch)
+    da_z = ddrive.z + matmul_columns(s, dweights.U_z, batch)
+    dq = add_bias(matmul_columns(s, dweights.U_c, batch), dweights.b_h)
+    return k.k_r * da_r + k.k_z * da_z + k.k_c * ddrive.c + k.k_h * dq
+
+
+def propagate_after(weights, k: After, dseen, dh) -> Float[Array, "*batch hidden"]:
+    """Returns the part of dh_t that comes from dh_{t-1}."""
+    return (
+        k.keep * dh
+        + k.k_r * matmul(dseen, weights.U_r)
+        + k.k_z * matmul(dseen, weights.U_z)
+        + k.k_h * matmul(dseen, weights.U_c)
+    )
+
+
+RULE_BEFORE = Rule(coefficients_before, source_before, propagate_before)
+RULE_AFTER = Rule(coefficients_after, source_after, propagate_after)

@@ -1,0 +1,189 @@
+"""The states of a whole sequence, and their derivative as one linear recurrence.
+
+    h_t  = leave(mix(gates(weights, drive_t, enter(h_{t-1})), h_{t-1}))
+    dh_t = leave(propagate(enter(dh_{t-1})) + source_t)
+
+The second line is the solution x of a linear system A x = source, bidiagonal in time. Forward mode
+solves it from the first step to the last, reverse mode solves A^T x = dL/dh from the last to the
+first; `custom_linear_solve` knows the rest: batching, transposing, differentiating again. So one
+rule gives every mode, the backward loop carries the state's gradient alone, and all that belongs
+to the weights is one product over all steps outside the loop.
+
+Loops write what they compute over what they have read (the states over the drive, the gradient of
+the states over what arrived at them): no buffer is filled with zeros first, and none is copied.
+
+References:
+    Blondel et al. (2022), "Efficient and modular implicit differentiation", on derivatives as the
+    solution of a linear system.
+"""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax.ad_checkpoint import checkpoint_name
+from jaxtyping import Array, Float, PyTree
+
+from gru_jax.bounds import Bounds, enter, leave
+from gru_jax.linear import Turned
+from gru_jax.types import Rule
+
+STATES = "gru_jax_states"
+"""The name of the states in a checkpoint policy."""
+
+
+class How(NamedTuple):
+    """A cell's functions and the way to run them: all that is static."""
+
+    gates: Callable[..., PyTree[Array]]
+    mix: Callable[..., Array]
+    rule: Rule
+    reverse: bool
+    keep: bool
+    """Keep the gates for the derivative; else they are computed again from the states."""
+    turns: int
+
+
+def states(
+    how: How, weights: PyTree[Array], drive: PyTree[Array], h0: Array, bounds: Bounds
+) -> Float[Array, "*steps hidden"]:
+    """Returns the state after each step, carried through padding."""
+    return _run(how, False, weights, drive, h0, bounds)[0]
+
+
+@partial(jax.custom_jvp, nondiff_argnums=(0, 1))
+def _run(
+    how: How, keep: bool, weights: PyTree[Array], drive: PyTree[Array], h0: Array, bounds: Bounds
+) -> tuple[Array, PyTree[Array]]:
+    """Returns the states and, if they are to be kept, the gates."""
+
+    def step(h: Array, drive_t: PyTree[Array], bounds_t: Bounds) -> tuple[PyTree[Array], Array]:
+        seen, h = enter(bounds_t, h)
+        gates = how.gates(weights, drive_t, seen)
+        return gates if keep else (), leave(bounds_t, h, how.mix(gates, h))
+
+    buffers, tree = jax.tree.flatten(drive)
+    time, slots = buffers[0].shape[0], []
+    first = jax.eval_shape(lambda: step(h0, jax.tree.map(lambda a: at(a, 0), drive), bounds.at(0)))
+    results, made = jax.tree.flatten(first)
+    for i, result in enumerate(results):
+        # Where the drive was, as far as shapes allow, and the rest in buffers of their own.
+        like = (time, *result.shape), result.dtype
+        fits = i < tree.num_leaves and (buffers[i].shape, buffers[i].dtype) == like
+        slots.append(i if fits else len(buffers))
+        if not fits:
+            buffers.append(jnp.zeros(*like))
+
+    def body(turn: Array, carry: tuple[Array, list[Array]]) -> tuple[Array, list[Array]]:
+        h, buffers = carry
+        t = time - 1 - turn if how.reverse else turn
+        drive_t = jax.tree.unflatten(tree, [at(b, t) for b in buffers[: tree.num_leaves]])
+        gates, h = step(h, drive_t, bounds.at(t))
+        for slot, result in zip(slots, jax.tree.leaves((gates, h)), strict=True):
+            buffers[slot] = put(buffers[slot], result, t)
+        return h, buffers
+
+    _, buffers = jax.lax.fori_loop(0, time, body, (h0, buffers), unroll=how.turns)
+    gates, hs = jax.tree.unflatten(made, [buffers[slot] for slot in slots])
+    return hs, gates
+
+
+@_run.defjvp
+def _run_jvp(
+    how: How, keep: bool, primals: tuple[Any, ...], tangents: tuple[Any, ...]
+) -> tuple[Any, Any]:
+    weights, drive, h0, bounds = primals
+    dweights, ddrive, dh0, dbounds = tangents
+    hs, gates = _run(how, how.keep or keep, *primals)
+    hs = checkpoint_name(hs, STATES)
+    before = _before(how, h0, hs)
+    seen, h = enter(bounds, before)
+    if not (how.keep or keep):
+        gates = how.gates(weights, drive, seen)
+    k = how.rule.coefficients(gates, seen, h)
+    source = how.rule.source(weights, k, seen, dweights, ddrive)
+    source = leave(bounds, jnp.zeros_like(source), source)
+    dhs = _solve(how, weights, k, bounds, (dh0, dbounds.h_reset, source))
+    if not keep:
+        return (hs, ()), (dhs, ())
+    dseen, _ = enter(bounds._replace(h_reset=dbounds.h_reset), _before(how, dh0, dhs))
+    _, dgates = jax.jvp(how.gates, (weights, drive, seen), (dweights, ddrive, dseen))
+    return (hs, gates), (dhs, dgates)
+
+
+def _before(how: How, h0: Array, hs: Array) -> Array:
+    """Returns the state before each step from those after it."""
+    return jnp.concatenate([hs[1:], h0[None]] if how.reverse else [h0[None], hs[:-1]])
+
+
+def _solve(
+    how: How,
+    weights: PyTree[Array],
+    k: PyTree[Array],
+    bounds: Bounds,
+    source: tuple[Array, Array | None, Array],
+) -> Float[Array, "*steps hidden"]:
+    """Returns the derivative of all states from those of h0 and h_reset and the source."""
+    *_, b = source
+    time, dtype, wide = b.shape[0], b.dtype, jnp.promote_types(b.dtype, jnp.float32)
+
+    def propagate(weights, k, bounds, x_reset, x):
+        seen, x = enter(bounds._replace(h_reset=x_reset), x)
+        return leave(bounds, x, how.rule.propagate(weights, k, seen, x))
+
+    def time_of(turn: Array, backwards: bool) -> Array:
+        return time - 1 - turn if backwards else turn
+
+    def matvec(system):
+        x0, x_reset, xs = system
+        return x0, x_reset, xs - propagate(weights, k, bounds, x_reset, _before(how, x0, xs))
+
+    def solve(_, system):
+        x0, x_reset, bs = system
+
+        def body(turn, carry):
+            x, bs = carry
+            t = time_of(turn, how.reverse)
+            k_t = jax.tree.map(lambda a: at(a, t), k)
+            x = propagate(weights, k_t, bounds.at(t), x_reset, x) + at(bs, t)
+            return x, put(bs, x, t)
+
+        _, xs = jax.lax.fori_loop(0, time, body, (x0, bs), unroll=how.turns)
+        return x0, x_reset, xs
+
+    def transpose_solve(_, system):
+        x0, x_reset, cs = system
+        # Transposed once, before the loop, and out of XLA's sight: its products with a transposed
+        # view take up to ten times as long.
+        turned = jax.lax.optimization_barrier(
+            jax.tree.map(lambda a: a.T if a.ndim == 2 else a, weights)
+        )
+        turned = jax.tree.map(lambda a: Turned(a) if a.ndim == 2 else a, turned)
+
+        def body(turn, carry):
+            # What has arrived at x is read from the buffer that x has just gone into, so that XLA
+            # sees one chain of uses and copies nothing.
+            x, of_reset, cs = carry
+            t, t_next = (time_of(turn + ahead, not how.reverse) for ahead in (0, 1))
+            cs = put(cs, x, t)
+            k_t = jax.tree.map(lambda a: at(a, t), k)
+            step = partial(propagate, turned, k_t, bounds.at(t))
+            more, x = jax.linear_transpose(step, x_reset, x)(x)
+            of_reset = jax.tree.map(jnp.add, of_reset, more)
+            return x + jnp.where(turn + 1 < time, at(cs, t_next), 0), of_reset, cs
+
+        first = at(cs, time_of(jnp.int32(0), not how.reverse))
+        carry = first, jax.tree.map(jnp.zeros_like, x_reset), cs
+        x, of_reset, xs = jax.lax.fori_loop(0, time, body, carry, unroll=how.turns)
+        return x0 + x, jax.tree.map(jnp.add, x_reset, of_reset), xs
+
+    # As one bundle: the solver needs all of its right side to depend on what is differentiated.
+    bundle = jax.lax.optimization_barrier(jax.tree.map(lambda a: a.astype(wide), source))
+    return jax.lax.custom_linear_solve(matvec, bundle, solve, transpose_solve)[2].astype(dtype)
+
+
+# Plain indexing would also check the bounds, at the cost of a whole buffer for each step.
+at = partial(jax.lax.dynamic_index_in_dim, keepdims=False)
+put = partial(jax.lax.dynamic_update_index_in_dim, axis=0)

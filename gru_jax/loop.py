@@ -1,0 +1,165 @@
+"""The one place that decides which way a sequence is run.
+
+    derivative   "rule": the cell's own, a linear recurrence; "autodiff": through the scan
+    memory       what the derivative finds again: "gates", "states", or every k-th state, "chunked"
+
+Sequences are time-major here, and already checked.
+"""
+
+from collections.abc import Callable
+from functools import partial
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, PyTree
+
+from gru_jax import derivative
+from gru_jax.bounds import Bounds, enter, leave, select
+from gru_jax.noise import Rates, draw_drop, draw_hold, drop_weights
+from gru_jax.types import Key, Params, Rule, State
+
+
+class How(NamedTuple):
+    """All that is static in a run: it chooses the compiled program."""
+
+    project: Callable[[Params, Array], PyTree[Array]]
+    pack: Callable[[Params], PyTree[Array]]
+    gates: Callable[..., PyTree[Array]]
+    mix: Callable[..., State]
+    rule: Rule | None
+    time_axis: int
+    reverse: bool
+    turns: int
+    memory: str
+    chunk_size: int | None
+    rates: Rates
+
+
+# Compiled here too, so that a call outside jit does not trace its loop afresh each time; by the
+# cell's functions rather than the cell, so that a second `gru(64)` finds the first one's program.
+@partial(jax.jit, static_argnums=0, inline=True)
+def run(
+    how: How,
+    params: Params,
+    xs: Array,
+    h0: State,
+    valid: Bool[Array, "..."] | None,
+    resets: Bool[Array, "..."] | None,
+    h_reset: State | None,
+    key: Key | None,
+) -> tuple[PyTree[Array], State]:
+    """Returns the states, zero in padding, and the last of them."""
+    steps = jax.tree.map(lambda a: jnp.moveaxis(a, how.time_axis, 0), (xs, valid, resets))
+    xs, valid, resets = steps
+    time = xs.shape[0]
+    if time == 0:
+        hs = jax.tree.map(lambda h: jnp.zeros((0, *h.shape), h.dtype), h0)
+        return jax.tree.map(lambda h: jnp.moveaxis(h, 0, how.time_axis), hs), h0
+    if resets is not None:
+        resets = entries(resets, valid, how.reverse)
+    weights, draw = _noise(how, how.pack(params), h0, key)
+
+    def piece(h: State, steps: tuple) -> tuple[State, PyTree[Array]]:
+        xs, valid, resets, times = steps
+        if valid is not None:
+            # Before the product, so that garbage reaches neither drive nor weights' gradient.
+            xs = select(valid, xs, 0)
+        bounds = draw(times)._replace(valid=valid, resets=resets, h_reset=h_reset)
+        hs = _states(how, weights, how.project(params, xs), h, bounds)
+        h = jax.tree.map(lambda hs: hs[0 if how.reverse else -1], hs)
+        return h, hs if valid is None else jax.tree.map(lambda hs: select(valid, hs, 0), hs)
+
+    steps = xs, valid, resets, jnp.arange(time)
+    if how.memory == "chunked":
+        size = min(time, how.chunk_size or round(time**0.5))
+        h_last, hs = _in_chunks(piece, h0, steps, size, how.reverse)
+    else:
+        if how.memory == "states" and how.rule:
+            policy = jax.checkpoint_policies.save_only_these_names(derivative.STATES)
+            piece = jax.checkpoint(piece, policy=policy)
+        h_last, hs = piece(h0, steps)
+    return jax.tree.map(lambda h: jnp.moveaxis(h, 0, how.time_axis), hs), h_last
+
+
+def _states(how, weights, drive, h0, bounds):
+    """Returns the state after each step, carried through padding."""
+    if how.rule:
+        keep = how.memory == "gates"
+        chosen = derivative.How(how.gates, how.mix, how.rule, how.reverse, keep, how.turns)
+        return derivative.states(chosen, weights, drive, h0, bounds)
+
+    def body(h, step):
+        drive_t, *bounds_t = step
+        bounds_t = Bounds(*bounds_t, *bounds[3:])
+        seen, h = enter(bounds_t, h)
+        h = leave(bounds_t, h, how.mix(how.gates(weights, drive_t, seen), h))
+        return h, h
+
+    if how.memory == "states":
+        body = jax.checkpoint(body, prevent_cse=False)
+    _, hs = jax.lax.scan(body, h0, (drive, *bounds[:3]), reverse=how.reverse, unroll=how.turns)
+    return hs
+
+
+def _in_chunks(piece, h0, steps, size, reverse):
+    """Runs the sequence piece by piece, keeping for the derivative only where each began."""
+    time = steps[0].shape[0]
+    count, rest = time // size, time % size
+    piece = jax.checkpoint(piece)
+    head = jax.tree.map(lambda a: a[: count * size].reshape(count, size, *a.shape[1:]), steps)
+    tail = jax.tree.map(lambda a: a[count * size :], steps)
+
+    def run_head(h):
+        h, hs = jax.lax.scan(piece, h, head, reverse=reverse)
+        return h, jax.tree.map(lambda a: a.reshape(count * size, *a.shape[2:]), hs)
+
+    if not rest:
+        return run_head(h0)
+    if reverse:
+        h, last = piece(h0, tail)
+        h, first = run_head(h)
+    else:
+        h, first = run_head(h0)
+        h, last = piece(h, tail)
+    return h, jax.tree.map(lambda a, b: jnp.concatenate([a, b]), first, last)
+
+
+def _noise(how, weights, h, key):
+    """Returns the weights as dropped out, and what draws the bounds of the steps at some times."""
+    rates = how.rates
+    if key is None:
+        hold = jax.tree.map(lambda h: jnp.asarray(rates.zoneout, h.dtype), h)
+        return weights, lambda _: Bounds(hold=hold if rates.zoneout else None)
+    key_hold, key_drop, key_weights = jax.random.split(key, 3)
+    if rates.drop_connect:
+        weights = drop_weights(key_weights, rates.drop_connect, weights)
+    drop = draw_drop(key_drop, rates.recurrent_dropout, h) if rates.recurrent_dropout else None
+
+    def draw(times):
+        hold = draw_hold(key_hold, rates.zoneout, h, times) if rates.zoneout else None
+        return Bounds(hold=hold, drop=drop)
+
+    return weights, draw
+
+
+def entries(
+    resets: Bool[Array, "*steps"], valid: Bool[Array, "*steps"] | None, reverse: bool
+) -> Bool[Array, "*steps"]:
+    """Returns where the loop puts the state back, before it reads the step.
+
+    A reset in padding is none. Backwards, the segment that ends before a reset is entered at its
+    last valid step: where the next valid step in time has the reset.
+    """
+    if valid is not None:
+        resets = resets & valid
+    if not reverse:
+        return resets
+    none = jnp.zeros_like(resets[:1])
+    if valid is None:
+        return jnp.concatenate([resets[1:], none])
+    time = resets.shape[0]
+    t = jax.lax.broadcasted_iota(jnp.int32, resets.shape, 0)
+    next_valid = jax.lax.cummin(jnp.where(valid, t, time), axis=0, reverse=True)
+    next_valid = jnp.concatenate([next_valid[1:], jnp.full_like(next_valid[:1], time)])
+    return jnp.take_along_axis(jnp.concatenate([resets, none]), next_valid, axis=0)

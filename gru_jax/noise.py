@@ -1,0 +1,67 @@
+"""What is random in a recurrence during training; each draw depends on its key and place alone.
+
+A mask of one step is drawn from the key and the step's position, so running the loop in chunks,
+again for the derivative, or several steps a turn changes no mask.
+"""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Int, PyTree
+
+from gru_jax.types import Key, State
+
+
+class Rates(NamedTuple):
+    """Probabilities; all zero is no noise.
+
+    References:
+        zoneout: Krueger et al. (2017), "Zoneout: regularizing RNNs by randomly preserving hidden
+        activations". recurrent_dropout: Gal and Ghahramani (2016), "A theoretically grounded
+        application of dropout in recurrent neural networks". drop_connect: Merity et al. (2018),
+        "Regularizing and optimizing LSTM language models", after Wan et al. (2013).
+    """
+
+    zoneout: float = 0.0
+    recurrent_dropout: float = 0.0
+    drop_connect: float = 0.0
+
+
+def draw_hold(
+    key: Key, rate: float, h: State, times: Int[Array, " time"]
+) -> PyTree[Bool[Array, "..."]]:
+    """Returns where zoneout keeps the old state, [time, *batch, hidden]."""
+    return _split_tree(
+        key,
+        h,
+        lambda key, leaf: jax.vmap(lambda t: _draw(jax.random.fold_in(key, t), rate, leaf))(times),
+    )
+
+
+def draw_drop(key: Key, rate: float, h: State) -> State:
+    """Returns what the gates see of the state, 0 or 1 / (1 - rate), one mask for a sequence."""
+    return _split_tree(
+        key, h, lambda key, leaf: (1 - _draw(key, rate, leaf).astype(leaf.dtype)) / (1 - rate)
+    )
+
+
+def drop_weights(key: Key, rate: float, weights: PyTree[Array]) -> PyTree[Array]:
+    """Returns the weights with matrices dropped out entry by entry; vectors stay."""
+
+    def drop(key: Key, leaf: Array) -> Array:
+        return jnp.where(_draw(key, rate, leaf), 0, leaf / (1 - rate)) if leaf.ndim > 1 else leaf
+
+    return _split_tree(key, weights, drop)
+
+
+def _draw(key, rate, leaf):
+    return jax.random.bernoulli(key, rate, leaf.shape)
+
+
+def _split_tree(key, tree, draw):
+    leaves, structure = jax.tree.flatten(tree)
+    keys = jax.random.split(key, len(leaves))
+    return jax.tree.unflatten(
+        structure, [draw(k, leaf) for k, leaf in zip(keys, leaves, strict=True)]
+    )
