@@ -1,4 +1,4 @@
-"""The commands; no logic. `gru-jax train | evaluate | predict`, or `python -m gru_jax ...`."""
+"""The commands; no logic. `gru-jax train | evaluate | predict | bench`, or `python -m gru_jax`."""
 
 import contextlib
 import csv
@@ -9,16 +9,22 @@ import os
 import re
 import shlex
 import sys
+from functools import partial
 from pathlib import Path
-from typing import Annotated, TypeAlias
+from typing import Annotated, TypeAlias, get_args
 
 import jax
 import numpy as np
 import tyro
 from rich.console import Console
 
+from gru_jax import atomic, runs
 from gru_jax import console as show
-from gru_jax import runs
+from gru_jax.bench import report, summary
+from gru_jax.bench.measure import MEASURES, Entry, Measure, count_turns, measure
+from gru_jax.bench.peers import PeerName
+from gru_jax.bench.problem import DEFAULT_SIZES
+from gru_jax.bench.settings import check
 from gru_jax.data.files import read_sequences
 from gru_jax.tasks import japanese_vowels as task
 
@@ -58,13 +64,35 @@ class Predict:
     """An .npz of arrays [time, 12] or [cases, time, 12], or a .csv with a step a line."""
 
 
-Command: TypeAlias = Train | Evaluate | Predict
+@dataclasses.dataclass(frozen=True)
+class Bench:
+    """Time the GRU on this machine beside other libraries' GRUs.
+
+    pip install 'gru_jax[bench]' brings all of them but PyTorch: pip install torch. Ctrl-C ends it
+    with what has been measured so far.
+    """
+
+    sizes: tuple[str, ...] = tuple(map(str, DEFAULT_SIZES))
+    """Problems, each batch,time,input,hidden."""
+    peers: tuple[PeerName, ...] = get_args(PeerName)
+    """Libraries to measure beside ours; those not installed are named and left out."""
+    measure: tuple[Measure, ...] = MEASURES
+    """What to measure."""
+    rounds: int = 11
+    """Turns of each library; times are medians over them."""
+    json: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
+    """Write all times, versions and what they come to into this file."""
+    figure: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
+    """Draw the times into this file, .png or .svg; needs matplotlib."""
+
+
+Command: TypeAlias = Train | Evaluate | Predict | Bench
 
 
 def main(args: list[str] | None = None) -> int:
     """Runs a command; returns 0, 1 if training failed, 2 for wrong use, 130 for Ctrl-C."""
     logging.getLogger("absl").setLevel(logging.ERROR)
-    commands = {Train: train, Evaluate: evaluate, Predict: predict}
+    commands = {Train: train, Evaluate: evaluate, Predict: predict, Bench: bench}
     try:
         command = parse(sys.argv[1:] if args is None else args)
         return commands[type(command)](command)
@@ -162,14 +190,46 @@ def predict(command: Predict) -> int:
     return 0
 
 
+def bench(command: Bench) -> int:
+    """Measures, prints tables, and writes what was asked for; after Ctrl-C, of what there is."""
+    files = (command.json, command.figure)
+    sizes = check(command.sizes, command.measure, command.rounds, *files)
+    measures, rounds = tuple(dict.fromkeys(command.measure)), command.rounds
+    # In a file there is no width to keep to; these tables want a hundred columns.
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else 100)
+    report.describe(console, rounds)
+    # A first step that found its program on the disk would have compiled nothing.
+    jax.config.update("jax_enable_compilation_cache", False)
+    total = count_turns(len(sizes), command.peers, measures, rounds)
+    with show.interruptible() as should_stop, show.turns(console, total) as tell:
+
+        def go_on(stage: str, entry: Entry) -> bool:
+            tell(stage, entry)
+            return not should_stop()
+
+        outcomes = []
+        for outcomes in measure(sizes, command.peers, measures, rounds, go_on):
+            if command.json:  # after each size, so that nothing that comes can lose it
+                content = summary.as_json(outcomes, sizes, measures, rounds)
+                atomic.write_text(command.json, summary.dumps(content))
+    if command.figure:
+        from gru_jax.bench.figure import draw  # matplotlib, only when it is asked for
+
+        save = partial(draw(outcomes, measures).savefig, format=command.figure.suffix[1:], dpi=150)
+        atomic.write(command.figure, save)
+    report.tables(console, outcomes, measures)
+    show.paths(console, [path for path in files if path])
+    return _complain("stopped early.", INTERRUPTED) if should_stop() else 0
+
+
 def _parse(args: list[str], train: Train) -> Command:
     said = io.StringIO()
     try:
         with contextlib.redirect_stderr(said):
             return tyro.cli(
-                Annotated[Train, tyro.conf.subcommand(default=train)] | Evaluate | Predict,
+                Annotated[Train, tyro.conf.subcommand(default=train)] | Evaluate | Predict | Bench,
                 prog="gru-jax",
-                description="The GRU in JAX, trained on real data.",
+                description="The GRU in JAX: trained on real data, timed beside other libraries.",
                 args=args,
                 config=(tyro.conf.FlagCreatePairsOff,),
             )

@@ -8,10 +8,19 @@ from pathlib import Path
 import jax
 import numpy as np
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskProgressColumn,
+    TextColumn,
+    TimeRemainingColumn,
+)
 from rich.table import Table
 from rich.text import Text
 
+from gru_jax.bench.measure import Entry
+from gru_jax.bench.summary import label
 from gru_jax.fitting import Row
 from gru_jax.runs import Run
 from gru_jax.tasks import japanese_vowels as task
@@ -77,6 +86,31 @@ def epochs(console: Console, run: Run) -> Iterator[Callable[[Row], None]]:
         yield lambda row: progress.update(
             bar, completed=row["epoch"], description=describe_row(row)
         )
+
+
+@contextlib.contextmanager
+def turns(console: Console, total: int) -> Iterator[Callable[[str, Entry], None]]:
+    """Shows a benchmark as it goes: yields the function that is told whose turn it is."""
+    if not console.is_terminal:
+        stages = set()
+
+        def tell(stage: str, entry: Entry) -> None:
+            if (entry.size, stage) not in stages:
+                stages.add((entry.size, stage))
+                console.print(f"{entry.size}  {stage}")
+
+        yield tell
+        return
+    columns = (BarColumn(20), TaskProgressColumn(), TextColumn("{task.description}"))
+    # Drawn between turns alone: a thread that draws would take time from what is being timed.
+    with Progress(*columns, console=console, auto_refresh=False, transient=True) as progress:
+        bar = progress.add_task("", total=total)
+
+        def show(stage: str, entry: Entry) -> None:
+            whose = f"{entry.size}  {stage}  {label(entry.library, entry.reset)}"
+            progress.update(bar, advance=1, description=whose, refresh=True)
+
+        yield show
 
 
 @contextlib.contextmanager

@@ -23,6 +23,7 @@ from typing import NamedTuple
 import jax
 import numpy as np
 
+from gru_jax.atomic import write_text
 from gru_jax.checkpoint import load_best, load_checkpoint, save_checkpoint
 from gru_jax.fitting import Ended, Progress, Row, fit
 from gru_jax.metrics import confusion_matrix
@@ -88,7 +89,7 @@ def reopen(folder: Path, config: task.Config) -> Run:
     rows = _read_rows(folder / "metrics.jsonl", int(progress.epoch))
     started = time.perf_counter() - sum(row["seconds"] for row in rows)
     with _locked(folder):
-        _write(folder / "metrics.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
+        write_text(folder / "metrics.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
         _write_config(folder, config, problem.scale)
     return Run(folder, config, problem, progress, rows, started)
 
@@ -152,7 +153,7 @@ def finish(run: Run) -> tuple[dict, list[Path]]:
         "device": jax.devices()[0].device_kind,
         "jax": jax.__version__,
     }
-    _write(run.folder / "result.json", json.dumps(result, indent=2) + "\n")
+    write_text(run.folder / "result.json", json.dumps(result, indent=2) + "\n")
     return result, _draw(run, result) if importlib.util.find_spec("matplotlib") else []
 
 
@@ -279,10 +280,4 @@ def _read_rows(path: Path, count: int) -> list[Row]:
 
 def _write_config(folder: Path, config: task.Config, scale: task.Scale) -> None:
     settings = {"task": task.NAME, **dataclasses.asdict(config), "scale": scale._asdict()}
-    _write(folder / "config.json", json.dumps(settings, indent=2) + "\n")
-
-
-def _write(path: Path, text: str) -> None:
-    beside = path.with_name(path.name + ".new")
-    beside.write_text(text)
-    os.replace(beside, path)
+    write_text(folder / "config.json", json.dumps(settings, indent=2) + "\n")

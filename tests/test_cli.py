@@ -179,7 +179,7 @@ def test_a_loss_that_is_not_finite_stops_names_the_step_and_keeps_the_parameters
 @pytest.mark.parametrize(
     ("args", "message"),
     [
-        ([], "Expected one of {train, evaluate, predict}"),
+        ([], "Expected one of {train, evaluate, predict, bench}"),
         (["trian"], "Unrecognized options: trian"),
         (["train", "--sed", "3"], "Unrecognized options: --sed, 3"),
         (["train", "--seed", "x"], "Error parsing --seed: invalid literal for int()"),

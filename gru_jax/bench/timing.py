@@ -1,0 +1,109 @@
+"""Fair timing: everybody takes turns, and what is said of the times.
+
+    warm-up A B C | round 1: A B C | round 2: A B C | ...
+
+A machine that slows down for a second slows all of a round, so ratios are taken within rounds.
+Before each turn the process comes to rest: the threads of ONNX Runtime and PyTorch go on spinning
+for up to 30 ms after a call, on a core that whoever came next would miss.
+"""
+
+import math
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple, TypeVar
+
+import numpy as np
+
+TURN = 0.02
+"""Seconds that one turn takes at least, about: short calls are repeated within it."""
+
+Key = TypeVar("Key")
+
+
+class Spread(NamedTuple):
+    """The median and the quartiles around it."""
+
+    median: float
+    low: float
+    high: float
+
+
+def settle() -> None:
+    """Waits until this process uses less than a third of a core, half a second at most."""
+    for _ in range(50):
+        used, start = time.process_time(), time.perf_counter()
+        time.sleep(0.01)  # Two and a half ticks of a clock that counts processor time by 4 ms.
+        if time.process_time() - used < (time.perf_counter() - start) / 3:
+            return
+
+
+def interleave(
+    calls: Mapping[Key, Callable[[], object]],
+    rounds: int,
+    go_on: Callable[[Key], bool],
+    *,
+    warm_up: bool = True,
+    rest: Callable[[], None] = settle,
+    clock: Callable[[], float] = time.perf_counter,
+) -> tuple[dict[Key, list[float]], dict[Key, Exception]]:
+    """Times calls in turns.
+
+    Args:
+        calls: what to time; each returns when its work is done.
+        rounds: turns for each.
+        go_on: asked before each turn, the warm-up's too, with whose it is; False ends it all.
+        warm_up: find first how many calls fill a turn; if not, a turn is one call.
+        rest: called before each turn.
+        clock: in seconds.
+
+    Returns:
+        The seconds of a call, for each contender one number a whole round; and who failed.
+    """
+    times: dict[Key, list[float]] = {key: [] for key in calls}
+    repeats = dict.fromkeys(calls, 1)
+    failed: dict[Key, Exception] = {}
+    for number in range(-int(warm_up), rounds):
+        for key, call in calls.items():
+            if key in failed:
+                continue
+            if not go_on(key):
+                return {k: v[: max(number, 0)] for k, v in times.items() if k not in failed}, failed
+            rest()
+            try:
+                if number < 0:
+                    repeats[key] = _find_repeats(call, clock)
+                else:
+                    times[key].append(_time(call, repeats[key], clock) / repeats[key])
+            except Exception as error:
+                failed[key] = error
+    return {key: values for key, values in times.items() if key not in failed}, failed
+
+
+def spread(values: Sequence[float]) -> Spread:
+    """Returns the median and the quartiles."""
+    low, median, high = np.quantile(values, [0.25, 0.5, 0.75])
+    return Spread(float(median), float(low), float(high))
+
+
+def ratio(times: Sequence[float], base: Sequence[float]) -> float:
+    """Returns how many times `base` a contender takes: the median of the rounds' ratios."""
+    return float(np.median(np.divide(times, base)))
+
+
+def geometric_mean(ratios: Sequence[float]) -> float:
+    """Returns the mean of ratios; what is twice as fast and then half as fast has 1."""
+    return math.exp(sum(map(math.log, ratios)) / len(ratios))
+
+
+def _find_repeats(call: Callable[[], object], clock: Callable[[], float]) -> int:
+    repeats = 1
+    while (took := _time(call, repeats, clock)) < TURN / 2:
+        repeats *= 4
+    return max(1, math.ceil(repeats * TURN / took))
+
+
+def _time(call: Callable[[], object], repeats: int, clock: Callable[[], float]) -> float:
+    start = clock()
+    for _ in range(repeats):
+        call()
+    return clock() - start
