@@ -5,6 +5,7 @@
 `enter` and `leave` are linear in the states, so derivatives of states pass through them unchanged.
 """
 
+from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -32,9 +33,10 @@ class Bounds(NamedTuple):
 
     def at(self, t: Array | int) -> "Bounds":
         """Returns those of one step."""
-        steps = jax.tree.map(
-            lambda a: jax.lax.dynamic_index_in_dim(a, t, keepdims=False) if a.ndim else a, self[:3]
+        pick = partial(
+            jax.lax.dynamic_index_in_dim, index=t, keepdims=False, allow_negative_indices=False
         )
+        steps = jax.tree.map(lambda a: pick(a) if a.ndim else a, self[:3])
         return self._replace(**dict(zip(self._fields, steps, strict=False)))
 
 

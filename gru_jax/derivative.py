@@ -192,6 +192,6 @@ def _tie(arrays: PyTree[Array]) -> PyTree[Array]:
     return jax.tree.map(lambda a: jnp.where(False, jnp.broadcast_to(some, a.shape), a), arrays)
 
 
-# Plain indexing would also check the bounds, at the cost of a whole buffer for each step.
-at = partial(jax.lax.dynamic_index_in_dim, keepdims=False)
-put = partial(jax.lax.dynamic_update_index_in_dim, axis=0)
+# Plain indexing would check the bounds, at the cost of a whole buffer for each step, and the sign.
+at = partial(jax.lax.dynamic_index_in_dim, keepdims=False, allow_negative_indices=False)
+put = partial(jax.lax.dynamic_update_index_in_dim, axis=0, allow_negative_indices=False)

@@ -10,7 +10,7 @@ Sequences are time-major here, and already checked.
 import math
 from collections.abc import Callable
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -24,8 +24,12 @@ from gru_jax.types import Key, Params, Rule, State
 GATES_BYTES = 2**24
 """Up to here, states in memory, it is faster to keep the gates than to compute them again."""
 
-CHUNK_FEATURES = 2**17
-"""Features of all rows and steps in a chunk, where there are so many: small products are slow."""
+CHUNK_FEATURES = 2**19
+"""Features of all rows and steps in a chunk, where there are so many: small products are slow, and
+of large ones the results no longer stay in the cache."""
+
+LARGE = 2**21
+"""More features than that, and forward alone, too, is faster in chunks."""
 
 
 class How(NamedTuple):
@@ -66,28 +70,68 @@ def run(
         return jax.tree.map(lambda h: jnp.moveaxis(h, 0, how.time_axis), hs), h0
     if resets is not None:
         resets = entries(resets, valid, how.reverse)
-    weights, draw = _noise(how, how.pack(params), h0, key)
-
-    def piece(h: State, steps: tuple) -> tuple[State, PyTree[Array]]:
-        xs, valid, resets, times = steps
-        if valid is not None:
-            # Before the product, so that garbage reaches neither drive nor weights' gradient.
-            xs = select(valid, xs, 0)
-        bounds = draw(times)._replace(valid=valid, resets=resets, h_reset=h_reset)
-        hs = _states(how, weights, how.project(params, xs), h, bounds)
-        h = jax.tree.map(lambda hs: hs[0 if how.reverse else -1], hs)
-        return h, hs if valid is None else jax.tree.map(lambda hs: select(valid, hs, 0), hs)
-
+    shared = _share(how, params, h0, h_reset, key)
     steps = xs, valid, resets, jnp.arange(time)
-    if how.memory == "gates" or (how.memory == "states" and not how.rule):
-        h_last, hs = piece(h0, steps)
+    piece = partial(_piece, how)
+    features = jax.tree.leaves(h0)[0].size
+    size = min(time, how.chunk_size or _chunk_size(time, features))
+    in_chunks = partial(_in_chunks, piece, size=size, reverse=how.reverse)
+    if how.memory == "states" and not how.rule:
+        h_last, hs = piece(shared, h0, steps)
+    elif how.memory == "gates":
+        run_forward = in_chunks if time * features > LARGE else piece
+        h_last, hs = _differently(run_forward, piece)(shared, h0, steps)
     else:
         names = [derivative.STATES] if how.memory == "states" else []
         policy = jax.checkpoint_policies.save_only_these_names(*names)
         piece = jax.checkpoint(piece, policy=policy, prevent_cse=False)
-        size = how.chunk_size or _chunk_size(time, jax.tree.leaves(h0)[0].size)
-        h_last, hs = _in_chunks(piece, h0, steps, min(size, time), how.reverse)
+        h_last, hs = _in_chunks(piece, shared, h0, steps, size=size, reverse=how.reverse)
     return jax.tree.map(lambda h: jnp.moveaxis(h, 0, how.time_axis), hs), h_last
+
+
+class Shared(NamedTuple):
+    """What all steps of a run share."""
+
+    params: Params
+    weights: PyTree[Array]
+    h_reset: State | None
+    hold: State | None
+    key_hold: Key | None
+    drop: State | None
+
+
+def _share(how: How, params: Params, h0: State, h_reset: State | None, key: Key | None) -> Shared:
+    rates, weights = how.rates, how.pack(params)
+    if key is None:
+        hold = jax.tree.map(lambda h: jnp.asarray(rates.zoneout, h.dtype), h0)
+        return Shared(params, weights, h_reset, hold if rates.zoneout else None, None, None)
+    key_hold, key_drop, key_weights = jax.random.split(key, 3)
+    if rates.drop_connect:
+        weights = drop_weights(key_weights, rates.drop_connect, weights)
+    drop = draw_drop(key_drop, rates.recurrent_dropout, h0) if rates.recurrent_dropout else None
+    return Shared(params, weights, h_reset, None, key_hold if rates.zoneout else None, drop)
+
+
+def _piece(how: How, shared: Shared, h: State, steps: tuple) -> tuple[State, PyTree[Array]]:
+    """Runs some steps of a sequence; returns the last state and all, zero in padding."""
+    xs, valid, resets, times = steps
+    if valid is not None:
+        # Before the product, so that garbage reaches neither drive nor weights' gradient.
+        xs = select(valid, xs, 0)
+    hold = shared.hold
+    if shared.key_hold is not None:
+        hold = draw_hold(shared.key_hold, how.rates.zoneout, h, times)
+    bounds = Bounds(valid, resets, hold, shared.h_reset, shared.drop)
+    hs = _states(how, shared.weights, how.project(shared.params, xs), h, bounds)
+    h = jax.tree.map(lambda hs: hs[0 if how.reverse else -1], hs)
+    return h, hs if valid is None else jax.tree.map(lambda hs: select(valid, hs, 0), hs)
+
+
+def _differently(run: Callable[..., Any], derived: Callable[..., Any]) -> Callable[..., Any]:
+    """Returns `run` with the derivative of `derived`, another way to the same numbers."""
+    both = jax.custom_jvp(run)
+    both.defjvp(partial(jax.jvp, derived))
+    return both
 
 
 def _states(how, weights, drive, h0, bounds):
@@ -121,44 +165,29 @@ def _chunk_size(time: int, features: int) -> int:
     return next(fits, wanted)
 
 
-def _in_chunks(piece, h0, steps, size, reverse):
-    """Runs the sequence piece by piece; where the size does not fit, the last one is shorter."""
-    time = steps[0].shape[0]
-    count, rest = time // size, time % size
+def _in_chunks(
+    piece: Callable[..., tuple[State, PyTree[Array]]],
+    shared: Shared,
+    h: State,
+    steps: tuple,
+    *,
+    size: int,
+    reverse: bool,
+) -> tuple[State, PyTree[Array]]:
+    """Runs a sequence piece by piece; where the size does not fit, the last one is shorter."""
+    count, rest = divmod(steps[0].shape[0], size)
     head = jax.tree.map(lambda a: a[: count * size].reshape(count, size, *a.shape[1:]), steps)
     tail = jax.tree.map(lambda a: a[count * size :], steps)
-
-    def run_head(h):
-        h, hs = jax.lax.scan(piece, h, head, reverse=reverse)
-        return h, jax.tree.map(lambda a: a.reshape(count * size, *a.shape[2:]), hs)
-
-    if not rest:
-        return run_head(h0)
-    if reverse:
-        h, last = piece(h0, tail)
-        h, first = run_head(h)
-    else:
-        h, first = run_head(h0)
-        h, last = piece(h, tail)
-    return h, jax.tree.map(lambda a, b: jnp.concatenate([a, b]), first, last)
-
-
-def _noise(how, weights, h, key):
-    """Returns the weights as dropped out, and what draws the bounds of the steps at some times."""
-    rates = how.rates
-    if key is None:
-        hold = jax.tree.map(lambda h: jnp.asarray(rates.zoneout, h.dtype), h)
-        return weights, lambda _: Bounds(hold=hold if rates.zoneout else None)
-    key_hold, key_drop, key_weights = jax.random.split(key, 3)
-    if rates.drop_connect:
-        weights = drop_weights(key_weights, rates.drop_connect, weights)
-    drop = draw_drop(key_drop, rates.recurrent_dropout, h) if rates.recurrent_dropout else None
-
-    def draw(times):
-        hold = draw_hold(key_hold, rates.zoneout, h, times) if rates.zoneout else None
-        return Bounds(hold=hold, drop=drop)
-
-    return weights, draw
+    parts = []
+    if rest and reverse:
+        h, hs = piece(shared, h, tail)
+        parts.append(hs)
+    h, hs = jax.lax.scan(partial(piece, shared), h, head, reverse=reverse)
+    parts.insert(0, jax.tree.map(lambda a: a.reshape(count * size, *a.shape[2:]), hs))
+    if rest and not reverse:
+        h, hs = piece(shared, h, tail)
+        parts.append(hs)
+    return h, jax.tree.map(lambda *a: jnp.concatenate(a), *parts) if rest else parts[0]
 
 
 def entries(

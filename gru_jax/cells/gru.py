@@ -23,7 +23,7 @@ from jaxtyping import Array, Float
 
 from gru_jax.cells.gru_derivative import RULE_AFTER, RULE_BEFORE
 from gru_jax.initializers import draw
-from gru_jax.linear import add_bias, affine, matmul, tall_matmul
+from gru_jax.linear import add_bias, affine, matmul, matmul_each, tall_matmul
 from gru_jax.types import Cell, Initializer, Key, Shape
 
 
@@ -204,12 +204,14 @@ def pack(params: GRUParams) -> StateWeights:
 
 def gates(weights: StateWeights, drive: Drive, h: Float[Array, "*batch hidden"]) -> Gates:
     """Returns the gates from the drive and the old state."""
-    r = jax.nn.sigmoid(drive.r + matmul(h, weights.U_r))
-    z = jax.nn.sigmoid(drive.z + matmul(h, weights.U_z))
-    if weights.b_h is None:
-        return Gates(r, z, jnp.tanh(drive.c + matmul(r * h, weights.U_c)))
-    q = affine(h, weights.U_c, weights.b_h)
-    return Gates(r, z, jnp.tanh(drive.c + r * q), q)
+    U_r, U_z, U_c, b_h = weights
+    if b_h is None:
+        h_r, h_z = matmul_each(h, U_r, U_z)
+        r = jax.nn.sigmoid(drive.r + h_r)
+        return Gates(r, jax.nn.sigmoid(drive.z + h_z), jnp.tanh(drive.c + matmul(r * h, U_c)))
+    h_r, h_z, h_c = matmul_each(h, U_r, U_z, U_c)
+    r, q = jax.nn.sigmoid(drive.r + h_r), add_bias(h_c, b_h)
+    return Gates(r, jax.nn.sigmoid(drive.z + h_z), jnp.tanh(drive.c + r * q), q)
 
 
 def mix(gates: Gates, h: Float[Array, "*batch hidden"]) -> Float[Array, "*batch hidden"]:
