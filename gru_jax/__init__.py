@@ -10,12 +10,12 @@ Figures (`gru_jax.plot`), checkpoints (`gru_jax.checkpoint`) and the command are
 they are used.
 """
 
-from gru_jax.cells.gru import GRUParams as GRUParams
 from gru_jax.cells.gru import candidate as candidate
 from gru_jax.cells.gru import gru as gru
 from gru_jax.cells.gru import hidden_state as hidden_state
 from gru_jax.cells.gru import reset_gate as reset_gate
 from gru_jax.cells.gru import update_gate as update_gate
+from gru_jax.cells.gru_params import GRUParams as GRUParams
 from gru_jax.data.batching import Batch as Batch
 from gru_jax.data.batching import Dataset as Dataset
 from gru_jax.data.batching import make_batches as make_batches

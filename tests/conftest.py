@@ -15,6 +15,9 @@ jax.config.update("jax_numpy_rank_promotion", "raise")
 CELLS = {
     "gru": lambda **options: gj.gru(5, **options),
     "gru-after": lambda **options: gj.gru(5, reset="after", **options),
+    "gru-activations": lambda **options: gj.gru(
+        5, activation="softsign", gate_activation="hard_sigmoid", clip=0.5, **options
+    ),
 }
 """Every cell, for the battery of tests that holds for all."""
 
