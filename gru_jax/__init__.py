@@ -16,6 +16,12 @@ from gru_jax.cells.gru import hidden_state as hidden_state
 from gru_jax.cells.gru import reset_gate as reset_gate
 from gru_jax.cells.gru import update_gate as update_gate
 from gru_jax.cells.gru_params import GRUParams as GRUParams
+from gru_jax.cells.layer_norm_gru import LayerNormGRUParams as LayerNormGRUParams
+from gru_jax.cells.layer_norm_gru import layer_norm_gru as layer_norm_gru
+from gru_jax.cells.learned_initial_state import (
+    LearnedInitialStateParams as LearnedInitialStateParams,
+)
+from gru_jax.cells.learned_initial_state import learned_initial_state as learned_initial_state
 from gru_jax.data.batching import Batch as Batch
 from gru_jax.data.batching import Dataset as Dataset
 from gru_jax.data.batching import make_batches as make_batches
