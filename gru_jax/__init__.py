@@ -33,6 +33,7 @@ from gru_jax.fitting import fit as fit
 from gru_jax.fitting import init_progress as init_progress
 from gru_jax.initializers import init_chrono as init_chrono
 from gru_jax.initializers import init_uniform as init_uniform
+from gru_jax.layers.combine import residual as residual
 from gru_jax.layers.combine import stack as stack
 from gru_jax.layers.directions import bidirectional as bidirectional
 from gru_jax.layers.directions import recurrent as recurrent
