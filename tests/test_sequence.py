@@ -48,6 +48,16 @@ def test_any_mix_of_lengths_mask_and_direction_is_the_loop(data):
     np.testing.assert_allclose(h_last, want_last, atol=2e-6)
 
 
+@pytest.mark.parametrize("derivative", ["rule", "autodiff"])
+def test_zoneout_in_evaluation_keeps_its_share_of_the_old_state(example, derivative):
+    cell, params, xs, h0 = example
+    hs, h_last = gj.unroll(cell, params, xs, h0, zoneout=0.3, derivative=derivative)
+    valid = np.ones((BATCH, TIME), bool)
+    want, want_last = reference.unroll(params, np.asarray(xs), np.asarray(h0), valid, hold=0.3)
+    np.testing.assert_allclose(hs, want, atol=2e-6)
+    np.testing.assert_allclose(h_last, want_last, atol=2e-6)
+
+
 def test_no_valid_step_gives_h0_back(example):
     cell, params, xs, h0 = example
     hs, h_last = gj.unroll(cell, params, xs, h0, lengths=jnp.zeros(BATCH, int))
