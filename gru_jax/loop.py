@@ -181,4 +181,4 @@ def entries(
     t = jax.lax.broadcasted_iota(jnp.int32, resets.shape, 0)
     next_valid = jax.lax.cummin(jnp.where(valid, t, time), axis=0, reverse=True)
     next_valid = jnp.concatenate([next_valid[1:], jnp.full_like(next_valid[:1], time)])
-    return jnp.take_along_axis(jnp.concatenate([resets, none]), next_valid, axis=0)
+    return valid & jnp.take_along_axis(jnp.concatenate([resets, none]), next_valid, axis=0)

@@ -91,6 +91,16 @@ def test_left_padding_is_no_padding(example, reverse):
     np.testing.assert_allclose(h_last, want_last, atol=1e-6)
 
 
+@pytest.mark.parametrize("derivative", ["rule", "autodiff"])
+def test_backwards_padding_before_a_segment_leaves_its_last_state(example, derivative):
+    cell, params, xs, h0 = example
+    mask = jnp.tile(jnp.arange(TIME) >= 2, (BATCH, 1))
+    resets = jnp.tile(jnp.arange(TIME) == 2, (BATCH, 1))
+    options = {"mask": mask, "resets": resets, "reverse": True, "derivative": derivative}
+    hs, h_last = gj.unroll(cell, params, xs, h0, **options)
+    np.testing.assert_array_equal(h_last, hs[:, 2])
+
+
 @pytest.mark.parametrize("garbage", [np.nan, np.inf, -np.inf, 3e38])
 @pytest.mark.parametrize("reverse", [False, True])
 def test_garbage_in_padding_changes_no_output_and_no_gradient(example, garbage, reverse):
