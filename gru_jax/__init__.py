@@ -10,12 +10,18 @@ Figures (`gru_jax.plot`), checkpoints (`gru_jax.checkpoint`) and the command are
 they are used.
 """
 
-from gru_jax.cells.gru import GRUParams as GRUParams
 from gru_jax.cells.gru import candidate as candidate
 from gru_jax.cells.gru import gru as gru
 from gru_jax.cells.gru import hidden_state as hidden_state
 from gru_jax.cells.gru import reset_gate as reset_gate
 from gru_jax.cells.gru import update_gate as update_gate
+from gru_jax.cells.gru_params import GRUParams as GRUParams
+from gru_jax.cells.layer_norm_gru import LayerNormGRUParams as LayerNormGRUParams
+from gru_jax.cells.layer_norm_gru import layer_norm_gru as layer_norm_gru
+from gru_jax.cells.learned_initial_state import (
+    LearnedInitialStateParams as LearnedInitialStateParams,
+)
+from gru_jax.cells.learned_initial_state import learned_initial_state as learned_initial_state
 from gru_jax.data.batching import Batch as Batch
 from gru_jax.data.batching import Dataset as Dataset
 from gru_jax.data.batching import make_batches as make_batches
@@ -27,6 +33,7 @@ from gru_jax.fitting import fit as fit
 from gru_jax.fitting import init_progress as init_progress
 from gru_jax.initializers import init_chrono as init_chrono
 from gru_jax.initializers import init_uniform as init_uniform
+from gru_jax.layers.combine import residual as residual
 from gru_jax.layers.combine import stack as stack
 from gru_jax.layers.directions import bidirectional as bidirectional
 from gru_jax.layers.directions import recurrent as recurrent

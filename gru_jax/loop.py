@@ -142,15 +142,16 @@ def _states(how, weights, drive, h0, bounds):
         return derivative.states(chosen, weights, drive, h0, bounds)
 
     def body(h, step):
-        drive_t, *bounds_t = step
-        bounds_t = Bounds(*bounds_t, *bounds[3:])
+        drive_t, t = step
+        bounds_t = bounds.at(t)
         seen, h = enter(bounds_t, h)
         h = leave(bounds_t, h, how.mix(how.gates(weights, drive_t, seen), h))
         return h, h
 
     if how.memory == "states":
         body = jax.checkpoint(body, prevent_cse=False)
-    _, hs = jax.lax.scan(body, h0, (drive, *bounds[:3]), reverse=how.reverse, unroll=how.turns)
+    steps = drive, jnp.arange(jax.tree.leaves(drive)[0].shape[0])
+    _, hs = jax.lax.scan(body, h0, steps, reverse=how.reverse, unroll=how.turns)
     return hs
 
 
@@ -209,4 +210,4 @@ def entries(
     t = jax.lax.broadcasted_iota(jnp.int32, resets.shape, 0)
     next_valid = jax.lax.cummin(jnp.where(valid, t, time), axis=0, reverse=True)
     next_valid = jnp.concatenate([next_valid[1:], jnp.full_like(next_valid[:1], time)])
-    return jnp.take_along_axis(jnp.concatenate([resets, none]), next_valid, axis=0)
+    return valid & jnp.take_along_axis(jnp.concatenate([resets, none]), next_valid, axis=0)

@@ -109,7 +109,10 @@ class Layer(NamedTuple):
         apply: `(params, xs, state=None, *, lengths, mask, resets, key) -> (ys, state)`, as in
             `Apply`.
         initial_state: `(params, x_shape) -> state`; `x_shape` is one step's `[*batch, input]`.
-        step: `(params, x, state) -> (y, state)`, one time step, for streaming; in evaluation.
+        step: `(params, x, state) -> (y, state)`, one time step, for streaming; in evaluation. It
+            knows no boundaries: where a new segment begins, put the state of recurrent layers back
+            first, `jnp.where(begins[..., None], initial, h)` for each array h of it, with `initial`
+            from `initial_state(params, x.shape)`; where a step is padding, keep the old state.
     """
 
     init: Callable[[Key, int], Params]

@@ -2,9 +2,21 @@
 
 import numpy as np
 
-
-def sigmoid(a):
-    return 1 / (1 + np.exp(-a))
+ACTIVATIONS = {
+    "elu": lambda a: np.where(a > 0, a, np.expm1(np.minimum(a, 0))),
+    "hard_sigmoid": lambda a: np.clip(a / 6 + 0.5, 0, 1),
+    "hard_tanh": lambda a: np.clip(a, -1, 1),
+    "linear": lambda a: a,
+    "relu": lambda a: np.where(a > 0, a, 0),
+    "relu6": lambda a: np.clip(a, 0, 6),
+    "selu": lambda a: 1.0507009873554805 * np.where(a > 0, a, 1.6732632423543772 * np.expm1(a)),
+    "sigmoid": lambda a: 1 / (1 + np.exp(-a)),
+    "silu": lambda a: a / (1 + np.exp(-a)),
+    "softplus": lambda a: np.log1p(np.exp(a)),
+    "softsign": lambda a: a / (1 + np.abs(a)),
+    "tanh": np.tanh,
+}
+sigmoid = ACTIVATIONS["sigmoid"]
 
 
 def random_params(rng, input_size, hidden_size, reset):
@@ -15,28 +27,102 @@ def random_params(rng, input_size, hidden_size, reset):
     return leaves if reset == "after" else [*leaves, None]
 
 
-def gates(params, x, h):
+def gates(params, x, h, *, activation=np.tanh, gate_activation=sigmoid):
     """Returns r, z, c and the next state of one step, from the equations."""
     W_r, b_r, W_z, b_z, W_c, b_c, b_h = (p if p is None else np.asarray(p, float) for p in params)
     n = x.shape[-1]
     xh = np.concatenate([x, h], -1)
-    r = sigmoid(xh @ W_r + b_r)
-    z = sigmoid(xh @ W_z + b_z)
+    r = gate_activation(xh @ W_r + b_r)
+    z = gate_activation(xh @ W_z + b_z)
     if b_h is None:
-        c = np.tanh(np.concatenate([x, r * h], -1) @ W_c + b_c)
+        c = activation(np.concatenate([x, r * h], -1) @ W_c + b_c)
     else:
-        c = np.tanh(x @ W_c[:n] + b_c + r * (h @ W_c[n:] + b_h))
+        c = activation(x @ W_c[:n] + b_c + r * (h @ W_c[n:] + b_h))
     return r, z, c, (1 - z) * h + z * c
 
 
-def unroll(params, xs, h0, valid, *, reverse=False):
-    """Returns hs and h_last for xs [batch, time, input] and valid [batch, time], row by row."""
-    hs, h_last = np.zeros((*xs.shape[:2], h0.shape[-1])), np.array(h0, float)
+def layer_norm_gates(params, x, h, *, epsilon=1e-6):
+    """Returns r, z, c and the next state of one step with layer normalisation."""
+    W_r, b_r, W_z, b_z, W_c, b_c, b_h, *gains = (
+        p if p is None else np.asarray(p, float) for p in params
+    )
+    g_rx, g_zx, g_cx, g_rh, g_zh, g_ch = gains
+    n = x.shape[-1]
+
+    def norm(a, gain):
+        mean = a.mean(-1, keepdims=True)
+        return gain * (a - mean) / np.sqrt(a.var(-1, keepdims=True) + epsilon)
+
+    r = sigmoid(norm(x @ W_r[:n], g_rx) + norm(h @ W_r[n:], g_rh) + b_r)
+    z = sigmoid(norm(x @ W_z[:n], g_zx) + norm(h @ W_z[n:], g_zh) + b_z)
+    if b_h is None:
+        c = np.tanh(norm(x @ W_c[:n], g_cx) + norm((r * h) @ W_c[n:], g_ch) + b_c)
+    else:
+        c = np.tanh(norm(x @ W_c[:n], g_cx) + b_c + r * (norm(h @ W_c[n:], g_ch) + b_h))
+    return r, z, c, (1 - z) * h + z * c
+
+
+def segments(valid, resets):
+    """Returns the valid steps of one row as lists, a new one from each reset on.
+
+    The first list is what comes before any reset, and may be empty.
+    """
+    pieces = [[]]
+    for t in np.flatnonzero(valid):
+        if resets[t]:
+            pieces.append([])
+        pieces[-1].append(t)
+    return pieces
+
+
+def unroll(
+    params,
+    xs,
+    h0,
+    valid,
+    *,
+    reverse=False,
+    resets=None,
+    h_reset=None,
+    hold=0.0,
+    drop=1.0,
+    clip=np.inf,
+    gates=gates,
+):
+    """Returns hs and h_last for xs [batch, time, input] and valid [batch, time], row by row.
+
+    Args:
+        params: of one step.
+        xs: inputs.
+        h0: the state before the first step in the direction of travel.
+        valid: which steps are not padding.
+        reverse: the direction.
+        resets: steps at which a new segment begins; each segment but the first in the direction of
+            travel starts from `h_reset`, and, forward, the first too if it has a reset.
+        h_reset: [batch, hidden].
+        hold: zoneout: what share of the old state is kept, for each [batch, time, hidden].
+        drop: recurrent dropout: what multiplies the state that gates see, for each [batch, hidden].
+        clip: bound of each state.
+        gates: of one step.
+    """
+    shape = (*xs.shape[:2], h0.shape[-1])
+    resets = np.zeros(shape[:2], bool) if resets is None else resets
+    hold, drop = np.broadcast_to(hold, shape), np.broadcast_to(drop, h0.shape)
+    hs, h_last = np.zeros(shape), np.array(h0, float)
     for row in range(xs.shape[0]):
         h = h_last[row]
-        for t in reversed(range(xs.shape[1])) if reverse else range(xs.shape[1]):
-            if valid[row, t]:
-                h = gates(params, np.asarray(xs[row, t], float), h)[-1]
+        pieces = segments(valid[row], resets[row])
+        # What stands before the first reset goes on from h0; backwards, what stands after the last.
+        if reverse:
+            pieces = [piece[::-1] for piece in pieces[::-1]]
+            pieces = pieces if pieces[-1] else pieces[:-1]
+        for i, piece in enumerate(pieces):
+            if i:
+                h = np.asarray(h_reset[row], float)
+            for t in piece:
+                _, z, c, _ = gates(params, np.asarray(xs[row, t], float), drop[row] * h)
+                h_next = np.clip((1 - z) * h + z * c, -clip, clip)
+                h = hold[row, t] * h + (1 - hold[row, t]) * h_next
                 hs[row, t] = h
         h_last[row] = h
     return hs, h_last

@@ -6,12 +6,16 @@ import numpy as np
 import pytest
 
 import gru_jax as gj
+from gru_jax.activations import ACTIVATIONS
 
+NAMES = ", ".join(ACTIVATIONS)
 CELL = gj.gru(64)
 PARAMS = CELL.init(jax.random.key(0), 12)
 XS = jnp.zeros((32, 100, 12))
 X, H = jnp.zeros((4, 12)), jnp.zeros((4, 64))
 DENSE = gj.dense(9).init(jax.random.key(0), 12)
+NORMED = gj.layer_norm_gru(64).init(jax.random.key(0), 12)
+LEARNED = gj.learned_initial_state(CELL)
 DATA = gj.Dataset([np.zeros((3, 2)), np.zeros((5, 2))], np.arange(2))
 
 CASES = {
@@ -41,6 +45,44 @@ CASES = {
         lambda: gj.unroll(CELL, PARAMS, XS, time_axis=-1)
     ),
     "unroll: unroll must be 1 or more, got 0.": lambda: gj.unroll(CELL, PARAMS, XS, unroll=0),
+    "unroll: chunk_size must be 1 or more, got 0.": lambda: gj.unroll(
+        CELL, PARAMS, XS, memory="chunked", chunk_size=0
+    ),
+    'unroll: derivative must be "rule" or "autodiff", got \'fast\'.': lambda: gj.unroll(
+        CELL, PARAMS, XS, derivative="fast"
+    ),
+    'unroll: memory must be "gates", "states" or "chunked", got \'none\'.': lambda: gj.unroll(
+        CELL, PARAMS, XS, memory="none"
+    ),
+    "unroll: zoneout must be 0 <= zoneout < 1, got 1.0.": lambda: gj.unroll(
+        CELL, PARAMS, XS, zoneout=1
+    ),
+    "unroll: recurrent_dropout must be 0 <= recurrent_dropout < 1, got -0.1.": lambda: gj.unroll(
+        CELL, PARAMS, XS, recurrent_dropout=-0.1
+    ),
+    "unroll: drop_connect must be 0 <= drop_connect < 1, got 2.0.": lambda: gj.unroll(
+        CELL, PARAMS, XS, drop_connect=2
+    ),
+    "unroll: resets must be (32, 100) bool to match the batch and time axes of xs, "
+    "got (32,) bool.": lambda: gj.unroll(CELL, PARAMS, XS, resets=jnp.ones(32, bool)),
+    "unroll: resets must be (32, 100) bool to match the batch and time axes of xs, "
+    "got (32, 100) int32.": lambda: gj.unroll(
+        CELL, PARAMS, XS, resets=jnp.ones((32, 100), jnp.int32)
+    ),
+    "unroll: h_reset must be (32, 64) float32, got (64,) float32.": lambda: gj.unroll(
+        CELL, PARAMS, XS, resets=jnp.ones((32, 100), bool), h_reset=jnp.zeros(64)
+    ),
+    "recurrent: zoneout must be 0 <= zoneout < 1, got 1.5.": lambda: gj.recurrent(
+        CELL, zoneout=1.5
+    ),
+    "recurrent: options must be among zoneout, recurrent_dropout, drop_connect, derivative, "
+    "memory, chunk_size, unroll, got lengths.": lambda: gj.recurrent(CELL, lengths=3),
+    'bidirectional: merge must be "concat" or "sum", got \'mul\'.': lambda: gj.bidirectional(
+        CELL, merge="mul"
+    ),
+    'bidirectional: with merge="sum" both cells must have one hidden size, got 64 and 63.': (
+        lambda: gj.bidirectional(CELL, gj.gru(63), merge="sum").init(jax.random.key(0), 12)
+    ),
     "reset_gate: x must be [*batch, 12] float32 to match params.W_r (76, 64), "
     "got (4, 11) float32.": (lambda: gj.reset_gate(PARAMS, X[:, 1:], H)),
     "update_gate: h must be [*batch, 64] float32 to match params.W_r (76, 64), "
@@ -78,6 +120,71 @@ CASES = {
     'gru: reset must be "before" or "after", got \'late\'.': lambda: gj.gru(3, reset="late"),
     "gru: dtype must be a floating type, got int32.": lambda: gj.gru(3, dtype=jnp.int32),
     "gru: input_size must be 1 or more, got 0.": lambda: CELL.init(jax.random.key(0), 0),
+    "gru: clip must be None or above 0 and finite, got 0.": lambda: gj.gru(3, clip=0),
+    "gru: clip must be None or above 0 and finite, got nan.": lambda: gj.gru(3, clip=np.nan),
+    f"gru: activation must be a function or one of {NAMES}, got 'tan'.": lambda: gj.gru(
+        3, activation="tan"
+    ),
+    f"gru: gate_activation must be a function or one of {NAMES}, got None.": lambda: gj.gru(
+        3, gate_activation=None
+    ),
+    f"reset_gate: activation must be a function or one of {NAMES}, got 3.": lambda: gj.reset_gate(
+        PARAMS, X, H, activation=3
+    ),
+    f"update_gate: activation must be a function or one of {NAMES}, got 3.": (
+        lambda: gj.update_gate(PARAMS, X, H, activation=3)
+    ),
+    f"candidate: activation must be a function or one of {NAMES}, got 3.": lambda: gj.candidate(
+        PARAMS, X, H, H, activation=3
+    ),
+    "hidden_state: c must be (32, 64) float32 to match h, got (32, 1) float32.": lambda: gj.unroll(
+        gj.gru(64, activation=lambda a: a[..., :1]), PARAMS, XS
+    ),
+    "layer_norm_gru: epsilon must be above 0 and finite, got 0.": lambda: gj.layer_norm_gru(
+        3, epsilon=0
+    ),
+    "layer_norm_gru: hidden_size must be a whole number from 1, got 0.": lambda: gj.layer_norm_gru(
+        0
+    ),
+    'layer_norm_gru: reset must be "before" or "after", got \'late\'.': lambda: gj.layer_norm_gru(
+        3, reset="late"
+    ),
+    "layer_norm_gru: dtype must be a floating type, got int32.": lambda: gj.layer_norm_gru(
+        3, dtype=jnp.int32
+    ),
+    "layer_norm_gru: input_size must be 1 or more, got 0.": lambda: gj.layer_norm_gru(3).init(
+        jax.random.key(0), 0
+    ),
+    "layer_norm_gru: params.g_zx must be (64,) float32 to match params.W_r (76, 64), "
+    "got (63,) float32.": lambda: gj.unroll(
+        gj.layer_norm_gru(64), NORMED._replace(g_zx=NORMED.g_zx[1:]), XS
+    ),
+    'layer_norm_gru: params.b_h must be an array with reset="after", got None.': lambda: gj.unroll(
+        gj.layer_norm_gru(64, reset="after"), NORMED, XS
+    ),
+    "layer_norm_gru: x must be [*batch, 12] float32 to match params.W_r (76, 64), "
+    "got (4, 11) float32.": lambda: gj.layer_norm_gru(64).step(NORMED, X[:, 1:], H),
+    "learned_initial_state: cell must be a Cell, e.g. gru(64), got a Layer.": (
+        lambda: gj.learned_initial_state(gj.dense(3))
+    ),
+    "learned_initial_state: params.h0 must be (64,) float32 to match the cell, "
+    "got (63,) float32.": lambda: gj.unroll(
+        LEARNED, gj.LearnedInitialStateParams(PARAMS, jnp.zeros(63)), XS
+    ),
+    "unroll: xs must be [*batch, time, 12] float32 to match params.cell.W_r (76, 64), "
+    "got (32, 100, 11) float32.": lambda: gj.unroll(
+        LEARNED, gj.LearnedInitialStateParams(PARAMS, jnp.zeros(64)), XS[..., 1:]
+    ),
+    "residual: layer must be a Layer, e.g. recurrent(cell), got a Cell.": lambda: gj.residual(CELL),
+    "residual: layer must have outputs of its inputs' size 12, got 9.": lambda: gj.residual(
+        gj.dense(9)
+    ).init(jax.random.key(0), 12),
+    "residual: layer must have outputs of its inputs' shape (32, 100, 12) float32, "
+    "got (32, 100, 9) float32.": lambda: gj.residual(gj.dense(9)).apply(DENSE, XS),
+    "residual: layer must have outputs of its inputs' shape (4, 12) float32, "
+    "got (4, 9) float32.": lambda: gj.residual(gj.dense(9)).step(DENSE, X, ()),
+    "residual: layer must have outputs of its inputs' shape (32, 100, 12) float32, "
+    "got (32, 12) float32.": lambda: gj.residual(gj.pool()).apply((), XS),
     "init_chrono: min_time and max_time must be 1 < min_time <= max_time, got 2.0 and 1.5.": (
         lambda: gj.init_chrono(1.5)
     ),

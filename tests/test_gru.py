@@ -5,6 +5,7 @@ import pytest
 import reference
 
 import gru_jax as gj
+from gru_jax.activations import ACTIVATIONS
 
 RESETS = ("before", "after")
 
@@ -30,6 +31,61 @@ def test_the_gates_are_the_equations(rng, reset, batch):
     np.testing.assert_allclose(got, h_next, rtol=1e-12)
     cell = gj.gru(5, reset=reset, dtype=jnp.float64)
     np.testing.assert_allclose(cell.step(params, x, h), h_next, rtol=1e-12)
+
+
+@pytest.mark.parametrize("name", ACTIVATIONS)
+@pytest.mark.usefixtures("x64")
+def test_an_activation_is_the_function_of_its_name(rng, name):
+    a = rng.normal(0, 4, 1000)
+    np.testing.assert_allclose(ACTIVATIONS[name](a), reference.ACTIVATIONS[name](a), rtol=1e-12)
+    half = ACTIVATIONS[name](jnp.asarray(a, jnp.bfloat16))
+    assert half.dtype == jnp.bfloat16
+
+
+@pytest.mark.parametrize("reset", RESETS)
+@pytest.mark.parametrize("clip", [None, 0.2])
+@pytest.mark.usefixtures("x64")
+def test_activations_and_clip_are_in_the_equations_where_they_belong(rng, reset, clip):
+    params, x, h = draw(rng, reset, np.float64)
+    names = {"activation": "softplus", "gate_activation": "hard_sigmoid"}
+    functions = {option: reference.ACTIVATIONS[name] for option, name in names.items()}
+    r, z, c, h_next = reference.gates(params, np.asarray(x), np.asarray(h), **functions)
+    gate = {"activation": names["gate_activation"]}
+    np.testing.assert_allclose(gj.reset_gate(params, x, h, **gate), r, rtol=1e-12)
+    np.testing.assert_allclose(gj.update_gate(params, x, h, **gate), z, rtol=1e-12)
+    got = gj.candidate(params, x, h, jnp.asarray(r), activation=names["activation"])
+    np.testing.assert_allclose(got, c, rtol=1e-12)
+    if clip:
+        assert (np.abs(h_next) > clip).any()
+        h_next = np.clip(h_next, -clip, clip)
+        kept = gj.hidden_state(h, jnp.asarray(z), jnp.asarray(c), clip=clip)
+        np.testing.assert_allclose(kept, h_next, rtol=1e-12)
+    options = {"reset": reset, "clip": clip, "dtype": jnp.float64}
+    by_name = gj.gru(5, **names, **options)
+    by_function = gj.gru(
+        5, activation=jax.nn.softplus, gate_activation=jax.nn.hard_sigmoid, **options
+    )
+    for cell in (by_name, by_function):
+        np.testing.assert_allclose(cell.step(params, x, h), h_next, rtol=1e-12)
+        hs, _ = gj.unroll(cell, params, x[:, None], h)
+        np.testing.assert_allclose(hs[:, 0], h_next, rtol=1e-12)
+
+
+def test_only_the_equations_own_activations_have_the_rule():
+    assert gj.gru(5, activation=jnp.tanh, gate_activation=jax.nn.sigmoid).rule == gj.gru(5).rule
+    assert gj.gru(5).rule is not None
+    for options in ({"activation": "relu"}, {"gate_activation": "hard_sigmoid"}, {"clip": 1.0}):
+        assert gj.gru(5, **options).rule is None
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"clip": 3}, {"activation": "relu"}, {"gate_activation": jax.nn.silu}]
+)
+def test_cells_with_equal_options_share_their_functions(options):
+    """Compiled loops are found by them."""
+    one, other = gj.gru(5, **options), gj.gru(6, **options)
+    for name in ("step", "project", "pack", "gates", "mix", "rule"):
+        assert getattr(one, name) is getattr(other, name)
 
 
 @pytest.mark.usefixtures("x64")
@@ -100,13 +156,3 @@ def test_half_precision_follows_the_equations(rng):
     exact = reference.gates(params, np.asarray(x, float), np.asarray(h, float))[-1]
     got = gj.gru(5, dtype=jnp.bfloat16).step(params, x, h)
     np.testing.assert_allclose(np.asarray(got, float), exact, atol=4 * 2**-8)
-
-
-@pytest.mark.parametrize("reset", RESETS)
-def test_every_product_in_half_precision_asks_for_float32_sums(rng, reset):
-    """The CPU sums in float32 unasked; other devices need not, so the request itself is checked."""
-    params, x, h = draw(rng, reset, jnp.bfloat16)
-    cell = gj.gru(5, reset=reset, dtype=jnp.bfloat16)
-    for function in (cell.step, lambda p, x, h: cell.advance(p, cell.project(p, x), h)):
-        text = str(jax.make_jaxpr(function)(params, x, h))
-        assert text.count("dot_general[") == text.count("preferred_element_type=float32") >= 2

@@ -14,9 +14,13 @@ VALID = np.arange(TIME) < np.array(LENGTHS)[:, None]
 LAYERS = {
     "recurrent": lambda: gj.recurrent(gj.gru(5)),
     "recurrent-reverse": lambda: gj.recurrent(gj.gru(5, reset="after"), reverse=True),
+    "recurrent-zoneout": lambda: gj.recurrent(gj.layer_norm_gru(5), zoneout=0.3),
     "bidirectional": lambda: gj.bidirectional(gj.gru(5), gj.gru(4, reset="after")),
+    "residual": lambda: gj.residual(gj.recurrent(gj.learned_initial_state(gj.gru(INPUT)))),
+    "residual-both": lambda: gj.residual(gj.bidirectional(gj.gru(INPUT), merge="sum")),
     "dense": lambda: gj.dense(7),
     "dropout": lambda: gj.dropout(0.5),
+    "dropout-per-sequence": lambda: gj.dropout(0.5, per_sequence=True),
     "gaussian_noise": lambda: gj.gaussian_noise(0.3),
     "pool-max": lambda: gj.pool("max"),
     "pool-mean": lambda: gj.pool("mean"),
@@ -30,7 +34,8 @@ LAYERS = {
         gj.dense(9),
     ),
 }
-STREAMING = [name for name in LAYERS if name not in ("recurrent-reverse", "bidirectional")]
+BACKWARDS = ("recurrent-reverse", "bidirectional", "residual-both")
+STREAMING = [name for name in LAYERS if name not in BACKWARDS]
 
 
 @pytest.fixture(params=LAYERS)
@@ -74,11 +79,30 @@ def test_step_by_step_equals_the_whole_sequence(name, xs, rng):
     layer = LAYERS[name]()
     params = draw_params(layer, rng)
     state = layer.initial_state(params, (BATCH, INPUT))
+    ys, last = layer.apply(params, xs)
     for t in range(TIME):
         y, state = layer.step(params, xs[:, t], state)
-        ys, want = layer.apply(params, xs[:, : t + 1])
-        np.testing.assert_allclose(y, ys if ys.ndim == 2 else ys[:, -1], atol=1e-6)
-        chex.assert_trees_all_close(state, want, atol=1e-6)
+        want = ys[:, t] if ys.ndim == 3 else layer.apply(params, xs[:, : t + 1])[0]
+        np.testing.assert_allclose(y, want, atol=1e-6)
+    chex.assert_trees_all_close(state, last, atol=1e-6)
+
+
+def test_streaming_over_boundaries_is_as_the_contract_says(xs, rng):
+    """Put the state back where a segment begins, keep it where a step is padding."""
+    inner = gj.residual(gj.recurrent(gj.gru(4), zoneout=0.2))
+    net = gj.stack(gj.recurrent(gj.learned_initial_state(gj.gru(4))), inner, gj.dense(2))
+    params = draw_params(net, rng)
+    resets = jnp.asarray(rng.random((BATCH, TIME)) < 0.4)
+    ys, last = net.apply(params, xs, lengths=LENGTHS, resets=resets)
+    initial = state = net.initial_state(params, (BATCH, INPUT))
+    for t in range(TIME):
+        begins, valid = resets[:, t, None], jnp.asarray(VALID)[:, t, None]
+        old = state
+        state = jax.tree.map(lambda new, h, begins=begins: jnp.where(begins, new, h), initial, old)
+        y, state = net.step(params, xs[:, t], state)
+        state = jax.tree.map(lambda h, old, valid=valid: jnp.where(valid, h, old), state, old)
+        np.testing.assert_allclose(jnp.where(valid, y, 0), ys[:, t], atol=1e-6)
+    chex.assert_trees_all_close(state, last, atol=1e-6)
 
 
 @pytest.mark.parametrize("name", STREAMING)
@@ -150,6 +174,18 @@ def test_stack_runs_its_layers_in_order(xs, rng):
     np.testing.assert_allclose(layer.apply(params, xs, lengths=LENGTHS)[0], want, atol=1e-6)
 
 
+@pytest.mark.parametrize("reverse", [False, True])
+def test_residual_adds_the_inputs_outside_of_padding(xs, rng, reverse):
+    layer = gj.residual(gj.recurrent(gj.gru(INPUT), reverse=reverse))
+    params = draw_params(layer, rng)
+    want, want_last = reference.unroll(
+        params, np.asarray(xs), np.zeros((BATCH, INPUT)), VALID, reverse=reverse
+    )
+    ys, h_last = layer.apply(params, xs, lengths=LENGTHS)
+    np.testing.assert_allclose(ys, want + np.asarray(xs) * VALID[..., None], atol=1e-6)
+    np.testing.assert_allclose(h_last, want_last, atol=1e-6)
+
+
 def test_the_layers_of_a_stack_begin_differently():
     twice = gj.stack(gj.recurrent(gj.gru(3)), gj.recurrent(gj.gru(3)))
     first, second = twice.init(jax.random.key(0), 3)
@@ -177,35 +213,6 @@ def test_pool_means_many_half_precision_steps_in_wider_numbers(rng):
     ys, _ = gj.pool("mean").apply((), xs)
     assert ys.dtype == jnp.bfloat16
     np.testing.assert_allclose(ys.astype(float), np.asarray(xs, float).mean(1), rtol=2**-8)
-
-
-def test_dropout_zeroes_its_share_and_keeps_the_mean():
-    ones = jnp.ones((100, 50, 20))
-    ys, _ = gj.dropout(0.3).apply((), ones, key=jax.random.key(0))
-    assert (ys == 0).mean() == pytest.approx(0.3, abs=0.01)
-    np.testing.assert_allclose(ys[ys != 0], 1 / 0.7, rtol=1e-6)
-
-
-def test_gaussian_noise_has_its_standard_deviation():
-    ys, _ = gj.gaussian_noise(0.3).apply((), jnp.ones((100, 50, 20)), key=jax.random.key(0))
-    assert ys.mean() == pytest.approx(1, abs=0.005)
-    assert ys.std() == pytest.approx(0.3, abs=0.005)
-
-
-@pytest.mark.parametrize("name", ["dropout", "gaussian_noise"])
-def test_without_a_key_what_is_random_is_the_identity(name, xs):
-    np.testing.assert_array_equal(LAYERS[name]().apply((), xs)[0], xs)
-
-
-def test_equal_keys_draw_equally_and_layers_of_a_stack_differently(xs):
-    net = gj.stack(gj.dropout(0.5), gj.dropout(0.5))
-    one, _ = net.apply(((), ()), xs, key=jax.random.key(1))
-    again, _ = net.apply(((), ()), xs, key=jax.random.key(1))
-    other, _ = net.apply(((), ()), xs, key=jax.random.key(2))
-    np.testing.assert_array_equal(one, again)
-    assert (one != other).any()
-    many, _ = net.apply(((), ()), jnp.ones((50, 50, 9)), key=jax.random.key(1))
-    assert (many != 0).mean() == pytest.approx(0.25, abs=0.02)
 
 
 @pytest.mark.parametrize("dtype", [jnp.float64, jnp.bfloat16])

@@ -1,8 +1,10 @@
 """Layers made of layers."""
 
 import jax
+import jax.numpy as jnp
 from jaxtyping import Array
 
+from gru_jax.layers.pointwise import zero_padding
 from gru_jax.types import Key, Layer, Params, Shape, State
 
 
@@ -66,6 +68,56 @@ def stack(*layers: Layer) -> Layer:
         return x, tuple(states)
 
     return Layer(init, output_size, apply, initial_state, step)
+
+
+def residual(layer: Layer) -> Layer:
+    """Adds a layer's outputs to its inputs, xs + layer(xs); parameters and state are the layer's.
+
+    Args:
+        layer: one that keeps its input's size, e.g. `recurrent(gru(64))` of 64 features.
+
+    Raises:
+        ValueError: if `layer` is something else; from `init`, `output_size`, `apply` and `step`, if
+            outputs and inputs differ in size.
+
+    References:
+        He et al. (2016), "Deep residual learning for image recognition", eq. 1.
+    """
+    if not isinstance(layer, Layer):
+        kind = type(layer).__name__
+        raise ValueError(f"residual: layer must be a Layer, e.g. recurrent(cell), got a {kind}.")
+
+    def output_size(input_size: int) -> int:
+        size = layer.output_size(input_size)
+        if size != input_size:
+            raise ValueError(
+                f"residual: layer must have outputs of its inputs' size {input_size}, got {size}."
+            )
+        return size
+
+    def init(key: Key, input_size: int) -> Params:
+        output_size(input_size)
+        return layer.init(key, input_size)
+
+    def add(xs: Array, ys: Array) -> Array:
+        if ys.shape != xs.shape or ys.dtype != xs.dtype:
+            raise ValueError(
+                f"residual: layer must have outputs of its inputs' shape {xs.shape} {xs.dtype}, "
+                f"got {ys.shape} {ys.dtype}."
+            )
+        return xs + ys
+
+    def apply(params, xs, state=None, *, lengths=None, mask=None, resets=None, key=None):
+        xs = jnp.asarray(xs)
+        steps = {"lengths": lengths, "mask": mask, "resets": resets}
+        ys, state = layer.apply(params, xs, state, **steps, key=key)
+        return zero_padding("residual", add(xs, ys), lengths, mask), state
+
+    def step(params: Params, x: Array, state: State) -> tuple[Array, State]:
+        y, state = layer.step(params, x, state)
+        return add(x, y), state
+
+    return Layer(init, output_size, apply, layer.initial_state, step)
 
 
 def _check_parts(name: str, parts: Params | State, layers: tuple[Layer, ...]) -> None:

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jaxtyping import Array
 
 from gru_jax.bounds import Bounds, leave
-from gru_jax.sequence import unroll
+from gru_jax.sequence import check_rates, unroll
 from gru_jax.types import Cell, Key, Layer, Params, Shape, State
 
 
@@ -26,6 +26,7 @@ def recurrent(cell: Cell, *, reverse: bool = False, **options: Any) -> Layer:
     for name in options:
         if name not in known:
             raise ValueError(f"recurrent: options must be among {', '.join(known)}, got {name}.")
+    check_rates("recurrent", *(options.get(name, 0.0) for name in known[:3]))
 
     def output_size(input_size: int) -> int:
         params = jax.eval_shape(lambda: cell.init(jax.random.key(0), input_size))

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -63,35 +64,50 @@ def dense(
 
     def apply(params, xs, state=None, *, lengths=None, mask=None, resets=None, key=None):
         del state, resets, key
-        ys, _ = step(params, _zero_padding("dense", xs, lengths, mask), ())
-        return _zero_padding("dense", ys, lengths, mask), ()
+        ys, _ = step(params, zero_padding("dense", xs, lengths, mask), ())
+        return zero_padding("dense", ys, lengths, mask), ()
 
     return Layer(init, lambda _: size, apply, _no_state, step)
 
 
-def dropout(rate: float) -> Layer:
+def dropout(rate: float, *, per_sequence: bool = False) -> Layer:
     """Zeroes each feature with probability `rate` and scales the others to keep the mean.
 
     Only where `apply` is given a key: without one, and in `step`, it is the identity.
+
+    Args:
+        rate: the probability.
+        per_sequence: one mask for all steps of a sequence (variational dropout), so that pieces of
+            it with the same key have the same mask; False draws each step's own, which depends on
+            the key and on the step's position alone.
 
     Raises:
         ValueError: unless 0 <= rate < 1.
 
     References:
-        Srivastava et al. (2014), "Dropout".
+        Srivastava et al. (2014), "Dropout"; per sequence, Gal and Ghahramani (2016), "A
+        theoretically grounded application of dropout in recurrent neural networks".
     """
     if not 0 <= rate < 1:
         raise ValueError(f"dropout: rate must be 0 <= rate < 1, got {rate}.")
 
+    def draw_drop(key: Key, shape: Shape) -> Array:
+        return jax.random.bernoulli(key, rate, shape)
+
     def disturb(key: Key, xs: Array) -> Array:
-        keep = jax.random.bernoulli(key, 1 - rate, xs.shape)
-        return jnp.where(keep, xs / (1 - rate), 0)
+        if per_sequence:
+            drop = draw_drop(key, (*xs.shape[:-2], 1, xs.shape[-1]))
+        else:
+            drop = _draw_steps(draw_drop, key, xs.shape)
+        return jnp.where(drop, 0, xs / (1 - rate))
 
     return _random("dropout", disturb)
 
 
 def gaussian_noise(stddev: float) -> Layer:
     """Adds normal noise, e.g. to standardised inputs; only where `apply` is given a key.
+
+    What a step is given depends on the key and on the step's position alone.
 
     Raises:
         ValueError: if `stddev` is negative or not finite.
@@ -100,9 +116,17 @@ def gaussian_noise(stddev: float) -> Layer:
         raise ValueError(f"gaussian_noise: stddev must be 0 or more and finite, got {stddev}.")
 
     def disturb(key: Key, xs: Array) -> Array:
-        return xs + stddev * jax.random.normal(key, xs.shape, xs.dtype)
+        draw_noise = partial(jax.random.normal, dtype=xs.dtype)
+        return xs + stddev * _draw_steps(draw_noise, key, xs.shape)
 
     return _random("gaussian_noise", disturb)
+
+
+def _draw_steps(draw: Callable[[Key, Shape], Array], key: Key, shape: Shape) -> Array:
+    """Returns draws of [*batch, time, features], each step's keyed by its position."""
+    *batch, time, features = shape
+    keys = jax.vmap(partial(jax.random.fold_in, key))(jnp.arange(time))
+    return jax.vmap(lambda key: draw(key, (*batch, features)), out_axes=-2)(keys)
 
 
 def _random(name: str, disturb: Callable[[Key, Array], Array]) -> Layer:
@@ -112,7 +136,7 @@ def _random(name: str, disturb: Callable[[Key, Array], Array]) -> Layer:
         del params, state, resets
         if key is not None:
             xs = disturb(key, xs)
-        return _zero_padding(name, xs, lengths, mask), ()
+        return zero_padding(name, xs, lengths, mask), ()
 
     return Layer(
         init=lambda *_: (),
@@ -127,9 +151,10 @@ def _no_state(_params: Params, _x_shape: Shape) -> tuple[()]:
     return ()
 
 
-def _zero_padding(
+def zero_padding(
     function: str, xs: ArrayLike, lengths: ArrayLike | None, mask: ArrayLike | None
 ) -> Array:
+    """Returns xs with zeros in padded steps, whatever stood there."""
     xs = jnp.asarray(xs)
     valid = valid_steps(function, xs.shape[:-1], xs.ndim - 2, lengths, mask)
     return xs if valid is None else select(valid, xs, 0)

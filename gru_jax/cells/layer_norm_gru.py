@@ -1,0 +1,215 @@
+"""The GRU with layer normalisation.
+
+N(a; g) has mean 0 and variance 1 over the features of the state, but for the gain g:
+
+    N(a; g) = g * (a - mean(a)) / sqrt(var(a) + epsilon)
+
+The products with x and with the state are normalised apart, each gate by itself:
+
+    r_t = sigmoid(N(x_t W_rx; g_rx) + N(h_{t-1} W_rh; g_rh) + b_r),      W_r = [W_rx; W_rh]
+    z_t = sigmoid(N(x_t W_zx; g_zx) + N(h_{t-1} W_zh; g_zh) + b_z)
+    c_t = tanh(N(x_t W_cx; g_cx) + N((r_t * h_{t-1}) W_ch; g_ch) + b_c)          (reset="before")
+    c_t = tanh(N(x_t W_cx; g_cx) + b_c + r_t * (N(h_{t-1} W_ch; g_ch) + b_h))    (reset="after")
+    h_t = (1 - z_t) * h_{t-1} + z_t * c_t
+
+The paper's GRU is reset="after". It gives each N a bias of its own: where two of them only meet in
+a sum, that sum is the one bias here. It normalises r and z as one vector, here each is its own.
+
+References:
+    Ba, Kiros and Hinton (2016), "Layer normalization", eq. 4 and the supplement's GRU.
+"""
+
+import math
+from collections.abc import Callable
+from functools import lru_cache, partial
+from typing import Any, Literal, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from gru_jax.cells.gru import Drive, Gates, hidden_state, mix
+from gru_jax.cells.gru_params import (
+    Start,
+    check_params,
+    check_start,
+    check_step,
+    init_gru_params,
+    initial_state,
+    split_rows,
+)
+from gru_jax.initializers import draw
+from gru_jax.linear import add_bias, matmul, tall_matmul
+from gru_jax.types import Cell, Initializer, Key
+
+
+class LayerNormGRUParams(NamedTuple):
+    """`GRUParams`, and the gains of the products with x and with the state."""
+
+    W_r: Float[Array, "joint hidden"]
+    b_r: Float[Array, " hidden"]
+    W_z: Float[Array, "joint hidden"]
+    b_z: Float[Array, " hidden"]
+    W_c: Float[Array, "joint hidden"]
+    b_c: Float[Array, " hidden"]
+    b_h: Float[Array, " hidden"] | None
+    g_rx: Float[Array, " hidden"]
+    g_zx: Float[Array, " hidden"]
+    g_cx: Float[Array, " hidden"]
+    g_rh: Float[Array, " hidden"]
+    g_zh: Float[Array, " hidden"]
+    g_ch: Float[Array, " hidden"]
+
+
+class StateWeights(NamedTuple):
+    """What acts on the state."""
+
+    U_r: Float[Array, "hidden hidden"]
+    U_z: Float[Array, "hidden hidden"]
+    U_c: Float[Array, "hidden hidden"]
+    g_rh: Float[Array, " hidden"]
+    g_zh: Float[Array, " hidden"]
+    g_ch: Float[Array, " hidden"]
+    b_h: Float[Array, " hidden"] | None
+
+
+def layer_norm_gru(
+    hidden_size: int,
+    *,
+    reset: Literal["before", "after"] = "before",
+    epsilon: float = 1e-6,
+    dtype: jax.typing.DTypeLike = jnp.float32,
+    kernel_init: Initializer = jax.nn.initializers.glorot_uniform(),
+    recurrent_init: Initializer = jax.nn.initializers.orthogonal(),
+    bias_init: Initializer = jax.nn.initializers.zeros,
+    update_bias_init: Initializer | None = None,
+    gain_init: Initializer = jax.nn.initializers.ones,
+) -> Cell:
+    """Builds the GRU cell with layer normalisation; means and variances are taken in float32.
+
+    Args:
+        hidden_size: features of the state.
+        reset: as in `gru`; "after" is the paper's form.
+        epsilon: what is added to each variance.
+        dtype: of the parameters, and so of inputs, states and results.
+        kernel_init: of the rows that act on x, each gate by itself.
+        recurrent_init: of the rows that act on h, each gate by itself.
+        bias_init: of every bias.
+        update_bias_init: of b_z, if not `bias_init`.
+        gain_init: of every gain.
+
+    Returns:
+        The cell; its parameters are `LayerNormGRUParams`.
+
+    Raises:
+        ValueError: if an option is out of range.
+
+    References:
+        Ba, Kiros and Hinton (2016), eq. 4 and the supplement's GRU.
+    """
+    start = Start(
+        hidden_size, reset, dtype, kernel_init, recurrent_init, bias_init, update_bias_init
+    )
+    check_start("layer_norm_gru", start)
+    if not 0 < epsilon < math.inf:
+        raise ValueError(f"layer_norm_gru: epsilon must be above 0 and finite, got {epsilon}.")
+
+    def init(key: Key, input_size: int) -> LayerNormGRUParams:
+        key, *keys = jax.random.split(key, 7)
+        gains = [draw(gain_init, key, (hidden_size,), dtype) for key in keys]
+        return LayerNormGRUParams(
+            *init_gru_params(key, input_size, start, "layer_norm_gru"), *gains
+        )
+
+    step, project, gates = _equations(float(epsilon))
+    return Cell(
+        init=init,
+        input_shape=lambda params: check_params("layer_norm_gru", params, hidden_size, reset),
+        initial_state=initial_state,
+        step=step,
+        project=project,
+        pack=pack,
+        gates=gates,
+        mix=mix,
+    )
+
+
+# Cached for the same reason as those of `gru`.
+@lru_cache
+def _equations(epsilon: float) -> tuple[Callable[..., Any], ...]:
+    """Returns `step`, `project` and `gates` with this epsilon."""
+    return tuple(partial(function, epsilon=epsilon) for function in (step, project, gates))
+
+
+def normalize(
+    a: Float[Array, "*batch hidden"], gain: Float[Array, " hidden"], epsilon: float
+) -> Float[Array, "*batch hidden"]:
+    """Returns N(a; g)."""
+    wide = a.astype(jnp.promote_types(a.dtype, jnp.float32))
+    centred = wide - wide.mean(-1, keepdims=True)
+    scale = jax.lax.rsqrt((centred * centred).mean(-1, keepdims=True) + epsilon)
+    return (centred * scale * jnp.broadcast_to(gain, a.shape)).astype(a.dtype)
+
+
+def step(
+    params: LayerNormGRUParams,
+    x: Float[Array, "*batch input"],
+    h: Float[Array, "*batch hidden"],
+    *,
+    epsilon: float,
+) -> Float[Array, "*batch hidden"]:
+    """Returns h_t from x_t and h_{t-1}, in the textbook form."""
+    check_step("layer_norm_gru", params, x, h)
+    (W_rx, W_rh), (W_zx, W_zh), (W_cx, W_ch) = map(split_rows, (params.W_r, params.W_z, params.W_c))
+
+    def of_x(W: Array, gain: Array, bias: Array) -> Array:
+        return add_bias(normalize(matmul(x, W), gain, epsilon), bias)
+
+    def of_h(h: Array, W: Array, gain: Array) -> Array:
+        return normalize(matmul(h, W), gain, epsilon)
+
+    r = jax.nn.sigmoid(of_x(W_rx, params.g_rx, params.b_r) + of_h(h, W_rh, params.g_rh))
+    z = jax.nn.sigmoid(of_x(W_zx, params.g_zx, params.b_z) + of_h(h, W_zh, params.g_zh))
+    c_x = of_x(W_cx, params.g_cx, params.b_c)
+    if params.b_h is None:
+        c = jnp.tanh(c_x + of_h(r * h, W_ch, params.g_ch))
+    else:
+        c = jnp.tanh(c_x + r * add_bias(of_h(h, W_ch, params.g_ch), params.b_h))
+    return hidden_state(h, z, c)
+
+
+def project(
+    params: LayerNormGRUParams, xs: Float[Array, "*batch input"], *, epsilon: float
+) -> Drive:
+    """Returns what x adds to the pre-activations of r, z and c."""
+
+    def drive(W: Array, gain: Array, bias: Array) -> Array:
+        return add_bias(normalize(tall_matmul(xs, split_rows(W)[0]), gain, epsilon), bias)
+
+    return Drive(
+        drive(params.W_r, params.g_rx, params.b_r),
+        drive(params.W_z, params.g_zx, params.b_z),
+        drive(params.W_c, params.g_cx, params.b_c),
+    )
+
+
+def pack(params: LayerNormGRUParams) -> StateWeights:
+    """Returns what acts on the state."""
+    (_, U_r), (_, U_z), (_, U_c) = map(split_rows, (params.W_r, params.W_z, params.W_c))
+    return StateWeights(U_r, U_z, U_c, params.g_rh, params.g_zh, params.g_ch, params.b_h)
+
+
+def gates(
+    weights: StateWeights, drive: Drive, h: Float[Array, "*batch hidden"], *, epsilon: float
+) -> Gates:
+    """Returns the gates from the drive and the old state."""
+
+    def product(h: Array, U: Array, gain: Array) -> Array:
+        return normalize(matmul(h, U), gain, epsilon)
+
+    r = jax.nn.sigmoid(drive.r + product(h, weights.U_r, weights.g_rh))
+    z = jax.nn.sigmoid(drive.z + product(h, weights.U_z, weights.g_zh))
+    if weights.b_h is None:
+        return Gates(r, z, jnp.tanh(drive.c + product(r * h, weights.U_c, weights.g_ch)))
+    q = add_bias(product(h, weights.U_c, weights.g_ch), weights.b_h)
+    return Gates(r, z, jnp.tanh(drive.c + r * q), q)

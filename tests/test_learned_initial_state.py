@@ -1,0 +1,94 @@
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import gru_jax as gj
+
+
+@pytest.fixture
+def example(rng):
+    cell = gj.learned_initial_state(gj.gru(5))
+    params = cell.init(jax.random.key(0), 3)
+    h0 = jnp.asarray(rng.normal(size=5), jnp.float32)
+    return cell, params._replace(h0=h0), jnp.asarray(rng.normal(size=(4, 6, 3)), jnp.float32)
+
+
+def test_it_begins_as_the_cells_own():
+    cell = gj.gru(5)
+    params = gj.learned_initial_state(cell).init(jax.random.key(0), 3)
+    chex.assert_trees_all_equal(params.cell, cell.init(jax.random.key(0), 3))
+    np.testing.assert_array_equal(params.h0, np.zeros(5))
+
+
+@pytest.mark.parametrize("batch", [(), (4,), (2, 2)])
+def test_the_state_before_the_first_step_is_the_parameter(example, batch):
+    cell, params, xs = example
+    xs = xs.reshape(*batch, -1, 3)
+    h0 = jnp.broadcast_to(params.h0, (*batch, 5))
+    chex.assert_trees_all_equal(
+        gj.unroll(cell, params, xs), gj.unroll(gj.gru(5), params.cell, xs, h0)
+    )
+
+
+def test_an_h0_that_is_given_comes_first(example):
+    cell, params, xs = example
+    h0 = jnp.ones((4, 5))
+    chex.assert_trees_all_equal(
+        gj.unroll(cell, params, xs, h0), gj.unroll(gj.gru(5), params.cell, xs, h0)
+    )
+
+
+@pytest.mark.parametrize("reverse", [False, True])
+def test_gradients_reach_it_from_the_start_and_through_resets(example, reverse):
+    """They are the sum of what reaches h0 and h_reset, over the sequences."""
+    cell, params, xs = example
+    resets = jnp.zeros((4, 6), bool).at[0, 2].set(True).at[2, 4].set(True)
+    options = {"resets": resets, "reverse": reverse}
+
+    def learned(params):
+        return (gj.unroll(cell, params, xs, **options)[0] ** 2).sum()
+
+    def given(h0, h_reset):
+        inner = gj.unroll(gj.gru(5), params.cell, xs, h0, h_reset=h_reset, **options)
+        return (inner[0] ** 2).sum()
+
+    h0 = jnp.broadcast_to(params.h0, (4, 5))
+    of_h0, of_reset = jax.grad(given, argnums=(0, 1))(h0, h0)
+    assert jnp.abs(of_reset[jnp.array([0, 2])]).min() > 0
+    assert not of_reset[jnp.array([1, 3])].any()
+    total = (of_h0 + of_reset).sum(0)
+    np.testing.assert_allclose(jax.grad(learned)(params).h0, total, rtol=1e-5)
+
+
+def test_the_cells_own_derivative_stays_in_use(example):
+    cell, params, xs = example
+    inner = gj.gru(5)
+    assert cell.rule is inner.rule
+    assert cell.gates is inner.gates
+    assert cell.mix is inner.mix
+    text = str(jax.make_jaxpr(jax.grad(lambda p: gj.unroll(cell, p, xs)[0].sum()))(params))
+    plain = jax.grad(lambda p: gj.unroll(inner, p, xs)[0].sum())
+    count = str(jax.make_jaxpr(plain)(params.cell)).count("dot_general[")
+    assert text.count("dot_general[") == count
+
+
+def test_two_of_a_kind_share_their_functions():
+    one, other = (gj.learned_initial_state(gj.gru(size)) for size in (5, 6))
+    for name in ("step", "project", "pack", "gates", "mix", "rule"):
+        assert getattr(one, name) is getattr(other, name)
+
+
+def test_it_goes_wherever_a_cell_goes(example):
+    """Each layer and direction starts from its own."""
+    _, _, xs = example
+    cell = gj.learned_initial_state(gj.gru(5))
+    net = gj.stack(gj.bidirectional(cell, merge="sum"), gj.residual(gj.recurrent(cell)))
+    params = net.init(jax.random.key(1), 3)
+    grads = jax.grad(lambda p: (net.apply(p, xs)[0] ** 2).sum())(params)
+    starts = [grads[0].forward.h0, grads[0].backward.h0, grads[1].h0]
+    assert all(jnp.abs(start).min() > 0 for start in starts)
+    moved = params[1]._replace(h0=jnp.ones(5))
+    state = net.initial_state((params[0], moved), (4, 3))
+    np.testing.assert_array_equal(state[1], np.ones((4, 5)))
