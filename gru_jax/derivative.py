@@ -188,7 +188,7 @@ def _tie(arrays: PyTree[Array]) -> PyTree[Array]:
     The solver wants its whole right side to be linear in what is differentiated, even if that is
     one array of it. XLA sees through this and computes nothing.
     """
-    some = sum(a[(0,) * a.ndim] for a in jax.tree.leaves(arrays))
+    some = sum(a.ravel()[:1].sum() for a in jax.tree.leaves(arrays))
     return jax.tree.map(lambda a: jnp.where(False, jnp.broadcast_to(some, a.shape), a), arrays)
 
 

@@ -160,10 +160,10 @@ def _chunk_size(time: int, features: int) -> int:
 
     Slightly more or fewer if that divides the steps: cutting off the rest copies all inputs.
     """
-    wanted = min(time, max(round(time**0.5), CHUNK_FEATURES // features))
-    near = sorted(range(1, time + 1), key=lambda size: abs(math.log(size / wanted)))
-    fits = (size for size in near if wanted / 2 <= size <= 2 * wanted and time % size == 0)
-    return next(fits, wanted)
+    wanted = min(time, max(round(time**0.5), CHUNK_FEATURES // max(1, features)))
+    near = range(max(1, wanted // 2), min(time, 2 * wanted) + 1)
+    fits = [size for size in near if time % size == 0]
+    return min(fits, key=lambda size: abs(math.log(size / wanted)), default=wanted)
 
 
 def _in_chunks(

@@ -2,12 +2,14 @@
 
 import re
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 import gru_jax as gj
+from gru_jax import loop
 
 BATCH, TIME, INPUT, HIDDEN = 4, 24, 6, 160  # Weights of a shape that nothing else has.
 
@@ -124,3 +126,47 @@ def test_backward_products_are_summed_in_float32():
     )
     assert ours < 0.02
     assert slow > 5 * ours
+
+
+@pytest.mark.parametrize("reverse", [False, True])
+def test_a_long_forward_pass_goes_in_chunks_to_the_same_states(reverse):
+    """Of more features than fit in a cache, and a prime number of steps."""
+    time, batch, rng = 4211, 8, np.random.default_rng(0)
+    assert time * batch * 64 > loop.LARGE
+    cell = gj.gru(64, reset="after")
+    params = cell.init(jax.random.key(0), 3)
+    xs = jnp.asarray(rng.normal(size=(time, batch, 3)), jnp.float32)
+    options = {
+        "mask": jnp.asarray(rng.random((time, batch)) < 0.9),
+        "resets": jnp.asarray(rng.random((time, batch)) < 0.01),
+        **{"key": jax.random.key(5), "zoneout": 0.1, "recurrent_dropout": 0.2},
+    }
+
+    def run(params, **ways):
+        return gj.unroll(cell, params, xs, time_axis=0, reverse=reverse, **options, **ways)
+
+    fast = jax.jit(lambda params: run(params, memory="gates"))
+    slow = run(params, derivative="autodiff", memory="gates")
+    temporaries = fast.lower(params).compile().memory_analysis().temp_size_in_bytes
+    assert temporaries < 3 * 4 * time * batch * 64  # the drive is never there as a whole
+    chex.assert_trees_all_close(fast(params), slow, atol=1e-6)
+    grads, slowly = (
+        jax.grad(lambda p, ways=ways: (run(p, **ways)[0] ** 2).sum())(params)
+        for ways in ({"memory": "gates"}, {"derivative": "autodiff"})
+    )
+    # Sums of 33,688 terms in float32, in another order.
+    chex.assert_trees_all_close(grads, slowly, rtol=2e-4, atol=0.05)
+
+
+@pytest.mark.parametrize("memory", ["gates", "states", "chunked"])
+@pytest.mark.parametrize("shape", [(0, 5, 3), (2, 0, 3), (0, 0, 3)])
+def test_nothing_to_run_is_nothing_to_derive(shape, memory):
+    cell = gj.gru(4)
+
+    def loss(params, xs):
+        hs, _ = gj.unroll(cell, params, xs, memory=memory)
+        assert hs.shape == (*shape[:2], 4)
+        return hs.sum()
+
+    grads = jax.grad(loss, argnums=(0, 1))(cell.init(jax.random.key(0), 3), jnp.ones(shape))
+    assert not any(leaf.any() for leaf in jax.tree.leaves(grads))
