@@ -146,9 +146,13 @@ def test_results_have_the_dtype_of_parameters_and_inputs(make_cell, dtype):
     cell = make_cell(dtype=dtype)
     params = cell.init(jax.random.key(0), INPUT)
     chex.assert_trees_all_equal_dtypes(params, jax.tree.map(lambda p: p.astype(dtype), params))
-    xs = jnp.ones((2, 4, INPUT), dtype)
-    results = gj.unroll(cell, params, xs, lengths=jnp.array([4, 2]))
-    grads = jax.grad(lambda p: gj.unroll(cell, p, xs)[0].astype(jnp.float32).sum())(params)
+    xs = jax.ShapeDtypeStruct((2, 4, INPUT), dtype)
+
+    def loss(params, xs):
+        results = gj.unroll(cell, params, xs, lengths=jnp.array([4, 2]))
+        return results[0].astype(jnp.float32).sum(), results
+
+    grads, results = jax.eval_shape(jax.grad(loss, argnums=(0, 1), has_aux=True), params, xs)
     assert {leaf.dtype for leaf in jax.tree.leaves((results, grads))} == {jnp.dtype(dtype)}
 
 

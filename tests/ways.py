@@ -10,19 +10,21 @@ import reference
 
 import gru_jax as gj
 
-BATCH, TIME, INPUT, HIDDEN = 4, 7, 3, 5
+BATCH, TIME, INPUT, HIDDEN = 4, 8, 3, 5
 
 RULE = {
     "gates": {},
-    "states": {"memory": "states", "chunk_size": 3},
-    "chunked": {"memory": "chunked", "chunk_size": 2},
+    "states": {"memory": "states", "chunk_size": 4},
+    "chunked": {"memory": "chunked", "chunk_size": 3},
 }
 AUTODIFF = {
     "autodiff": {"derivative": "autodiff"},
     "autodiff-states": {"derivative": "autodiff", "memory": "states"},
-    "autodiff-chunked": {"derivative": "autodiff", "memory": "chunked", "chunk_size": 3},
+    "autodiff-chunked": {"derivative": "autodiff", "memory": "chunked", "chunk_size": 4},
 }
 WAYS = RULE | AUTODIFF
+CASES = [("before", way) for way in WAYS] + [("after", way) for way in (*RULE, "autodiff")]
+"""What autodiff keeps is found without a look at the form."""
 
 
 class Problem(NamedTuple):
