@@ -5,9 +5,9 @@ and h the state that is carried on (both h_{t-1}, but for recurrent dropout):
 
     dr = r (1 - r) da_r     dz = z (1 - z) da_z     dc = (1 - c^2) da_c
     dh_t = (1 - z) dh + (c - h) dz + z dc
-    da_r = dx_r + ds U_r + s dU_r                   and da_z alike
-    da_c = dx_c + (r ds + s dr) U_c + (r s) dU_c    (reset="before")
-    da_c = dx_c + r (ds U_c + s dU_c + db_h) + q dr (reset="after"), q = s U_c + b_h
+    da_r = dx_r + db_r + ds U_r + s dU_r                   and da_z alike
+    da_c = dx_c + db_c + (r ds + s dr) U_c + (r s) dU_c    (reset="before")
+    da_c = dx_c + db_c + r (ds U_c + s dU_c + db_h) + q dr (reset="after"), q = s U_c + b_h
 
 What stands before each product needs no derivative of the state: it is computed for all steps at
 once. The transpose of `propagate` is the backward recurrence, the transpose of `source` the
@@ -57,10 +57,10 @@ def coefficients_before(gates, seen, h) -> Before:
 def source_before(weights, k: Before, seen, dweights, ddrive) -> Float[Array, "*batch hidden"]:
     """Returns the part of dh_t that comes from weights and inputs at t."""
     batch, s, rs = seen.shape[:-1], columns(seen), columns(k.r * seen)
-    da_r = ddrive.r + matmul_columns(s, dweights.U_r, batch)
-    da_z = ddrive.z + matmul_columns(s, dweights.U_z, batch)
-    da_c = ddrive.c + matmul_columns(rs, dweights.U_c, batch) + matmul(k.k_r * da_r, weights.U_c)
-    return k.k_z * da_z + k.k_c * da_c
+    da_r = add_bias(ddrive.r + matmul_columns(s, dweights.U_r, batch), dweights.b_r)
+    da_z = add_bias(ddrive.z + matmul_columns(s, dweights.U_z, batch), dweights.b_z)
+    da_c = add_bias(ddrive.c + matmul_columns(rs, dweights.U_c, batch), dweights.b_c)
+    return k.k_z * da_z + k.k_c * (da_c + matmul(k.k_r * da_r, weights.U_c))
 
 
 def propagate_before(weights, k: Before, dseen, dh) -> Float[Array, "*batch hidden"]:
@@ -87,10 +87,11 @@ def source_after(weights, k: After, seen, dweights, ddrive) -> Float[Array, "*ba
     """Returns the part of dh_t that comes from weights and inputs at t."""
     del weights
     batch, s = seen.shape[:-1], columns(seen)
-    da_r = ddrive.r + matmul_columns(s, dweights.U_r, batch)
-    da_z = ddrive.z + matmul_columns(s, dweights.U_z, batch)
+    da_r = add_bias(ddrive.r + matmul_columns(s, dweights.U_r, batch), dweights.b_r)
+    da_z = add_bias(ddrive.z + matmul_columns(s, dweights.U_z, batch), dweights.b_z)
     dq = add_bias(matmul_columns(s, dweights.U_c, batch), dweights.b_h)
-    return k.k_r * da_r + k.k_z * da_z + k.k_c * ddrive.c + k.k_h * dq
+    da_c = add_bias(ddrive.c, dweights.b_c)
+    return k.k_r * da_r + k.k_z * da_z + k.k_c * da_c + k.k_h * dq
 
 
 def propagate_after(weights, k: After, dseen, dh) -> Float[Array, "*batch hidden"]:
