@@ -63,28 +63,30 @@ def row(index):
     return params, *(a[index] for a in arrays)
 
 
-@pytest.mark.parametrize("mapped", ["data", "resets", "params"])
-def test_vmap_is_a_python_loop(mapped):
-    params, xs, resets, lengths = example()
+def test_vmap_over_sequences_resets_and_lengths_is_a_python_loop():
+    one = jax.jit(apply)
+    got = jax.jit(jax.vmap(apply, in_axes=(None, 0, 0, 0)))(*example())
+    np.testing.assert_allclose(got, [one(*row(i)) for i in range(BATCH)], atol=1e-13)
+    assert (got[0] != got[1]).any()
+
+
+@pytest.mark.parametrize("mapped", ["params", "resets"])
+def test_vmap_over_one_argument_is_a_python_loop(mapped):
+    params, _, resets, _ = example()
     several = jax.tree.map(lambda leaf: jnp.stack([leaf, -leaf, 2 * leaf]), params)
-    run = partial(apply, key=KEY if mapped == "data" else None)
-    one = jax.jit(run)
-    axes, arguments, each = {
-        "data": ((None, 0, 0, 0), (params, xs, resets, lengths), row),
-        "resets": (
-            (None, None, 0, None),
-            (params, xs[0], resets, lengths[0]),
-            lambda i: (params, xs[0], resets[i], lengths[0]),
-        ),
-        "params": (
-            (0, None, None, None),
-            (several, xs[0], resets[0], lengths[0]),
-            lambda i: (jax.tree.map(lambda leaf: leaf[i], several), *row(0)[1:]),
-        ),
-    }[mapped]
-    got = jax.jit(jax.vmap(run, in_axes=axes))(*arguments)
-    want = jnp.stack([one(*each(i)) for i in range(BATCH)])
-    np.testing.assert_allclose(got, want, atol=1e-13)
+    names = ("params", "xs", "resets", "length")
+    arguments = dict(zip(names, row(0), strict=True))
+    arguments[mapped] = {"params": several, "resets": resets}[mapped]
+    axes = [0 if name == mapped else None for name in names]
+
+    def evaluate(*arguments):
+        return apply(*arguments, key=None)
+
+    got = jax.jit(jax.vmap(evaluate, in_axes=axes))(*arguments.values())
+    for i in range(BATCH):
+        own = jax.tree.map(lambda leaf, i=i: leaf[i], arguments[mapped])
+        want = evaluate(*(arguments | {mapped: own}).values())
+        np.testing.assert_allclose(got[i], want, atol=1e-13)
     assert (got[0] != got[1]).any()
 
 
