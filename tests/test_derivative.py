@@ -28,13 +28,17 @@ def test_backwards_and_in_chunks_it_matches_finite_differences():
 
 @pytest.mark.parametrize("reset", RESETS)
 def test_in_half_precision_it_adds_up_over_many_steps(reset):
-    """Autodiff adds each step's gradient of a weight to a sum in bfloat16, and loses most of it."""
+    """Autodiff adds each step's gradient of a weight to a sum in bfloat16, and loses most of it.
+
+    With a bias that lets units remember, the gradient of the state adds up, too.
+    """
     time, size = 2000, 8
     rng = np.random.default_rng(0)
     exact = jax.tree.map(
         lambda leaf: jnp.asarray(rng.normal(0, 0.4, leaf.shape), jnp.bfloat16),
         gj.gru(size, reset=reset).init(jax.random.key(0), INPUT),
     )
+    exact = exact._replace(b_z=exact.b_z - 2)
     xs = jnp.asarray(rng.normal(size=(4, time, INPUT)), jnp.bfloat16)
 
     def recurrent_gradients(dtype, derivative):
@@ -55,5 +59,6 @@ def test_in_half_precision_it_adds_up_over_many_steps(reset):
 
     with jax.enable_x64(True):
         want = recurrent_gradients(jnp.float64, "rule")
-    assert error("rule") < 0.02
+    # 2^-8, the spacing of bfloat16; with sums in it the error is 1 %, autodiff's is 68 %.
+    assert error("rule") < 2**-8
     assert error("autodiff") > 5 * error("rule")
