@@ -1,7 +1,8 @@
 """What is random in a recurrence during training; each draw depends on its key and place alone.
 
 A mask of one step is drawn from the key and the step's position, so running the loop in chunks,
-again for the derivative, or several steps a turn changes no mask.
+again for the derivative, or several steps a turn changes no mask. (With JAX's own keys, threefry.
+Those of "rbg" draw for many steps at once: as random, but chunks of another size draw otherwise.)
 """
 
 from typing import NamedTuple

@@ -49,7 +49,7 @@ def loss_weights(seed):
     st.sampled_from(sorted(WAYS)),
     st.none() | arrays(np.int32, BATCH, elements=st.integers(0, TIME)),
     st.none() | FLAGS,
-    st.none() | FLAGS,
+    FLAGS,
     st.booleans(),
     SEED,
 )

@@ -1,3 +1,5 @@
+from functools import partial
+
 import chex
 import jax
 import jax.numpy as jnp
@@ -17,7 +19,6 @@ LAYERS = {
     "recurrent-zoneout": lambda: gj.recurrent(gj.layer_norm_gru(5), zoneout=0.3),
     "bidirectional": lambda: gj.bidirectional(gj.gru(5), gj.gru(4, reset="after")),
     "residual": lambda: gj.residual(gj.recurrent(gj.learned_initial_state(gj.gru(INPUT)))),
-    "residual-both": lambda: gj.residual(gj.bidirectional(gj.gru(INPUT), merge="sum")),
     "dense": lambda: gj.dense(7),
     "dropout": lambda: gj.dropout(0.5),
     "dropout-per-sequence": lambda: gj.dropout(0.5, per_sequence=True),
@@ -34,8 +35,7 @@ LAYERS = {
         gj.dense(9),
     ),
 }
-BACKWARDS = ("recurrent-reverse", "bidirectional", "residual-both")
-STREAMING = [name for name in LAYERS if name not in BACKWARDS]
+STREAMING = [name for name in LAYERS if name not in ("recurrent-reverse", "bidirectional")]
 
 
 @pytest.fixture(params=LAYERS)
@@ -117,8 +117,7 @@ def test_two_chunks_equal_the_whole_sequence(name, xs, rng):
     chex.assert_trees_all_close(state, want, atol=1e-6)
 
 
-@pytest.mark.parametrize("garbage", [np.nan, np.inf])
-def test_garbage_in_padding_changes_no_output_and_no_gradient(layer, xs, rng, garbage):
+def test_garbage_in_padding_changes_no_output_and_no_gradient(layer, xs, rng):
     params = draw_params(layer, rng)
 
     def loss(params, xs, key):
@@ -126,14 +125,14 @@ def test_garbage_in_padding_changes_no_output_and_no_gradient(layer, xs, rng, ga
         return (ys**2).sum(), ys
 
     valid = jnp.asarray(VALID)[..., None]
+    run = jax.jit(jax.grad(loss, argnums=(0, 1), has_aux=True))
     for key in (None, jax.random.key(3)):
-        run = jax.jit(jax.grad(loss, argnums=(0, 1), has_aux=True))
         clean = run(params, jnp.where(valid, xs, 0.0), key)
-        dirty = run(params, jnp.where(valid, xs, garbage), key)
-        chex.assert_trees_all_equal(clean, dirty)
-        chex.assert_tree_all_finite(dirty)
-        ys = dirty[1]
-        if ys.ndim == 3:
+        chex.assert_tree_all_finite(clean)
+        for garbage in (np.nan, np.inf):
+            dirty = run(params, jnp.where(valid, xs, garbage), key)
+            chex.assert_trees_all_equal(clean, dirty)
+        if (ys := clean[1]).ndim == 3:
             assert not ys[~VALID].any()
 
 
@@ -226,7 +225,7 @@ def test_a_stack_keeps_its_dtype(dtype):
         gj.dense(9, dtype=dtype),
     )
     params = net.init(jax.random.key(0), INPUT)
-    xs = jnp.ones((2, 4, INPUT), dtype)
+    xs = jax.ShapeDtypeStruct((2, 4, INPUT), dtype)
     for key in (None, jax.random.key(1)):
-        ys, _ = net.apply(params, xs, lengths=jnp.array([4, 1]), key=key)
-        assert ys.dtype == dtype
+        run = partial(net.apply, lengths=jnp.array([4, 1]), key=key)
+        assert jax.eval_shape(run, params, xs)[0].dtype == dtype
