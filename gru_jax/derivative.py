@@ -102,10 +102,12 @@ def _run_jvp(
     seen, h = enter(bounds, before)
     if not (how.keep or keep):
         gates = how.gates(weights, drive, seen)
+    # For all steps here, and step by step again in the loop: a few products of numbers that are at
+    # hand take less time than arrays of coefficients, written and read.
     k = how.rule.coefficients(gates, seen, h)
     source = how.rule.source(weights, k, seen, dweights, ddrive)
     source = leave(bounds, jnp.zeros_like(source), source)
-    dhs = _solve(how, weights, k, bounds, (dh0, dbounds.h_reset, source))
+    dhs = _solve(how, weights, (gates, seen, h), bounds, (dh0, dbounds.h_reset, source))
     if not keep:
         return (hs, ()), (dhs, ())
     dseen, _ = enter(bounds._replace(h_reset=dbounds.h_reset), _before(how, dh0, dhs))
@@ -121,7 +123,7 @@ def _before(how: How, h0: Array, hs: Array) -> Array:
 def _solve(
     how: How,
     weights: PyTree[Array],
-    k: PyTree[Array],
+    values: tuple[PyTree[Array], Array, Array],
     bounds: Bounds,
     source: tuple[Array, Array | None, Array],
 ) -> Float[Array, "*steps hidden"]:
@@ -129,16 +131,18 @@ def _solve(
     *_, b = source
     time, dtype, wide = b.shape[0], b.dtype, jnp.promote_types(b.dtype, jnp.float32)
 
-    def propagate(weights, k, bounds, x_reset, x):
+    def propagate(weights, values, bounds, x_reset, x):
         seen, x = enter(bounds._replace(h_reset=x_reset), x)
-        return leave(bounds, x, how.rule.propagate(weights, k, seen, x))
+        return leave(
+            bounds, x, how.rule.propagate(weights, how.rule.coefficients(*values), seen, x)
+        )
 
     def time_of(turn: Array, backwards: bool) -> Array:
         return time - 1 - turn if backwards else turn
 
     def matvec(system):
         x0, x_reset, xs = system
-        return x0, x_reset, xs - propagate(weights, k, bounds, x_reset, _before(how, x0, xs))
+        return x0, x_reset, xs - propagate(weights, values, bounds, x_reset, _before(how, x0, xs))
 
     def solve(_, system):
         x0, x_reset, bs = system
@@ -146,8 +150,8 @@ def _solve(
         def body(turn, carry):
             x, bs = carry
             t = time_of(turn, how.reverse)
-            k_t = jax.tree.map(lambda a: at(a, t), k)
-            x = propagate(weights, k_t, bounds.at(t), x_reset, x) + at(bs, t)
+            values_t = jax.tree.map(lambda a: at(a, t), values)
+            x = propagate(weights, values_t, bounds.at(t), x_reset, x) + at(bs, t)
             return x, put(bs, x, t)
 
         _, xs = jax.lax.fori_loop(0, time, body, (x0, bs), unroll=how.turns)
@@ -167,8 +171,8 @@ def _solve(
             x, of_reset, cs = carry
             t, t_next = (time_of(turn + ahead, not how.reverse) for ahead in (0, 1))
             cs = put(cs, x, t)
-            k_t = jax.tree.map(lambda a: at(a, t), k)
-            step = partial(propagate, turned, k_t, bounds.at(t))
+            values_t = jax.tree.map(lambda a: at(a, t), values)
+            step = partial(propagate, turned, values_t, bounds.at(t))
             more, x = jax.linear_transpose(step, x_reset, x)(x)
             of_reset = jax.tree.map(jnp.add, of_reset, more)
             return x + jnp.where(turn + 1 < time, at(cs, t_next), 0), of_reset, cs

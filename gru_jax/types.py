@@ -30,8 +30,8 @@ Initializer: TypeAlias = Callable[[Key, Shape, jax.typing.DTypeLike], Array]
 class Rule(NamedTuple):
     """The derivative of a cell as a linear recurrence: dh_t = propagate(dh_{t-1}) + source_t.
 
-    Axes before `hidden` are free: the first two are computed for all steps at once, before the
-    loop, and only `propagate` runs inside it. `seen` is the state that the gates read and `h` the
+    Axes before `hidden` are free: `source` is computed for all steps at once, before the loop, and
+    `propagate` inside it, step by step. `seen` is the state that the gates read and `h` the
     state that is carried on; they differ under recurrent dropout alone.
 
     Attributes:

@@ -9,9 +9,9 @@ and h the state that is carried on (both h_{t-1}, but for recurrent dropout):
     da_c = dx_c + db_c + (r ds + s dr) U_c + (r s) dU_c    (reset="before")
     da_c = dx_c + db_c + r (ds U_c + s dU_c + db_h) + q dr (reset="after"), q = s U_c + b_h
 
-What stands before each product needs no derivative of the state: it is computed for all steps at
-once. The transpose of `propagate` is the backward recurrence, the transpose of `source` the
-gradient of the weights: one product each, over all steps, after the loop.
+What stands before each product needs no derivative of the state: the coefficients. The transpose
+of `propagate` is the backward recurrence, the transpose of `source` the gradient of the weights:
+one product each, over all steps, after the loop.
 """
 
 from typing import NamedTuple
