@@ -39,9 +39,12 @@ class Problem(NamedTuple):
 
 
 def draw_problem(seed, reset):
+    """Returns a problem; under x64."""
     rng = np.random.default_rng(seed)
     return Problem(
-        gj.GRUParams(*reference.random_params(rng, INPUT, HIDDEN, reset)),
+        jax.tree.map(
+            jnp.asarray, gj.GRUParams(*reference.random_params(rng, INPUT, HIDDEN, reset))
+        ),
         *(rng.normal(size=(BATCH, *shape)) for shape in ((TIME, INPUT), (HIDDEN,), (HIDDEN,))),
         rng.random((BATCH, TIME)) < 0.7,
         rng.random((BATCH, TIME)) < 0.4,
