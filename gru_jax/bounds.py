@@ -14,6 +14,10 @@ from jaxtyping import Array, Bool, Float, PyTree
 
 from gru_jax.types import State
 
+# Plain indexing would check the bounds, at the cost of a whole buffer for each step, and the sign.
+at = partial(jax.lax.dynamic_index_in_dim, keepdims=False, allow_negative_indices=False)
+put = partial(jax.lax.dynamic_update_index_in_dim, axis=0, allow_negative_indices=False)
+
 
 class Bounds(NamedTuple):
     """What interferes with the steps of a sequence; None is nothing.
@@ -33,10 +37,7 @@ class Bounds(NamedTuple):
 
     def at(self, t: Array | int) -> "Bounds":
         """Returns those of one step."""
-        pick = partial(
-            jax.lax.dynamic_index_in_dim, index=t, keepdims=False, allow_negative_indices=False
-        )
-        steps = jax.tree.map(lambda a: pick(a) if a.ndim else a, self[:3])
+        steps = jax.tree.map(lambda a: at(a, t) if a.ndim else a, self[:3])
         return self._replace(**dict(zip(self._fields, steps, strict=False)))
 
 

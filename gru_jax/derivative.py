@@ -26,7 +26,7 @@ import jax.numpy as jnp
 from jax.ad_checkpoint import checkpoint_name
 from jaxtyping import Array, Float, PyTree
 
-from gru_jax.bounds import Bounds, enter, leave
+from gru_jax.bounds import Bounds, at, enter, leave, put
 from gru_jax.linear import Turned
 from gru_jax.types import Rule
 
@@ -34,7 +34,7 @@ STATES = "gru_jax_states"
 """The name of the states in a checkpoint policy."""
 
 
-class How(NamedTuple):
+class Plan(NamedTuple):
     """A cell's functions and the way to run them: all that is static."""
 
     gates: Callable[..., PyTree[Array]]
@@ -47,22 +47,22 @@ class How(NamedTuple):
 
 
 def states(
-    how: How, weights: PyTree[Array], drive: PyTree[Array], h0: Array, bounds: Bounds
+    plan: Plan, weights: PyTree[Array], drive: PyTree[Array], h0: Array, bounds: Bounds
 ) -> Float[Array, "*steps hidden"]:
     """Returns the state after each step, carried through padding."""
-    return _run(how, False, weights, drive, h0, bounds)[0]
+    return _run(plan, False, weights, drive, h0, bounds)[0]
 
 
 @partial(jax.custom_jvp, nondiff_argnums=(0, 1))
 def _run(
-    how: How, keep: bool, weights: PyTree[Array], drive: PyTree[Array], h0: Array, bounds: Bounds
+    plan: Plan, keep: bool, weights: PyTree[Array], drive: PyTree[Array], h0: Array, bounds: Bounds
 ) -> tuple[Array, PyTree[Array]]:
     """Returns the states and, if they are to be kept, the gates."""
 
     def step(h: Array, drive_t: PyTree[Array], bounds_t: Bounds) -> tuple[PyTree[Array], Array]:
         seen, h = enter(bounds_t, h)
-        gates = how.gates(weights, drive_t, seen)
-        return gates if keep else (), leave(bounds_t, h, how.mix(gates, h))
+        gates = plan.gates(weights, drive_t, seen)
+        return gates if keep else (), leave(bounds_t, h, plan.mix(gates, h))
 
     buffers, tree = jax.tree.flatten(drive)
     time, slots = buffers[0].shape[0], []
@@ -74,54 +74,60 @@ def _run(
         fits = i < tree.num_leaves and (buffers[i].shape, buffers[i].dtype) == like
         slots.append(i if fits else len(buffers))
         if not fits:
-            buffers.append(jnp.zeros(*like))
+            # Made of h0, so that on a mesh it varies over the devices as the states do.
+            some = h0.ravel()[:1].sum().astype(result.dtype)
+            buffers.append(jnp.where(False, jnp.broadcast_to(some, like[0]), 0))
 
     def body(turn: Array, carry: tuple[Array, list[Array]]) -> tuple[Array, list[Array]]:
         h, buffers = carry
-        t = time - 1 - turn if how.reverse else turn
+        t = _time_of(turn, time, plan.reverse)
         drive_t = jax.tree.unflatten(tree, [at(b, t) for b in buffers[: tree.num_leaves]])
         gates, h = step(h, drive_t, bounds.at(t))
         for slot, result in zip(slots, jax.tree.leaves((gates, h)), strict=True):
             buffers[slot] = put(buffers[slot], result, t)
         return h, buffers
 
-    _, buffers = jax.lax.fori_loop(0, time, body, (h0, buffers), unroll=how.turns)
+    _, buffers = jax.lax.fori_loop(0, time, body, (h0, buffers), unroll=plan.turns)
     gates, hs = jax.tree.unflatten(made, [buffers[slot] for slot in slots])
     return hs, gates
 
 
 @_run.defjvp
 def _run_jvp(
-    how: How, keep: bool, primals: tuple[Any, ...], tangents: tuple[Any, ...]
+    plan: Plan, keep: bool, primals: tuple[Any, ...], tangents: tuple[Any, ...]
 ) -> tuple[Any, Any]:
     weights, drive, h0, bounds = primals
     dweights, ddrive, dh0, dbounds = tangents
-    hs, gates = _run(how, how.keep or keep, *primals)
+    hs, gates = _run(plan, plan.keep or keep, *primals)
     hs = checkpoint_name(hs, STATES)
-    before = _before(how, h0, hs)
+    before = _before(plan, h0, hs)
     seen, h = enter(bounds, before)
-    if not (how.keep or keep):
-        gates = how.gates(weights, drive, seen)
+    if not (plan.keep or keep):
+        gates = plan.gates(weights, drive, seen)
     # For all steps here, and step by step again in the loop: a few products of numbers that are at
     # hand take less time than arrays of coefficients, written and read.
-    k = how.rule.coefficients(gates, seen, h)
-    source = how.rule.source(weights, k, seen, dweights, ddrive)
+    k = plan.rule.coefficients(gates, seen, h)
+    source = plan.rule.source(weights, k, seen, dweights, ddrive)
     source = leave(bounds, jnp.zeros_like(source), source)
-    dhs = _solve(how, weights, (gates, seen, h), bounds, (dh0, dbounds.h_reset, source))
+    dhs = _solve(plan, weights, (gates, seen, h), bounds, (dh0, dbounds.h_reset, source))
     if not keep:
         return (hs, ()), (dhs, ())
-    dseen, _ = enter(bounds._replace(h_reset=dbounds.h_reset), _before(how, dh0, dhs))
-    _, dgates = jax.jvp(how.gates, (weights, drive, seen), (dweights, ddrive, dseen))
+    dseen, _ = enter(bounds._replace(h_reset=dbounds.h_reset), _before(plan, dh0, dhs))
+    _, dgates = jax.jvp(plan.gates, (weights, drive, seen), (dweights, ddrive, dseen))
     return (hs, gates), (dhs, dgates)
 
 
-def _before(how: How, h0: Array, hs: Array) -> Array:
+def _time_of(turn: Array, time: int, backwards: bool) -> Array:
+    return time - 1 - turn if backwards else turn
+
+
+def _before(plan: Plan, h0: Array, hs: Array) -> Array:
     """Returns the state before each step from those after it."""
-    return jnp.concatenate([hs[1:], h0[None]] if how.reverse else [h0[None], hs[:-1]])
+    return jnp.concatenate([hs[1:], h0[None]] if plan.reverse else [h0[None], hs[:-1]])
 
 
 def _solve(
-    how: How,
+    plan: Plan,
     weights: PyTree[Array],
     values: tuple[PyTree[Array], Array, Array],
     bounds: Bounds,
@@ -134,27 +140,25 @@ def _solve(
     def propagate(weights, values, bounds, x_reset, x):
         seen, x = enter(bounds._replace(h_reset=x_reset), x)
         return leave(
-            bounds, x, how.rule.propagate(weights, how.rule.coefficients(*values), seen, x)
+            bounds, x, plan.rule.propagate(weights, plan.rule.coefficients(*values), seen, x)
         )
-
-    def time_of(turn: Array, backwards: bool) -> Array:
-        return time - 1 - turn if backwards else turn
 
     def matvec(system):
         x0, x_reset, xs = system
-        return x0, x_reset, xs - propagate(weights, values, bounds, x_reset, _before(how, x0, xs))
+        before = _before(plan, x0, xs)
+        return _tie((x0, x_reset, xs - propagate(weights, values, bounds, x_reset, before)))
 
     def solve(_, system):
         x0, x_reset, bs = system
 
         def body(turn, carry):
             x, bs = carry
-            t = time_of(turn, how.reverse)
+            t = _time_of(turn, time, plan.reverse)
             values_t = jax.tree.map(lambda a: at(a, t), values)
             x = propagate(weights, values_t, bounds.at(t), x_reset, x) + at(bs, t)
             return x, put(bs, x, t)
 
-        _, xs = jax.lax.fori_loop(0, time, body, (x0, bs), unroll=how.turns)
+        _, xs = jax.lax.fori_loop(0, time, body, (x0, bs), unroll=plan.turns)
         return x0, x_reset, xs
 
     def transpose_solve(_, system):
@@ -169,7 +173,8 @@ def _solve(
             # What has arrived at x is read from the buffer that x has just gone into, so that XLA
             # sees one chain of uses and copies nothing.
             x, of_reset, cs = carry
-            t, t_next = (time_of(turn + ahead, not how.reverse) for ahead in (0, 1))
+            t = _time_of(turn, time, not plan.reverse)
+            t_next = _time_of(jnp.minimum(turn + 1, time - 1), time, not plan.reverse)
             cs = put(cs, x, t)
             values_t = jax.tree.map(lambda a: at(a, t), values)
             step = partial(propagate, turned, values_t, bounds.at(t))
@@ -177,9 +182,9 @@ def _solve(
             of_reset = jax.tree.map(jnp.add, of_reset, more)
             return x + jnp.where(turn + 1 < time, at(cs, t_next), 0), of_reset, cs
 
-        first = at(cs, time_of(jnp.int32(0), not how.reverse))
+        first = cs[0 if plan.reverse else -1]
         carry = first, jax.tree.map(jnp.zeros_like, x_reset), cs
-        x, of_reset, xs = jax.lax.fori_loop(0, time, body, carry, unroll=how.turns)
+        x, of_reset, xs = jax.lax.fori_loop(0, time, body, carry, unroll=plan.turns)
         return x0 + x, jax.tree.map(jnp.add, x_reset, of_reset), xs
 
     system = _tie(jax.tree.map(lambda a: a.astype(wide), source))
@@ -194,8 +199,3 @@ def _tie(arrays: PyTree[Array]) -> PyTree[Array]:
     """
     some = sum(a.ravel()[:1].sum() for a in jax.tree.leaves(arrays))
     return jax.tree.map(lambda a: jnp.where(False, jnp.broadcast_to(some, a.shape), a), arrays)
-
-
-# Plain indexing would check the bounds, at the cost of a whole buffer for each step, and the sign.
-at = partial(jax.lax.dynamic_index_in_dim, keepdims=False, allow_negative_indices=False)
-put = partial(jax.lax.dynamic_update_index_in_dim, axis=0, allow_negative_indices=False)

@@ -2,7 +2,7 @@
 
     derivative   "rule": the cell's own, a linear recurrence; "autodiff": through the scan
     memory       what is kept for it: the "gates" and states, the "states" alone, every k-th state
-                 ("chunked"); in the last two the derivative, too, goes chunk by chunk
+                 ("chunked"); with the rule, in the last two the derivative goes chunk by chunk
 
 Sequences are time-major here, and already checked.
 """
@@ -43,14 +43,14 @@ class How(NamedTuple):
     time_axis: int
     reverse: bool
     turns: int
-    memory: str
+    memory: str | None
     chunk_size: int | None
     rates: Rates
 
 
 # Compiled here too, so that a call outside jit does not trace its loop afresh each time; by the
 # cell's functions rather than the cell, so that a second `gru(64)` finds the first one's program.
-@partial(jax.jit, static_argnums=0, inline=True)
+@partial(jax.jit, static_argnums=0)
 def run(
     how: How,
     params: Params,
@@ -70,16 +70,25 @@ def run(
         return jax.tree.map(lambda h: jnp.moveaxis(h, 0, how.time_axis), hs), h0
     if resets is not None:
         resets = entries(resets, valid, how.reverse)
+    # Zeros made in here are alike on all devices of a mesh, and the states are not: a loop that is
+    # mapped over shards wants its carry to say so from the start. XLA computes nothing for it.
+    some = jax.lax.stop_gradient(xs.ravel()[:1].sum())
+    h0 = jax.tree.map(lambda h: jnp.where(False, some.astype(h.dtype), h), h0)
     shared = _share(how, params, h0, h_reset, key)
     steps = xs, valid, resets, jnp.arange(time)
-    piece = partial(_piece, how)
-    features = jax.tree.leaves(h0)[0].size
+    features = sum(leaf.size for leaf in jax.tree.leaves(h0))
+    size_in_bytes = time * features * jax.tree.leaves(h0)[0].dtype.itemsize
+    if how.memory is None:
+        how = how._replace(memory="gates" if size_in_bytes <= GATES_BYTES else "states")
     size = min(time, how.chunk_size or _chunk_size(time, features))
+    piece = partial(_piece, how)
     in_chunks = partial(_in_chunks, piece, size=size, reverse=how.reverse)
     if how.memory == "states" and not how.rule:
         h_last, hs = piece(shared, h0, steps)
     elif how.memory == "gates":
-        run_forward = in_chunks if time * features > LARGE else piece
+        # Not with zoneout: of some generators' keys, masks drawn for other steps at once differ.
+        large = time * features > LARGE and shared.key_hold is None
+        run_forward = in_chunks if large else piece
         h_last, hs = _differently(run_forward, piece)(shared, h0, steps)
     else:
         names = [derivative.STATES] if how.memory == "states" else []
@@ -138,8 +147,8 @@ def _states(how, weights, drive, h0, bounds):
     """Returns the state after each step, carried through padding."""
     if how.rule:
         keep = how.memory == "gates"
-        chosen = derivative.How(how.gates, how.mix, how.rule, how.reverse, keep, how.turns)
-        return derivative.states(chosen, weights, drive, h0, bounds)
+        plan = derivative.Plan(how.gates, how.mix, how.rule, how.reverse, keep, how.turns)
+        return derivative.states(plan, weights, drive, h0, bounds)
 
     def body(h, step):
         drive_t, t = step

@@ -2,7 +2,7 @@
 
     xs --project--> drive --gates, mix--> hs
 
-The products with the inputs are done for all steps at once, before the loop; the loop carries the
+The products with the inputs are done for many steps at once, before the loop; the loop carries the
 state alone. A padded step leaves the state as it was and its output is zero. Direction needs no
 flipping: a loop in reverse meets the padding first and carries h0 through it.
 """
@@ -12,6 +12,7 @@ from typing import Literal
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Bool, Float, Integer, PyTree
 
 from gru_jax import loop
@@ -49,13 +50,14 @@ def unroll(
         cell: the recurrence, e.g. `gru(64)`.
         params: its parameters, from `cell.init`.
         xs: the inputs; no batch axis, one, or several.
-        h0: the state before the first step; None is the cell's initial state.
+        h0: the state before the first step, finite; None is the cell's initial state.
         lengths: steps at and after a sequence's length are padding; None is no padding, and so is
             a length of `time` or more.
         mask: False steps are padding, wherever they stand. With `lengths`, both apply.
         resets: True steps begin a new segment (an episode): the state is put back to `h_reset`
             before x_t is read. A reset in padding is none. In reverse the segments are the same,
-            each entered at its last step.
+            each entered at its last step; of a sequence cut where a segment begins, the earlier
+            piece then starts from `h_reset`.
         h_reset: the state, like `h0`, that each new segment begins with; None is the cell's
             initial state.
         reverse: run from the last step to the first; outputs stay in input order.
@@ -72,9 +74,10 @@ def unroll(
             loop) where it has one; "autodiff" differentiates through the loop, slowly.
         memory: what is kept for reverse mode: the "gates" and states of all steps, the "states"
             alone, or, "chunked", the state every `chunk_size` steps. None is "gates" while the
-            states take up to 16 MiB, where it is fastest, and "states" from there on.
+            states (under `vmap`, of one example) take up to 16 MiB, where it is fastest, and
+            "states" from there on.
         chunk_size: steps that are worked on at once with the other two; None is about the square
-            root of their number.
+            root of their number, and more where a step is small.
         unroll: steps in one turn of the compiled loop.
 
     Returns:
@@ -101,9 +104,9 @@ def unroll(
     h0 = _check_state("h0", h0, initial)
     valid = valid_steps("unroll", steps, axis, lengths, mask)
     resets = _check_steps("unroll", "resets", resets, steps)
+    if h_reset is not None and resets is None:
+        raise ValueError("unroll: h_reset must come with resets, got resets None.")
     h_reset = None if resets is None else _check_state("h_reset", h_reset, initial)
-    if memory is None:
-        memory = "gates" if _state_bytes(initial, steps[axis]) <= loop.GATES_BYTES else "states"
     how = loop.How(
         cell.project,
         cell.pack,
@@ -144,6 +147,11 @@ def valid_steps(
         mask: as in `unroll`.
     """
     if lengths is not None:
+        # Cut to the time there is in their own dtype, before JAX makes 32 bits of 64.
+        tools = np if isinstance(lengths, np.ndarray) else jnp
+        if jnp.issubdtype(lengths.dtype, jnp.integer):
+            most = min(steps[axis], jnp.iinfo(lengths.dtype).max)
+            lengths = tools.minimum(lengths, tools.asarray(most, lengths.dtype))
         lengths = jnp.asarray(lengths)
         batch = steps[:axis] + steps[axis + 1 :]
         if lengths.shape != batch or not jnp.issubdtype(lengths.dtype, jnp.integer):
@@ -156,8 +164,7 @@ def valid_steps(
         return mask
     # In int32 whatever came: counting to 300 in uint8 would begin again at 256.
     t = jax.lax.broadcasted_iota(jnp.int32, steps, axis)
-    ends = jnp.expand_dims(lengths.astype(jnp.int32), axis)
-    within = t < jnp.broadcast_to(ends, steps)
+    within = t < jnp.broadcast_to(jnp.expand_dims(lengths.astype(jnp.int32), axis), steps)
     return within if mask is None else within & mask
 
 
@@ -208,10 +215,6 @@ def _check_state(name: str, state: State | None, initial: State) -> State:
     if describe(initial) != describe(state):
         raise ValueError(f"unroll: {name} must be {describe(initial)}, got {describe(state)}.")
     return jax.tree.map(jnp.asarray, state)
-
-
-def _state_bytes(initial: State, time: int) -> int:
-    return time * sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(initial))
 
 
 def _check_options(derivative: str, memory: str | None, chunk_size: int | None, turns: int) -> None:

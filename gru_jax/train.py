@@ -156,7 +156,8 @@ def make_truncated_step(
 
     Args:
         loss_fn: `(params, carry, batch, key) -> (loss, (metrics, carry))`, with the recurrent
-            state before the chunk and after it, e.g. a layer's `state`.
+            state before the chunk and after it, e.g. a layer's `state`; the first is the layer's
+            `initial_state(params, x_shape)`, made anew for each sequence, as the loop donates it.
         tx: the optimiser.
 
     Returns:
@@ -174,10 +175,17 @@ def make_truncated_step(
 
         def loss_from_here(params: Params, batch: Any, key: Key) -> tuple[Array, Any]:
             loss, (metrics, after) = loss_fn(params, jax.lax.stop_gradient(carry), batch, key)
-            return loss, {**metrics, "carry": after}
+            needed, got = jax.tree.structure(carry), jax.tree.structure(after)
+            if needed != got:
+                raise ValueError(
+                    "make_truncated_step: carry must be what loss_fn returns as carry, "
+                    f"{got}, got {needed}."
+                )
+            return loss, {"metrics": metrics, "carry": after}
 
-        state, metrics = make_train_step(loss_from_here, tx)(state, batch)
-        after = metrics.pop("carry")
+        state, found = make_train_step(loss_from_here, tx)(state, batch)
+        after, metrics = found.pop("carry"), found.pop("metrics")
+        metrics = {**cast(Metrics, metrics), **found}
         kept = jax.tree.map(lambda new, old: jnp.where(metrics["finite"], new, old), after, carry)
         return (state, kept), metrics
 
@@ -186,6 +194,8 @@ def make_truncated_step(
 
 def cut_time(batch: PyTree[ArrayLike], size: int) -> PyTree[Array]:
     """Cuts arrays `[batch, time, ...]` into chunks of `size` steps, `[chunks, batch, size, ...]`.
+
+    What has no time axis, like lengths, does not belong in it: give a mask instead.
 
     Raises:
         ValueError: unless `size` divides the number of steps.

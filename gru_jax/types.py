@@ -34,6 +34,8 @@ class Rule(NamedTuple):
     `propagate` inside it, step by step. `seen` is the state that the gates read and `h` the
     state that is carried on; they differ under recurrent dropout alone.
 
+    Products with the weights go through `linear.matmul`, which also takes them transposed.
+
     Attributes:
         coefficients: `(gates, seen, h) -> coefficients`, a tree of arrays.
         source: `(weights, coefficients, seen, dweights, ddrive) -> dh`, linear in the last two.

@@ -139,7 +139,7 @@ def test_a_long_forward_pass_goes_in_chunks_to_the_same_states(reverse):
     options = {
         "mask": jnp.asarray(rng.random((time, batch)) < 0.9),
         "resets": jnp.asarray(rng.random((time, batch)) < 0.01),
-        **{"key": jax.random.key(5), "zoneout": 0.1, "recurrent_dropout": 0.2},
+        **{"key": jax.random.key(5), "recurrent_dropout": 0.2, "drop_connect": 0.1},
     }
 
     def run(params, **ways):

@@ -228,6 +228,22 @@ CASES = {
     "make_optimizer: steps must be 1 or more and 0 <= warmup <= 1, got 0 and 0.1.": (
         lambda: gj.make_optimizer(1e-3, steps=0)
     ),
+    "gru: params must be GRUParams, got a LayerNormGRUParams.": lambda: gj.unroll(
+        CELL, gj.layer_norm_gru(64).init(jax.random.key(0), 12), XS
+    ),
+    "layer_norm_gru: params must be LayerNormGRUParams, got a GRUParams.": lambda: gj.unroll(
+        gj.layer_norm_gru(64), PARAMS, XS
+    ),
+    "learned_initial_state: params must be LearnedInitialStateParams, got a GRUParams.": (
+        lambda: gj.unroll(gj.learned_initial_state(CELL), PARAMS, XS)
+    ),
+    "recurrent: cell must be a Cell, e.g. gru(64), got a int.": lambda: gj.recurrent(64),
+    "bidirectional: options must not have reverse, it runs both directions.": (
+        lambda: gj.bidirectional(CELL, reverse=True)
+    ),
+    "unroll: h_reset must come with resets, got resets None.": lambda: gj.unroll(
+        CELL, PARAMS, XS, h_reset=jnp.zeros((32, 64))
+    ),
     "cut_time: batch must hold arrays [batch, time, ...] and size divide their steps, "
     "got (32, 100, 12) and 3.": lambda: gj.cut_time({"xs": XS}, 3),
     "dense: input_size must be 1 or more, got 0.": lambda: gj.dense(9).init(jax.random.key(0), 0),

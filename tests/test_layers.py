@@ -229,3 +229,17 @@ def test_a_stack_keeps_its_dtype(dtype):
     for key in (None, jax.random.key(1)):
         run = partial(net.apply, lengths=jnp.array([4, 1]), key=key)
         assert jax.eval_shape(run, params, xs)[0].dtype == dtype
+
+
+@pytest.mark.parametrize("kind", ["max", "mean", "last"])
+def test_behind_pool_each_sequence_is_disturbed_by_itself(kind):
+    net = gj.stack(gj.pool(kind), gj.dropout(0.5, per_sequence=True), gj.gaussian_noise(0.1))
+    params = net.init(jax.random.key(0), 8)
+    ys, _ = net.apply(params, jnp.ones((4, 3, 8)), key=jax.random.key(1))
+    assert ys.shape == (4, 8)
+    assert len({row.tobytes() for row in np.asarray(ys > 1)}) > 1
+    alone, _ = net.apply(params, jnp.ones((3, 8)), key=jax.random.key(1))
+    assert alone.shape == (8,)
+    keys = jax.random.split(jax.random.key(2), 4)
+    each = jax.vmap(lambda xs, key: net.apply(params, xs, key=key)[0])(jnp.ones((4, 3, 8)), keys)
+    assert each.shape == (4, 8)

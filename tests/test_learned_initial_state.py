@@ -92,3 +92,11 @@ def test_it_goes_wherever_a_cell_goes(example):
     moved = params[1]._replace(h0=jnp.ones(5))
     state = net.initial_state((params[0], moved), (4, 3))
     np.testing.assert_array_equal(state[1], np.ones((4, 5)))
+
+
+def test_the_first_state_is_no_buffer_of_the_parameters():
+    """A training loop may donate it."""
+    cell = gj.learned_initial_state(gj.gru(4))
+    params = cell.init(jax.random.key(0), 3)
+    h = cell.initial_state(params, (3,))
+    assert h.unsafe_buffer_pointer() != params.h0.unsafe_buffer_pointer()

@@ -100,6 +100,16 @@ def test_numpy_data_is_taken_as_it_is(example):
     np.testing.assert_array_equal(hs, want)
 
 
+@pytest.mark.parametrize("dtype", [np.uint32, np.int64, np.uint64])
+def test_the_longest_length_there_is_means_no_padding(dtype):
+    """It must not turn negative on its way to 32 bits."""
+    cell = gj.gru(2)
+    params = cell.init(jax.random.key(0), 1)
+    lengths = np.full(2, np.iinfo(dtype).max, dtype)
+    hs, _ = gj.unroll(cell, params, np.ones((2, 3, 1), np.float32), lengths=lengths)
+    assert hs.any(-1).all()
+
+
 @pytest.mark.parametrize("dtype", [np.uint8, np.int8, np.int16, np.uint32, np.int64])
 def test_lengths_may_be_of_any_integer_type(dtype):
     """Counting 300 steps in 8 bits would begin again at 256."""

@@ -154,3 +154,47 @@ def test_scan_around_goes_on_where_the_piece_before_ended():
     want, last = net.apply(params, xs, resets=resets, mask=mask)
     np.testing.assert_allclose(ys.swapaxes(0, 1).reshape(want.shape), want, atol=1e-14)
     chex.assert_trees_all_close(state, last, atol=1e-14)
+
+
+@pytest.mark.usefixtures("x64")
+@pytest.mark.parametrize("memory", ["gates", "states", "chunked"])
+def test_third_derivatives_are_those_of_the_slow_twin(memory):
+    cell = gj.gru(3, dtype=jnp.float64)
+    params = cell.init(jax.random.key(0), 2)
+    xs, h0 = jnp.ones((2, 4, 2)), jnp.full((2, 3), 0.5)
+
+    def third(**ways):
+        def f(h):
+            return (gj.unroll(cell, params, xs, h, **ways)[0] ** 2).sum()
+
+        for _ in range(2):
+            f = (lambda f: lambda h: jax.grad(f)(h).sum())(f)
+        return jax.jit(jax.grad(f))(h0)
+
+    np.testing.assert_allclose(third(memory=memory), third(derivative="autodiff"), rtol=1e-10)
+
+
+def test_without_jit_the_rule_is_the_same():
+    cell = gj.gru(3, reset="after")
+    params, xs = cell.init(jax.random.key(0), 2), jnp.ones((2, 4, 2))
+    for reverse in (False, True):
+        grad = jax.grad(lambda p, r=reverse: gj.unroll(cell, p, xs, reverse=r)[0].sum())
+        with jax.disable_jit():
+            plain = grad(params)
+        jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-5), plain, grad(params))
+
+
+@pytest.mark.parametrize("memory", ["gates", "states", "chunked"])
+def test_a_second_eager_gradient_compiles_nothing(memory, caplog):
+    cell = gj.gru(3)
+    params, xs = cell.init(jax.random.key(0), 2), jnp.ones((2, 4, 2))
+
+    def grad():
+        return jax.grad(lambda p: gj.unroll(cell, p, xs, memory=memory)[0].sum())(params)
+
+    with jax.log_compiles(), caplog.at_level("WARNING"):
+        grad()
+        assert any("Compiling" in record.getMessage() for record in caplog.records)
+        caplog.clear()
+        grad()
+    assert not [record for record in caplog.records if "Compiling" in record.getMessage()]

@@ -69,7 +69,8 @@ def relative(outcomes: Sequence[Outcome], name: Measure, ax: Axes | None = None)
     for column in range(1, len(sizes)):
         ax.axvline(column - 0.5, color="#d0d0d0", linewidth=0.8, zorder=0)
     ax.set_yscale("log")
-    ax.set_ylim(min(0.8, ax.get_ylim()[0]), max(2.4, ax.get_ylim()[1]))
+    low, high = ax.get_ylim()
+    ax.set_ylim(min(0.8, low / 1.15), max(2.4, high * 1.15))  # No mark is cut by the axes.
     ax.yaxis.set_major_locator(LogLocator(subs=(1, 1.5, 2, 3, 5, 7)))
     ax.yaxis.set_major_formatter(FuncFormatter(lambda y, _: f"{y:g}"))
     ax.yaxis.set_minor_formatter(NullFormatter())

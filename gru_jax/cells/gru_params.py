@@ -83,8 +83,14 @@ def initial_state(params: Params, x_shape: Shape) -> Float[Array, "*batch hidden
     return jnp.zeros((*x_shape[:-1], params.W_r.shape[1]), params.W_r.dtype)
 
 
-def check_params(function: str, params: Params, hidden_size: int, reset: str) -> Shape:
+def check_params(
+    function: str, params: Params, hidden_size: int, reset: str, kind: type = GRUParams
+) -> Shape:
     """Returns the shape of one step's input, if all parameters fit each other and the cell."""
+    if not isinstance(params, kind):
+        raise ValueError(
+            f"{function}: params must be {kind.__name__}, got a {type(params).__name__}."
+        )
     W_r = params.W_r
     if W_r.shape[1:] != (hidden_size,):
         raise ValueError(

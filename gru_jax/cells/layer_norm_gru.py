@@ -124,7 +124,9 @@ def layer_norm_gru(
     step, project, gates = _equations(float(epsilon))
     return Cell(
         init=init,
-        input_shape=lambda params: check_params("layer_norm_gru", params, hidden_size, reset),
+        input_shape=lambda params: check_params(
+            "layer_norm_gru", params, hidden_size, reset, LayerNormGRUParams
+        ),
         initial_state=initial_state,
         step=step,
         project=project,

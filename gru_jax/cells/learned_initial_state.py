@@ -43,6 +43,14 @@ def learned_initial_state(cell: Cell) -> Cell:
             params, cell.initial_state(params, cell.input_shape(params))
         )
 
+    def input_shape(params: LearnedInitialStateParams) -> Shape:
+        if not isinstance(params, LearnedInitialStateParams):
+            raise ValueError(
+                "learned_initial_state: params must be LearnedInitialStateParams, "
+                f"got a {type(params).__name__}."
+            )
+        return cell.input_shape(params.cell)
+
     def initial_state(params: LearnedInitialStateParams, x_shape: Shape) -> State:
         x_axes = len(cell.input_shape(params.cell))
         batch = x_shape[: len(x_shape) - x_axes]
@@ -54,11 +62,12 @@ def learned_initial_state(cell: Cell) -> Cell:
             raise ValueError(
                 f"learned_initial_state: params.h0 must be {needed} to match the cell, got {got}."
             )
-        return jax.tree.map(lambda h: jnp.broadcast_to(h, (*batch, *h.shape)), params.h0)
+        # A copy even where there is no batch axis: a state may be donated, its parameters not.
+        return jax.tree.map(lambda h: jnp.array(jnp.broadcast_to(h, (*batch, *h.shape))), params.h0)
 
     return cell._replace(
         init=init,
-        input_shape=lambda params: cell.input_shape(params.cell),
+        input_shape=input_shape,
         initial_state=initial_state,
         step=_inside(cell.step),
         project=_inside(cell.project),

@@ -11,9 +11,8 @@ from gru_jax.types import Key, Layer, Params, Shape, State
 def stack(*layers: Layer) -> Layer:
     """Composes layers, first to last; parameters and states are tuples, one entry a layer.
 
-    A layer that ends the time axis ends the boundaries with it: those behind `pool` see
-    `[*batch, features]` and no padding. Layers that read time (`recurrent`, `pool`) do not belong
-    there: they would take the last batch axis for it.
+    A layer that ends the time axis ends the boundaries with it: layers behind `pool` see sequences
+    of one step, without padding, and what comes out has no time axis.
 
     Raises:
         ValueError: if there is no layer, or something else.
@@ -42,13 +41,15 @@ def stack(*layers: Layer) -> Layer:
         state = (None,) * len(layers) if state is None else state
         _check_parts("state", state, layers)
         keys = [None] * len(layers) if key is None else jax.random.split(key, len(layers))
-        time_axes, states = xs.ndim, []
+        xs, states, ended = jnp.asarray(xs), [], False
         for layer, p, s, k in zip(layers, params, state, keys, strict=True):
-            xs, s = layer.apply(p, xs, s, lengths=lengths, mask=mask, resets=resets, key=k)
+            ys, s = layer.apply(p, xs, s, lengths=lengths, mask=mask, resets=resets, key=k)
             states.append(s)
-            if xs.ndim < time_axes:
+            if ys.ndim < xs.ndim:
+                ended, ys = True, ys[..., None, :]
                 lengths = mask = resets = None
-        return xs, tuple(states)
+            xs = ys
+        return xs[..., 0, :] if ended else xs, tuple(states)
 
     def initial_state(params: Params, x_shape: Shape) -> State:
         _check_parts("params", params, layers)

@@ -19,8 +19,15 @@ def recurrent(cell: Cell, *, reverse: bool = False, **options: Any) -> Layer:
         reverse: run from the last step to the first; such a layer cannot stream.
         options: of `unroll`, and the same for each sequence: `zoneout`, `recurrent_dropout`,
             `drop_connect`, `derivative`, `memory`, `chunk_size`, `unroll`. What is random needs
-            the key that `apply` is given.
+            the key that `apply` is given; lengths, mask and resets, too, are given there.
+
+    Raises:
+        ValueError: if `cell` is something else, or an option is unknown.
     """
+    if not isinstance(cell, Cell):
+        raise ValueError(
+            f"recurrent: cell must be a Cell, e.g. gru(64), got a {type(cell).__name__}."
+        )
     known = ("zoneout", "recurrent_dropout", "drop_connect")
     known += ("derivative", "memory", "chunk_size", "unroll")
     for name in options:
@@ -78,6 +85,8 @@ def bidirectional(
     """
     if merge not in ("concat", "sum"):
         raise ValueError(f'bidirectional: merge must be "concat" or "sum", got {merge!r}.')
+    if "reverse" in options:
+        raise ValueError("bidirectional: options must not have reverse, it runs both directions.")
     ahead = recurrent(forward, **options)
     back = recurrent(backward or forward, reverse=True, **options)
 

@@ -134,9 +134,10 @@ def _random(name: str, disturb: Callable[[Key, Array], Array]) -> Layer:
 
     def apply(params, xs, state=None, *, lengths=None, mask=None, resets=None, key=None):
         del params, state, resets
+        xs = zero_padding(name, xs, lengths, mask)
         if key is not None:
-            xs = disturb(key, xs)
-        return zero_padding(name, xs, lengths, mask), ()
+            xs = zero_padding(name, disturb(key, xs), lengths, mask)
+        return xs, ()
 
     return Layer(
         init=lambda *_: (),

@@ -22,7 +22,7 @@ def pool(kind: Literal["max", "mean", "last"] = "max") -> Layer:
     """Ends the time axis: one vector for each sequence, from its valid steps alone.
 
     Over no step at all it is zero. Its state makes it exact over chunks and in streaming, where
-    `step` returns the pool of the steps so far.
+    `step` returns the pool of the steps so far. It pools over all segments: `resets` part none.
 
     Args:
         kind: the "max" or the "mean" of each feature over time, or the "last" step's features.
