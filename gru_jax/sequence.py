@@ -76,8 +76,8 @@ def unroll(
             alone, or, "chunked", the state every `chunk_size` steps. None is "gates" while the
             states (under `vmap`, of one example) take up to 16 MiB, where it is fastest, and
             "states" from there on.
-        chunk_size: steps that are worked on at once with the other two; None is about the square
-            root of their number, and more where a step is small.
+        chunk_size: steps that are worked on at once with the other two (by autodiff with "chunked"
+            alone); None is about the square root of their number, and more where a step is small.
         unroll: steps in one turn of the compiled loop.
 
     Returns:
