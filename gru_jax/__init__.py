@@ -28,6 +28,12 @@ from gru_jax.data.batching import make_batches as make_batches
 from gru_jax.data.batching import pad as pad
 from gru_jax.data.batching import split as split
 from gru_jax.data.japanese_vowels import load_japanese_vowels as load_japanese_vowels
+from gru_jax.diagnostics import Ends as Ends
+from gru_jax.diagnostics import Saturation as Saturation
+from gru_jax.diagnostics import gradient_norms as gradient_norms
+from gru_jax.diagnostics import lyapunov_exponent as lyapunov_exponent
+from gru_jax.diagnostics import saturation as saturation
+from gru_jax.diagnostics import timescales as timescales
 from gru_jax.fitting import Progress as Progress
 from gru_jax.fitting import fit as fit
 from gru_jax.fitting import init_progress as init_progress
@@ -46,6 +52,7 @@ from gru_jax.losses import masked_mean as masked_mean
 from gru_jax.losses import squared_error as squared_error
 from gru_jax.metrics import accuracy as accuracy
 from gru_jax.metrics import confusion_matrix as confusion_matrix
+from gru_jax.sequence import trace as trace
 from gru_jax.sequence import unroll as unroll
 from gru_jax.train import TrainState as TrainState
 from gru_jax.train import count_parameters as count_parameters
@@ -57,3 +64,4 @@ from gru_jax.train import make_train_step as make_train_step
 from gru_jax.train import make_truncated_step as make_truncated_step
 from gru_jax.types import Cell as Cell
 from gru_jax.types import Layer as Layer
+from gru_jax.types import Trace as Trace

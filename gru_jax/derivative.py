@@ -28,7 +28,7 @@ from jaxtyping import Array, Float, PyTree
 
 from gru_jax.bounds import Bounds, at, enter, leave, put
 from gru_jax.linear import Turned
-from gru_jax.types import Rule
+from gru_jax.types import Rule, State
 
 STATES = "gru_jax_states"
 """The name of the states in a checkpoint policy."""
@@ -100,7 +100,7 @@ def _run_jvp(
     dweights, ddrive, dh0, dbounds = tangents
     hs, gates = _run(plan, plan.keep or keep, *primals)
     hs = checkpoint_name(hs, STATES)
-    before = _before(plan, h0, hs)
+    before = states_before(plan.reverse, h0, hs)
     seen, h = enter(bounds, before)
     if not (plan.keep or keep):
         gates = plan.gates(weights, drive, seen)
@@ -112,7 +112,9 @@ def _run_jvp(
     dhs = _solve(plan, weights, (gates, seen, h), bounds, (dh0, dbounds.h_reset, source))
     if not keep:
         return (hs, ()), (dhs, ())
-    dseen, _ = enter(bounds._replace(h_reset=dbounds.h_reset), _before(plan, dh0, dhs))
+    dseen, _ = enter(
+        bounds._replace(h_reset=dbounds.h_reset), states_before(plan.reverse, dh0, dhs)
+    )
     _, dgates = jax.jvp(plan.gates, (weights, drive, seen), (dweights, ddrive, dseen))
     return (hs, gates), (dhs, dgates)
 
@@ -121,9 +123,13 @@ def _time_of(turn: Array, time: int, backwards: bool) -> Array:
     return time - 1 - turn if backwards else turn
 
 
-def _before(plan: Plan, h0: Array, hs: Array) -> Array:
+def states_before(reverse: bool, h0: State, hs: PyTree[Array]) -> PyTree[Array]:
     """Returns the state before each step from those after it."""
-    return jnp.concatenate([hs[1:], h0[None]] if plan.reverse else [h0[None], hs[:-1]])
+
+    def one(h0: Array, hs: Array) -> Array:
+        return jnp.concatenate([hs[1:], h0[None]] if reverse else [h0[None], hs[:-1]])
+
+    return jax.tree.map(one, h0, hs)
 
 
 def _solve(
@@ -145,7 +151,7 @@ def _solve(
 
     def matvec(system):
         x0, x_reset, xs = system
-        before = _before(plan, x0, xs)
+        before = states_before(plan.reverse, x0, xs)
         return _tie((x0, x_reset, xs - propagate(weights, values, bounds, x_reset, before)))
 
     def solve(_, system):

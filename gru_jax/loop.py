@@ -10,7 +10,7 @@ Sequences are time-major here, and already checked.
 import math
 from collections.abc import Callable
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import jax
 import jax.numpy as jnp
@@ -62,20 +62,11 @@ def run(
     key: Key | None,
 ) -> tuple[PyTree[Array], State]:
     """Returns the states, zero in padding, and the last of them."""
-    steps = jax.tree.map(lambda a: jnp.moveaxis(a, how.time_axis, 0), (xs, valid, resets))
-    xs, valid, resets = steps
-    time = xs.shape[0]
+    time = xs.shape[how.time_axis]
     if time == 0:
         hs = jax.tree.map(lambda h: jnp.zeros((0, *h.shape), h.dtype), h0)
         return jax.tree.map(lambda h: jnp.moveaxis(h, 0, how.time_axis), hs), h0
-    if resets is not None:
-        resets = entries(resets, valid, how.reverse)
-    # Zeros made in here are alike on all devices of a mesh, and the states are not: a loop that is
-    # mapped over shards wants its carry to say so from the start. XLA computes nothing for it.
-    some = jax.lax.stop_gradient(xs.ravel()[:1].sum())
-    h0 = jax.tree.map(lambda h: jnp.where(False, some.astype(h.dtype), h), h0)
-    shared = _share(how, params, h0, h_reset, key)
-    steps = xs, valid, resets, jnp.arange(time)
+    shared, h0, steps = begin(how, params, xs, h0, valid, resets, h_reset, key)
     features = sum(leaf.size for leaf in jax.tree.leaves(h0))
     size_in_bytes = time * features * jax.tree.leaves(h0)[0].dtype.itemsize
     if how.memory is None:
@@ -98,6 +89,10 @@ def run(
     return jax.tree.map(lambda h: jnp.moveaxis(h, 0, how.time_axis), hs), h_last
 
 
+Steps: TypeAlias = tuple[Array, Array | None, Array | None, Array]
+"""Inputs, validity, resets and positions, all with the time axis in front."""
+
+
 class Shared(NamedTuple):
     """What all steps of a run share."""
 
@@ -107,6 +102,29 @@ class Shared(NamedTuple):
     hold: State | None
     key_hold: Key | None
     drop: State | None
+
+
+def begin(
+    how: How,
+    params: Params,
+    xs: Array,
+    h0: State,
+    valid: Array | None,
+    resets: Array | None,
+    h_reset: State | None,
+    key: Key | None,
+) -> tuple[Shared, State, Steps]:
+    """Returns what is ready before the first step is taken; the arguments are those of `run`."""
+    steps = jax.tree.map(lambda a: jnp.moveaxis(a, how.time_axis, 0), (xs, valid, resets))
+    xs, valid, resets = steps
+    if resets is not None:
+        resets = entries(resets, valid, how.reverse)
+    # Zeros made in here are alike on all devices of a mesh, and the states are not: a loop that is
+    # mapped over shards wants its carry to say so from the start. XLA computes nothing for it.
+    some = jax.lax.stop_gradient(xs.ravel()[:1].sum())
+    h0 = jax.tree.map(lambda h: jnp.where(False, some.astype(h.dtype), h), h0)
+    shared = _share(how, params, h0, h_reset, key)
+    return shared, h0, (xs, valid, resets, jnp.arange(xs.shape[0]))
 
 
 def _share(how: How, params: Params, h0: State, h_reset: State | None, key: Key | None) -> Shared:
@@ -121,8 +139,10 @@ def _share(how: How, params: Params, h0: State, h_reset: State | None, key: Key 
     return Shared(params, weights, h_reset, None, key_hold if rates.zoneout else None, drop)
 
 
-def _piece(how: How, shared: Shared, h: State, steps: tuple) -> tuple[State, PyTree[Array]]:
-    """Runs some steps of a sequence; returns the last state and all, zero in padding."""
+def walk(
+    how: How, shared: Shared, h: State, steps: Steps
+) -> tuple[PyTree[Array], Bounds, PyTree[Array]]:
+    """Takes some steps; returns what drove them, what bounded them, and the states carried on."""
     xs, valid, resets, times = steps
     if valid is not None:
         # Before the product, so that garbage reaches neither drive nor weights' gradient.
@@ -131,9 +151,17 @@ def _piece(how: How, shared: Shared, h: State, steps: tuple) -> tuple[State, PyT
     if shared.key_hold is not None:
         hold = draw_hold(shared.key_hold, how.rates.zoneout, h, times)
     bounds = Bounds(valid, resets, hold, shared.h_reset, shared.drop)
-    hs = _states(how, shared.weights, how.project(shared.params, xs), h, bounds)
+    drive = how.project(shared.params, xs)
+    return drive, bounds, _states(how, shared.weights, drive, h, bounds)
+
+
+def _piece(how: How, shared: Shared, h: State, steps: Steps) -> tuple[State, PyTree[Array]]:
+    """Runs some steps of a sequence; returns the last state and all, zero in padding."""
+    _, bounds, hs = walk(how, shared, h, steps)
     h = jax.tree.map(lambda hs: hs[0 if how.reverse else -1], hs)
-    return h, hs if valid is None else jax.tree.map(lambda hs: select(valid, hs, 0), hs)
+    if (valid := bounds.valid) is not None:
+        hs = jax.tree.map(lambda hs: select(valid, hs, 0), hs)
+    return h, hs
 
 
 def _differently(run: Callable[..., Any], derived: Callable[..., Any]) -> Callable[..., Any]:
@@ -179,7 +207,7 @@ def _in_chunks(
     piece: Callable[..., tuple[State, PyTree[Array]]],
     shared: Shared,
     h: State,
-    steps: tuple,
+    steps: Steps,
     *,
     size: int,
     reverse: bool,

@@ -1,4 +1,4 @@
-"""A cell over time: boundaries, direction, what is kept.
+"""A cell over time: boundaries, direction, what is kept, and what its gates did.
 
     xs --project--> drive --gates, mix--> hs
 
@@ -7,17 +7,14 @@ state alone. A padded step leaves the state as it was and its output is zero. Di
 flipping: a loop in reverse meets the padding first and carries h0 through it.
 """
 
-from functools import partial
-from typing import Literal
+from typing import Any, Literal
 
-import jax
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, Bool, Float, Integer, PyTree
 
-from gru_jax import loop
-from gru_jax.noise import Rates
-from gru_jax.types import ArrayLike, Cell, Key, Params, Shape, State
+from gru_jax import arguments, loop
+from gru_jax.tape import record
+from gru_jax.types import ArrayLike, Cell, Key, Layer, Params, State, Trace
 
 
 def unroll(
@@ -92,21 +89,129 @@ def unroll(
         et al. (2018) for DropConnect on recurrent weights, Chen et al. (2016), "Training deep nets
         with sublinear memory cost", for chunks.
     """
+    return loop.run(
+        *_prepare(
+            "unroll",
+            cell,
+            params,
+            xs,
+            h0,
+            lengths=lengths,
+            mask=mask,
+            resets=resets,
+            h_reset=h_reset,
+            reverse=reverse,
+            time_axis=time_axis,
+            key=key,
+            zoneout=zoneout,
+            recurrent_dropout=recurrent_dropout,
+            drop_connect=drop_connect,
+            derivative=derivative,
+            memory=memory,
+            chunk_size=chunk_size,
+            unroll=unroll,
+        )
+    )
+
+
+def trace(
+    cell: Cell | Layer,
+    params: Params,
+    xs: Float[ArrayLike, "*batch time input"],
+    h0: State | None = None,
+    *,
+    lengths: Integer[ArrayLike, "*batch"] | None = None,
+    mask: Bool[ArrayLike, "*batch time"] | None = None,
+    resets: Bool[ArrayLike, "*batch time"] | None = None,
+    key: Key | None = None,
+    **options: Any,
+) -> PyTree[Trace]:
+    """Runs a cell over sequences and returns what its gates did in every step: the gate tape.
+
+    The states are those of `unroll`, on the same path; the gates are computed from them after the
+    loop, for all steps at once. It may stand under `jit`, `vmap` and `grad` (to train on the gates'
+    values), and what is not used of it costs nothing there: of `trace(...).h` XLA makes what it
+    makes of `unroll(...)`.
+
+    Args:
+        cell: the recurrence, e.g. `gru(64)`, or layers of recurrences, e.g. `stack(...)`.
+        params: its parameters.
+        xs: as in `unroll`.
+        h0: as in `unroll`; the state of layers as their `apply` takes it.
+        lengths: as in `unroll`.
+        mask: as in `unroll`.
+        resets: as in `unroll`.
+        key: as in `unroll`; None is evaluation.
+        options: of a cell, the others of `unroll`; `memory` and what goes with it change nothing,
+            since all is kept. Layers have been given theirs.
+
+    Returns:
+        The tape, time where it is in `xs`. Of layers a tree of them with the net's own structure: a
+        tuple for `stack`, `Directions` for `bidirectional`, `()` for a layer without gates.
+
+    Raises:
+        ValueError: as from `unroll`.
+    """
+    steps = {"lengths": lengths, "mask": mask, "resets": resets, "key": key}
+    if isinstance(cell, Layer):
+        if options:
+            raise ValueError(
+                f"trace: options must be given to the layers, got {', '.join(options)}."
+            )
+        return cell.trace(params, xs, h0, **steps)[1] if cell.trace else ()
+    known = ("h_reset", "reverse", "time_axis", *arguments.OPTIONS)
+    for name in options:
+        if name not in known:
+            raise ValueError(f"trace: options must be among {', '.join(known)}, got {name}.")
+    run = _prepare("trace", cell, params, xs, h0, **steps, **options)
+    r, z, c, h, h_before, x, q = record(*run)
+    valid = run[4]
+    if valid is None:
+        valid = jnp.ones(x.shape[: x.ndim - len(cell.input_shape(params))], bool)
+    return Trace(r, z, c, h, h_before, x, valid, q)
+
+
+def _prepare(
+    function: str,
+    cell: Cell,
+    params: Params,
+    xs: ArrayLike,
+    h0: State | None,
+    *,
+    lengths: ArrayLike | None,
+    mask: ArrayLike | None,
+    resets: ArrayLike | None,
+    key: Key | None,
+    h_reset: State | None = None,
+    reverse: bool = False,
+    time_axis: int = -2,
+    zoneout: float = 0.0,
+    recurrent_dropout: float = 0.0,
+    drop_connect: float = 0.0,
+    derivative: str = "rule",
+    memory: str | None = None,
+    chunk_size: int | None = None,
+    unroll: int = 1,
+) -> tuple[Any, ...]:
+    """Checks the arguments of `unroll`; returns those of `loop.run`."""
     if not isinstance(cell, Cell):
-        raise ValueError(f"unroll: cell must be a Cell, e.g. gru(64), got a {type(cell).__name__}.")
+        raise ValueError(
+            f"{function}: cell must be a Cell, e.g. gru(64), got a {type(cell).__name__}."
+        )
     xs = jnp.asarray(xs)
-    _check_options(derivative, memory, chunk_size, unroll)
-    rates = check_rates("unroll", zoneout, recurrent_dropout, drop_connect)
-    steps = _check_inputs(cell, params, xs)
-    axis = _check_time_axis(time_axis, xs, len(steps))
+    arguments.check_options(function, derivative, memory, chunk_size, unroll)
+    rates = arguments.check_rates(function, zoneout, recurrent_dropout, drop_connect)
+    steps = arguments.check_inputs(function, cell, params, xs)
+    axis = arguments.check_time_axis(function, time_axis, xs, len(steps))
     x_shape = xs.shape[:axis] + xs.shape[axis + 1 :]
     initial = cell.initial_state(params, x_shape)
-    h0 = _check_state("h0", h0, initial)
-    valid = valid_steps("unroll", steps, axis, lengths, mask)
-    resets = _check_steps("unroll", "resets", resets, steps)
+    h0 = arguments.check_state(function, "h0", h0, initial)
+    valid = arguments.valid_steps(function, steps, axis, lengths, mask)
+    resets = arguments.check_steps(function, "resets", resets, steps)
     if h_reset is not None and resets is None:
-        raise ValueError("unroll: h_reset must come with resets, got resets None.")
-    h_reset = None if resets is None else _check_state("h_reset", h_reset, initial)
+        raise ValueError(f"{function}: h_reset must come with resets, got resets None.")
+    if resets is not None:
+        h_reset = arguments.check_state(function, "h_reset", h_reset, initial)
     how = loop.How(
         cell.project,
         cell.pack,
@@ -120,108 +225,4 @@ def unroll(
         chunk_size,
         rates,
     )
-    return loop.run(how, params, xs, h0, valid, resets, h_reset, key)
-
-
-def check_rates(
-    function: str, zoneout: float, recurrent_dropout: float, drop_connect: float
-) -> Rates:
-    """Returns the probabilities of what is random in a recurrence."""
-    rates = Rates(float(zoneout), float(recurrent_dropout), float(drop_connect))
-    for name, rate in rates._asdict().items():
-        if not 0 <= rate < 1:
-            raise ValueError(f"{function}: {name} must be 0 <= {name} < 1, got {rate}.")
-    return rates
-
-
-def valid_steps(
-    function: str, steps: Shape, axis: int, lengths: ArrayLike | None, mask: ArrayLike | None
-) -> Bool[Array, "*batch time"] | None:
-    """Returns which steps are not padding; None if all are valid.
-
-    Args:
-        function: the name to blame in an error.
-        steps: the batch and time axes of the data.
-        axis: which of them is time.
-        lengths: as in `unroll`.
-        mask: as in `unroll`.
-    """
-    if lengths is not None:
-        # Cut to the time there is in their own dtype, before JAX makes 32 bits of 64.
-        tools = np if isinstance(lengths, np.ndarray) else jnp
-        if jnp.issubdtype(lengths.dtype, jnp.integer):
-            most = min(steps[axis], jnp.iinfo(lengths.dtype).max)
-            lengths = tools.minimum(lengths, tools.asarray(most, lengths.dtype))
-        lengths = jnp.asarray(lengths)
-        batch = steps[:axis] + steps[axis + 1 :]
-        if lengths.shape != batch or not jnp.issubdtype(lengths.dtype, jnp.integer):
-            raise ValueError(
-                f"{function}: lengths must be {batch} integers to match the batch axes of xs, "
-                f"got {lengths.shape} {lengths.dtype}."
-            )
-    mask = _check_steps(function, "mask", mask, steps)
-    if lengths is None:
-        return mask
-    # In int32 whatever came: counting to 300 in uint8 would begin again at 256.
-    t = jax.lax.broadcasted_iota(jnp.int32, steps, axis)
-    within = t < jnp.broadcast_to(jnp.expand_dims(lengths.astype(jnp.int32), axis), steps)
-    return within if mask is None else within & mask
-
-
-def _check_inputs(cell: Cell, params: Params, xs: Array) -> Shape:
-    """Returns the batch and time axes of `xs`."""
-    input_shape = cell.input_shape(params)
-    path, leaf = jax.tree.leaves_with_path(params)[0]
-    split = xs.ndim - len(input_shape)
-    if split < 1 or xs.shape[split:] != input_shape or xs.dtype != leaf.dtype:
-        needed = ", ".join(["*batch", "time", *map(str, input_shape)])
-        raise ValueError(
-            f"unroll: xs must be [{needed}] {leaf.dtype} to match "
-            f"params{jax.tree_util.keystr(path)} {leaf.shape}, got {xs.shape} {xs.dtype}."
-        )
-    return xs.shape[:split]
-
-
-def _check_time_axis(time_axis: int, xs: Array, count: int) -> int:
-    """Returns the time axis counted from the front."""
-    axis = time_axis + xs.ndim if time_axis < 0 else time_axis
-    if not 0 <= axis < count:
-        raise ValueError(
-            f"unroll: time_axis must name one of the first {count} axes of xs {xs.shape}, "
-            f"got {time_axis}."
-        )
-    return axis
-
-
-def _check_steps(
-    function: str, name: str, value: ArrayLike | None, steps: Shape
-) -> Bool[Array, "*batch time"] | None:
-    if value is None:
-        return None
-    value = jnp.asarray(value)
-    if value.shape != steps or value.dtype != jnp.bool_:
-        raise ValueError(
-            f"{function}: {name} must be {steps} bool to match the batch and time axes of xs, "
-            f"got {value.shape} {value.dtype}."
-        )
-    return value
-
-
-def _check_state(name: str, state: State | None, initial: State) -> State:
-    """Returns the state, the initial one if it is None."""
-    if state is None:
-        return initial
-    describe = partial(jax.tree.map, lambda leaf: f"{jnp.shape(leaf)} {jnp.result_type(leaf)}")
-    if describe(initial) != describe(state):
-        raise ValueError(f"unroll: {name} must be {describe(initial)}, got {describe(state)}.")
-    return jax.tree.map(jnp.asarray, state)
-
-
-def _check_options(derivative: str, memory: str | None, chunk_size: int | None, turns: int) -> None:
-    if derivative not in ("rule", "autodiff"):
-        raise ValueError(f'unroll: derivative must be "rule" or "autodiff", got {derivative!r}.')
-    if memory not in (None, "gates", "states", "chunked"):
-        raise ValueError(f'unroll: memory must be "gates", "states" or "chunked", got {memory!r}.')
-    for name, value in (("chunk_size", chunk_size), ("unroll", turns)):
-        if value is not None and value < 1:
-            raise ValueError(f"unroll: {name} must be 1 or more, got {value}.")
+    return how, params, xs, h0, valid, resets, h_reset, key

@@ -79,6 +79,30 @@ class Cell(NamedTuple):
         return self.mix(self.gates(self.pack(params), drive_t, h), h)
 
 
+class Trace(NamedTuple):
+    """What a cell did in every step of a sequence; zero in padding.
+
+    A gate that the cell does not have is None.
+    """
+
+    r: Float[Array, "*batch time hidden"] | None
+    """The reset gate."""
+    z: Float[Array, "*batch time hidden"] | None
+    """The update gate, the weight of the candidate."""
+    c: Float[Array, "*batch time hidden"] | None
+    """The candidate."""
+    h: PyTree[Float[Array, "*batch time hidden"]]
+    """The state after the step."""
+    h_before: PyTree[Float[Array, "*batch time hidden"]]
+    """The state before it, in the direction of travel; where a segment begins, `h_reset`."""
+    x: Float[Array, "*batch time input"]
+    """The input."""
+    valid: Bool[Array, "*batch time"]
+    """False in padding."""
+    q: Float[Array, "*batch time hidden"] | None = None
+    """What r is multiplied with in reset="after", the product of the old state, h U_c + b_h."""
+
+
 @runtime_checkable
 class Apply(Protocol):
     """A layer over a whole sequence: `(params, xs, state, ...) -> (ys, state)`.
@@ -115,6 +139,8 @@ class Layer(NamedTuple):
             knows no boundaries: where a new segment begins, put the state of recurrent layers back
             first, `jnp.where(begins[..., None], initial, h)` for each array h of it, with `initial`
             from `initial_state(params, x.shape)`; where a step is padding, keep the old state.
+        trace: called as `apply` is, `-> (ys, tapes)`: a `Trace` of each cell in place of its
+            state; None for a layer without gates.
     """
 
     init: Callable[[Key, int], Params]
@@ -122,3 +148,4 @@ class Layer(NamedTuple):
     apply: Apply
     initial_state: Callable[[Params, Shape], State]
     step: Callable[[Params, Array, State], tuple[Array, State]]
+    trace: Apply | None = None

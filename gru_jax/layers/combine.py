@@ -1,11 +1,13 @@
 """Layers made of layers."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
 from gru_jax.layers.pointwise import zero_padding
-from gru_jax.types import Key, Layer, Params, Shape, State
+from gru_jax.types import Apply, Key, Layer, Params, Shape, State
 
 
 def stack(*layers: Layer) -> Layer:
@@ -36,20 +38,20 @@ def stack(*layers: Layer) -> Layer:
             input_size = layer.output_size(input_size)
         return input_size
 
-    def apply(params, xs, state=None, *, lengths=None, mask=None, resets=None, key=None):
+    def through(calls, params, xs, state=None, *, lengths=None, mask=None, resets=None, key=None):
         _check_parts("params", params, layers)
         state = (None,) * len(layers) if state is None else state
         _check_parts("state", state, layers)
         keys = [None] * len(layers) if key is None else jax.random.split(key, len(layers))
-        xs, states, ended = jnp.asarray(xs), [], False
-        for layer, p, s, k in zip(layers, params, state, keys, strict=True):
-            ys, s = layer.apply(p, xs, s, lengths=lengths, mask=mask, resets=resets, key=k)
-            states.append(s)
+        xs, found, ended = jnp.asarray(xs), [], False
+        for call, p, s, k in zip(calls, params, state, keys, strict=True):
+            ys, new = call(p, xs, s, lengths=lengths, mask=mask, resets=resets, key=k)
+            found.append(new)
             if ys.ndim < xs.ndim:
                 ended, ys = True, ys[..., None, :]
                 lengths = mask = resets = None
             xs = ys
-        return xs[..., 0, :] if ended else xs, tuple(states)
+        return xs[..., 0, :] if ended else xs, tuple(found)
 
     def initial_state(params: Params, x_shape: Shape) -> State:
         _check_parts("params", params, layers)
@@ -68,7 +70,9 @@ def stack(*layers: Layer) -> Layer:
             states.append(s)
         return x, tuple(states)
 
-    return Layer(init, output_size, apply, initial_state, step)
+    apply = partial(through, [layer.apply for layer in layers])
+    trace = partial(through, [_tracing(layer) for layer in layers])
+    return Layer(init, output_size, apply, initial_state, step, trace)
 
 
 def residual(layer: Layer) -> Layer:
@@ -108,17 +112,23 @@ def residual(layer: Layer) -> Layer:
             )
         return xs + ys
 
-    def apply(params, xs, state=None, *, lengths=None, mask=None, resets=None, key=None):
+    def around(call, params, xs, state=None, *, lengths=None, mask=None, resets=None, key=None):
         xs = jnp.asarray(xs)
         steps = {"lengths": lengths, "mask": mask, "resets": resets}
-        ys, state = layer.apply(params, xs, state, **steps, key=key)
-        return zero_padding("residual", add(xs, ys), lengths, mask), state
+        ys, found = call(params, xs, state, **steps, key=key)
+        return zero_padding("residual", add(xs, ys), lengths, mask), found
 
     def step(params: Params, x: Array, state: State) -> tuple[Array, State]:
         y, state = layer.step(params, x, state)
         return add(x, y), state
 
-    return Layer(init, output_size, apply, layer.initial_state, step)
+    apply, trace = partial(around, layer.apply), partial(around, _tracing(layer))
+    return Layer(init, output_size, apply, layer.initial_state, step, trace)
+
+
+def _tracing(layer: Layer) -> Apply:
+    """Returns the layer's `trace`, or what does for one in a layer without gates."""
+    return layer.trace or (lambda *args, **steps: (layer.apply(*args, **steps)[0], ()))
 
 
 def _check_parts(name: str, parts: Params | State, layers: tuple[Layer, ...]) -> None:

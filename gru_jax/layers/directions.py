@@ -1,13 +1,15 @@
 """Cells as layers, in one direction or in both."""
 
+from functools import partial
 from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
+from gru_jax.arguments import OPTIONS, check_rates
 from gru_jax.bounds import Bounds, leave
-from gru_jax.sequence import check_rates, unroll
+from gru_jax.sequence import trace, unroll
 from gru_jax.types import Cell, Key, Layer, Params, Shape, State
 
 
@@ -28,12 +30,10 @@ def recurrent(cell: Cell, *, reverse: bool = False, **options: Any) -> Layer:
         raise ValueError(
             f"recurrent: cell must be a Cell, e.g. gru(64), got a {type(cell).__name__}."
         )
-    known = ("zoneout", "recurrent_dropout", "drop_connect")
-    known += ("derivative", "memory", "chunk_size", "unroll")
     for name in options:
-        if name not in known:
-            raise ValueError(f"recurrent: options must be among {', '.join(known)}, got {name}.")
-    check_rates("recurrent", *(options.get(name, 0.0) for name in known[:3]))
+        if name not in OPTIONS:
+            raise ValueError(f"recurrent: options must be among {', '.join(OPTIONS)}, got {name}.")
+    check_rates("recurrent", *(options.get(name, 0.0) for name in OPTIONS[:3]))
 
     def output_size(input_size: int) -> int:
         params = jax.eval_shape(lambda: cell.init(jax.random.key(0), input_size))
@@ -42,6 +42,11 @@ def recurrent(cell: Cell, *, reverse: bool = False, **options: Any) -> Layer:
     def apply(params, xs, state=None, *, lengths=None, mask=None, resets=None, key=None):
         steps = {"lengths": lengths, "mask": mask, "resets": resets}
         return unroll(cell, params, xs, state, **steps, key=key, reverse=reverse, **options)
+
+    def trace_steps(params, xs, state=None, *, lengths=None, mask=None, resets=None, key=None):
+        steps = {"lengths": lengths, "mask": mask, "resets": resets}
+        tape = trace(cell, params, xs, state, **steps, key=key, reverse=reverse, **options)
+        return tape.h, tape
 
     def step(params: Params, x: Array, state: State) -> tuple[Array, State]:
         if reverse:
@@ -52,14 +57,14 @@ def recurrent(cell: Cell, *, reverse: bool = False, **options: Any) -> Layer:
             h = leave(Bounds(hold=hold), state, h)
         return h, h
 
-    return Layer(cell.init, output_size, apply, cell.initial_state, step)
+    return Layer(cell.init, output_size, apply, cell.initial_state, step, trace_steps)
 
 
 class Directions(NamedTuple):
-    """The parameters, or the states, of a bidirectional layer."""
+    """The parameters, the states or the tapes of a bidirectional layer."""
 
-    forward: Params
-    backward: Params
+    forward: Any
+    backward: Any
 
 
 def bidirectional(
@@ -106,16 +111,15 @@ def bidirectional(
             )
         return sizes[0]
 
-    def apply(params, xs, state=None, *, lengths=None, mask=None, resets=None, key=None):
+    def both(calls, params, xs, state=None, *, lengths=None, mask=None, resets=None, key=None):
         steps = {"lengths": lengths, "mask": mask, "resets": resets}
         state = Directions(None, None) if state is None else state
         keys = (None, None) if key is None else jax.random.split(key)
-        ys_ahead, h_ahead = ahead.apply(params.forward, xs, state.forward, **steps, key=keys[0])
-        ys_back, h_back = back.apply(params.backward, xs, state.backward, **steps, key=keys[1])
+        ys_ahead, ahead = calls[0](params.forward, xs, state.forward, **steps, key=keys[0])
+        ys_back, back = calls[1](params.backward, xs, state.backward, **steps, key=keys[1])
         if merge == "sum":
-            return ys_ahead + ys_back, Directions(h_ahead, h_back)
-        ys = jnp.concatenate([ys_ahead, ys_back], -1)
-        return ys, Directions(h_ahead, h_back)
+            return ys_ahead + ys_back, Directions(ahead, back)
+        return jnp.concatenate([ys_ahead, ys_back], -1), Directions(ahead, back)
 
     def initial_state(params: Directions, x_shape: Shape) -> Directions:
         return Directions(
@@ -127,7 +131,9 @@ def bidirectional(
         del params, x, state
         raise _cannot_stream("bidirectional")
 
-    return Layer(init, output_size, apply, initial_state, step)
+    apply = partial(both, (ahead.apply, back.apply))
+    trace_both = partial(both, (ahead.trace, back.trace))
+    return Layer(init, output_size, apply, initial_state, step, trace_both)
 
 
 def _cannot_stream(layer: str) -> ValueError:

@@ -9,10 +9,10 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from gru_jax.arguments import valid_steps
 from gru_jax.bounds import select
 from gru_jax.initializers import draw
 from gru_jax.linear import affine
-from gru_jax.sequence import valid_steps
 from gru_jax.types import ArrayLike, Initializer, Key, Layer, Params, Shape, State
 
 

@@ -6,8 +6,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
+from gru_jax.arguments import valid_steps
 from gru_jax.bounds import select
-from gru_jax.sequence import valid_steps
 from gru_jax.types import Layer, Params, Shape, State
 
 

@@ -1,17 +1,13 @@
-"""What people look at. Needs matplotlib: `pip install 'gru_jax[plot]'`.
-
-Each function draws into `ax`, or into a new figure where it is None, returns the axes, and leaves
-matplotlib's global state alone. Colours hold in grey and for colour-blind readers: lines differ in
-dash too, and every cell of a matrix carries its number.
-"""
+"""How training went: metrics over epochs, and what was taken for what."""
 
 from collections.abc import Sequence
 
 import numpy as np
 from jaxtyping import Int
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
+
+from gru_jax.plot.style import BLUE, ORANGE, new_axes, open_frame
 
 UNITS = {"loss": "loss (nats)", "accuracy": "accuracy (fraction)"}
 
@@ -26,17 +22,16 @@ def learning_curves(
         name: the metric; `validation_<name>` is drawn beside it.
         ax: where to draw.
     """
-    ax = Figure(figsize=(4.5, 3.4), layout="constrained").subplots() if ax is None else ax
+    ax = new_axes(4.5, 3.4) if ax is None else ax
     epochs = [row["epoch"] for row in rows]
     for key, label, color, dash in (
-        (name, "training", "#0072b2", "-"),
-        (f"validation_{name}", "validation", "#d55e00", "--"),
+        (name, "training", BLUE, "-"),
+        (f"validation_{name}", "validation", ORANGE, "--"),
     ):
         ax.plot(epochs, [row[key] for row in rows], dash, color=color, label=label)
     ax.set(xlabel="epoch", ylabel=UNITS.get(name, name))
     ax.xaxis.set_major_locator(MaxNLocator(integer=True))
-    ax.spines[["top", "right"]].set_visible(False)
-    ax.grid(alpha=0.25)
+    open_frame(ax)
     ax.legend(frameon=False)
     return ax
 
@@ -52,7 +47,7 @@ def confusion_matrix(
         ax: where to draw.
     """
     counts = np.asarray(counts)
-    ax = Figure(figsize=(5, 4.6), layout="constrained").subplots() if ax is None else ax
+    ax = new_axes(5, 4.6) if ax is None else ax
     shares = counts / np.maximum(counts.sum(1, keepdims=True), 1)
     ax.imshow(shares, cmap="Blues", vmin=0, vmax=1)
     for (row, column), count in np.ndenumerate(counts):

@@ -1,0 +1,9 @@
+"""What people look at. Needs matplotlib: `pip install 'gru_jax[plot]'`.
+
+Each function draws into `ax`, or into a new figure where it is None, returns the axes, and leaves
+matplotlib's global state alone. Colours hold in grey and for colour-blind readers: lines differ in
+dash too, and every cell of a matrix carries its number.
+"""
+
+from gru_jax.plot.training import confusion_matrix as confusion_matrix
+from gru_jax.plot.training import learning_curves as learning_curves
