@@ -1,8 +1,13 @@
 """What the figures share: colours that hold in grey and for colour-blind readers."""
 
+from collections.abc import Iterator
+from itertools import cycle
+from typing import Any
+
 from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 BLUE, ORANGE, GREEN, PURPLE, BLACK = "#0072b2", "#d55e00", "#009e73", "#cc79a7", "#000000"
 """Okabe and Ito's; lines differ in dash, too."""
@@ -14,6 +19,14 @@ SIGNED = LinearSegmentedColormap.from_list("signed", ["#2d004b", "#999999", "#ff
 """From negative, dark, by grey to positive, light: inputs, candidates, states."""
 
 
+def lines() -> Iterator[dict[str, Any]]:
+    """Yields the looks of one line after another: first 4 dashes, and 20 in all, are different."""
+    dashes = "-", "--", "-.", ":"
+    colours = BLUE, ORANGE, GREEN, PURPLE, BLACK
+    for color, linestyle in zip(cycle(colours), cycle(dashes), strict=False):
+        yield {"color": color, "linestyle": linestyle}
+
+
 def new_axes(width: float, height: float) -> Axes:
     """Returns the axes of a figure of their own, in inches, which no global state knows of."""
     return Figure(figsize=(width, height), layout="constrained").subplots()
@@ -23,3 +36,13 @@ def open_frame(ax: Axes) -> None:
     """Takes off the frame's upper and right side and draws a light grid."""
     ax.spines[["top", "right"]].set_visible(False)
     ax.grid(alpha=0.25)
+
+
+def whole_numbers() -> MaxNLocator:
+    """Returns the locator of ticks at round whole numbers, as many as there is room for."""
+    return MaxNLocator("auto", integer=True, steps=[1, 2, 5, 10])
+
+
+def legend(ax: Axes) -> None:
+    """Draws the legend, so that lines under it do not spoil its words."""
+    ax.legend(facecolor="white", framealpha=0.85, edgecolor="none", fontsize=9)

@@ -1,0 +1,180 @@
+"""The gate tape as heat maps: what comes in, what the gates do with it, what is remembered."""
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from jaxtyping import Bool, Float
+from matplotlib.axes import Axes
+from matplotlib.backend_bases import RendererBase
+from matplotlib.transforms import Bbox, TransformedBbox
+
+from gru_jax.plot.style import SHARES, SIGNED, new_axes, whole_numbers
+from gru_jax.types import Trace
+
+TITLES = {
+    "x": "input x",
+    "r": "reset gate r: 0 hides the old state from the candidate",
+    "z": "update gate z: 0 keeps the old state, 1 takes the candidate",
+    "c": "candidate c: the new value on offer",
+    "h": "hidden state h: what is remembered",
+}
+TITLE, GAP, BAR, NARROW = 0.24, 0.08, 0.11, 3.4
+"""In inches: room for a panel's title, from panel to colour bar, the width of the bar, and how
+wide an area must be for whole titles."""
+
+
+class Panels(NamedTuple):
+    """The axes of each heat map; None for a gate that the cell does not have."""
+
+    x: Axes
+    r: Axes | None
+    z: Axes | None
+    c: Axes | None
+    h: Axes
+
+
+def gates(tape: Trace, ax: Axes | None = None, *, inputs: Sequence[str] | None = None) -> Panels:
+    """Draws the input, the gates, the candidate and the state of one sequence, time to the right.
+
+    All panels have their units in one order, by the mean update gate: the slowest at the bottom.
+    The numbers at the axis are the units' own. Colours of signed values are symmetric about 0 and
+    reach to the 99th percentile of |x|, or to 1 for candidate and state where that is more; a
+    colour bar with pointed ends says that there is more beyond.
+
+    Args:
+        tape: of one sequence, [time, features]: of a batch, `jax.tree.map(lambda a: a[i], tape)`.
+        ax: the area in which the panels are laid out; its own frame is taken off.
+        inputs: names of the input's channels.
+
+    Returns:
+        The axes of the panels, which share their time axis.
+
+    Raises:
+        ValueError: if the tape is not of one sequence, has no valid step, or `inputs` do not fit.
+    """
+    values, valid = _read(tape)
+    channels = values["x"].shape[1]
+    if inputs is not None and len(inputs) != channels:
+        raise ValueError(f"gates: inputs must be {channels} names, got {len(inputs)}.")
+    order = np.arange(values["h"].shape[1])
+    if "z" in values:
+        order = values["z"][valid].mean(0).argsort(kind="stable")
+    ax = new_axes(7, 7.5) if ax is None else ax
+    ax.set_axis_off()
+    # Names need height; one nameless channel is well seen in a strip.
+    heights = dict.fromkeys(values, 3.0) | {"x": np.clip(len(inputs or ()), 2, 4)}
+    panels: dict[str, Axes] = {}
+    for name, shown in values.items():
+        panel = ax.inset_axes((0, 0, 1, 1), sharex=panels.get("x"))
+        bar = ax.inset_axes((0, 0, 1, 1))
+        panel.set_axes_locator(_place(ax, heights, name, bar=False))
+        bar.set_axes_locator(_place(ax, heights, name, bar=True))
+        _draw(panel, bar, name, shown if name == "x" else shown[:, order], valid)
+        panel.yaxis.set_major_locator(whole_numbers())
+        panel.yaxis.set_major_formatter(_names(range(channels) if name == "x" else order))
+        panel.tick_params(labelbottom=name == "h")
+        panels[name] = panel
+    if inputs is None:
+        panels["x"].set_ylabel("channel", fontsize=9)
+    else:
+        panels["x"].set_yticks(range(channels), inputs)
+    below = list(panels.values())[1:]
+    label = "unit, the slowest at the bottom" if "z" in values else "unit"
+    below[(len(below) - 1) // 2].set_ylabel(label, fontsize=9, y=0.5 if len(below) % 2 else -0.1)
+    panels["h"].set_xlabel("step" if valid.all() else "step (hatched: padding)", fontsize=9)
+    panels["h"].xaxis.set_major_locator(whole_numbers())
+    r, z, c = (panels.get(name) for name in "rzc")
+    return Panels(panels["x"], r, z, c, panels["h"])
+
+
+def _read(
+    tape: Trace,
+) -> tuple[dict[str, Float[np.ndarray, "time _"]], Bool[np.ndarray, " time"]]:
+    """Returns what there is to draw, from top to bottom, and which steps are valid."""
+    valid = np.asarray(tape.valid)
+    values = {}
+    for name in Panels._fields:
+        value = getattr(tape, name)
+        if value is None:
+            continue
+        shape = getattr(value, "shape", type(value).__name__)
+        if valid.ndim != 1 or len(shape) != 2 or shape[0] != len(valid):
+            raise ValueError(
+                f"gates: tape.{name} must be [time, features] of one sequence, got {shape}."
+            )
+        values[name] = np.asarray(value, float)
+    if not valid.any():
+        raise ValueError(f"gates: tape must have a valid step, got {len(valid)} of padding.")
+    return values, valid
+
+
+def _draw(
+    panel: Axes,
+    bar: Axes,
+    name: str,
+    values: Float[np.ndarray, "time _"],
+    valid: Bool[np.ndarray, " time"],
+) -> None:
+    """Draws one heat map, its title and its colour bar."""
+    low, high, colours, beyond = 0.0, 1.0, SHARES, False
+    if name in "xch":
+        sizes = np.abs(values[valid])
+        high = np.nanpercentile(sizes, 99) or np.nanmax(sizes) or 1.0
+        high = high if name == "x" else max(high, 1.0)
+        low, colours, beyond = -high, SIGNED, np.nanmax(sizes) > high
+    if not valid.all():
+        panel.patch.set(hatch="/////", facecolor="white", edgecolor="0.75", linewidth=0)
+    time, size = values.shape
+    image = panel.imshow(
+        np.ma.masked_array(values, ~np.broadcast_to(valid[:, None], values.shape)).T,
+        cmap=colours,
+        vmin=low,
+        vmax=high,
+        origin="lower",
+        aspect="auto",
+        extent=(-0.5, time - 0.5, -0.5, size - 0.5),
+    )
+    words = TITLES[name]
+    if panel.bbox.width < NARROW * panel.figure.dpi:
+        words = words.split(":")[0]
+    title = panel.set_title(words, loc="left", fontsize=9, pad=4)
+    symbol = bar.set_title(f"${name}_t$", fontsize=9, pad=4)
+    for text in (title, symbol):  # They have their room inside the area.
+        text.set_in_layout(False)
+    panel.figure.colorbar(
+        image,
+        cax=bar,
+        ticks=(low, (low + high) / 2, high),
+        format="{x:.2g}",
+        extend="both" if beyond else "neither",
+    )
+    panel.tick_params(labelsize=8)
+    bar.tick_params(labelsize=8)
+
+
+def _names(rows: Sequence[int]) -> Callable[[float, float], str]:
+    """Returns the formatter that numbers the rows, and nothing between or beyond them."""
+    return lambda row, _: str(rows[int(row)]) if row in range(len(rows)) else ""
+
+
+def _place(
+    ax: Axes, heights: dict[str, float], name: str, *, bar: bool
+) -> Callable[[Any, RendererBase], Bbox]:
+    """Returns where a panel, or its colour bar, lies in `ax`, for any size that it comes to have.
+
+    Titles and bars have sizes of their own, in inches; the panels share what is left by `heights`.
+    """
+    shares = np.array(list(heights.values())) / sum(heights.values())
+    row = list(heights).index(name)
+
+    def locate(*_: Any) -> Bbox:
+        width, height = ax.bbox.width / ax.figure.dpi, ax.bbox.height / ax.figure.dpi
+        title = min(TITLE / height, 0.5 / len(shares))
+        tall = shares * (1 - title * len(shares))
+        bottom = 1 - title * (row + 1) - tall[: row + 1].sum()
+        left, right = (1 - BAR / width, 1) if bar else (0, 1 - (BAR + GAP) / width)
+        box = Bbox.from_extents(left, bottom, right, bottom + tall[row])
+        return TransformedBbox(box, ax.transAxes - ax.figure.transSubfigure).frozen()
+
+    return locate

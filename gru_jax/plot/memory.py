@@ -1,0 +1,105 @@
+"""How far back: the units' memory, and the gradient's way through time."""
+
+from collections.abc import Mapping
+
+import numpy as np
+from jaxtyping import Float
+from matplotlib.axes import Axes
+from matplotlib.ticker import LogFormatter
+
+from gru_jax.plot.style import legend, lines, new_axes, open_frame, whole_numbers
+from gru_jax.types import ArrayLike
+
+BINS = 24
+
+
+def timescales(
+    values: Float[ArrayLike, " hidden"] | Mapping[str, Float[ArrayLike, " hidden"]],
+    ax: Axes | None = None,
+) -> Axes:
+    """Draws how many units have which memory timescale, on a logarithmic axis.
+
+    What such an axis cannot show, units with an infinite timescale or with none, is counted below.
+
+    Args:
+        values: in steps, from `gru_jax.timescales`; or several, by label.
+        ax: where to draw.
+
+    Raises:
+        ValueError: if the values of a label are not [hidden].
+    """
+    drawn, notes = _read("timescales", "values", "hidden", values)
+    ax = new_axes(5, 3.4) if ax is None else ax
+    everything = np.concatenate(list(drawn.values()))
+    everything = everything[np.isfinite(everything)]
+    low, high = (everything.min(), everything.max()) if everything.size else (1.0, 1.0)
+    if low == high:
+        low, high = low / 2, high * 2
+    bins = np.geomspace(low, high, BINS + 1)
+    bins[[0, -1]] = low, high  # which rounding must not leave out
+    for (label, some), line in zip(drawn.items(), lines(), strict=False):
+        counts, _ = np.histogram(some[np.isfinite(some)], bins)
+        ax.stairs(counts, bins, label=label, linewidth=1.6, **line)
+        if len(drawn) == 1:
+            ax.stairs(counts, bins, fill=True, color=line["color"], alpha=0.25)
+    ax.set_xscale("log")
+    ax.xaxis.set_major_formatter(LogFormatter())
+    ax.xaxis.set_minor_formatter(LogFormatter(minor_thresholds=(2, 0.5)))
+    ax.set(xlabel="\n".join(["memory timescale (steps)", *notes]), ylabel="units")
+    ax.yaxis.set_major_locator(whole_numbers())
+    ax.set_ylim(bottom=0)
+    open_frame(ax)
+    if isinstance(values, Mapping):
+        legend(ax)
+    return ax
+
+
+def gradient_flow(
+    norms: Float[ArrayLike, " time"] | Mapping[str, Float[ArrayLike, " time"]],
+    ax: Axes | None = None,
+) -> Axes:
+    """Draws the norms of the gradient over time, on a logarithmic axis; where they are 0, a gap.
+
+    Args:
+        norms: from `gradient_norms`, of one sequence; or several, by label.
+        ax: where to draw.
+
+    Raises:
+        ValueError: if the norms of a label are not [time].
+    """
+    drawn, notes = _read("gradient_flow", "norms", "time", norms)
+    ax = new_axes(5, 3.4) if ax is None else ax
+    for (label, some), line in zip(drawn.items(), lines(), strict=False):
+        around = np.isfinite(np.pad(some, 1, constant_values=np.nan))
+        alone = around[1:-1] & ~around[:-2] & ~around[2:]  # no line shows these
+        marker = "." if alone.any() else None
+        ax.plot(some, label=label, marker=marker, markevery=np.flatnonzero(alone).tolist(), **line)
+    ax.set_yscale("log")
+    ax.set(xlabel="\n".join(["step", *notes]), ylabel="$|dL/dh_t|$ (loss per unit of state)")
+    ax.xaxis.set_major_locator(whole_numbers())
+    open_frame(ax)
+    if isinstance(norms, Mapping):
+        legend(ax)
+    return ax
+
+
+def _read(
+    function: str,
+    name: str,
+    axis: str,
+    values: Float[ArrayLike, " _"] | Mapping[str, Float[ArrayLike, " _"]],
+) -> tuple[dict[str, Float[np.ndarray, " _"]], list[str]]:
+    """Returns the values by label, NaN where a logarithmic axis shows none, and a note on these."""
+    labelled = values if isinstance(values, Mapping) else {"": values}
+    drawn, notes = {}, []
+    for label, some in labelled.items():
+        some = np.asarray(some, float)
+        at = f"{name}[{label!r}]" if label else name
+        if some.ndim != 1:
+            raise ValueError(f"{function}: {at} must be [{axis}], got {some.shape}.")
+        kinds = {"zero": some == 0, "infinite": np.isinf(some), "NaN": np.isnan(some)}
+        counts = [f"{where.sum()} {kind}" for kind, where in kinds.items() if where.any()]
+        if counts:
+            notes.append(f"not shown{' of ' * bool(label)}{label}: {', '.join(counts)}")
+        drawn[label] = np.where(np.isfinite(some) & (some > 0), some, np.nan)
+    return drawn, notes

@@ -1,0 +1,67 @@
+"""A series and what was predicted of it."""
+
+import numpy as np
+from jaxtyping import Float
+from matplotlib.axes import Axes
+
+from gru_jax.plot.style import BLACK, ORANGE, legend, new_axes, open_frame, whole_numbers
+from gru_jax.types import ArrayLike
+
+
+def forecast(
+    truth: Float[ArrayLike, " time"],
+    prediction: Float[ArrayLike, " steps"],
+    ax: Axes | None = None,
+    *,
+    start: int = 0,
+    lower: Float[ArrayLike, " steps"] | None = None,
+    upper: Float[ArrayLike, " steps"] | None = None,
+    band: str = "band",
+    ylabel: str = "value",
+) -> Axes:
+    """Draws a series and its prediction from step `start` on.
+
+    Args:
+        truth: the series.
+        prediction: of the steps `start`, `start` + 1, ...; it may go on after the series ends.
+        ax: where to draw.
+        start: the first predicted step; a line stands before it, unless it is 0.
+        lower: the lower edge of a band about the prediction.
+        upper: the upper one.
+        band: what the band is, e.g. "80 % interval".
+        ylabel: what the series is, with its unit.
+
+    Raises:
+        ValueError: if shapes do not fit, or one edge of the band is missing.
+    """
+    truth, prediction = np.asarray(truth), np.asarray(prediction)
+    for name, values in (("truth", truth), ("prediction", prediction)):
+        if values.ndim != 1:
+            raise ValueError(f"forecast: {name} must be [time], got {values.shape}.")
+    for name, edge in (("lower", lower), ("upper", upper)):
+        if edge is not None and edge.shape != prediction.shape:
+            raise ValueError(
+                f"forecast: {name} must be {prediction.shape} to match prediction, "
+                f"got {edge.shape}."
+            )
+    if (lower is None) != (upper is None):
+        missing = "lower" if lower is None else "upper"
+        raise ValueError(f"forecast: lower and upper must come together, got no {missing}.")
+    if not 0 <= start <= len(truth):
+        raise ValueError(f"forecast: start must be 0 <= start <= {len(truth)}, got {start}.")
+    steps = np.arange(start, start + len(prediction))
+    ax = new_axes(6, 3) if ax is None else ax
+    if lower is not None and upper is not None:
+        ax.fill_between(
+            steps, np.asarray(lower), np.asarray(upper), color=ORANGE, alpha=0.25, lw=0, label=band
+        )
+    ax.plot(truth, color=BLACK, linewidth=1.2, label="truth")
+    ax.plot(steps, prediction, "--", color=ORANGE, label="prediction")
+    if start:
+        ax.axvline(start - 0.5, color="0.4", linestyle=":", label="forecast begins")
+    ax.set(xlabel="step", ylabel=ylabel)
+    ax.xaxis.set_major_locator(whole_numbers())
+    ax.margins(x=0.01)
+    open_frame(ax)
+    legend(ax)
+    return ax
