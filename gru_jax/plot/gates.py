@@ -19,9 +19,10 @@ TITLES = {
     "c": "candidate c: the new value on offer",
     "h": "hidden state h: what is remembered",
 }
-TITLE, GAP, BAR, NARROW = 0.24, 0.08, 0.11, 3.4
-"""In inches: room for a panel's title, from panel to colour bar, the width of the bar, and how
-wide an area must be for whole titles."""
+TITLE, GAP, BAR = 0.24, 0.08, 0.11
+"""In inches: room for a panel's title, from panel to colour bar, the width of the bar."""
+SMALL = 3.4, 3.0
+"""Inches: in an area less wide, or less high, there is no room for all words."""
 
 
 class Panels(NamedTuple):
@@ -38,9 +39,9 @@ def gates(tape: Trace, ax: Axes | None = None, *, inputs: Sequence[str] | None =
     """Draws the input, the gates, the candidate and the state of one sequence, time to the right.
 
     All panels have their units in one order, by the mean update gate: the slowest at the bottom.
-    The numbers at the axis are the units' own. Colours of signed values are symmetric about 0 and
-    reach to the 99th percentile of |x|, or to 1 for candidate and state where that is more; a
-    colour bar with pointed ends says that there is more beyond.
+    The numbers at the axis are the units' own. The colours of signed values are symmetric about 0;
+    those of candidate and state reach to 1 at least. Where single values are far off, colours
+    reach to the 99th percentile, and the ends of the colour bar are pointed.
 
     Args:
         tape: of one sequence, [time, features]: of a batch, `jax.tree.map(lambda a: a[i], tape)`.
@@ -64,23 +65,24 @@ def gates(tape: Trace, ax: Axes | None = None, *, inputs: Sequence[str] | None =
     ax.set_axis_off()
     # Names need height; one nameless channel is well seen in a strip.
     heights = dict.fromkeys(values, 3.0) | {"x": np.clip(len(inputs or ()), 2, 4)}
+    small = ax.bbox.width < SMALL[0] * ax.figure.dpi or ax.bbox.height < SMALL[1] * ax.figure.dpi
     panels: dict[str, Axes] = {}
     for name, shown in values.items():
         panel = ax.inset_axes((0, 0, 1, 1), sharex=panels.get("x"))
         bar = ax.inset_axes((0, 0, 1, 1))
         panel.set_axes_locator(_place(ax, heights, name, bar=False))
         bar.set_axes_locator(_place(ax, heights, name, bar=True))
-        _draw(panel, bar, name, shown if name == "x" else shown[:, order], valid)
+        _draw(panel, bar, name, shown if name == "x" else shown[:, order], valid, small)
         panel.yaxis.set_major_locator(whole_numbers())
         panel.yaxis.set_major_formatter(_names(range(channels) if name == "x" else order))
         panel.tick_params(labelbottom=name == "h")
         panels[name] = panel
-    if inputs is None:
-        panels["x"].set_ylabel("channel", fontsize=9)
-    else:
+    if inputs is not None:
         panels["x"].set_yticks(range(channels), inputs)
+    elif not small:
+        panels["x"].set_ylabel("channel", fontsize=9)
     below = list(panels.values())[1:]
-    label = "unit, the slowest at the bottom" if "z" in values else "unit"
+    label = "unit, slowest at the bottom" if "z" in values else "unit"
     below[(len(below) - 1) // 2].set_ylabel(label, fontsize=9, y=0.5 if len(below) % 2 else -0.1)
     panels["h"].set_xlabel("step" if valid.all() else "step (hatched: padding)", fontsize=9)
     panels["h"].xaxis.set_major_locator(whole_numbers())
@@ -115,14 +117,14 @@ def _draw(
     name: str,
     values: Float[np.ndarray, "time _"],
     valid: Bool[np.ndarray, " time"],
+    small: bool,
 ) -> None:
     """Draws one heat map, its title and its colour bar."""
     low, high, colours, beyond = 0.0, 1.0, SHARES, False
     if name in "xch":
         sizes = np.abs(values[valid])
-        high = np.nanpercentile(sizes, 99) or np.nanmax(sizes) or 1.0
-        high = high if name == "x" else max(high, 1.0)
-        low, colours, beyond = -high, SIGNED, np.nanmax(sizes) > high
+        high = _reach(sizes) if name == "x" else max(_reach(sizes), 1.0)
+        low, colours, beyond = -high, SIGNED, bool((sizes > high).any())
     if not valid.all():
         panel.patch.set(hatch="/////", facecolor="white", edgecolor="0.75", linewidth=0)
     time, size = values.shape
@@ -135,9 +137,7 @@ def _draw(
         aspect="auto",
         extent=(-0.5, time - 0.5, -0.5, size - 0.5),
     )
-    words = TITLES[name]
-    if panel.bbox.width < NARROW * panel.figure.dpi:
-        words = words.split(":")[0]
+    words = TITLES[name].split(":")[0] if small else TITLES[name]
     title = panel.set_title(words, loc="left", fontsize=9, pad=4)
     symbol = bar.set_title(f"${name}_t$", fontsize=9, pad=4)
     for text in (title, symbol):  # They have their room inside the area.
@@ -145,12 +145,21 @@ def _draw(
     panel.figure.colorbar(
         image,
         cax=bar,
-        ticks=(low, (low + high) / 2, high),
+        ticks=(low, high) if small else (low, (low + high) / 2, high),
         format="{x:.2g}",
         extend="both" if beyond else "neither",
     )
     panel.tick_params(labelsize=8)
     bar.tick_params(labelsize=8)
+
+
+def _reach(sizes: Float[np.ndarray, "steps _"]) -> float:
+    """Returns up to which size colours tell values apart: the largest, unless it is far off."""
+    sizes = sizes[np.isfinite(sizes) & (sizes > 0)]
+    if not sizes.size:
+        return 1.0
+    largest, high = sizes.max(), np.percentile(sizes, 99)
+    return high if largest > 2 * high else largest
 
 
 def _names(rows: Sequence[int]) -> Callable[[float, float], str]:

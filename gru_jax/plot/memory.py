@@ -5,7 +5,8 @@ from collections.abc import Mapping
 import numpy as np
 from jaxtyping import Float
 from matplotlib.axes import Axes
-from matplotlib.ticker import LogFormatter
+from matplotlib.axis import Axis
+from matplotlib.ticker import LogLocator, NullFormatter
 
 from gru_jax.plot.style import legend, lines, new_axes, open_frame, whole_numbers
 from gru_jax.types import ArrayLike
@@ -30,9 +31,7 @@ def timescales(
     """
     drawn, notes = _read("timescales", "values", "hidden", values)
     ax = new_axes(5, 3.4) if ax is None else ax
-    everything = np.concatenate(list(drawn.values()))
-    everything = everything[np.isfinite(everything)]
-    low, high = (everything.min(), everything.max()) if everything.size else (1.0, 1.0)
+    low, high = _ends(drawn)
     if low == high:
         low, high = low / 2, high * 2
     bins = np.geomspace(low, high, BINS + 1)
@@ -43,11 +42,10 @@ def timescales(
         if len(drawn) == 1:
             ax.stairs(counts, bins, fill=True, color=line["color"], alpha=0.25)
     ax.set_xscale("log")
-    ax.xaxis.set_major_formatter(LogFormatter())
-    ax.xaxis.set_minor_formatter(LogFormatter(minor_thresholds=(2, 0.5)))
+    _label_ticks(ax.xaxis, low, high)
     ax.set(xlabel="\n".join(["memory timescale (steps)", *notes]), ylabel="units")
     ax.yaxis.set_major_locator(whole_numbers())
-    ax.set_ylim(bottom=0)
+    ax.set_ylim(0, max(1, ax.get_ylim()[1]))
     open_frame(ax)
     if isinstance(values, Mapping):
         legend(ax)
@@ -75,8 +73,10 @@ def gradient_flow(
         marker = "." if alone.any() else None
         ax.plot(some, label=label, marker=marker, markevery=np.flatnonzero(alone).tolist(), **line)
     ax.set_yscale("log")
+    _label_ticks(ax.yaxis, *_ends(drawn))
     ax.set(xlabel="\n".join(["step", *notes]), ylabel="$|dL/dh_t|$ (loss per unit of state)")
     ax.xaxis.set_major_locator(whole_numbers())
+    ax.set_xlim(-0.5, max(len(some) for some in drawn.values()) - 0.5)
     open_frame(ax)
     if isinstance(norms, Mapping):
         legend(ax)
@@ -103,3 +103,18 @@ def _read(
             notes.append(f"not shown{' of ' * bool(label)}{label}: {', '.join(counts)}")
         drawn[label] = np.where(np.isfinite(some) & (some > 0), some, np.nan)
     return drawn, notes
+
+
+def _ends(drawn: dict[str, Float[np.ndarray, " _"]]) -> tuple[float, float]:
+    """Returns the least and the greatest of all values."""
+    values = np.concatenate(list(drawn.values()))
+    values = values[np.isfinite(values)]
+    return (values.min(), values.max()) if values.size else (1.0, 1.0)
+
+
+def _label_ticks(axis: Axis, low: float, high: float) -> None:
+    """Labels 1, 2 and 5 of each decade where there are few decades: powers of 10 say too little."""
+    if high / low < 300:
+        axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axis.set_major_formatter("{x:g}")
+        axis.set_minor_formatter(NullFormatter())

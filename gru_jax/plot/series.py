@@ -62,6 +62,8 @@ def forecast(
     ax.set(xlabel="step", ylabel=ylabel)
     ax.xaxis.set_major_locator(whole_numbers())
     ax.margins(x=0.01)
+    low, high = ax.get_ylim()
+    ax.set_ylim(low, high + 0.25 * (high - low))  # The legend's room: a series leaves it none.
     open_frame(ax)
-    legend(ax)
+    legend(ax, loc="upper left", ncols=2)
     return ax

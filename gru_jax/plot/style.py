@@ -40,9 +40,9 @@ def open_frame(ax: Axes) -> None:
 
 def whole_numbers() -> MaxNLocator:
     """Returns the locator of ticks at round whole numbers, as many as there is room for."""
-    return MaxNLocator("auto", integer=True, steps=[1, 2, 5, 10])
+    return MaxNLocator("auto", integer=True, steps=[1, 2, 5, 10], min_n_ticks=1)
 
 
-def legend(ax: Axes) -> None:
+def legend(ax: Axes, **options: Any) -> None:
     """Draws the legend, so that lines under it do not spoil its words."""
-    ax.legend(facecolor="white", framealpha=0.85, edgecolor="none", fontsize=9)
+    ax.legend(facecolor="white", framealpha=0.85, edgecolor="none", fontsize=9, **options)
