@@ -5,10 +5,13 @@ matplotlib's global state alone. Colours hold in grey and for colour-blind reade
 dash too, and every cell of a matrix carries its number.
 """
 
+from gru_jax.plot.animation import animation as animation
+from gru_jax.plot.animation import save_gif as save_gif
 from gru_jax.plot.gates import Panels as Panels
 from gru_jax.plot.gates import gates as gates
 from gru_jax.plot.memory import gradient_flow as gradient_flow
 from gru_jax.plot.memory import timescales as timescales
 from gru_jax.plot.series import forecast as forecast
+from gru_jax.plot.step import step as step
 from gru_jax.plot.training import confusion_matrix as confusion_matrix
 from gru_jax.plot.training import learning_curves as learning_curves

@@ -12,10 +12,13 @@ from matplotlib.ticker import MaxNLocator
 BLUE, ORANGE, GREEN, PURPLE, BLACK = "#0072b2", "#d55e00", "#009e73", "#cc79a7", "#000000"
 """Okabe and Ito's; lines differ in dash, too."""
 
-SHARES = "cividis"
-"""From 0, dark, to 1, light: gates."""
+DARK = "#333333"
+"""Of marks and small print."""
 
-SIGNED = LinearSegmentedColormap.from_list("signed", ["#2d004b", "#999999", "#ffcc66"])
+SHARES = LinearSegmentedColormap.from_list("shares", ["#08244a", "#2b7bba", "#e3f3ff"])
+"""From 0, shut and dark, to 1, open and light: gates."""
+
+SIGNED = LinearSegmentedColormap.from_list("signed", ["#2a0a6b", "#b3aeb8", "#ffdf5c"])
 """From negative, dark, by grey to positive, light: inputs, candidates, states."""
 
 

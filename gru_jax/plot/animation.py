@@ -1,0 +1,130 @@
+"""The cell at work: the diagram of `step`, step after step."""
+
+import io
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.animation import AbstractMovieWriter, Animation, FuncAnimation
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+from matplotlib.ticker import MaxNLocator
+from PIL import Image
+
+from gru_jax import atomic
+from gru_jax.plot.step import one_sequence, spread, step
+from gru_jax.plot.style import DARK, SHARES, SIGNED
+from gru_jax.types import Trace
+
+SECONDS = 0.8
+"""That each step is shown for."""
+
+
+def animation(
+    tape: Trace,
+    ax: Axes | None = None,
+    *,
+    units: Sequence[int] | None = None,
+) -> FuncAnimation:
+    """Animates `step` over a sequence; below it, update gate and state of the same units so far.
+
+    Save it with `save_gif`, or show it in a notebook: `HTML(plot.animation(tape).to_jshtml())`.
+
+    Args:
+        tape: of one sequence, `[time, ...]`.
+        ax: where to draw, about twice as wide as high.
+        units: as in `step`.
+
+    Raises:
+        ValueError: as `step` does.
+    """
+    tape = one_sequence("animation", tape)
+    rows = spread(tape) if units is None else np.asarray(units)
+    if ax is None:  # Without a layout engine, which would work again for every frame.
+        ax = Figure(figsize=(12, 6.2)).add_axes((0, 0.03, 1, 0.97))
+    ax.set_axis_off()
+    diagram = ax.inset_axes((0, 0.22, 1, 0.78))
+    strips = []
+    for bottom, name, values, colours, low in (
+        (0.13, "$z_t$", tape.z, SHARES, 0),
+        (0.04, "$h_t$", tape.h, SIGNED, -1),
+    ):
+        strip = ax.inset_axes((0.05, bottom, 0.94, 0.08))
+        values = values[:, rows].T
+        strip.set_ylabel(name, rotation=0, ha="right", va="center")
+        strip.set(yticks=(), xticks=())
+        image = strip.imshow(values, cmap=colours, vmin=low, vmax=1, aspect="auto")
+        marker = strip.add_patch(
+            Rectangle(
+                (0, -0.5), 1, len(rows), fill=False, edgecolor=DARK, linewidth=1.5, clip_on=False
+            )
+        )
+        strips.append((image, marker, values))
+    strip.xaxis.set_major_locator(MaxNLocator(integer=True))
+    strip.set_xlabel("step")
+
+    def draw(t: int) -> list[Artist]:
+        diagram.clear()
+        step(tape, t, diagram, units=rows)
+        for image, marker, values in strips:
+            image.set_data(np.where(np.arange(values.shape[1]) <= t, values, np.nan))
+            marker.set_x(t - 0.5)
+        return []
+
+    draw(0)
+    return FuncAnimation(ax.figure, draw, frames=len(tape.h), interval=1000 * SECONDS)
+
+
+def save_gif(
+    animation: Animation, path: Path | str, *, dpi: float = 70, seconds: float = SECONDS
+) -> None:
+    """Writes an animation as a GIF that repeats, much smaller than matplotlib's own writer does.
+
+    All frames have one palette and are not dithered, so that only what changes is stored.
+
+    Args:
+        animation: what to write.
+        path: where; it ends in .gif.
+        dpi: pixels in an inch.
+        seconds: that each frame is shown for.
+
+    Raises:
+        ValueError: unless the path ends in .gif.
+        OSError: if it cannot be written; then what was there is there still.
+    """
+    path = Path(path)
+    if path.suffix != ".gif":
+        raise ValueError(f"save_gif: path must end in .gif, got {path}.")
+    writer = _Frames(fps=1 / seconds)
+    atomic.write(path, lambda file: animation.save(file, writer=writer, dpi=dpi))
+
+
+class _Frames(AbstractMovieWriter):
+    """Gathers frames, and writes them when all are there."""
+
+    def setup(self, fig: Any, outfile: Any, dpi: float | None = None) -> None:
+        super().setup(fig, outfile, dpi)
+        self.frames = []
+
+    def grab_frame(self, **options: Any) -> None:
+        buffer = io.BytesIO()
+        self.fig.savefig(buffer, format="rgba", dpi=self.dpi, **options)
+        frame = Image.frombytes("RGBA", self.frame_size, buffer.getvalue())
+        self.frames.append(frame.convert("RGB"))
+
+    def finish(self) -> None:
+        found = self.frames[-1].quantize(127, dither=Image.Dither.NONE).getpalette() or []
+        palette = Image.new("P", (1, 1))
+        palette.putpalette([*found[: 3 * 127], 255, 255, 255])  # The background stays white.
+        first, *rest = (f.quantize(palette=palette, dither=Image.Dither.NONE) for f in self.frames)
+        first.save(
+            self.outfile,
+            "GIF",
+            save_all=True,
+            append_images=rest,
+            duration=1000 / self.fps,
+            loop=0,
+        )
