@@ -3,7 +3,7 @@
 import io
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from matplotlib.animation import AbstractMovieWriter, Animation, FuncAnimation
@@ -41,16 +41,16 @@ def animation(
     Raises:
         ValueError: as `step` does.
     """
-    tape = one_sequence("animation", tape)
-    rows = spread(tape) if units is None else np.asarray(units)
+    of = one_sequence("animation", tape)
+    rows = spread(of) if units is None else np.asarray(units)
     if ax is None:  # Without a layout engine, which would work again for every frame.
         ax = Figure(figsize=(12, 6.2)).add_axes((0, 0.03, 1, 0.97))
     ax.set_axis_off()
     diagram = ax.inset_axes((0, 0.22, 1, 0.78))
     strips = []
     for bottom, name, values, colours, low in (
-        (0.13, "$z_t$", tape.z, SHARES, 0),
-        (0.04, "$h_t$", tape.h, SIGNED, -1),
+        (0.13, "$z_t$", of.z, SHARES, 0),
+        (0.04, "$h_t$", of.h, SIGNED, -1),
     ):
         strip = ax.inset_axes((0.05, bottom, 0.94, 0.08))
         values = values[:, rows].T
@@ -68,14 +68,19 @@ def animation(
 
     def draw(t: int) -> list[Artist]:
         diagram.clear()
-        step(tape, t, diagram, units=rows)
+        step(of, t, diagram, units=rows)
         for image, marker, values in strips:
             image.set_data(np.where(np.arange(values.shape[1]) <= t, values, np.nan))
             marker.set_x(t - 0.5)
         return []
 
     draw(0)
-    return FuncAnimation(ax.figure, draw, frames=len(tape.h), interval=1000 * SECONDS)
+    return FuncAnimation(
+        cast(Figure, ax.get_figure(root=True)),
+        draw,
+        frames=len(tape.h),
+        interval=int(1000 * SECONDS),
+    )
 
 
 def save_gif(
@@ -98,16 +103,19 @@ def save_gif(
     path = Path(path)
     if path.suffix != ".gif":
         raise ValueError(f"save_gif: path must end in .gif, got {path}.")
-    writer = _Frames(fps=1 / seconds)
+    writer = _Frames(seconds)
     atomic.write(path, lambda file: animation.save(file, writer=writer, dpi=dpi))
 
 
 class _Frames(AbstractMovieWriter):
     """Gathers frames, and writes them when all are there."""
 
+    def __init__(self, seconds: float) -> None:
+        super().__init__()
+        self.seconds, self.frames = seconds, []
+
     def setup(self, fig: Any, outfile: Any, dpi: float | None = None) -> None:
-        super().setup(fig, outfile, dpi)
-        self.frames = []
+        self.fig, self.outfile, self.dpi = fig, outfile, dpi or fig.dpi
 
     def grab_frame(self, **options: Any) -> None:
         buffer = io.BytesIO()
@@ -125,6 +133,6 @@ class _Frames(AbstractMovieWriter):
             "GIF",
             save_all=True,
             append_images=rest,
-            duration=1000 / self.fps,
+            duration=1000 * self.seconds,
             loop=0,
         )

@@ -17,7 +17,7 @@ from matplotlib.patches import Circle, Rectangle
 from matplotlib.patheffects import Normal, withStroke
 
 from gru_jax.plot.style import BLUE, DARK, ORANGE, SHARES, SIGNED, new_axes
-from gru_jax.types import Trace
+from gru_jax.types import ArrayLike, Trace
 
 ROWS = 5
 """Units, and input channels, that are shown if no others are asked for."""
@@ -53,21 +53,22 @@ def step(
     Raises:
         ValueError: if the tape is not of a GRU and one sequence, or a number is out of range.
     """
-    tape = one_sequence("step", tape)
-    if not 0 <= t < len(tape.h):
-        raise ValueError(f"step: t must be 0 to {len(tape.h) - 1}, got {t}.")
-    rows = spread(tape) if units is None else np.asarray(units)
+    of = one_sequence("step", tape)
+    if not 0 <= t < len(of.h):
+        raise ValueError(f"step: t must be 0 to {len(of.h) - 1}, got {t}.")
+    rows = spread(of) if units is None else np.asarray(units)
     ax = new_axes(12, 4.9) if ax is None else ax
-    r, z, c, h, before = (a[t, rows] for a in (tape.r, tape.z, tape.c, tape.h, tape.h_before))
-    product = before if tape.q is None else tape.q[t, rows]
-    inner = r"r_t\odot h_{t-1}" if tape.q is None else r"r_t\odot q_t"
-    xs = tape.x
+    r, z, c, h, before = (a[t, rows] for a in (of.r, of.z, of.c, of.h, of.h_before))
+    product, inner = before, r"r_t\odot h_{t-1}"
+    if of.q is not None:
+        product, inner = of.q[t, rows], r"r_t\odot q_t"
+    xs = of.x
     scale = max(np.percentile(np.abs(xs), 99), 1e-6)
     top = max(len(rows), min(ROWS, xs.shape[1])) * HEIGHT / 2
 
     ax.set(xlim=(BANDS[0], BANDS[-1]), ylim=(-top - 17, top + 13), aspect="equal")
     ax.set_axis_off()
-    inputs, size = xs.shape[1], tape.h.shape[1]
+    inputs, size = xs.shape[1], of.h.shape[1]
     shown = f"{min(ROWS, inputs)} of {inputs} inputs,\n{len(rows)} of {size} units"
     for band, left, right in zip(_bands(t, inner, shown), BANDS, BANDS[1:], strict=False):
         _draw_band(ax, band, left + 0.3, right - 0.3, top)
@@ -194,7 +195,7 @@ def _draw_column(
     ax: Axes,
     x: float,
     name: str,
-    values: Float[np.ndarray, " rows"],
+    values: Float[ArrayLike, " rows"],
     colours: Colormap,
     ends: tuple[float, float],
 ) -> None:
