@@ -1,8 +1,9 @@
-"""The commands; no logic. `gru-jax train | evaluate | predict | bench`, or `python -m gru_jax`."""
+"""The commands; no logic. `gru-jax train | evaluate | ...`, or `python -m gru_jax`."""
 
 import contextlib
 import csv
 import dataclasses
+import importlib.util
 import io
 import logging
 import os
@@ -20,6 +21,7 @@ from rich.console import Console
 
 from gru_jax import atomic, runs
 from gru_jax import console as show
+from gru_jax import explain as inspection
 from gru_jax.bench import report, summary
 from gru_jax.bench.measure import MEASURES, Entry, Measure, count_turns, measure
 from gru_jax.bench.peers import PeerName
@@ -65,6 +67,20 @@ class Predict:
 
 
 @dataclasses.dataclass(frozen=True)
+class Explain:
+    """Show what a trained run does inside: reports of every cell, and figures of its gates.
+
+    The figures, and an animation, go into the run's figures/.
+    """
+
+    run: RunFolder
+    """Folder of the run, e.g. runs/japanese_vowels."""
+    input: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
+    """Sequences to look at, as for predict, the first of them drawn; default: the test utterances,
+    the longest drawn."""
+
+
+@dataclasses.dataclass(frozen=True)
 class Bench:
     """Time the GRU on this machine beside other libraries' GRUs.
 
@@ -86,13 +102,14 @@ class Bench:
     """Draw the times into this file, .png or .svg; needs matplotlib."""
 
 
-Command: TypeAlias = Train | Evaluate | Predict | Bench
+Command: TypeAlias = Train | Evaluate | Predict | Explain | Bench
 
 
 def main(args: list[str] | None = None) -> int:
     """Runs a command; returns 0, 1 if training failed, 2 for wrong use, 130 for Ctrl-C."""
     logging.getLogger("absl").setLevel(logging.ERROR)
-    commands = {Train: train, Evaluate: evaluate, Predict: predict, Bench: bench}
+    commands = {Train: train, Evaluate: evaluate, Predict: predict, Explain: explain}
+    commands[Bench] = bench
     try:
         command = parse(sys.argv[1:] if args is None else args)
         return commands[type(command)](command)
@@ -190,6 +207,28 @@ def predict(command: Predict) -> int:
     return 0
 
 
+def explain(command: Explain) -> int:
+    """Prints reports on the cells of a run, and draws them."""
+    console = Console(highlight=False)
+    trained = runs.load_trained(command.run)
+    if command.input is None:
+        _, test = task.load_japanese_vowels()
+        xs, labels, shown = test.xs, test.targets, int(np.argmax([len(x) for x in test.xs]))
+        name = f"test utterance {shown + 1}, by speaker {task.CLASSES[labels[shown]]}"
+    else:
+        sequences = read_sequences(command.input, task.CHANNELS)
+        xs, labels, shown, name = list(sequences.values()), None, 0, next(iter(sequences))
+    found = inspection.inspect(trained, xs, labels)
+    show.reports(console, list(map(inspection.report, found)), len(found[0].exponents), len(xs))
+    if not importlib.util.find_spec("matplotlib"):
+        console.print("No figures: they need matplotlib, pip install 'gru_jax\\[plot]'.")
+        return 0
+    console.print(f"Figures of {name}, {len(xs[shown])} steps:", markup=False)
+    for path in inspection.draw(found, shown, command.run / "figures"):
+        show.paths(console, [path])
+    return 0
+
+
 def bench(command: Bench) -> int:
     """Measures, prints tables, and writes what was asked for; after Ctrl-C, of what there is."""
     files = (command.json, command.figure)
@@ -227,7 +266,11 @@ def _parse(args: list[str], train: Train) -> Command:
     try:
         with contextlib.redirect_stderr(said):
             return tyro.cli(
-                Annotated[Train, tyro.conf.subcommand(default=train)] | Evaluate | Predict | Bench,
+                Annotated[Train, tyro.conf.subcommand(default=train)]
+                | Evaluate
+                | Predict
+                | Explain
+                | Bench,
                 prog="gru-jax",
                 description="The GRU in JAX: trained on real data, timed beside other libraries.",
                 args=args,

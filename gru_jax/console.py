@@ -21,6 +21,7 @@ from rich.text import Text
 
 from gru_jax.bench.measure import Entry
 from gru_jax.bench.summary import label
+from gru_jax.explain import Report
 from gru_jax.fitting import Row
 from gru_jax.runs import Run
 from gru_jax.tasks import japanese_vowels as task
@@ -140,6 +141,46 @@ def result(console: Console, outcome: dict) -> None:
         style = "bold green" if row is ours else None
         table.add_row(row[0], f"{row[1]:.1%}", row[2], style=style)
     console.print(table)
+
+
+def reports(console: Console, rows: Sequence[Report], looked_at: int, given: int) -> None:
+    """Prints a line for each cell, and what its numbers mean."""
+    table = Table(
+        title="The cells of the network", title_justify="left", box=None, padding=(0, 1, 0, 0)
+    )
+    table.add_column("cell")
+    heads = (
+        "r < 0.1",
+        "r > 0.9",
+        "z < 0.1",
+        "z > 0.9",
+        "memory",
+        "longest",
+        "gradient",
+        "Lyapunov",
+    )
+    for head in heads:
+        table.add_column(head, justify="right")
+    for row in rows:
+        shares = (row.reset_shut, row.reset_open, row.update_shut, row.update_open)
+        table.add_row(
+            f"{row.layer} {row.direction}",
+            *(f"{share:.1%}" for share in shares),
+            f"{row.memory:.1f}",
+            f"{row.longest_memory:.1f}",
+            f"{row.gradient:.2g}",
+            f"{row.lyapunov:+.3f}",
+        )
+    console.print(table)
+    some = f"{looked_at} of {given} sequences" if looked_at < given else f"{given} sequences"
+    for line in (
+        f"Over all steps of {some}; shares are means over units.",
+        "r, z      reset and update gate: share of steps below 0.1 and above 0.9",
+        "memory    steps after which 1/e of a unit's state is left: median and longest",
+        "gradient  of the loss by the state: at the first step read over the last",
+        "Lyapunov  nats a step: below 0, differences between states die out",
+    ):
+        console.print(line, style="dim")
 
 
 def paths(console: Console, written: Sequence[Path]) -> None:

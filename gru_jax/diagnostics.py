@@ -176,6 +176,7 @@ def lyapunov_exponent(
     *,
     lengths: Integer[ArrayLike, "*batch"] | None = None,
     mask: Bool[ArrayLike, "*batch time"] | None = None,
+    reverse: bool = False,
     burn_in: int = 0,
 ) -> Float[Array, "*batch"]:
     """Returns the largest Lyapunov exponent of the recurrence under these inputs, in nats a step.
@@ -196,6 +197,7 @@ def lyapunov_exponent(
         h0: as in `unroll`.
         lengths: steps at and after a sequence's length are padding, and not counted.
         mask: False steps are padding.
+        reverse: run from the last step to the first.
         burn_in: first steps that are not counted, in which u turns into its direction.
 
     Returns:
@@ -212,9 +214,10 @@ def lyapunov_exponent(
     """
     if burn_in < 0:
         raise ValueError(f"lyapunov_exponent: burn_in must be 0 or more, got {burn_in}.")
-    tape = trace(cell, params, xs, h0, lengths=lengths, mask=mask)
+    tape = trace(cell, params, xs, h0, lengths=lengths, mask=mask, reverse=reverse)
     batch = tape.valid.ndim - 1
-    counted = tape.valid & (jnp.cumsum(tape.valid, -1) > burn_in)
+    taken = jax.lax.cumsum(tape.valid.astype(jnp.int32), axis=batch, reverse=reverse)
+    counted = tape.valid & (taken > burn_in)
     steps = jax.tree.map(
         lambda a: jnp.moveaxis(a, batch, 0), (tape.x, tape.h_before, tape.valid, counted)
     )
@@ -231,7 +234,8 @@ def lyapunov_exponent(
         return (u, total + select(counted, jnp.log(growth[..., 0]), 0)), None
 
     u = jax.random.normal(key, steps[1].shape[1:], wide)
-    (_, total), _ = jax.lax.scan(body, (u / norm(u), jnp.zeros(u.shape[:-1], wide)), steps)
+    carry = u / norm(u), jnp.zeros(u.shape[:-1], wide)
+    (_, total), _ = jax.lax.scan(body, carry, steps, reverse=reverse)
     return total / counted.sum(-1)
 
 

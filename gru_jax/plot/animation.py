@@ -68,7 +68,7 @@ def animation(
 
     def draw(t: int) -> list[Artist]:
         diagram.clear()
-        step(of, t, diagram, units=rows)
+        step(of, t, diagram, units=rows.tolist())
         for image, marker, values in strips:
             image.set_data(np.where(np.arange(values.shape[1]) <= t, values, np.nan))
             marker.set_x(t - 0.5)

@@ -154,11 +154,14 @@ def standardise(xs: Sequence[np.ndarray], scale: Scale) -> list[np.ndarray]:
 
 def network(config: Config) -> Layer:
     """Builds the network: inputs are standardised utterances, outputs one logit a speaker."""
-    layers = [gaussian_noise(config.noise)]
-    for i in range(config.layers):
-        layers += [dropout(config.dropout)] if i else []
-        layers += [bidirectional(gru(config.hidden))]
-    return stack(*layers, pool("mean"), dropout(config.dropout), dense(SPEAKERS))
+    return stack(*layers(config))
+
+
+def layers(config: Config) -> list[Layer]:
+    """Builds the layers of the network, first to last."""
+    recurrent = [bidirectional(gru(config.hidden)), dropout(config.dropout)] * config.layers
+    head = [pool("mean"), dropout(config.dropout), dense(SPEAKERS)]
+    return [gaussian_noise(config.noise), *recurrent[:-1], *head]
 
 
 def init_params(config: Config) -> Params:
