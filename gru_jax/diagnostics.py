@@ -94,7 +94,7 @@ def timescales(tape: Trace) -> Float[Array, " hidden"]:
     if tape.z is None:
         raise ValueError("timescales: tape must have an update gate z, got None.")
     wide = tape.z.astype(jnp.promote_types(tape.z.dtype, jnp.float32))
-    return -1 / _mean(jnp.log1p(-wide), tape.valid)
+    return 1 / jnp.abs(_mean(jnp.log1p(-wide), tape.valid))
 
 
 def gradient_norms(

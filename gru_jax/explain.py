@@ -136,7 +136,8 @@ def report(inspection: Inspection) -> Report:
     first, last = norms[rows, 0], norms[rows, count[rows] - 1]
     if inspection.direction == "backward":
         first, last = last, first
-    assert r is not None and z is not None  # The network's cells are GRUs.
+    assert r is not None
+    assert z is not None
     return Report(
         layer=inspection.layer,
         direction=inspection.direction,

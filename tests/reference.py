@@ -75,7 +75,13 @@ def segments(valid, resets):
     return pieces
 
 
-def unroll(
+def unroll(params, xs, h0, valid, **options):
+    """Returns hs and h_last, as `trace` has them."""
+    tape = trace(params, xs, h0, valid, **options)
+    return tape["h"], tape["h_last"]
+
+
+def trace(
     params,
     xs,
     h0,
@@ -89,13 +95,13 @@ def unroll(
     clip=np.inf,
     gates=gates,
 ):
-    """Returns hs and h_last for xs [batch, time, input] and valid [batch, time], row by row.
+    """Returns r, z, c, h, h_before and h_last for xs [batch, time, input], row by row.
 
     Args:
         params: of one step.
         xs: inputs.
         h0: the state before the first step in the direction of travel.
-        valid: which steps are not padding.
+        valid: which steps are not padding, [batch, time].
         reverse: the direction.
         resets: steps at which a new segment begins; each segment but the first in the direction of
             travel starts from `h_reset`, and, forward, the first too if it has a reset.
@@ -108,7 +114,8 @@ def unroll(
     shape = (*xs.shape[:2], h0.shape[-1])
     resets = np.zeros(shape[:2], bool) if resets is None else resets
     hold, drop = np.broadcast_to(hold, shape), np.broadcast_to(drop, h0.shape)
-    hs, h_last = np.zeros(shape), np.array(h0, float)
+    tape = {name: np.zeros(shape) for name in ("r", "z", "c", "h", "h_before")}
+    h_last = np.array(h0, float)
     for row in range(xs.shape[0]):
         h = h_last[row]
         pieces = segments(valid[row], resets[row])
@@ -120,9 +127,12 @@ def unroll(
             if i:
                 h = np.asarray(h_reset[row], float)
             for t in piece:
-                _, z, c, _ = gates(params, np.asarray(xs[row, t], float), drop[row] * h)
+                r, z, c, _ = gates(params, np.asarray(xs[row, t], float), drop[row] * h)
                 h_next = np.clip((1 - z) * h + z * c, -clip, clip)
-                h = hold[row, t] * h + (1 - hold[row, t]) * h_next
-                hs[row, t] = h
+                h_next = hold[row, t] * h + (1 - hold[row, t]) * h_next
+                step = {"r": r, "z": z, "c": c, "h": h_next, "h_before": h}
+                for name, value in step.items():
+                    tape[name][row, t] = value
+                h = h_next
         h_last[row] = h
-    return hs, h_last
+    return tape | {"h_last": h_last}

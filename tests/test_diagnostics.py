@@ -1,0 +1,193 @@
+"""Each report against a case worked out by hand, and against NumPy where there is none."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import reference
+
+import gru_jax as gj
+
+RESETS = ("before", "after")
+BIASES = np.array([-1.0, -3.0, 0.5])
+
+
+def tape_of(**values):
+    """A tape with these values, [batch, time, hidden], and nothing else in it."""
+    some = next(iter(values.values()))
+    fields = dict.fromkeys(gj.Trace._fields) | {"valid": jnp.ones(some.shape[:-1], bool)}
+    return gj.Trace(**fields | {name: jnp.asarray(value) for name, value in values.items()})
+
+
+def leaky(reset):
+    """A GRU without weights: h_t = (1 - z) h_{t-1}, with z = sigmoid(b_z) of each unit."""
+    cell = gj.gru(3, reset=reset, dtype=jnp.float64)
+    params = jax.tree.map(jnp.zeros_like, cell.init(jax.random.key(0), 2))
+    return cell, params._replace(b_z=jnp.asarray(BIASES)), 1 - 1 / (1 + np.exp(-BIASES))
+
+
+def random_gru(seed, size, scale, reset="before"):
+    """A GRU with normal weights of this scale, and its parameters."""
+    rng = np.random.default_rng(seed)
+    cell = gj.gru(size, reset=reset, dtype=jnp.float64)
+    params = gj.GRUParams(*reference.random_params(rng, 2, size, reset))
+    return cell, jax.tree.map(lambda a: jnp.asarray(scale * a), params)
+
+
+def test_saturation_counts_the_steps_near_the_ends():
+    r = np.array([0.05, 0.2, 0.95, 0.99])[:, None]
+    c = np.array([-0.9, -0.7, 0.7, 0.85])[:, None]
+    found = gj.saturation(tape_of(r=r, z=1 - r, c=c))
+    assert [float(share[0]) for ends in found for share in ends] == [
+        0.25,
+        0.5,
+        0.5,
+        0.25,
+        0.25,
+        0.25,
+    ]
+    wide = gj.saturation(tape_of(r=r, c=c), margin=0.25)
+    assert [float(share[0]) for share in (*wide.r, *wide.c)] == [0.5, 0.5, 0.5, 0.5]
+    assert wide.z is None
+
+
+def test_padding_is_not_counted():
+    z = np.array([[[0.05], [0.5], [0.0]], [[0.05], [0.95], [0.05]]])
+    tape = tape_of(z=z)._replace(valid=jnp.array([[True, True, False], [True] * 3]))
+    low, high = gj.saturation(tape).z
+    assert (float(low[0]), float(high[0])) == pytest.approx((3 / 5, 1 / 5))
+    kept = 0.95 * 0.5 * 0.95 * 0.05 * 0.95
+    assert float(gj.timescales(tape)[0]) == pytest.approx(-5 / np.log(kept))
+
+
+def test_a_timescale_is_the_steps_after_which_1_over_e_is_left():
+    z = 1 - np.exp(-1 / np.array([1.0, 5, 100]))
+    tape = tape_of(z=np.broadcast_to(z, (7, 3)))
+    np.testing.assert_allclose(gj.timescales(tape), [1, 5, 100], rtol=1e-5)
+    ends = gj.timescales(tape_of(z=np.array([[0.0, 1.0], [0.0, 0.5]])))
+    np.testing.assert_array_equal(ends, [np.inf, 0])
+
+
+@pytest.mark.usefixtures("x64")
+@pytest.mark.parametrize("reset", RESETS)
+def test_of_a_leaky_integrator_all_is_known(reset):
+    """A unit that keeps the share k: tau = -1 / log k, dh_T/dh_t = k^(T-t), exponent log k."""
+    cell, params, keep = leaky(reset)
+    xs, lengths = np.ones((3, 60, 2)), np.array([60, 25, 0])
+    tape = gj.trace(cell, params, xs, jnp.ones((3, 3)), lengths=lengths)
+    np.testing.assert_allclose(gj.timescales(tape), -1 / np.log(keep), rtol=1e-12)
+
+    norms = gj.gradient_norms(cell, params, xs, lambda _, h: h.sum(), lengths=lengths)
+    t = np.arange(60)
+    for row, length in enumerate(lengths):
+        want = np.linalg.norm(keep[:, None] ** (length - 1 - t), axis=0) * (t < length)
+        np.testing.assert_allclose(norms[row], want, rtol=1e-12)
+
+    exponents = gj.lyapunov_exponent(
+        jax.random.key(0), cell, params, xs, lengths=np.array([60, 55, 0]), burn_in=50
+    )
+    # By then the slowest unit is all that is left of the difference, but for e^-50 or so.
+    np.testing.assert_allclose(exponents[:2], np.log(keep.max()), rtol=1e-9)
+    assert np.isnan(exponents[2])
+
+
+@pytest.mark.usefixtures("x64")
+@pytest.mark.parametrize("reset", RESETS)
+@pytest.mark.parametrize("reverse", [False, True])
+def test_gradient_norms_match_differences_of_the_numpy_loop(reset, reverse):
+    """A state is nudged by cutting the sequence there and going on from the nudged state."""
+    cell, params = random_gru(1, 3, 1.0, reset)
+    rng = np.random.default_rng(2)
+    xs, weigh, valid = (
+        rng.normal(size=(6, 2)),
+        rng.normal(size=(6, 3)),
+        np.array([1, 1, 0, 1, 1, 1], bool),
+    )
+
+    def loss_fn(hs, h_last):
+        return (jnp.asarray(weigh) * hs**2).sum() + jnp.sin(h_last).sum()
+
+    found = gj.gradient_norms(cell, params, xs, loss_fn, mask=valid, reverse=reverse)
+    order = np.flatnonzero(valid)[:: -1 if reverse else 1]
+
+    def rest_of_loss(place, h):
+        """The loss from the state after step order[place] on."""
+        total = 0.0
+        for i, t in enumerate(order[place:]):
+            if i:
+                *_, h = reference.gates(params, xs[t], h)
+            total += (weigh[t] * h**2).sum()
+        return total + np.sin(h).sum()
+
+    want, h = np.zeros(6), np.zeros(3)
+    for place, t in enumerate(order):
+        *_, h = reference.gates(params, xs[t], h)
+        nudges = 1e-6 * np.eye(3)
+        slopes = [(rest_of_loss(place, h + n) - rest_of_loss(place, h - n)) / 2e-6 for n in nudges]
+        want[t] = np.linalg.norm(slopes)
+    np.testing.assert_allclose(found, want, rtol=1e-7)
+
+
+@pytest.mark.usefixtures("x64")
+def test_no_gradient_crosses_into_the_episode_before():
+    cell, params = random_gru(3, 4, 1.0)
+    xs = np.random.default_rng(0).normal(size=(2, 8, 2))
+    resets = np.arange(8) == np.array([[3], [0]])
+    norms = gj.gradient_norms(cell, params, xs, lambda _, h: h.sum(), resets=resets)
+    assert (norms[0, :3] == 0).all()
+    assert (norms[0, 3:] > 0).all()
+    assert (norms[1] > 0).all()
+
+
+@pytest.mark.usefixtures("x64")
+@pytest.mark.parametrize(
+    ("reset", "size", "scale", "sign"), [("before", 8, 2, -1), ("after", 16, 4, 1)]
+)
+def test_the_exponent_is_the_growth_of_the_difference_of_two_numpy_trajectories(
+    reset, size, scale, sign
+):
+    """Benettin's way, with a real second trajectory that is pulled back at each step."""
+    cell, params = random_gru(0, size, scale, reset)
+    params = params._replace(b_z=params.b_z + 2)
+    time, burn_in = 140, 80  # Chaos parts JAX and NumPy, too, from the last digit on.
+    xs = 0.1 * np.random.default_rng(4).normal(size=(time, 2))
+    found = float(gj.lyapunov_exponent(jax.random.key(1), cell, params, xs, burn_in=burn_in))
+    h, growth, distance = np.zeros(size), [], 1e-7
+    near = h + distance * np.random.default_rng(5).normal(size=size) / np.sqrt(size)
+    for x in xs:
+        *_, h = reference.gates(params, x, h)
+        *_, near = reference.gates(params, x, near)
+        gap = near - h
+        growth.append(np.linalg.norm(gap) / distance)
+        near = h + distance * gap / np.linalg.norm(gap)
+    want = np.log(growth[burn_in:]).mean()
+    assert np.sign(found) == sign
+    assert found == pytest.approx(want, abs=1e-9)
+
+
+@pytest.mark.usefixtures("x64")
+def test_backwards_the_exponent_is_that_of_the_reversed_sequence():
+    cell, params = random_gru(6, 5, 2.0)
+    xs = np.random.default_rng(0).normal(size=(2, 30, 2))
+    key = jax.random.key(0)
+    back = gj.lyapunov_exponent(
+        key, cell, params, xs, lengths=np.array([30, 20]), reverse=True, burn_in=5
+    )
+    turned = xs.copy()
+    turned[0], turned[1, :20] = xs[0, ::-1], xs[1, :20][::-1]
+    ahead = gj.lyapunov_exponent(key, cell, params, turned, lengths=np.array([30, 20]), burn_in=5)
+    np.testing.assert_allclose(back, ahead, rtol=1e-9)
+
+
+def test_reports_may_stand_under_jit_and_in_half_precision():
+    cell = gj.gru(4, dtype=jnp.bfloat16)
+    params, xs = cell.init(jax.random.key(0), 2), jnp.ones((2, 9, 2), jnp.bfloat16)
+
+    @jax.jit
+    def reports(params):
+        tape = gj.trace(cell, params, xs)
+        norms = gj.gradient_norms(cell, params, xs, lambda _, h: h.sum())
+        exponent = gj.lyapunov_exponent(jax.random.key(0), cell, params, xs)
+        return gj.saturation(tape), gj.timescales(tape), norms, exponent
+
+    assert all(np.isfinite(np.asarray(a, float)).all() for a in jax.tree.leaves(reports(params)))

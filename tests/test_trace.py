@@ -1,0 +1,185 @@
+"""The gate tape against NumPy loops, under every boundary; what it costs; the tapes of layers."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import reference
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from ways import BATCH, INPUT, TIME, draw_problem, make_cell
+
+import gru_jax as gj
+
+RESETS = ("before", "after")
+
+
+def check(tape, want, valid):
+    for name in ("r", "z", "c", "h", "h_before"):
+        np.testing.assert_allclose(getattr(tape, name), want[name], rtol=0, atol=1e-12)
+    np.testing.assert_array_equal(tape.valid, valid)
+
+
+@pytest.mark.usefixtures("x64")
+@settings(deadline=None, max_examples=25)
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    reset=st.sampled_from(RESETS),
+    reverse=st.booleans(),
+    lengths=st.lists(st.integers(0, TIME), min_size=BATCH, max_size=BATCH),
+    time_axis=st.sampled_from([0, -2]),
+)
+def test_the_tape_is_that_of_the_equations_whatever_the_boundaries(
+    seed, reset, reverse, lengths, time_axis
+):
+    params, xs, h0, h_reset, mask, resets = draw_problem(seed, reset)
+    valid = mask & (np.arange(TIME) < np.array(lengths)[:, None])
+    garbage = np.where(valid[..., None], xs, np.nan)
+    turn = (lambda a: np.moveaxis(a, 1, 0)) if time_axis == 0 else lambda a: a
+    tape = gj.trace(
+        make_cell(reset),
+        params,
+        turn(garbage),
+        h0,
+        lengths=np.array(lengths),
+        mask=turn(mask),
+        resets=turn(resets),
+        h_reset=h_reset,
+        reverse=reverse,
+        time_axis=time_axis,
+    )
+    want = reference.trace(
+        params, xs, h0, valid, reverse=reverse, resets=resets & valid, h_reset=h_reset
+    )
+    check(jax.tree.map(turn, tape), want, valid)
+    np.testing.assert_array_equal(turn(tape.x), np.where(valid[..., None], xs, 0))
+    if reset == "before":
+        assert tape.q is None
+    else:
+        U_c = np.asarray(params.W_c)[INPUT:]
+        q = want["h_before"] @ U_c + np.asarray(params.b_h)
+        want_q = np.where(valid[..., None], q, 0)
+        np.testing.assert_allclose(turn(tape.q), want_q, rtol=0, atol=1e-12)
+
+
+@pytest.mark.usefixtures("x64")
+@pytest.mark.parametrize("reset", RESETS)
+def test_under_zoneout_in_evaluation_the_state_is_what_unroll_says_and_the_gates_see_it(reset):
+    params, xs, h0, _, mask, _ = draw_problem(3, reset)
+    tape = gj.trace(make_cell(reset), params, xs, h0, mask=mask, zoneout=0.3)
+    check(tape, reference.trace(params, xs, h0, mask, hold=0.3), mask)
+
+
+def test_the_states_are_those_of_unroll_for_every_cell_and_with_noise(make_cell, rng):
+    cell = make_cell()
+    params = cell.init(jax.random.key(0), 3)
+    xs = jnp.asarray(rng.normal(size=(2, 6, 3)), jnp.float32)
+    options = {"lengths": jnp.array([4, 6]), "key": jax.random.key(1)}
+    options |= {"zoneout": 0.2, "recurrent_dropout": 0.3, "drop_connect": 0.1, "reverse": True}
+    hs, _ = gj.unroll(cell, params, xs, **options)
+    tape = gj.trace(cell, params, xs, **options)
+    np.testing.assert_allclose(tape.h, hs, rtol=0, atol=1e-6)
+    assert not np.allclose(tape.h, gj.trace(cell, params, xs, reverse=True).h)
+    assert all(gate.shape == hs.shape for gate in (tape.r, tape.z, tape.c))
+
+
+@pytest.mark.usefixtures("x64")
+def test_layer_norm_has_its_own_gates(rng):
+    cell = gj.layer_norm_gru(5, dtype=jnp.float64)
+    params = jax.tree.map(
+        lambda leaf: jnp.asarray(rng.normal(0, 0.5, leaf.shape)), cell.init(jax.random.key(0), 3)
+    )
+    xs, h0, valid = rng.normal(size=(2, 6, 3)), rng.normal(size=(2, 5)), np.ones((2, 6), bool)
+    want = reference.trace(params, xs, h0, valid, gates=reference.layer_norm_gates)
+    check(gj.trace(cell, params, xs, h0), want, valid)
+
+
+def test_what_is_not_asked_for_is_not_computed():
+    """Of the states alone XLA makes the loop of unroll, and nothing more."""
+    cell = gj.gru(32)
+    params, xs = cell.init(jax.random.key(0), 8), jnp.ones((4, 20, 8))
+
+    def flops(function):
+        analysis = jax.jit(function).lower(params, xs).compile().cost_analysis()
+        return analysis["flops"]
+
+    unrolled = flops(lambda p, xs: gj.unroll(cell, p, xs)[0])
+    assert flops(lambda p, xs: gj.trace(cell, p, xs).h) == unrolled
+    assert flops(lambda p, xs: gj.trace(cell, p, xs).r) > unrolled
+
+
+@pytest.mark.usefixtures("x64")
+@pytest.mark.parametrize("reset", RESETS)
+def test_one_may_train_on_the_gates(reset):
+    params, xs, h0, _, mask, resets = draw_problem(5, reset)
+
+    def loss(params, h0, derivative="rule"):
+        options = {"mask": mask, "resets": resets, "derivative": derivative}
+        tape = gj.trace(make_cell(reset), params, xs, h0, **options)
+        return (tape.z**2).mean() + jnp.sin(tape.r).mean() + (tape.c * tape.h).sum()
+
+    gradients = jax.jit(jax.grad(loss, argnums=(0, 1)))(params, h0)
+    rng = np.random.default_rng(0)
+    for _ in range(2):  # Central differences along a random direction.
+        way = jax.tree.map(lambda a: jnp.asarray(rng.normal(size=a.shape)), (params, h0))
+        ends = [
+            loss(*jax.tree.map(lambda a, d, e=e: a + e * d, (params, jnp.asarray(h0)), way))
+            for e in (1e-5, -1e-5)
+        ]
+        slope = jax.tree.reduce(jnp.add, jax.tree.map(lambda g, d: (g * d).sum(), gradients, way))
+        assert (ends[0] - ends[1]) / 2e-5 == pytest.approx(float(slope), rel=1e-6)
+
+
+def test_layers_give_the_tapes_of_their_cells_in_their_own_structure(rng):
+    first, second = gj.gru(4), gj.gru(8, reset="after")
+    net = gj.stack(
+        gj.bidirectional(first),
+        gj.dropout(0.5),
+        gj.residual(gj.recurrent(second, zoneout=0.1)),
+        gj.pool("mean"),
+        gj.dense(3),
+    )
+    params = net.init(jax.random.key(0), 3)
+    xs, lengths = jnp.asarray(rng.normal(size=(2, 6, 3)), jnp.float32), jnp.array([4, 6])
+    both, dropped, inner, *rest = jax.jit(lambda p: gj.trace(net, p, xs, lengths=lengths))(params)
+    assert (dropped, rest) == ((), [(), ()])
+    for tape, reverse in ((both.forward, False), (both.backward, True)):
+        own = params[0].backward if reverse else params[0].forward
+        want = reference.trace(
+            own, np.asarray(xs), np.zeros((2, 4)), np.asarray(both.forward.valid), reverse=reverse
+        )
+        np.testing.assert_allclose(tape.z, want["z"], rtol=0, atol=1e-6)
+        np.testing.assert_allclose(tape.h, want["h"], rtol=0, atol=1e-6)
+    read = np.concatenate([both.forward.h, both.backward.h], -1)
+    np.testing.assert_array_equal(inner.x, read)
+    want = reference.trace(params[2], read, np.zeros((2, 8)), np.asarray(inner.valid), hold=0.1)
+    np.testing.assert_allclose(inner.c, want["c"], rtol=0, atol=1e-6)
+    np.testing.assert_allclose(inner.h, want["h"], rtol=0, atol=1e-6)
+    ys, tapes = net.trace(params, xs, lengths=lengths)
+    np.testing.assert_allclose(ys, net.apply(params, xs, lengths=lengths)[0], rtol=0, atol=1e-6)
+    np.testing.assert_array_equal(tapes[2].h, inner.h)
+    assert gj.trace(gj.dense(3), gj.dense(3).init(jax.random.key(0), 3), xs) == ()
+
+
+def test_of_a_sequence_without_steps_there_is_a_tape_without_steps():
+    cell = gj.gru(4, reset="after")
+    params = cell.init(jax.random.key(0), 3)
+    for xs, shape in ((jnp.zeros((2, 0, 3)), (2, 0)), (jnp.zeros((0, 3)), (0,))):
+        tape = gj.trace(cell, params, xs, mask=jnp.ones(shape, bool))
+        assert tape.r.shape == tape.h_before.shape == tape.q.shape == (*shape, 4)
+        assert (tape.x.shape, tape.valid.shape) == ((*shape, 3), shape)
+
+
+def test_a_gate_that_a_cell_does_not_have_is_none():
+    """A leaky integrator, written as a cell by a user."""
+    from typing import NamedTuple
+
+    class Only(NamedTuple):
+        z: jax.Array
+
+    cell = gj.gru(3)._replace(gates=lambda _w, d, _h: Only(jax.nn.sigmoid(d.z)), rule=None)
+    cell = cell._replace(mix=lambda gates, h: (1 - gates.z) * h + gates.z)
+    tape = gj.trace(cell, cell.init(jax.random.key(0), 2), jnp.ones((5, 2)))
+    assert (tape.r, tape.c, tape.q) == (None, None, None)
+    assert tape.z.shape == (5, 3)
+    assert gj.saturation(tape).r is None
