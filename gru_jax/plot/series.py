@@ -51,12 +51,12 @@ def forecast(
         raise ValueError(f"forecast: start must be 0 <= start <= {len(truth)}, got {start}.")
     steps = np.arange(start, start + len(prediction))
     ax = new_axes(6, 3) if ax is None else ax
+    ax.plot(truth, color=BLACK, linewidth=1.2, label="truth")
+    ax.plot(steps, prediction, "--", color=ORANGE, label="prediction")
     if lower is not None and upper is not None:
         ax.fill_between(
             steps, np.asarray(lower), np.asarray(upper), color=ORANGE, alpha=0.25, lw=0, label=band
         )
-    ax.plot(truth, color=BLACK, linewidth=1.2, label="truth")
-    ax.plot(steps, prediction, "--", color=ORANGE, label="prediction")
     if start:
         ax.axvline(start - 0.5, color="0.4", linestyle=":", label="forecast begins")
     ax.set(xlabel="step", ylabel=ylabel)
