@@ -183,7 +183,7 @@ def test_titles_fit_panels_of_any_width(layout):
                 for text in panel.findobj(Text)
                 if text.get_text() == panel.get_title(loc="left")
             )
-            assert title.get_window_extent().x1 <= panel.get_window_extent().x1 + 10
+            assert title.get_window_extent().x1 <= panel.get_window_extent().x1 + 8  # the gap
         titles.append(panels.z.get_title(loc="left"))
     assert (titles[0], titles[-1]) == ("update gate z", plot.gates(TAPE).z.get_title(loc="left"))
 

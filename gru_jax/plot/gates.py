@@ -65,7 +65,7 @@ def gates(tape: Trace, ax: Axes | None = None, *, inputs: Sequence[str] | None =
     ax = new_axes(7, 7.5) if ax is None else ax
     ax.set_axis_off()
     # Names need height; one nameless channel is well seen in a strip.
-    heights = dict.fromkeys(values, 3.0) | {"x": np.clip(len(inputs or ()), 2, 4)}
+    heights = dict.fromkeys(values, 3.0) | {"x": min(max(2.0, len(inputs or ())), 4.0)}
     width, height = _inches(ax)
     small = width < SMALL[0] or height < SMALL[1]
     panels: dict[str, Axes] = {}
@@ -170,7 +170,7 @@ def _names(rows: Sequence[int]) -> Callable[[float, float], str]:
 
 def _inches(ax: Axes) -> tuple[float, float]:
     """Returns the width and the height of axes as they are now."""
-    return ax.bbox.width / ax.figure.dpi, ax.bbox.height / ax.figure.dpi
+    return float(ax.bbox.width) / ax.figure.dpi, float(ax.bbox.height) / ax.figure.dpi
 
 
 def _place(
