@@ -38,9 +38,9 @@ def timescales(
     bins[[0, -1]] = low, high  # which rounding must not leave out
     for (label, some), line in zip(drawn.items(), lines(), strict=False):
         counts, _ = np.histogram(some[np.isfinite(some)], bins)
-        ax.stairs(counts, bins, label=label, linewidth=1.6, **line)
-        if len(drawn) == 1:
-            ax.stairs(counts, bins, fill=True, color=line["color"], alpha=0.25)
+        look = {"edgecolor": line["color"], "facecolor": (line["color"], 0.25), "linewidth": 1.6}
+        look["linestyle"] = line["linestyle"]
+        ax.stairs(counts, bins, label=label, fill=len(drawn) == 1, **look)
     ax.set_xscale("log")
     _label_ticks(ax.xaxis, low, high)
     ax.set(xlabel="\n".join(["memory timescale (steps)", *notes]), ylabel="units")
@@ -113,7 +113,7 @@ def _ends(drawn: dict[str, Float[np.ndarray, " _"]]) -> tuple[float, float]:
 
 
 def _label_ticks(axis: Axis, low: float, high: float) -> None:
-    """Labels 1, 2 and 5 of each decade where there are few decades: powers of 10 say too little."""
+    """Labels 1, 2 and 5 of each decade where powers of 10 would be too few."""
     if high / low < 300:
         axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         axis.set_major_formatter("{x:g}")

@@ -5,9 +5,8 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Int
 from matplotlib.axes import Axes
-from matplotlib.ticker import MaxNLocator
 
-from gru_jax.plot.style import BLUE, ORANGE, new_axes, open_frame
+from gru_jax.plot.style import legend, lines, new_axes, open_frame, whole_numbers
 
 UNITS = {"loss": "loss (nats)", "accuracy": "accuracy (fraction)"}
 
@@ -15,24 +14,33 @@ UNITS = {"loss": "loss (nats)", "accuracy": "accuracy (fraction)"}
 def learning_curves(
     rows: Sequence[dict[str, float]], name: str = "loss", ax: Axes | None = None
 ) -> Axes:
-    """Draws a metric over epochs, in training and validation.
+    """Draws a metric over epochs, in training and, where there is one, in validation.
 
     Args:
         rows: those that `fit` reports, one an epoch.
         name: the metric; `validation_<name>` is drawn beside it.
         ax: where to draw.
+
+    Raises:
+        ValueError: if the rows do not have this metric.
     """
+    if not rows or name not in rows[0]:
+        known = ", ".join(rows[0]) if rows else "no rows"
+        raise ValueError(
+            f"learning_curves: name must be a metric of the rows ({known}), got {name!r}."
+        )
     ax = new_axes(4.5, 3.4) if ax is None else ax
-    epochs = [row["epoch"] for row in rows]
-    for key, label, color, dash in (
-        (name, "training", BLUE, "-"),
-        (f"validation_{name}", "validation", ORANGE, "--"),
+    marker = "." if len(rows) == 1 else None  # No line shows one epoch.
+    for (prefix, label), line in zip(
+        (("", "training"), ("validation_", "validation")), lines(), strict=False
     ):
-        ax.plot(epochs, [row[key] for row in rows], dash, color=color, label=label)
+        if prefix + name in rows[0]:
+            values = [row[prefix + name] for row in rows]
+            ax.plot([row["epoch"] for row in rows], values, label=label, marker=marker, **line)
     ax.set(xlabel="epoch", ylabel=UNITS.get(name, name))
-    ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+    ax.xaxis.set_major_locator(whole_numbers())
     open_frame(ax)
-    ax.legend(frameon=False)
+    legend(ax)
     return ax
 
 
@@ -45,17 +53,31 @@ def confusion_matrix(
         counts: from `metrics.confusion_matrix`.
         names: of the classes.
         ax: where to draw.
+
+    Raises:
+        ValueError: if there is not one name for each class.
     """
     counts = np.asarray(counts)
+    if counts.shape != (len(names), len(names)):
+        raise ValueError(
+            f"confusion_matrix: counts must be {(len(names), len(names))} to match names, "
+            f"got {counts.shape}."
+        )
     ax = new_axes(5, 4.6) if ax is None else ax
+    # In points; a digit and a letter are about 0.6 of their size wide.
+    cell = 72 / ax.figure.dpi * min(ax.bbox.size) / len(names)
+    name_size = min(10, 0.9 * cell)
+    turned = 0.6 * name_size * max(map(len, names)) > cell
     shares = counts / np.maximum(counts.sum(1, keepdims=True), 1)
     ax.imshow(shares, cmap="Blues", vmin=0, vmax=1)
     for (row, column), count in np.ndenumerate(counts):
         if count:
             colour = "white" if shares[row, column] > 0.5 else "black"
-            ax.text(column, row, str(count), ha="center", va="center", color=colour)
-    ax.set_xticks(range(len(names)), names)
-    ax.set_yticks(range(len(names)), names)
+            size = min(10, 0.8 * cell, 1.4 * cell / len(str(count)))
+            ax.text(column, row, str(count), ha="center", va="center", color=colour, size=size)
+    turn = {"rotation": 45, "ha": "right", "rotation_mode": "anchor"} if turned else {}
+    ax.set_xticks(range(len(names)), names, size=name_size, **turn)
+    ax.set_yticks(range(len(names)), names, size=name_size)
     ax.set(xlabel="predicted", ylabel="true")
     ax.spines[:].set_visible(False)
     ax.tick_params(length=0)
