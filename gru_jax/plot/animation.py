@@ -15,7 +15,7 @@ from matplotlib.ticker import MaxNLocator
 from PIL import Image
 
 from gru_jax import atomic
-from gru_jax.plot.step import one_sequence, spread, step
+from gru_jax.plot.step import one_sequence, step, which
 from gru_jax.plot.style import DARK, SHARES, SIGNED
 from gru_jax.types import Trace
 
@@ -42,7 +42,7 @@ def animation(
         ValueError: as `step` does.
     """
     of = one_sequence("animation", tape)
-    rows = spread(of) if units is None else np.asarray(units)
+    rows = which(of, "animation", units)
     if ax is None:  # Without a layout engine, which would work again for every frame.
         ax = Figure(figsize=(12, 6.2)).add_axes((0, 0.03, 1, 0.97))
     ax.set_axis_off()
@@ -124,9 +124,9 @@ class _Frames(AbstractMovieWriter):
         self.frames.append(frame.convert("RGB"))
 
     def finish(self) -> None:
-        found = self.frames[-1].quantize(127, dither=Image.Dither.NONE).getpalette() or []
+        found = self.frames[-1].quantize(128, dither=Image.Dither.NONE).getpalette() or []
         palette = Image.new("P", (1, 1))
-        palette.putpalette([*found[: 3 * 127], 255, 255, 255])  # The background stays white.
+        palette.putpalette([255 if part > 248 else part for part in found])  # White stays white.
         first, *rest = (f.quantize(palette=palette, dither=Image.Dither.NONE) for f in self.frames)
         first.save(
             self.outfile,

@@ -56,7 +56,7 @@ def step(
     of = one_sequence("step", tape)
     if not 0 <= t < len(of.h):
         raise ValueError(f"step: t must be 0 to {len(of.h) - 1}, got {t}.")
-    rows = spread(of) if units is None else np.asarray(units)
+    rows = which(of, "step", units)
     ax = new_axes(12, 4.9) if ax is None else ax
     r, z, c, h, before = (a[t, rows] for a in (of.r, of.z, of.c, of.h, of.h_before))
     product, inner = before, r"r_t\odot h_{t-1}"
@@ -95,13 +95,20 @@ def one_sequence(function: str, tape: Trace) -> Any:
     if any(a is None or np.ndim(a) != 2 for a in (tape.r, tape.z, tape.c, tape.h)):
         got = {name: np.shape(a) for name, a in zip("rzch", tape, strict=False) if a is not None}
         raise ValueError(f"{function}: tape must have r, z, c, h [time, hidden], got {got}.")
+    if not np.any(tape.valid):
+        raise ValueError(f"{function}: tape must have a valid step, got {len(tape.h)} of padding.")
     return jax.tree.map(np.asarray, tape)
 
 
-def spread(tape: Trace, count: int = ROWS) -> Int[np.ndarray, " count"]:
-    """Returns units of all speeds, by their mean z, the slowest first."""
-    order = np.argsort(np.asarray(tape.z).mean(0))
-    return order[np.linspace(0, len(order) - 1, min(count, len(order))).round().astype(int)]
+def which(tape: Trace, function: str, units: Sequence[int] | None) -> Int[np.ndarray, " rows"]:
+    """Returns the units to show: by default of all speeds, by their mean z, the slowest first."""
+    size = tape.h.shape[1]
+    if units is None:
+        order = np.argsort(np.mean(np.asarray(tape.z)[np.asarray(tape.valid)], 0))
+        return order[np.linspace(0, size - 1, min(ROWS, size)).round().astype(int)]
+    if not units or not all(0 <= unit < size for unit in units):
+        raise ValueError(f"{function}: units must be one or more of 0 to {size - 1}, got {units}.")
+    return np.asarray(units)
 
 
 def _bands(t: int, inner: str, shown: str) -> tuple[Band, ...]:
@@ -216,7 +223,7 @@ def _draw_column(
         ax.text(
             x,
             y,
-            f"{value:.2f}".replace("-", "\N{MINUS SIGN}"),
+            f"{round(float(value), 2) + 0.0:.2f}".replace("-", "\N{MINUS SIGN}"),
             ha="center",
             va="center",
             size=8.5,

@@ -1,0 +1,157 @@
+"""The diagram of a step, and its animation, show the numbers of the tape."""
+
+import re
+from itertools import pairwise
+
+import jax
+import jax.numpy as jnp
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+from matplotlib.colors import same_color
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+from PIL import Image
+
+import gru_jax as gj
+from gru_jax import plot
+from gru_jax.plot.step import H_NEXT, HEIGHT, KEPT, RH, TAKEN, WIDTH, C, H, R, X, Z
+from gru_jax.plot.style import SHARES, SIGNED
+
+TIME, INPUT, HIDDEN = 6, 7, 9
+
+
+def make_tape(reset="before", hidden=HIDDEN):
+    cell = gj.gru(hidden, reset=reset)
+    key, key_b, key_x = jax.random.split(jax.random.key(0), 3)
+    params = cell.init(key, INPUT)
+    params = params._replace(b_z=jax.random.normal(key_b, (hidden,)) - 1)
+    return gj.trace(cell, params, jax.random.normal(key_x, (TIME, INPUT)))
+
+
+def columns(ax):
+    """The numbers of each column of cells, from top to bottom, by where it stands."""
+    found = {}
+    for text in sorted(ax.texts, key=lambda text: -text.get_position()[1]):
+        x, y = text.get_position()
+        cell = [
+            p for p in boxes(ax) if p.get_xy() == pytest.approx((x - WIDTH / 2, y - HEIGHT / 2))
+        ]
+        if cell:
+            found.setdefault(x, []).append(float(text.get_text().replace("\N{MINUS SIGN}", "-")))
+    return found
+
+
+def boxes(ax):
+    size = (WIDTH, HEIGHT)
+    patches = (p for p in ax.patches if isinstance(p, Rectangle))
+    return [p for p in patches if (p.get_width(), p.get_height()) == pytest.approx(size)]
+
+
+@pytest.mark.parametrize("reset", ["before", "after"])
+def test_the_numbers_are_those_of_the_step_and_add_up_along_a_row(reset):
+    tape, t, units = make_tape(reset), 3, [4, 0, 8]
+    ax = plot.step(tape, t, units=units)
+    r, z, c, h, before = (
+        np.asarray(a)[t, units] for a in (tape.r, tape.z, tape.c, tape.h, tape.h_before)
+    )
+    inner = r * (before if reset == "before" else np.asarray(tape.q)[t, units])
+    want = {X: tape.x[t, :5], H: before, R: r, RH: inner, C: c, Z: z}
+    want |= {KEPT: (1 - z) * before, TAKEN: z * c, H_NEXT: h}
+    found = columns(ax)
+    assert found.keys() == want.keys()
+    for x, values in want.items():
+        np.testing.assert_allclose(found[x], values, rtol=0, atol=0.005 + 1e-6)
+    words = " ".join(text.get_text() for text in ax.texts)
+    assert ("q_t" in words) is (reset == "after")
+    names = ("step 3", "1  reset gate", "2  candidate", "3  update gate", "4  hidden state")
+    places = [next(t for t in ax.texts if t.get_text() == name).get_position()[0] for name in names]
+    assert places == sorted(places)
+    assert "5 of 7 inputs,\n3 of 9 units" in words
+
+
+def test_the_colours_are_those_of_the_values():
+    tape = make_tape()
+    ax = plot.step(tape, 2, units=[1])
+    drawn = {p.get_x() + WIDTH / 2: p.get_facecolor() for p in boxes(ax)}
+    at = {round(x, 6): colour for x, colour in drawn.items()}
+    assert same_color(at[Z], SHARES(float(tape.z[2, 1])))
+    assert same_color(at[R], SHARES(float(tape.r[2, 1])))
+    assert same_color(at[C], SIGNED((float(tape.c[2, 1]) + 1) / 2))
+
+
+def test_by_default_units_of_all_speeds_are_shown_the_slowest_first():
+    tape = make_tape()
+    order = np.argsort(np.asarray(tape.z).mean(0))
+    np.testing.assert_allclose(columns(plot.step(tape, 0))[Z], tape.z[0, order[::2]], atol=0.0051)
+    small = make_tape(hidden=2)
+    assert len(columns(plot.step(small, 0))[Z]) == 2
+
+
+def test_the_animation_draws_each_step_into_the_axes_given_and_is_saved_whole(tmp_path):
+    tape, before = make_tape(), plt.get_fignums()
+    ax = Figure(figsize=(6, 3)).subplots()
+    moving = plot.animation(tape, ax)
+    path = tmp_path / "cell.gif"
+    plot.save_gif(moving, path, dpi=50, seconds=0.5)
+    with Image.open(path) as gif:
+        assert (gif.n_frames, gif.size) == (TIME, (300, 150))
+        assert (gif.info["duration"], gif.info["loop"]) == (500, 0)
+        assert gif.convert("RGB").getpixel((1, 1)) == (255, 255, 255)
+        frames = [np.asarray(gif.convert("L")) for i in range(TIME) if not gif.seek(i)]
+    assert all((a != b).any() for a, b in pairwise(frames))
+    assert [path.name for path in tmp_path.iterdir()] == ["cell.gif"]
+    diagram, *strips = ax.child_axes
+    assert columns(diagram) == columns(plot.step(tape, TIME - 1))
+    order = np.argsort(np.asarray(tape.z).mean(0))[::2]
+    for strip, values in zip(strips, (tape.z, tape.h), strict=True):
+        np.testing.assert_array_equal(strip.get_images()[0].get_array(), values[:, order].T)
+    assert plt.get_fignums() == before
+
+
+def test_what_is_yet_to_come_is_not_shown():
+    tape = make_tape()
+    ax = Figure().subplots()
+    moving = plot.animation(tape, ax)
+    moving.to_jshtml(embed_frames=True)  # A notebook's player; it ends as it began, at the start.
+    shown = ax.child_axes[2].get_images()[0].get_array()
+    assert shown.shape == (5, TIME)
+
+
+def test_a_failed_write_leaves_what_was_there(tmp_path):
+    path = tmp_path / "cell.gif"
+    path.write_bytes(b"before")
+    moving = plot.animation(make_tape(), Figure(figsize=(2, 1)).subplots())
+
+    class Broken(Exception):
+        pass
+
+    def fail(*_, **__):
+        raise Broken
+
+    moving.save = fail
+    with pytest.raises(Broken):
+        plot.save_gif(moving, path)
+    assert path.read_bytes() == b"before"
+    moving._draw_was_started = True  # matplotlib warns of animations that were never drawn.
+
+
+def test_wrong_input_is_one_clear_error(tmp_path):
+    tape = make_tape()
+    many = jax.tree.map(lambda a: a[None], tape)
+    padding = tape._replace(valid=jnp.zeros(TIME, bool))
+    needed = "[time, hidden]"
+    shapes = "{'r': (1, 6, 9), 'z': (1, 6, 9), 'c': (1, 6, 9), 'h': (1, 6, 9)}"
+    gif, of = tmp_path / "a.mp4", "units must be one or more of 0 to 8"
+    for call, message in (
+        (lambda: plot.step(tape, 6), "step: t must be 0 to 5, got 6."),
+        (lambda: plot.step(tape, -1), "step: t must be 0 to 5, got -1."),
+        (lambda: plot.step(many, 0), f"step: tape must have r, z, c, h {needed}, got {shapes}."),
+        (lambda: plot.step(tape, 0, units=[9]), f"step: {of}, got [9]."),
+        (lambda: plot.step(tape, 0, units=[]), f"step: {of}, got []."),
+        (lambda: plot.step(padding, 0), "step: tape must have a valid step, got 6 of padding."),
+        (lambda: plot.animation(tape, units=[-1]), f"animation: {of}, got [-1]."),
+        (lambda: plot.save_gif(None, gif), f"save_gif: path must end in .gif, got {gif}."),
+    ):
+        with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
+            call()
