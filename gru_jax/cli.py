@@ -223,7 +223,8 @@ def explain(command: Explain) -> int:
     if not importlib.util.find_spec("matplotlib"):
         console.print("No figures: they need matplotlib, pip install 'gru_jax\\[plot]'.")
         return 0
-    console.print(f"Figures of {name}, {len(xs[shown])} steps:", markup=False)
+    steps = f"{len(xs[shown])} step{'s' * (len(xs[shown]) > 1)}"
+    console.print(f"Figures of {name}, {steps}:", markup=False)
     for path in inspection.draw(found, shown, command.run / "figures"):
         show.paths(console, [path])
     return 0
