@@ -141,7 +141,10 @@ def gradient_norms(
         nudged = jnp.concatenate([xs, nudges], -1)
         return loss_fn(*unroll(_nudged(cell, xs.shape[-1]), params, nudged, h0, **steps))
 
-    return jnp.linalg.norm(jax.grad(loss)(jnp.zeros(hs.shape, hs.dtype)), axis=-1)
+    gradients = jax.grad(loss)(jnp.zeros(hs.shape, hs.dtype))
+    # Of a vanishing gradient the squares would vanish long before the values do.
+    largest = jnp.abs(gradients).max(-1, keepdims=True)
+    return (largest * _norm(gradients / jnp.where(largest > 0, largest, 1)))[..., 0]
 
 
 # Cached, so that a loop compiled for a cell is found again.
@@ -222,21 +225,24 @@ def lyapunov_exponent(
         lambda a: jnp.moveaxis(a, batch, 0), (tape.x, tape.h_before, tape.valid, counted)
     )
     wide = jnp.promote_types(tape.h.dtype, jnp.float32)
-    norm = partial(jnp.linalg.norm, axis=-1, keepdims=True)
 
     def body(carry: tuple[Array, Array], step: tuple[Array, ...]) -> tuple[tuple, None]:
         u, total = carry
         x, h, valid, counted = step
         _, v = jax.jvp(partial(cell.step, params, x), (h,), (u.astype(h.dtype),))
         v = v.astype(wide)
-        growth = norm(v)
+        growth = _norm(v)
         u = select(valid, jnp.where(growth > 0, v / growth, v), u)
         return (u, total + select(counted, jnp.log(growth[..., 0]), 0)), None
 
     u = jax.random.normal(key, steps[1].shape[1:], wide)
-    carry = u / norm(u), jnp.zeros(u.shape[:-1], wide)
+    carry = u / _norm(u), jnp.zeros(u.shape[:-1], wide)
     (_, total), _ = jax.lax.scan(body, carry, steps, reverse=reverse)
     return total / counted.sum(-1)
+
+
+def _norm(values: Float[Array, "*batch hidden"]) -> Float[Array, "*batch 1"]:
+    return jnp.linalg.norm(values, axis=-1, keepdims=True)
 
 
 def _mean(values: Array, valid: Bool[Array, "*batch time"]) -> Float[Array, " hidden"]:

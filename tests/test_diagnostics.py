@@ -180,6 +180,15 @@ def test_backwards_the_exponent_is_that_of_the_reversed_sequence():
     np.testing.assert_allclose(back, ahead, rtol=1e-9)
 
 
+def test_norms_go_as_far_down_as_float32_does():
+    """Down to 1e-38; their squares would be lost at half the way."""
+    cell = gj.gru(4)
+    params = jax.tree.map(jnp.zeros_like, cell.init(jax.random.key(0), 2))
+    norms = gj.gradient_norms(cell, params, jnp.ones((100, 2)), lambda _, h: h.sum())
+    want = 2 * 0.5 ** np.arange(99.0, -1, -1)
+    np.testing.assert_allclose(norms, want, rtol=1e-6)
+
+
 def test_reports_may_stand_under_jit_and_in_half_precision():
     cell = gj.gru(4, dtype=jnp.bfloat16)
     params, xs = cell.init(jax.random.key(0), 2), jnp.ones((2, 9, 2), jnp.bfloat16)

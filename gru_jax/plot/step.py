@@ -48,7 +48,7 @@ def step(
         tape: of one sequence, `[time, ...]`.
         t: the step, counted from 0.
         ax: where to draw, 2.5 times as wide as high.
-        units: which to show, a row each; None is five of all speeds, by their mean z.
+        units: which to show, a row each; None is five of all speeds, the slowest at the bottom.
 
     Raises:
         ValueError: if the tape is not of a GRU and one sequence, or a number is out of range.
@@ -101,11 +101,11 @@ def one_sequence(function: str, tape: Trace) -> Any:
 
 
 def which(tape: Trace, function: str, units: Sequence[int] | None) -> Int[np.ndarray, " rows"]:
-    """Returns the units to show: by default of all speeds, by their mean z, the slowest first."""
+    """Returns the units to show: by default of all speeds, by their mean z, the slowest last."""
     size = tape.h.shape[1]
     if units is None:
         order = np.argsort(np.mean(np.asarray(tape.z)[np.asarray(tape.valid)], 0))
-        return order[np.linspace(0, size - 1, min(ROWS, size)).round().astype(int)]
+        return order[np.linspace(size - 1, 0, min(ROWS, size)).round().astype(int)]
     if not units or not all(0 <= unit < size for unit in units):
         raise ValueError(f"{function}: units must be one or more of 0 to {size - 1}, got {units}.")
     return np.asarray(units)
