@@ -1,118 +1,37 @@
 """The commands; no logic. `gru-jax train | evaluate | ...`, or `python -m gru_jax`."""
 
-import contextlib
 import csv
-import dataclasses
 import importlib.util
-import io
 import logging
 import os
-import re
 import shlex
 import sys
 from functools import partial
-from pathlib import Path
-from typing import Annotated, TypeAlias, get_args
 
 import jax
 import numpy as np
-import tyro
 from rich.console import Console
 
 from gru_jax import atomic, runs
 from gru_jax import console as show
 from gru_jax import explain as inspection
 from gru_jax.bench import report, summary
-from gru_jax.bench.measure import MEASURES, Entry, Measure, count_turns, measure
-from gru_jax.bench.peers import PeerName
-from gru_jax.bench.problem import DEFAULT_SIZES
+from gru_jax.bench.measure import Entry, count_turns, measure
 from gru_jax.bench.settings import check
+from gru_jax.commands import Bench, Evaluate, Explain, Predict, Train, parse
 from gru_jax.data.files import read_sequences
 from gru_jax.tasks import japanese_vowels as task
 
 FAILED, USAGE, INTERRUPTED = 1, 2, 130
-RunFolder: TypeAlias = Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
-
-
-@dataclasses.dataclass(frozen=True)
-class Train:
-    """Train a GRU on JapaneseVowels and test it; after Ctrl-C, --resume goes on."""
-
-    config: tyro.conf.OmitArgPrefixes[task.Config] = dataclasses.field(default_factory=task.Config)
-    out: Path = Path("runs") / task.NAME
-    """Folder of the run; a run that is there already is moved aside, not overwritten."""
-    resume: bool = False
-    """Go on with the run in --out, with its own settings; --epochs may be larger."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Evaluate:
-    """Test a trained run: accuracy, and who was taken for whom."""
-
-    run: RunFolder
-    """Folder of the run, e.g. runs/japanese_vowels."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Predict:
-    """Name the speaker of your own sequences, with probabilities.
-
-    In a terminal this prints a table, elsewhere CSV.
-    """
-
-    run: RunFolder
-    """Folder of the run, e.g. runs/japanese_vowels."""
-    input: Annotated[Path, tyro.conf.arg(metavar="FILE")]
-    """An .npz of arrays [time, 12] or [cases, time, 12], or a .csv with a step a line."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Explain:
-    """Show what a trained run does inside: reports of every cell, and figures of its gates.
-
-    The figures, and an animation, go into the run's figures/.
-    """
-
-    run: RunFolder
-    """Folder of the run, e.g. runs/japanese_vowels."""
-    input: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
-    """Sequences to look at, as for predict, the first of them drawn; default: the test utterances,
-    the longest drawn."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Bench:
-    """Time the GRU on this machine beside other libraries' GRUs.
-
-    pip install 'gru_jax[bench]' brings all of them but PyTorch: pip install torch. Ctrl-C ends it
-    with what has been measured so far.
-    """
-
-    sizes: tuple[str, ...] = tuple(map(str, DEFAULT_SIZES))
-    """Problems, each batch,time,input,hidden."""
-    peers: tuple[PeerName, ...] = get_args(PeerName)
-    """Libraries to measure beside ours; those not installed are named and left out."""
-    measure: tuple[Measure, ...] = MEASURES
-    """What to measure."""
-    rounds: int = 11
-    """Turns of each library; times are medians over them."""
-    json: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
-    """Write all times, versions and what they come to into this file."""
-    figure: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
-    """Draw the times into this file, .png or .svg; needs matplotlib."""
-
-
-Command: TypeAlias = Train | Evaluate | Predict | Explain | Bench
 
 
 def main(args: list[str] | None = None) -> int:
     """Runs a command; returns 0, 1 if training failed, 2 for wrong use, 130 for Ctrl-C."""
     logging.getLogger("absl").setLevel(logging.ERROR)
-    commands = {Train: train, Evaluate: evaluate, Predict: predict, Explain: explain}
-    commands[Bench] = bench
+    does = {Train: train, Evaluate: evaluate, Predict: predict, Explain: explain, Bench: bench}
     try:
         command = parse(sys.argv[1:] if args is None else args)
-        return commands[type(command)](command)
+        return does[type(command)](command)
     except BrokenPipeError:  # `gru-jax predict ... | head` has read all it wanted.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
@@ -122,28 +41,6 @@ def main(args: list[str] | None = None) -> int:
         return _complain(f"out of memory or a failing device: {error}", FAILED)
     except KeyboardInterrupt:
         return _complain("interrupted.", INTERRUPTED)
-
-
-def parse(args: list[str]) -> Command:
-    """Returns the command; with --resume, the run's own settings are its defaults.
-
-    Raises:
-        ValueError: for wrong use, in one line.
-        SystemExit: after --help.
-    """
-    command = _parse(args, Train())
-    if not isinstance(command, Train) or not command.resume:
-        return command
-    saved, _ = runs.read_config(command.out)
-    going_on = _parse(args, Train(config=saved))
-    assert isinstance(going_on, Train)
-    for name, value in dataclasses.asdict(saved).items():
-        given = getattr(going_on.config, name)
-        if given != value and (name != "epochs" or given < value):
-            flag = "--" + name.replace("_", "-")
-            least = "at least " if name == "epochs" else ""
-            raise ValueError(f"{flag} must be {least}{value}, as the run began, got {given}.")
-    return going_on
 
 
 def train(command: Train) -> int:
@@ -260,32 +157,6 @@ def bench(command: Bench) -> int:
     report.tables(console, outcomes, measures)
     show.paths(console, [path for path in files if path])
     return _complain("stopped early.", INTERRUPTED) if should_stop() else 0
-
-
-def _parse(args: list[str], train: Train) -> Command:
-    said = io.StringIO()
-    try:
-        with contextlib.redirect_stderr(said):
-            return tyro.cli(
-                Annotated[Train, tyro.conf.subcommand(default=train)]
-                | Evaluate
-                | Predict
-                | Explain
-                | Bench,
-                prog="gru-jax",
-                description="The GRU in JAX: trained on real data, timed beside other libraries.",
-                args=args,
-                config=(tyro.conf.FlagCreatePairsOff,),
-            )
-    except SystemExit as exit:
-        if not exit.code:
-            raise
-        # tyro draws a box: a title, the message, a rule, advice. The message is what we want.
-        lines = [
-            line.strip("│ ") for line in re.sub(r"\x1b\[[\d;]*m", "", said.getvalue()).splitlines()
-        ]
-        rule = next((i for i, line in enumerate(lines) if line.startswith("──")), -1)
-        raise ValueError(f"{' '.join(lines[1:rule])} (see gru-jax --help)") from None
 
 
 def _complain(message: str, code: int) -> int:

@@ -165,6 +165,7 @@ def test_help_names_every_flag_and_its_default(capsys):
         ("train", "out seed resume epochs hidden layers learning-rate batch".split()),
         ("predict", ["input"]),
         ("evaluate", []),
+        ("explain", ["input"]),
     ):
         with pytest.raises(SystemExit) as exit:
             main([command, "--help"])
@@ -185,7 +186,7 @@ def test_a_loss_that_is_not_finite_stops_names_the_step_and_keeps_the_parameters
 @pytest.mark.parametrize(
     ("args", "message"),
     [
-        ([], "Expected one of {train, evaluate, predict, bench}"),
+        ([], "Expected one of {train, evaluate, predict, explain, bench}"),
         (["trian"], "Unrecognized options: trian"),
         (["train", "--sed", "3"], "Unrecognized options: --sed, 3"),
         (["train", "--seed", "x"], "Error parsing --seed: invalid literal for int()"),
@@ -231,6 +232,9 @@ def test_a_loss_that_is_not_finite_stops_names_the_step_and_keeps_the_parameters
         (["evaluate", "none"], "none must be the folder of a run, but has no config.json."),
         (["evaluate", "bad"], "bad/config.json must be one that training wrote: Expecting value"),
         (["evaluate", "half"], "load_checkpoint: no folder half/checkpoints; train first."),
+        (["explain"], "Missing from gru-jax explain: RUN"),
+        (["explain", "none"], "none must be the folder of a run, but has no config.json."),
+        (["explain", "{run}", "--input", "none.csv"], "none.csv must be a file, but there is"),
         (["predict", "{run}"], "Missing from gru-jax predict: --input FILE"),
         (
             ["predict", "{run}", "--input", "none.npz"],

@@ -1,0 +1,137 @@
+"""What can be asked for on the command line; the docstrings are its help."""
+
+import contextlib
+import dataclasses
+import io
+import re
+from pathlib import Path
+from typing import Annotated, TypeAlias, get_args
+
+import tyro
+
+from gru_jax import runs
+from gru_jax.bench.measure import MEASURES, Measure
+from gru_jax.bench.peers import PeerName
+from gru_jax.bench.problem import DEFAULT_SIZES
+from gru_jax.tasks import japanese_vowels as task
+
+RunFolder: TypeAlias = Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
+
+
+@dataclasses.dataclass(frozen=True)
+class Train:
+    """Train a GRU on JapaneseVowels and test it; after Ctrl-C, --resume goes on."""
+
+    config: tyro.conf.OmitArgPrefixes[task.Config] = dataclasses.field(default_factory=task.Config)
+    out: Path = Path("runs") / task.NAME
+    """Folder of the run; a run that is there already is moved aside, not overwritten."""
+    resume: bool = False
+    """Go on with the run in --out, with its own settings; --epochs may be larger."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Evaluate:
+    """Test a trained run: accuracy, and who was taken for whom."""
+
+    run: RunFolder
+    """Folder of the run, e.g. runs/japanese_vowels."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Predict:
+    """Name the speaker of your own sequences, with probabilities.
+
+    In a terminal this prints a table, elsewhere CSV.
+    """
+
+    run: RunFolder
+    """Folder of the run, e.g. runs/japanese_vowels."""
+    input: Annotated[Path, tyro.conf.arg(metavar="FILE")]
+    """An .npz of arrays [time, 12] or [cases, time, 12], or a .csv with a step a line."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Explain:
+    """Show what a trained run does inside: reports of every cell, and figures of its gates.
+
+    The figures, and an animation, go into the run's figures/.
+    """
+
+    run: RunFolder
+    """Folder of the run, e.g. runs/japanese_vowels."""
+    input: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
+    """Sequences to look at, as for predict, the first of them drawn; default: the test utterances,
+    the longest drawn."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Bench:
+    """Time the GRU on this machine beside other libraries' GRUs.
+
+    pip install 'gru_jax[bench]' brings all of them but PyTorch: pip install torch. Ctrl-C ends it
+    with what has been measured so far.
+    """
+
+    sizes: tuple[str, ...] = tuple(map(str, DEFAULT_SIZES))
+    """Problems, each batch,time,input,hidden."""
+    peers: tuple[PeerName, ...] = get_args(PeerName)
+    """Libraries to measure beside ours; those not installed are named and left out."""
+    measure: tuple[Measure, ...] = MEASURES
+    """What to measure."""
+    rounds: int = 11
+    """Turns of each library; times are medians over them."""
+    json: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
+    """Write all times, versions and what they come to into this file."""
+    figure: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
+    """Draw the times into this file, .png or .svg; needs matplotlib."""
+
+
+Command: TypeAlias = Train | Evaluate | Predict | Explain | Bench
+
+
+def parse(args: list[str]) -> Command:
+    """Returns the command; with --resume, the run's own settings are its defaults.
+
+    Raises:
+        ValueError: for wrong use, in one line.
+        SystemExit: after --help.
+    """
+    command = _parse(args, Train())
+    if not isinstance(command, Train) or not command.resume:
+        return command
+    saved, _ = runs.read_config(command.out)
+    going_on = _parse(args, Train(config=saved))
+    assert isinstance(going_on, Train)
+    for name, value in dataclasses.asdict(saved).items():
+        given = getattr(going_on.config, name)
+        if given != value and (name != "epochs" or given < value):
+            flag = "--" + name.replace("_", "-")
+            least = "at least " if name == "epochs" else ""
+            raise ValueError(f"{flag} must be {least}{value}, as the run began, got {given}.")
+    return going_on
+
+
+def _parse(args: list[str], train: Train) -> Command:
+    said = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(said):
+            return tyro.cli(
+                Annotated[Train, tyro.conf.subcommand(default=train)]
+                | Evaluate
+                | Predict
+                | Explain
+                | Bench,
+                prog="gru-jax",
+                description="The GRU in JAX: trained on real data, timed beside other libraries.",
+                args=args,
+                config=(tyro.conf.FlagCreatePairsOff,),
+            )
+    except SystemExit as exit:
+        if not exit.code:
+            raise
+        # tyro draws a box: a title, the message, a rule, advice. The message is what we want.
+        lines = [
+            line.strip("│ ") for line in re.sub(r"\x1b\[[\d;]*m", "", said.getvalue()).splitlines()
+        ]
+        rule = next((i for i, line in enumerate(lines) if line.startswith("──")), -1)
+        raise ValueError(f"{' '.join(lines[1:rule])} (see gru-jax --help)") from None
