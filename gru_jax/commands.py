@@ -60,8 +60,7 @@ class Explain:
     run: RunFolder
     """Folder of the run, e.g. runs/japanese_vowels."""
     input: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
-    """Sequences to look at, as for predict, the first of them drawn; default: the test utterances,
-    the longest drawn."""
+    """Sequences as for predict, of which the first is drawn; None is the test utterances."""
 
 
 @dataclasses.dataclass(frozen=True)
