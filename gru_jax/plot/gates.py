@@ -21,7 +21,7 @@ TITLES = {
 }
 TITLE, GAP, BAR = 0.24, 0.08, 0.11
 """In inches: room for a panel's title, from panel to colour bar, the width of the bar."""
-WIDE, SMALL = 4.1, (3.5, 3.0)
+WIDE, SMALL = 4.1, (3.5, 2.5)
 """Inches: an area at least so wide has room for larger titles; one that is less wide or less high
 than `SMALL` has none for all words."""
 
@@ -76,10 +76,9 @@ def gates(tape: Trace, ax: Axes | None = None, *, inputs: Sequence[str] | None =
         bar.set_axes_locator(_place(ax, heights, name, bar=True))
         _draw(panel, bar, name, shown if name == "x" else shown[:, order], valid, small)
         words = TITLES[name].split(":")[0] if small else TITLES[name]
-        title = panel.set_title(words, loc="left", fontsize=9 if width > WIDE else 8, pad=4)
-        title.set_in_layout(False)  # It has its room inside the area.
-        panel.yaxis.set_major_locator(whole_numbers())
-        panel.yaxis.set_major_formatter(_names(range(channels) if name == "x" else order))
+        panel.set_title(words, loc="left", fontsize=9 if width > WIDE else 8, pad=4)
+        panel.yaxis.set_major_locator(whole_numbers(shown.shape[1]))
+        panel.yaxis.set_major_formatter(_names(range(channels) if name == "x" else order.tolist()))
         panel.tick_params(labelbottom=name == "h")
         panels[name] = panel
     if inputs is not None:
@@ -90,7 +89,7 @@ def gates(tape: Trace, ax: Axes | None = None, *, inputs: Sequence[str] | None =
     label = "unit, slowest at the bottom" if "z" in values else "unit"
     below[(len(below) - 1) // 2].set_ylabel(label, fontsize=9, y=0.5 if len(below) % 2 else -0.1)
     panels["h"].set_xlabel("step" if valid.all() else "step (hatched: padding)", fontsize=9)
-    panels["h"].xaxis.set_major_locator(whole_numbers())
+    panels["h"].xaxis.set_major_locator(whole_numbers(len(valid)))
     r, z, c = (panels.get(name) for name in "rzc")
     return Panels(panels["x"], r, z, c, panels["h"])
 
@@ -142,7 +141,7 @@ def _draw(
         aspect="auto",
         extent=(-0.5, time - 0.5, -0.5, size - 0.5),
     )
-    bar.set_title(f"${name}_t$", fontsize=9, pad=4).set_in_layout(False)
+    bar.set_title(f"${name}_t$", fontsize=9, pad=4)
     panel.figure.colorbar(
         image,
         cax=bar,

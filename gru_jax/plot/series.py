@@ -59,7 +59,7 @@ def forecast(
     if start:
         ax.axvline(start - 0.5, color="0.4", linestyle=":", label="forecast begins")
     ax.set(xlabel="step", ylabel=ylabel)
-    ax.xaxis.set_major_locator(whole_numbers())
+    ax.xaxis.set_major_locator(whole_numbers(len(truth)))
     ax.margins(x=0.01)
     low, high = ax.get_ylim()
     ax.set_ylim(low, high + 0.25 * (high - low))  # The legend's room: a series leaves it none.

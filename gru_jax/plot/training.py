@@ -38,7 +38,7 @@ def learning_curves(
             values = [row[prefix + name] for row in rows]
             ax.plot([row["epoch"] for row in rows], values, label=label, marker=marker, **line)
     ax.set(xlabel="epoch", ylabel=UNITS.get(name, name))
-    ax.xaxis.set_major_locator(whole_numbers())
+    ax.xaxis.set_major_locator(whole_numbers(len(rows)))
     open_frame(ax)
     legend(ax)
     return ax
