@@ -6,16 +6,18 @@ from pathlib import Path
 README = (Path(__file__).parent.parent / "README.md").read_text()
 
 
-def test_the_code_in_the_readme_runs_and_learns(capsys):
+def test_the_code_in_the_readme_runs_and_learns(capsys, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
     blocks = re.findall(r"^```python\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
     names = {}
     for block in blocks:
         exec(block, names)
-    assert len(blocks) == 3
+    assert len(blocks) == 4
     assert names["hs"].shape == (32, 100, 64)
     assert names["metrics"]["loss"].shape == (3,)
-    lines = capsys.readouterr().out.splitlines()
+    lines = re.findall(r"^\d+ [\d.]+ [\d.]+$", capsys.readouterr().out, re.MULTILINE)
     assert len(lines) == 30
+    assert {path.name for path in tmp_path.iterdir()} == {"gates.png", "cell.gif"}
     assert float(lines[-1].split()[-1]) > 0.95
 
 
@@ -24,3 +26,10 @@ def test_the_message_in_the_readme_is_the_one_that_comes():
 
     (message,) = re.findall(r"`(unroll: xs must be .*?)`", README)
     assert message in CASES
+
+
+def test_the_pictures_in_the_readme_are_there_and_small():
+    paths = re.findall(r"!\[[^\]]+\]\(([^)]+)\)", README)
+    assert len(paths) == 3
+    for path in paths:
+        assert (Path(__file__).parent.parent / path).stat().st_size < 300_000
