@@ -84,6 +84,18 @@ def test_the_states_are_those_of_unroll_for_every_cell_and_with_noise(make_cell,
 
 
 @pytest.mark.usefixtures("x64")
+def test_under_recurrent_dropout_the_gates_see_less_than_is_carried_on():
+    params, xs, h0, *_ = draw_problem(4, "before")
+    key = jax.random.key(0)
+    tape = gj.trace(make_cell("before"), params, xs, h0, recurrent_dropout=0.5, key=key)
+    want = (1 - tape.z) * tape.h_before + tape.z * tape.c
+    np.testing.assert_allclose(tape.h, want, rtol=0, atol=1e-12)
+    r, *_ = reference.gates(params, xs, np.asarray(tape.h_before))
+    same = np.isclose(r, tape.r, rtol=0, atol=1e-12).all((1, 2))
+    assert not same.any()
+
+
+@pytest.mark.usefixtures("x64")
 def test_layer_norm_has_its_own_gates(rng):
     cell = gj.layer_norm_gru(5, dtype=jnp.float64)
     params = jax.tree.map(
