@@ -7,7 +7,7 @@ trained, sequences --inspect--> Inspection --report--> numbers of a cell
 from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -24,11 +24,8 @@ from gru_jax.sequence import trace
 from gru_jax.tasks import japanese_vowels as task
 from gru_jax.types import Params, Trace
 
-if TYPE_CHECKING:
-    pass
-
 STEPS = 50_000
-"""Steps of all sequences together that are looked at; sequences behind them are left out."""
+"""Steps that are looked at, padding of the shorter sequences counted in; the rest is left out."""
 FRAMES = 60
 """Steps of a sequence that are animated."""
 
@@ -75,7 +72,8 @@ def inspect(
         xs: the sequences; of them those within the first `STEPS` steps, and the first in any case.
         labels: of the sequences; None takes those that the network thinks likeliest.
     """
-    count = max(1, int((np.cumsum([len(x) for x in xs]) <= STEPS).sum()))
+    longest = np.maximum.accumulate([len(x) for x in xs])
+    count = max(1, int((longest * np.arange(1, len(xs) + 1) <= STEPS).sum()))
     padded, lengths = pad(task.standardise(xs[:count], trained.scale))
     given = np.argmax(runs.predict(trained, xs[:count]), -1) if labels is None else labels[:count]
     found = _look(trained.config, trained.params, padded, lengths, given)

@@ -138,7 +138,7 @@ def test_with_a_file_its_first_sequence_is_drawn(folder, tmp_path, capsys, monke
 
 def test_of_too_many_steps_the_first_sequences_are_looked_at(found, monkeypatch):
     trained, test, _ = found
-    monkeypatch.setattr(explain, "STEPS", len(test.xs[0]) + len(test.xs[1]))
+    monkeypatch.setattr(explain, "STEPS", 2 * max(len(test.xs[0]), len(test.xs[1])))
     assert len(explain.inspect(trained, test.xs)[0].exponents) == 2
     monkeypatch.setattr(explain, "STEPS", 1)
     assert len(explain.inspect(trained, test.xs)[0].exponents) == 1
