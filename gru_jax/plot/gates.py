@@ -139,6 +139,8 @@ def _draw(
         vmax=high,
         origin="lower",
         aspect="auto",
+        # Sharp cells while there are pixels for all of them, and means of neighbours beyond.
+        interpolation="nearest" if max(values.shape) <= 128 else "antialiased",
         extent=(-0.5, time - 0.5, -0.5, size - 0.5),
     )
     bar.set_title(f"${name}_t$", fontsize=9, pad=4)
