@@ -146,7 +146,7 @@ def test_colours_mean_the_same_in_every_figure():
     most = float(np.abs(TAPE.x).max())
     assert ranges == {"x": (-most, most), "r": (0, 1), "z": (0, 1), "c": (-1, 1), "h": (-1, 1)}
     for name in "rz":
-        assert image(getattr(panels, name)).get_cmap().name == "cividis"
+        assert image(getattr(panels, name)).get_cmap().name == "shares"
     for name in "xch":
         assert image(getattr(panels, name)).get_cmap().name == "signed"
     bars = {child.get_title(): child.get_ylim() for child in ax.child_axes if child.get_title()}

@@ -15,7 +15,7 @@ from PIL import Image
 
 import gru_jax as gj
 from gru_jax import plot
-from gru_jax.plot.step import H_NEXT, HEIGHT, KEPT, RH, TAKEN, WIDTH, C, H, R, X, Z
+from gru_jax.plot.diagram import H_NEXT, HEIGHT, KEPT, RH, TAKEN, WIDTH, C, H, R, X, Z
 from gru_jax.plot.style import SHARES, SIGNED
 
 TIME, INPUT, HIDDEN = 6, 7, 9

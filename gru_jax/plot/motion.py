@@ -15,7 +15,7 @@ from matplotlib.ticker import MaxNLocator
 from PIL import Image
 
 from gru_jax import atomic
-from gru_jax.plot.step import one_sequence, step, which
+from gru_jax.plot.diagram import one_sequence, step, which
 from gru_jax.plot.style import DARK, SHARES, SIGNED
 from gru_jax.types import Trace
 
