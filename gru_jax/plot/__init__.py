@@ -8,8 +8,8 @@
 
 Each function draws into `ax`, or into a new figure where it is None, returns the axes (`animation`
 what `save_gif` takes), and leaves matplotlib's global state alone. Steps count from 0, as in the
-arrays. Colours hold in grey and for colour-blind readers: lines differ in dash too, shut to open and
-negative to positive go from dark to light, and the cells of a matrix or diagram carry numbers.
+arrays. Colours hold in grey and for colour-blind readers: lines differ in dash too, shut to open
+and negative to positive go from dark to light, cells of a matrix or diagram carry numbers.
 """
 
 from gru_jax.plot.diagram import step as step
