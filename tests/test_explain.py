@@ -58,29 +58,30 @@ def test_each_cell_is_inspected_on_what_it_reads(found):
         read = np.concatenate(outputs, -1)
 
 
-def test_gradients_are_those_of_the_loss_of_the_whole_network(found):
-    """A nudge of one state of the last layer, forward, goes through pooling and head."""
+@pytest.mark.parametrize("direction", ["forward", "backward"])
+def test_gradients_are_those_of_the_loss_of_the_whole_network(found, direction):
+    """A nudge of one state of the last layer goes through later states, pooling and head."""
     trained, test, cells = found
-    ahead, back = cells[2:]
+    own, other = cells[2:] if direction == "forward" else cells[:1:-1]
+    assert own.direction == direction
     row, t = 3, 4
     length = len(test.xs[row])
     W, b = (np.asarray(a, float) for a in trained.params[-1])
-    params = trained.params[3].forward
+    params = getattr(trained.params[3], direction)
 
     def loss(nudge):
-        tape = ahead.tape
-        hs, h = [], np.zeros(SIZE)
-        for step in range(length):
-            *_, h = reference.gates(params, np.asarray(tape.x[row, step], float), h)
+        means = {other.direction: np.asarray(other.tape.h[row, :length], float).mean(0)}
+        h, total = np.zeros(SIZE), np.zeros(SIZE)
+        for step in range(length)[:: 1 if direction == "forward" else -1]:
+            *_, h = reference.gates(params, np.asarray(own.tape.x[row, step], float), h)
             h = h + nudge * (step == t)
-            hs.append(h)
-        ys = np.concatenate([hs, np.asarray(back.tape.h[row, :length], float)], -1)
-        logits = ys.mean(0) @ W + b
+            total += h
+        means[direction] = total / length
+        logits = np.concatenate([means["forward"], means["backward"]]) @ W + b
         return np.log(np.exp(logits).sum()) - logits[test.targets[row]]
 
     slopes = [(loss(n) - loss(-n)) / 2e-5 for n in 1e-5 * np.eye(SIZE)]
-    got = float(ahead.gradients[row, t])
-    assert got == pytest.approx(np.linalg.norm(slopes), rel=1e-4)
+    assert float(own.gradients[row, t]) == pytest.approx(np.linalg.norm(slopes), rel=1e-4)
 
 
 def test_a_report_is_the_means_of_the_valid_steps(found):
