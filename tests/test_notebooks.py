@@ -1,4 +1,4 @@
-"""Notebooks: public names only, no stored outputs, what they teach first and what they claim last."""
+"""What every notebook keeps to: no stored outputs, public names alone, asserted claims."""
 
 import ast
 import inspect
