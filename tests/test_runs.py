@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import gru_jax as gj
-from gru_jax import plot, runs
+from gru_jax import runs
 from gru_jax.tasks import cross_validate
 from gru_jax.tasks import japanese_vowels as task
 
@@ -163,22 +163,6 @@ def test_without_matplotlib_a_run_ends_without_figures(finished, monkeypatch):
     result, none = runs.finish(run)
     assert none == []
     assert json.loads((run.folder / "result.json").read_text()) == result
-
-
-def test_learning_curves_show_the_rows(finished):
-    run, _, _ = finished
-    ax = plot.learning_curves(run.rows, "accuracy")
-    drawn = {line.get_label(): line.get_xydata() for line in ax.get_lines()}
-    for label, name in (("training", "accuracy"), ("validation", "validation_accuracy")):
-        np.testing.assert_array_equal(drawn[label], [(row["epoch"], row[name]) for row in run.rows])
-    assert (ax.get_xlabel(), ax.get_ylabel()) == ("epoch", "accuracy (fraction)")
-
-
-def test_the_confusion_matrix_has_labels_in_rows():
-    ax = plot.confusion_matrix(np.array([[8, 2], [0, 5]]), ["a", "b"])
-    shown = {text.get_position(): text.get_text() for text in ax.texts}
-    assert shown == {(0, 0): "8", (1, 0): "2", (1, 1): "5"}
-    np.testing.assert_allclose(ax.get_images()[0].get_array(), [[0.8, 0.2], [0, 1]])
 
 
 def test_folds_follow_the_order_of_recording_and_cover_the_training_set():

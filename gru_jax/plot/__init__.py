@@ -1,8 +1,14 @@
 """What people look at. Needs matplotlib: `pip install 'gru_jax[plot]'`.
 
+    gates                               the tape of one sequence, as heat maps
+    timescales, gradient_flow           how far back units remember, and gradients reach
+    forecast                            a series and what was predicted of it
+    learning_curves, confusion_matrix   how training went
+
 Each function draws into `ax`, or into a new figure where it is None, returns the axes, and leaves
-matplotlib's global state alone. Colours hold in grey and for colour-blind readers: lines differ in
-dash too, and every cell of a matrix carries its number.
+matplotlib's global state alone. Steps count from 0, as in the arrays. Colours hold in grey and for
+colour-blind readers: lines differ in dash too, signed values go from dark to light, and every cell
+of a confusion matrix carries its number.
 """
 
 from gru_jax.plot.gates import Panels as Panels

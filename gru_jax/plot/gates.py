@@ -21,8 +21,9 @@ TITLES = {
 }
 TITLE, GAP, BAR = 0.24, 0.08, 0.11
 """In inches: room for a panel's title, from panel to colour bar, the width of the bar."""
-SMALL = 3.4, 3.0
-"""Inches: in an area less wide, or less high, there is no room for all words."""
+WIDE, SMALL = 4.1, (3.5, 2.5)
+"""Inches: an area at least so wide has room for larger titles; one that is less wide or less high
+than `SMALL` has none for all words."""
 
 
 class Panels(NamedTuple):
@@ -64,8 +65,9 @@ def gates(tape: Trace, ax: Axes | None = None, *, inputs: Sequence[str] | None =
     ax = new_axes(7, 7.5) if ax is None else ax
     ax.set_axis_off()
     # Names need height; one nameless channel is well seen in a strip.
-    heights = dict.fromkeys(values, 3.0) | {"x": np.clip(len(inputs or ()), 2, 4)}
-    small = ax.bbox.width < SMALL[0] * ax.figure.dpi or ax.bbox.height < SMALL[1] * ax.figure.dpi
+    heights = dict.fromkeys(values, 3.0) | {"x": min(max(2.0, len(inputs or ())), 4.0)}
+    width, height = _inches(ax)
+    small = width < SMALL[0] or height < SMALL[1]
     panels: dict[str, Axes] = {}
     for name, shown in values.items():
         panel = ax.inset_axes((0, 0, 1, 1), sharex=panels.get("x"))
@@ -73,8 +75,10 @@ def gates(tape: Trace, ax: Axes | None = None, *, inputs: Sequence[str] | None =
         panel.set_axes_locator(_place(ax, heights, name, bar=False))
         bar.set_axes_locator(_place(ax, heights, name, bar=True))
         _draw(panel, bar, name, shown if name == "x" else shown[:, order], valid, small)
-        panel.yaxis.set_major_locator(whole_numbers())
-        panel.yaxis.set_major_formatter(_names(range(channels) if name == "x" else order))
+        words = TITLES[name].split(":")[0] if small else TITLES[name]
+        panel.set_title(words, loc="left", fontsize=9 if width > WIDE else 8, pad=4)
+        panel.yaxis.set_major_locator(whole_numbers(shown.shape[1]))
+        panel.yaxis.set_major_formatter(_names(range(channels) if name == "x" else order.tolist()))
         panel.tick_params(labelbottom=name == "h")
         panels[name] = panel
     if inputs is not None:
@@ -85,7 +89,7 @@ def gates(tape: Trace, ax: Axes | None = None, *, inputs: Sequence[str] | None =
     label = "unit, slowest at the bottom" if "z" in values else "unit"
     below[(len(below) - 1) // 2].set_ylabel(label, fontsize=9, y=0.5 if len(below) % 2 else -0.1)
     panels["h"].set_xlabel("step" if valid.all() else "step (hatched: padding)", fontsize=9)
-    panels["h"].xaxis.set_major_locator(whole_numbers())
+    panels["h"].xaxis.set_major_locator(whole_numbers(len(valid)))
     r, z, c = (panels.get(name) for name in "rzc")
     return Panels(panels["x"], r, z, c, panels["h"])
 
@@ -119,7 +123,7 @@ def _draw(
     valid: Bool[np.ndarray, " time"],
     small: bool,
 ) -> None:
-    """Draws one heat map, its title and its colour bar."""
+    """Draws one heat map and its colour bar."""
     low, high, colours, beyond = 0.0, 1.0, SHARES, False
     if name in "xch":
         sizes = np.abs(values[valid])
@@ -137,11 +141,7 @@ def _draw(
         aspect="auto",
         extent=(-0.5, time - 0.5, -0.5, size - 0.5),
     )
-    words = TITLES[name].split(":")[0] if small else TITLES[name]
-    title = panel.set_title(words, loc="left", fontsize=9, pad=4)
-    symbol = bar.set_title(f"${name}_t$", fontsize=9, pad=4)
-    for text in (title, symbol):  # They have their room inside the area.
-        text.set_in_layout(False)
+    bar.set_title(f"${name}_t$", fontsize=9, pad=4)
     panel.figure.colorbar(
         image,
         cax=bar,
@@ -167,6 +167,11 @@ def _names(rows: Sequence[int]) -> Callable[[float, float], str]:
     return lambda row, _: str(rows[int(row)]) if row in range(len(rows)) else ""
 
 
+def _inches(ax: Axes) -> tuple[float, float]:
+    """Returns the width and the height of axes as they are now."""
+    return float(ax.bbox.width) / ax.figure.dpi, float(ax.bbox.height) / ax.figure.dpi
+
+
 def _place(
     ax: Axes, heights: dict[str, float], name: str, *, bar: bool
 ) -> Callable[[Any, RendererBase], Bbox]:
@@ -178,7 +183,7 @@ def _place(
     row = list(heights).index(name)
 
     def locate(*_: Any) -> Bbox:
-        width, height = ax.bbox.width / ax.figure.dpi, ax.bbox.height / ax.figure.dpi
+        width, height = _inches(ax)
         title = min(TITLE / height, 0.5 / len(shares))
         tall = shares * (1 - title * len(shares))
         bottom = 1 - title * (row + 1) - tall[: row + 1].sum()

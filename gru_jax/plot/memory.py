@@ -11,7 +11,7 @@ from matplotlib.ticker import LogLocator, NullFormatter
 from gru_jax.plot.style import legend, lines, new_axes, open_frame, whole_numbers
 from gru_jax.types import ArrayLike
 
-BINS = 24
+BINS = 25
 
 
 def timescales(
@@ -35,7 +35,6 @@ def timescales(
     if low == high:
         low, high = low / 2, high * 2
     bins = np.geomspace(low, high, BINS + 1)
-    bins[[0, -1]] = low, high  # which rounding must not leave out
     for (label, some), line in zip(drawn.items(), lines(), strict=False):
         counts, _ = np.histogram(some[np.isfinite(some)], bins)
         look = {"edgecolor": line["color"], "facecolor": (line["color"], 0.25), "linewidth": 1.6}
@@ -75,8 +74,9 @@ def gradient_flow(
     ax.set_yscale("log")
     _label_ticks(ax.yaxis, *_ends(drawn))
     ax.set(xlabel="\n".join(["step", *notes]), ylabel="$|dL/dh_t|$ (loss per unit of state)")
-    ax.xaxis.set_major_locator(whole_numbers())
-    ax.set_xlim(-0.5, max(len(some) for some in drawn.values()) - 0.5)
+    steps = max(map(len, drawn.values()))
+    ax.xaxis.set_major_locator(whole_numbers(steps))
+    ax.set_xlim(-0.5, steps - 0.5)
     open_frame(ax)
     if isinstance(norms, Mapping):
         legend(ax)

@@ -34,15 +34,15 @@ def forecast(
     Raises:
         ValueError: if shapes do not fit, or one edge of the band is missing.
     """
-    truth, prediction = np.asarray(truth), np.asarray(prediction)
+    truth, prediction = np.asarray(truth, float), np.asarray(prediction, float)
     for name, values in (("truth", truth), ("prediction", prediction)):
         if values.ndim != 1:
             raise ValueError(f"forecast: {name} must be [time], got {values.shape}.")
     for name, edge in (("lower", lower), ("upper", upper)):
-        if edge is not None and edge.shape != prediction.shape:
+        if edge is not None and np.shape(edge) != prediction.shape:
             raise ValueError(
                 f"forecast: {name} must be {prediction.shape} to match prediction, "
-                f"got {edge.shape}."
+                f"got {np.shape(edge)}."
             )
     if (lower is None) != (upper is None):
         missing = "lower" if lower is None else "upper"
@@ -54,13 +54,12 @@ def forecast(
     ax.plot(truth, color=BLACK, linewidth=1.2, label="truth")
     ax.plot(steps, prediction, "--", color=ORANGE, label="prediction")
     if lower is not None and upper is not None:
-        ax.fill_between(
-            steps, np.asarray(lower), np.asarray(upper), color=ORANGE, alpha=0.25, lw=0, label=band
-        )
+        edges = np.asarray(lower, float), np.asarray(upper, float)
+        ax.fill_between(steps, *edges, color=ORANGE, alpha=0.25, linewidth=0, label=band)
     if start:
         ax.axvline(start - 0.5, color="0.4", linestyle=":", label="forecast begins")
     ax.set(xlabel="step", ylabel=ylabel)
-    ax.xaxis.set_major_locator(whole_numbers())
+    ax.xaxis.set_major_locator(whole_numbers(len(truth)))
     ax.margins(x=0.01)
     low, high = ax.get_ylim()
     ax.set_ylim(low, high + 0.25 * (high - low))  # The legend's room: a series leaves it none.

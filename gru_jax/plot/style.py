@@ -38,9 +38,9 @@ def open_frame(ax: Axes) -> None:
     ax.grid(alpha=0.25)
 
 
-def whole_numbers() -> MaxNLocator:
-    """Returns the locator of ticks at round whole numbers, as many as there is room for."""
-    return MaxNLocator("auto", integer=True, steps=[1, 2, 5, 10], min_n_ticks=1)
+def whole_numbers(count: int = 2) -> MaxNLocator:
+    """Returns ticks at round whole numbers, as many as there is room for, of `count` that exist."""
+    return MaxNLocator("auto", integer=True, steps=[1, 2, 5, 10], min_n_ticks=min(2, count))
 
 
 def legend(ax: Axes, **options: Any) -> None:

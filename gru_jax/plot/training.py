@@ -38,7 +38,7 @@ def learning_curves(
             values = [row[prefix + name] for row in rows]
             ax.plot([row["epoch"] for row in rows], values, label=label, marker=marker, **line)
     ax.set(xlabel="epoch", ylabel=UNITS.get(name, name))
-    ax.xaxis.set_major_locator(whole_numbers())
+    ax.xaxis.set_major_locator(whole_numbers(len(rows)))
     open_frame(ax)
     legend(ax)
     return ax
@@ -66,7 +66,6 @@ def confusion_matrix(
     ax = new_axes(5, 4.6) if ax is None else ax
     # In points; a digit and a letter are about 0.6 of their size wide.
     cell = 72 / ax.figure.dpi * min(ax.bbox.size) / len(names)
-    number_size = min(10, 1.4 * cell / len(str(counts.max())))
     name_size = min(10, 0.9 * cell)
     turned = 0.6 * name_size * max(map(len, names)) > cell
     shares = counts / np.maximum(counts.sum(1, keepdims=True), 1)
@@ -74,9 +73,8 @@ def confusion_matrix(
     for (row, column), count in np.ndenumerate(counts):
         if count:
             colour = "white" if shares[row, column] > 0.5 else "black"
-            ax.text(
-                column, row, str(count), ha="center", va="center", color=colour, size=number_size
-            )
+            size = min(10, 0.8 * cell, 1.4 * cell / len(str(count)))
+            ax.text(column, row, str(count), ha="center", va="center", color=colour, size=size)
     turn = {"rotation": 45, "ha": "right", "rotation_mode": "anchor"} if turned else {}
     ax.set_xticks(range(len(names)), names, size=name_size, **turn)
     ax.set_yticks(range(len(names)), names, size=name_size)
