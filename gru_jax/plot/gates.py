@@ -76,8 +76,7 @@ def gates(tape: Trace, ax: Axes | None = None, *, inputs: Sequence[str] | None =
         bar.set_axes_locator(_place(ax, heights, name, bar=True))
         _draw(panel, bar, name, shown if name == "x" else shown[:, order], valid, small)
         words = TITLES[name].split(":")[0] if small else TITLES[name]
-        title = panel.set_title(words, loc="left", fontsize=9 if width > WIDE else 8, pad=4)
-        title.set_in_layout(False)  # It has its room inside the area.
+        panel.set_title(words, loc="left", fontsize=9 if width > WIDE else 8, pad=4)
         panel.yaxis.set_major_locator(whole_numbers(shown.shape[1]))
         panel.yaxis.set_major_formatter(_names(range(channels) if name == "x" else order.tolist()))
         panel.tick_params(labelbottom=name == "h")
@@ -142,7 +141,7 @@ def _draw(
         aspect="auto",
         extent=(-0.5, time - 0.5, -0.5, size - 0.5),
     )
-    bar.set_title(f"${name}_t$", fontsize=9, pad=4).set_in_layout(False)
+    bar.set_title(f"${name}_t$", fontsize=9, pad=4)
     panel.figure.colorbar(
         image,
         cax=bar,

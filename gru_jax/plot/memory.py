@@ -35,7 +35,6 @@ def timescales(
     if low == high:
         low, high = low / 2, high * 2
     bins = np.geomspace(low, high, BINS + 1)
-    bins[[0, -1]] = low, high  # which rounding must not leave out
     for (label, some), line in zip(drawn.items(), lines(), strict=False):
         counts, _ = np.histogram(some[np.isfinite(some)], bins)
         look = {"edgecolor": line["color"], "facecolor": (line["color"], 0.25), "linewidth": 1.6}
