@@ -125,7 +125,7 @@ def trace(
     resets: Bool[ArrayLike, "*batch time"] | None = None,
     key: Key | None = None,
     **options: Any,
-) -> PyTree[Trace]:
+) -> PyTree:
     """Runs a cell over sequences and returns what its gates did in every step: the gate tape.
 
     The states are those of `unroll`, on the same path; the gates are computed from them after the

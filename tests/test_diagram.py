@@ -155,6 +155,7 @@ def test_a_failed_write_leaves_what_was_there(tmp_path):
     moving._draw_was_started = True  # matplotlib warns of animations that were never drawn.
 
 
+@pytest.mark.untyped
 def test_wrong_input_is_one_clear_error(tmp_path):
     tape = make_tape()
     many = jax.tree.map(lambda a: a[None], tape)

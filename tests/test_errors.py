@@ -77,6 +77,27 @@ CASES = {
     ),
     "recurrent: options must be among zoneout, recurrent_dropout, drop_connect, derivative, "
     "memory, chunk_size, unroll, got lengths.": lambda: gj.recurrent(CELL, lengths=3),
+    "trace: cell must be a Cell, e.g. gru(64), got a GRUParams.": lambda: gj.trace(
+        PARAMS, CELL, XS
+    ),
+    "trace: xs must be [*batch, time, 12] float32 to match params.W_r (76, 64), "
+    "got (32, 100, 11) float32.": lambda: gj.trace(CELL, PARAMS, XS[..., :11]),
+    "trace: options must be among h_reset, reverse, time_axis, zoneout, recurrent_dropout, "
+    "drop_connect, derivative, memory, chunk_size, unroll, got backwards.": lambda: gj.trace(
+        CELL, PARAMS, XS, backwards=True
+    ),
+    "trace: options must be given to the layers, got reverse.": lambda: gj.trace(
+        gj.recurrent(CELL), PARAMS, XS, reverse=True
+    ),
+    "saturation: margin must be 0 < margin < 0.5, got 0.5.": lambda: gj.saturation(
+        gj.trace(CELL, PARAMS, XS), margin=0.5
+    ),
+    "timescales: tape must have an update gate z, got None.": lambda: gj.timescales(
+        gj.trace(CELL, PARAMS, XS)._replace(z=None)
+    ),
+    "lyapunov_exponent: burn_in must be 0 or more, got -1.": lambda: gj.lyapunov_exponent(
+        jax.random.key(0), CELL, PARAMS, XS, burn_in=-1
+    ),
     'bidirectional: merge must be "concat" or "sum", got \'mul\'.': lambda: gj.bidirectional(
         CELL, merge="mul"
     ),

@@ -20,6 +20,7 @@ def check(tape, want, valid):
     np.testing.assert_array_equal(tape.valid, valid)
 
 
+@pytest.mark.untyped
 @pytest.mark.usefixtures("x64")
 @settings(deadline=None, max_examples=25)
 @given(

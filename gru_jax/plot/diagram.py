@@ -63,7 +63,7 @@ def step(
     if of.q is not None:
         product, inner = of.q[t, rows], r"r_t\odot q_t"
     xs = of.x
-    scale = max(np.percentile(np.abs(xs), 99), 1e-6)
+    scale = max(float(np.percentile(np.abs(xs), 99)), 1e-6)
     top = max(len(rows), min(ROWS, xs.shape[1])) * HEIGHT / 2
 
     ax.set(xlim=(BANDS[0], BANDS[-1]), ylim=(-top - 17, top + 13), aspect="equal")
