@@ -113,8 +113,9 @@ def _ends(drawn: dict[str, Float[np.ndarray, " _"]]) -> tuple[float, float]:
 
 
 def _label_ticks(axis: Axis, low: float, high: float) -> None:
-    """Labels 1, 2 and 5 of each decade where powers of 10 would be too few."""
-    if high / low < 300:
-        axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    """Labels more than the powers of 10 where these would be too few."""
+    ranges = {4: (1, 1.5, 2, 3, 4, 5, 6, 8), 30: (1, 2, 5), 300: (1, 3)}
+    if subs := next((subs for below, subs in ranges.items() if high / low < below), None):
+        axis.set_major_locator(LogLocator(subs=subs))
         axis.set_major_formatter("{x:g}")
         axis.set_minor_formatter(NullFormatter())
