@@ -39,6 +39,7 @@ def valid_steps(
         mask: as in `unroll`.
     """
     if lengths is not None:
+        lengths = lengths if hasattr(lengths, "dtype") else np.asarray(lengths)
         # Cut to the time there is in their own dtype, before JAX makes 32 bits of 64.
         tools = np if isinstance(lengths, np.ndarray) else jnp
         if jnp.issubdtype(lengths.dtype, jnp.integer):

@@ -12,6 +12,10 @@ def write_text(path: Path, text: str) -> None:
 
 def write(path: Path, save: Callable[[Path], object]) -> None:
     """Writes a file with `save(path_beside)`, or leaves what was there."""
+    if not path.parent.is_dir():
+        raise FileNotFoundError(
+            f"{path} must be in a folder that exists, but {path.parent} does not."
+        )
     beside = path.with_name(path.name + ".new")
     save(beside)
     os.replace(beside, path)

@@ -112,17 +112,22 @@ def explain(command: Explain) -> int:
         _, test = task.load_japanese_vowels()
         xs, labels, shown = test.xs, test.targets, int(np.argmax([len(x) for x in test.xs]))
         name = f"test utterance {shown + 1}, by speaker {task.CLASSES[labels[shown]]}"
+        folder = command.run / "figures"
     else:
         sequences = read_sequences(command.input, task.CHANNELS)
         xs, labels, shown, name = list(sequences.values()), None, 0, next(iter(sequences))
-    found = inspection.inspect(trained, xs, labels)
+        folder = command.run / "figures" / command.input.stem
+    with console.status(f"looking into {len(xs)} sequences"):
+        found = inspection.inspect(trained, xs, labels)
     show.reports(console, list(map(inspection.report, found)), len(found[0].exponents), len(xs))
     if not importlib.util.find_spec("matplotlib"):
         console.print("No figures: they need matplotlib, pip install 'gru_jax\\[plot]'.")
         return 0
     steps = f"{len(xs[shown])} step{'s' * (len(xs[shown]) > 1)}"
+    if len(xs[shown]) > inspection.FRAMES:
+        steps += f", {inspection.FRAMES} of them moving"
     console.print(f"Figures of {name}, {steps}:", markup=False)
-    for path in inspection.draw(found, shown, command.run / "figures"):
+    for path in inspection.draw(found, shown, name, folder):
         show.paths(console, [path])
     return 0
 

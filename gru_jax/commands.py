@@ -54,13 +54,13 @@ class Predict:
 class Explain:
     """Show what a trained run does inside: reports of every cell, and figures of its gates.
 
-    The figures, and an animation, go into the run's figures/.
+    The figures, and an animation, go into the run's figures/, those of FILE into a folder there.
     """
 
     run: RunFolder
     """Folder of the run, e.g. runs/japanese_vowels."""
     input: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
-    """Sequences as for predict, of which the first is drawn; None is the test utterances."""
+    """Sequences as for predict, to be looked at instead of the test utterances; one is drawn."""
 
 
 @dataclasses.dataclass(frozen=True)

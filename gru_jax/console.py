@@ -168,16 +168,18 @@ def reports(console: Console, rows: Sequence[Report], looked_at: int, given: int
             *(f"{share:.1%}" for share in shares),
             f"{row.memory:.1f}",
             f"{row.longest_memory:.1f}",
-            f"{row.gradient:.2g}",
+            "-" if np.isnan(row.gradient) else f"{row.gradient:.2g}",
             f"{row.lyapunov:+.3f}",
         )
     console.print(table)
-    some = f"{looked_at} of {given} sequences" if looked_at < given else f"{given} sequences"
+    some = f"{looked_at} of {given}" if looked_at < given else f"{given}"
     for line in (
-        f"Over all steps of {some}; shares are means over units.",
+        f"Sequences: {some}. Shares are means over their steps and the units.",
         "r, z      reset and update gate: share of steps below 0.1 and above 0.9",
-        "memory    steps after which 1/e of a unit's state is left: median and longest",
-        "gradient  of the loss by the state: at the first step read over the last",
+        "memory    steps after which 1/e of a unit's state is left: the middle unit's",
+        "longest   and the slowest unit's (of sequences the median)",
+        "gradient  of the label's loss by the state: at the first step that the cell",
+        "          reads over that at the last; far below 1, the beginning is forgotten",
         "Lyapunov  nats a step: below 0, differences between states die out",
     ):
         console.print(line, style="dim")

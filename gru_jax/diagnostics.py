@@ -57,6 +57,7 @@ def saturation(tape: Trace, *, margin: float = 0.1) -> Saturation:
         Karpathy, Johnson and Fei-Fei (2015), "Visualizing and understanding recurrent networks",
         section 4.3 and figure 3, where the margin is 0.1.
     """
+    _check_tape("saturation", tape)
     if not 0 < margin < 0.5:
         raise ValueError(f"saturation: margin must be 0 < margin < 0.5, got {margin}.")
 
@@ -72,7 +73,7 @@ def saturation(tape: Trace, *, margin: float = 0.1) -> Saturation:
     )
 
 
-def timescales(tape: Trace) -> Float[Array, " hidden"]:
+def timescales(tape: Trace) -> Float[Array, "*batch hidden"]:
     """Returns each unit's memory in steps: after how many of them 1/e of its state is left.
 
     Over steps 1 to T a unit keeps the share (1 - z_1) ... (1 - z_T) of its state. With the same
@@ -80,9 +81,10 @@ def timescales(tape: Trace) -> Float[Array, " hidden"]:
 
         tau = -1 / mean_t log(1 - z_t)
 
-    over the valid steps of all sequences: infinite where z is 0 throughout, 0 where it once is 1. A
-    unit with constant z has tau = -1 / log(1 - z), which is 1/z - 1/2 for small z. What the unit
-    remembers by way of the candidate comes on top.
+    over the valid steps of each sequence: infinite where z is 0 throughout, 0 where it once is 1,
+    NaN where there is no step. A unit with constant z has tau = -1 / log(1 - z), which is about
+    1/z - 1/2. What the unit remembers by way of the candidate comes on top. A unit may well be slow
+    in one sequence and fast in another: over sequences, take the median rather than the mean.
 
     Raises:
         ValueError: if the cell has no update gate.
@@ -91,10 +93,13 @@ def timescales(tape: Trace) -> Float[Array, " hidden"]:
         Tallec and Ollivier (2018), "Can recurrent neural networks warp time?", section 2. Mahto et
         al. (2021), "Multi-timescale representation learning in LSTM language models", eqs. 3-5.
     """
+    _check_tape("timescales", tape)
     if tape.z is None:
         raise ValueError("timescales: tape must have an update gate z, got None.")
     wide = tape.z.astype(jnp.promote_types(tape.z.dtype, jnp.float32))
-    return 1 / jnp.abs(_mean(jnp.log1p(-wide), tape.valid))
+    time = tape.valid.ndim - 1
+    kept = select(tape.valid, jnp.log1p(-wide), 0).sum(time)
+    return tape.valid.sum(time)[..., None] / jnp.abs(kept)
 
 
 def gradient_norms(
@@ -117,7 +122,7 @@ def gradient_norms(
     Args:
         cell: the recurrence, of inputs and states with one axis of features.
         params: its parameters.
-        xs: the inputs.
+        xs: the inputs; of a cell inside a net, the `x` of its tape.
         loss_fn: `(hs, h_last) -> loss`, of what `unroll` returns. A sum over the batch keeps
             sequences apart; a mean divides the gradients by their number.
         h0: as in `unroll`, and so the next four.
@@ -133,6 +138,7 @@ def gradient_norms(
         Pascanu, Mikolov and Bengio (2013), "On the difficulty of training recurrent neural
         networks", eqs. 3-5.
     """
+    _check_cell("gradient_norms", cell)
     xs = jnp.asarray(xs)
     steps = {"lengths": lengths, "mask": mask, "resets": resets, "reverse": reverse}
     hs = jax.eval_shape(lambda: unroll(cell, params, xs, h0, **steps)[0])
@@ -196,7 +202,8 @@ def lyapunov_exponent(
         key: draws the direction of the first difference.
         cell: the recurrence.
         params: its parameters.
-        xs: the inputs. The estimate is for t to infinity: the more steps, the better.
+        xs: the inputs; of a cell inside a net, the `x` of its tape. The estimate is for t to
+            infinity: the more steps, the better.
         h0: as in `unroll`.
         lengths: steps at and after a sequence's length are padding, and not counted.
         mask: False steps are padding.
@@ -215,6 +222,7 @@ def lyapunov_exponent(
         of gated networks, Vogt et al. (2022), "On Lyapunov exponents for RNNs", and Engelken, Wolf
         and Abbott (2023), "Lyapunov spectra of chaotic recurrent neural networks".
     """
+    _check_cell("lyapunov_exponent", cell)
     if burn_in < 0:
         raise ValueError(f"lyapunov_exponent: burn_in must be 0 or more, got {burn_in}.")
     tape = trace(cell, params, xs, h0, lengths=lengths, mask=mask, reverse=reverse)
@@ -239,6 +247,22 @@ def lyapunov_exponent(
     carry = u / _norm(u), jnp.zeros(u.shape[:-1], wide)
     (_, total), _ = jax.lax.scan(body, carry, steps, reverse=reverse)
     return total / counted.sum(-1)
+
+
+def _check_tape(function: str, tape: Trace) -> None:
+    if not isinstance(tape, Trace):
+        raise ValueError(
+            f"{function}: tape must be a Trace, e.g. tapes[0].forward of a net's tapes, "
+            f"got a {type(tape).__name__}."
+        )
+
+
+def _check_cell(function: str, cell: Cell) -> None:
+    if not isinstance(cell, Cell):
+        raise ValueError(
+            f"{function}: cell must be a Cell, e.g. gru(64), got a {type(cell).__name__}. Of a "
+            "cell inside a net give its own parameters, and the x of its tape as xs."
+        )
 
 
 def _norm(values: Float[Array, "*batch hidden"]) -> Float[Array, "*batch 1"]:

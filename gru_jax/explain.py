@@ -52,8 +52,9 @@ class Report(NamedTuple):
     update_shut: float
     update_open: float
     memory: float
-    """The median of the units' timescales, in steps."""
+    """The timescale of the middle unit, in steps; the median of sequences."""
     longest_memory: float
+    """That of the slowest unit."""
     gradient: float
     """|dL/dh| at the first step that is read over that at the last; geometric mean of sequences."""
     lyapunov: float
@@ -144,27 +145,29 @@ def report(inspection: Inspection) -> Report:
         update_shut=float(z.low.mean()),
         update_open=float(z.high.mean()),
         memory=float(np.median(memory)),
-        longest_memory=float(memory.max()),
+        longest_memory=float(np.median(memory.max(-1))),
         gradient=float(np.exp(np.log(first / last).mean())) if rows.size else np.nan,
         lyapunov=float(inspection.exponents.mean()),
     )
 
 
-def draw(found: Sequence[Inspection], index: int, folder: Path) -> Iterator[Path]:
-    """Draws what is looked at with the eyes; yields the path of each figure when it is there.
+def draw(found: Sequence[Inspection], index: int, name: str, folder: Path) -> Iterator[Path]:
+    """Draws one of the sequences; yields the path of each figure when it is there.
 
     Args:
         found: from `inspect`.
-        index: of the sequence whose gates are drawn.
+        index: of the sequence.
+        name: of the sequence, for the titles.
         folder: where; it is made.
     """
     from matplotlib.figure import Figure
 
     from gru_jax import plot
 
-    def save(name: str, figure: Figure) -> Path:
-        atomic.write(folder / name, partial(figure.savefig, format="png", dpi=150))
-        return folder / name
+    def save(figure: Figure, title: str, path: Path) -> Path:
+        figure.suptitle(f"{title}: {name}", fontsize=11)
+        atomic.write(path, partial(figure.savefig, format="png", dpi=150))
+        return path
 
     folder.mkdir(parents=True, exist_ok=True)
     length = int(found[0].tape.valid[index].sum())
@@ -172,20 +175,21 @@ def draw(found: Sequence[Inspection], index: int, folder: Path) -> Iterator[Path
     for each, tape in zip(found, tapes, strict=True):
         figure = Figure(figsize=(7, 7.5), layout="constrained")
         plot.gates(tape, figure.subplots())
-        figure.suptitle(f"layer {each.layer}, {each.direction}", fontsize=11)
-        yield save(f"gates_{each.layer}_{each.direction}.png", figure)
+        title = f"layer {each.layer}, {each.direction}"
+        yield save(figure, title, folder / f"gates_{each.layer}_{each.direction}.png")
 
     change = np.abs(tapes[0].h - tapes[0].h_before).mean(-1)
-    figure = Figure(figsize=(12, 4.9), layout="constrained")
-    plot.step(tapes[0], int(change.argmax()), figure.subplots())
-    yield save("step.png", figure)
+    figure = Figure(figsize=(12, 5.1), layout="constrained")
+    # Not the first step, which changes a state of zeros, unless there is no other.
+    plot.step(tapes[0], int(change[1:].argmax()) + 1 if length > 1 else 0, figure.subplots())
+    yield save(figure, "layer 1, forward", folder / "step.png")
 
     numbers = {
-        "timescales.png": (plot.timescales, lambda each: timescales(each.tape)),
-        "gradient_flow.png": (plot.gradient_flow, lambda each: each.gradients[index, :length]),
+        "timescales": (plot.timescales, lambda each: timescales(each.tape)[index]),
+        "gradient_flow": (plot.gradient_flow, lambda each: each.gradients[index, :length]),
     }
     count = found[-1].layer
-    for name, (function, number) in numbers.items():
+    for stem, (function, number) in numbers.items():
         figure = Figure(figsize=(6.5, 0.6 + 2.2 * count), layout="constrained")
         axes = figure.subplots(count, sharex=True, squeeze=False)[:, 0]
         for layer, ax in enumerate(axes, 1):
@@ -195,7 +199,7 @@ def draw(found: Sequence[Inspection], index: int, folder: Path) -> Iterator[Path
             ax.label_outer()
             if layer > 1 and (legend := ax.get_legend()):
                 legend.remove()  # One says it for all.
-        yield save(name, figure)
+        yield save(figure, stem.replace("_", " "), folder / f"{stem}.png")
 
     start = jax.tree.map(lambda a: a[:FRAMES], tapes[0])
     plot.save_gif(plot.animation(start), folder / "step.gif")

@@ -251,7 +251,7 @@ def _draw(run: Run, result: dict) -> list[Path]:
     curves = Figure(figsize=(9, 3.4), layout="constrained")
     for name, ax in zip(("loss", "accuracy"), curves.subplots(1, 2), strict=True):
         plot.learning_curves(run.rows, name, ax)
-        ax.set_title("training has noise, dropout and smoothing", fontsize=10)
+    curves.suptitle("noise, dropout and smoothing are on in training alone", fontsize=10)
     matrix = Figure(figsize=(5, 5), layout="constrained")
     counts = np.array(result["confusion_matrix"])
     ax = plot.confusion_matrix(counts, task.CLASSES, matrix.subplots())

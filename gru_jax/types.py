@@ -83,24 +83,26 @@ class Trace(NamedTuple):
     """What a cell did in every step of a sequence; zero in padding.
 
     A gate that the cell does not have is None.
+
+    Attributes:
+        r: the reset gate.
+        z: the update gate, the weight of the candidate.
+        c: the candidate.
+        h: the state after the step.
+        h_before: the state before it in the direction of travel, after a reset.
+        x: the input.
+        valid: False in padding.
+        q: what r is multiplied with in reset="after", the old state's product h U_c + b_h.
     """
 
     r: Float[Array, "*batch time hidden"] | None
-    """The reset gate."""
     z: Float[Array, "*batch time hidden"] | None
-    """The update gate, the weight of the candidate."""
     c: Float[Array, "*batch time hidden"] | None
-    """The candidate."""
     h: PyTree[Float[Array, "*batch time hidden"]]
-    """The state after the step."""
     h_before: PyTree[Float[Array, "*batch time hidden"]]
-    """The state before it, in the direction of travel; where a segment begins, `h_reset`."""
     x: Float[Array, "*batch time input"]
-    """The input."""
     valid: Bool[Array, "*batch time"]
-    """False in padding."""
     q: Float[Array, "*batch time hidden"] | None = None
-    """What r is multiplied with in reset="after", the product of the old state, h U_c + b_h."""
 
 
 @runtime_checkable

@@ -131,6 +131,27 @@ def test_what_is_yet_to_come_is_not_shown(tmp_path):
     assert shown == [(list(range(t + 1)), t) for t in range(TIME)]
 
 
+def test_padding_is_no_frame_and_its_place_stays_white(tmp_path):
+    tape = make_tape()
+    tape = tape._replace(valid=jnp.array([1, 1, 0, 1, 0, 0], bool))
+    ax = Figure(figsize=(6, 3)).subplots()
+    plot.save_gif(plot.animation(tape, ax, inputs="abcdefg"), tmp_path / "cell.gif")
+    with Image.open(tmp_path / "cell.gif") as gif:
+        assert gif.n_frames == 3
+    shown = ax.child_axes[2].get_images()[0].get_array()
+    np.testing.assert_array_equal(np.ma.getmaskarray(shown)[0], [0, 0, 1, 0, 1, 1])
+    words = {text.get_text() for text in ax.child_axes[0].texts}
+    assert {"step 3", "a", "e"} <= words
+    assert "f" not in words
+
+
+def test_in_small_axes_words_shrink():
+    tape = make_tape()
+    small, large = (plot.step(tape, 0, Figure(figsize=(w, 5)).subplots()) for w in (4, 16))
+    sizes = [max(text.get_fontsize() for text in ax.texts) for ax in (small, large)]
+    assert sizes == pytest.approx([13 * 4 * 0.775 / 9, 13], rel=1e-3)
+
+
 def test_it_plays_in_a_notebook():
     moving = plot.animation(make_tape(), Figure(figsize=(2, 1)).subplots())
     assert moving.to_jshtml().count("data:image/png") == TIME
@@ -160,6 +181,7 @@ def test_wrong_input_is_one_clear_error(tmp_path):
     tape = make_tape()
     many = jax.tree.map(lambda a: a[None], tape)
     padding = tape._replace(valid=jnp.zeros(TIME, bool))
+    half = tape._replace(valid=jnp.arange(TIME) < 3)
     needed = "[time, hidden]"
     shapes = "{'r': (1, 6, 9), 'z': (1, 6, 9), 'c': (1, 6, 9), 'h': (1, 6, 9)}"
     gif, of = tmp_path / "a.mp4", "units must be one or more of 0 to 8"
@@ -167,6 +189,9 @@ def test_wrong_input_is_one_clear_error(tmp_path):
         (lambda: plot.step(tape, 6), "step: t must be 0 to 5, got 6."),
         (lambda: plot.step(tape, -1), "step: t must be 0 to 5, got -1."),
         (lambda: plot.step(many, 0), f"step: tape must have r, z, c, h {needed}, got {shapes}."),
+        (lambda: plot.step(half, 4), "step: t must be 0 to 5, and no padding, got 4."),
+        (lambda: plot.step((tape,), 0), "step: tape must be a Trace, got a tuple."),
+        (lambda: plot.step(tape, 0, inputs="ab"), "step: inputs must be 7 names, got 2."),
         (lambda: plot.step(tape, 0, units=[9]), f"step: {of}, got [9]."),
         (lambda: plot.step(tape, 0, units=[]), f"step: {of}, got []."),
         (lambda: plot.step(padding, 0), "step: tape must have a valid step, got 6 of padding."),

@@ -95,6 +95,23 @@ CASES = {
     "timescales: tape must have an update gate z, got None.": lambda: gj.timescales(
         gj.trace(CELL, PARAMS, XS)._replace(z=None)
     ),
+    "timescales: tape must be a Trace, e.g. tapes[0].forward of a net's tapes, got a tuple.": (
+        lambda: gj.timescales((gj.trace(CELL, PARAMS, XS), ()))
+    ),
+    "saturation: tape must be a Trace, e.g. tapes[0].forward of a net's tapes, got a tuple.": (
+        lambda: gj.saturation((gj.trace(CELL, PARAMS, XS), ()))
+    ),
+    "gradient_norms: cell must be a Cell, e.g. gru(64), got a Layer. Of a cell inside a net give "
+    "its own parameters, and the x of its tape as xs.": lambda: gj.gradient_norms(
+        gj.recurrent(CELL), PARAMS, XS, lambda hs, _: hs.sum()
+    ),
+    "lyapunov_exponent: cell must be a Cell, e.g. gru(64), got a Layer. Of a cell inside a net "
+    "give its own parameters, and the x of its tape as xs.": lambda: gj.lyapunov_exponent(
+        jax.random.key(0), gj.recurrent(CELL), PARAMS, XS
+    ),
+    "unroll: lengths must be (32,) integers to match the batch axes of xs, got (2,) int64.": (
+        lambda: gj.unroll(CELL, PARAMS, XS, lengths=[3, 4])
+    ),
     "lyapunov_exponent: burn_in must be 0 or more, got -1.": lambda: gj.lyapunov_exponent(
         jax.random.key(0), CELL, PARAMS, XS, burn_in=-1
     ),

@@ -89,13 +89,17 @@ def test_a_report_is_the_means_of_the_valid_steps(found):
     for each in cells[:2]:
         report, valid = explain.report(each), np.asarray(each.tape.valid)
         r, z = (np.asarray(a)[valid] for a in (each.tape.r, each.tape.z))
+        memory = [
+            -1 / np.log(1 - np.asarray(row[some], float)).mean(0)
+            for row, some in zip(each.tape.z, valid, strict=True)
+        ]
         want = {
             "reset_shut": (r < 0.1).mean(),
             "reset_open": (r > 0.9).mean(),
             "update_shut": (z < 0.1).mean(),
             "update_open": (z > 0.9).mean(),
-            "memory": np.median(-1 / np.log(1 - z.astype(float)).mean(0)),
-            "longest_memory": np.max(-1 / np.log(1 - z.astype(float)).mean(0)),
+            "memory": np.median(memory),
+            "longest_memory": np.median([np.max(row) for row in memory]),
             "lyapunov": np.mean(each.exponents),
         }
         norms, last = np.asarray(each.gradients, float), valid.sum(1) - 1
@@ -113,7 +117,7 @@ def test_the_command_prints_a_line_for_each_cell_and_draws_all_figures(folder, c
     numbers = r"( +\d+\.\d%){4} +[\d.]+ +[\d.]+ +[\d.e+-]+ +[+-]\d\.\d{3}"
     for name in ("1 forward", "1 backward", "2 forward", "2 backward"):
         assert re.search(rf"^{name}{numbers}$", text.replace(" \n", "\n"), re.MULTILINE), text
-    assert "Over all steps of 370 sequences" in text
+    assert "Sequences: 370. Shares are" in text
     assert "Figures of test utterance 8, by speaker 1, 29 steps:" in text
     names = [f"gates_{i}_{way}.png" for i in (1, 2) for way in ("forward", "backward")]
     names += ["step.png", "timescales.png", "gradient_flow.png", "step.gif"]
@@ -129,12 +133,13 @@ def test_the_command_prints_a_line_for_each_cell_and_draws_all_figures(folder, c
 def test_with_a_file_its_first_sequence_is_drawn(folder, tmp_path, capsys, monkeypatch):
     _, test = gj.load_japanese_vowels()
     np.savez(tmp_path / "in.npz", short=test.xs[0][:1], longer=test.xs[1])
-    monkeypatch.setattr(explain, "draw", lambda _found, index, _folder: [f"row {index}"])
+    monkeypatch.setattr(explain, "draw", lambda _found, *about: about)
     assert main(["explain", str(folder), "--input", str(tmp_path / "in.npz")]) == 0
     text = capsys.readouterr().out
-    assert "Over all steps of 2 sequences" in text
+    assert "Sequences: 2. Shares are" in text
     assert "Figures of short, 1 step:" in text
-    assert "row 0" in text
+    shown = [line.strip() for line in text.splitlines()[-3:]]
+    assert shown == ["0", "short", str(folder / "figures" / "in")]
 
 
 def test_of_too_many_steps_the_first_sequences_are_looked_at(found, monkeypatch):

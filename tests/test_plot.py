@@ -206,7 +206,7 @@ def test_the_histogram_counts_each_unit_once(some):
 
 def test_timescales_that_a_log_axis_cannot_show_are_counted():
     ax = plot.timescales(np.array([0.5, np.inf, 0, np.inf]))
-    assert ax.get_xlabel() == "memory timescale (steps)\nnot shown: 1 zero, 2 infinite"
+    assert ax.get_xlabel() == "memory timescale (steps)\n1 zero, 2 infinite, not shown"
     assert (ax.get_xscale(), ax.get_ylabel()) == ("log", "units")
     assert plot.timescales(np.ones(3)).get_xlabel() == "memory timescale (steps)"
 
@@ -220,7 +220,7 @@ def test_distributions_share_their_bins_and_differ_in_dash_and_colour():
     assert a.get_linestyle() != b.get_linestyle()
     assert a.get_edgecolor() != b.get_edgecolor()
     assert [text.get_text() for text in ax.get_legend().get_texts()] == ["a", "b"]
-    assert ax.get_xlabel().endswith("\nnot shown of b: 1 infinite")
+    assert ax.get_xlabel().endswith("\nb: 1 infinite, not shown")
 
 
 def test_gradient_norms_are_drawn_over_time_and_zeros_are_gaps():
@@ -232,7 +232,7 @@ def test_gradient_norms_are_drawn_over_time_and_zeros_are_gaps():
     assert one.get_markevery() == [1]  # which has no neighbour that a line could go to
     assert one.get_linestyle() != two.get_linestyle()
     assert (one.get_label(), two.get_label(), ax.get_yscale()) == ("one", "two", "log")
-    assert ax.get_xlabel() == "step\nnot shown of one: 2 zero"
+    assert ax.get_xlabel() == "step\none: 2 zero, not shown"
     assert ax.get_ylabel() == "$|dL/dh_t|$ (loss per unit of state)"
 
 

@@ -28,7 +28,9 @@ PALE = "#f3f3f3"
 WIDTH, HEIGHT = 5.8, 3.5
 X, H, R, RH, C, Z, KEPT, TAKEN, H_NEXT = 3.0, 12.4, 29.6, 41.2, 59.6, 79.6, 93.2, 104.4, 114.2
 SIGMA_R, TANH, SIGMA_Z = 21.4, 50.4, 71.4
-BANDS = (-2.0, 16.6, 35.2, 66.6, 85.2, 118.4)
+BANDS = (-7.6, 16.6, 35.2, 66.6, 85.2, 118.4)
+FULL = 9.0
+"""Inches of width from which on text has its full size."""
 
 
 class Band(NamedTuple):
@@ -40,40 +42,49 @@ class Band(NamedTuple):
 
 
 def step(
-    tape: Trace, t: int, ax: Axes | None = None, *, units: Sequence[int] | None = None
+    tape: Trace,
+    t: int,
+    ax: Axes | None = None,
+    *,
+    units: Sequence[int] | None = None,
+    inputs: Sequence[str] | None = None,
 ) -> Axes:
     """Draws how one step makes h_t of x_t and h_{t-1}, in the order of the equations.
 
     Args:
         tape: of one sequence, `[time, ...]`.
-        t: the step, counted from 0.
-        ax: where to draw, 2.5 times as wide as high.
+        t: the step, counted from 0; no padding.
+        ax: where to draw, 2.5 times as wide as high, and 9 inches wide or more for text to read.
         units: which to show, a row each; None is five of all speeds, the slowest at the bottom.
+        inputs: names of the input's channels, of which the first five are shown.
 
     Raises:
         ValueError: if the tape is not of a GRU and one sequence, or a number is out of range.
     """
     of = one_sequence("step", tape)
-    if not 0 <= t < len(of.h):
-        raise ValueError(f"step: t must be 0 to {len(of.h) - 1}, got {t}.")
+    if not 0 <= t < len(of.h) or not of.valid[t]:
+        what = f"0 to {len(of.h) - 1}" + (", and no padding" if not of.valid.all() else "")
+        raise ValueError(f"step: t must be {what}, got {t}.")
+    if inputs is not None and len(inputs) != of.x.shape[1]:
+        raise ValueError(f"step: inputs must be {of.x.shape[1]} names, got {len(inputs)}.")
     rows = which(of, "step", units)
-    ax = new_axes(12, 4.9) if ax is None else ax
+    ax = new_axes(*size(of, rows)) if ax is None else ax
     r, z, c, h, before = (a[t, rows] for a in (of.r, of.z, of.c, of.h, of.h_before))
     product, inner = before, r"r_t\odot h_{t-1}"
     if of.q is not None:
         product, inner = of.q[t, rows], r"r_t\odot q_t"
     xs = of.x
     scale = max(float(np.percentile(np.abs(xs), 99)), 1e-6)
-    top = max(len(rows), min(ROWS, xs.shape[1])) * HEIGHT / 2
+    inputs_shown = min(ROWS, xs.shape[1])
+    top = max(len(rows), inputs_shown) * HEIGHT / 2
 
     ax.set(xlim=(BANDS[0], BANDS[-1]), ylim=(-top - 17, top + 13), aspect="equal")
     ax.set_axis_off()
-    inputs, size = xs.shape[1], of.h.shape[1]
-    shown = f"{min(ROWS, inputs)} of {inputs} inputs,\n{len(rows)} of {size} units"
+    shown = f"{inputs_shown} of {xs.shape[1]} inputs,\n{len(rows)} of {of.h.shape[1]} units"
     for band, left, right in zip(_bands(t, inner, shown), BANDS, BANDS[1:], strict=False):
         _draw_band(ax, band, left + 0.3, right - 0.3, top)
-    _draw_wires(ax, top, len(rows) * HEIGHT / 2, min(ROWS, xs.shape[1]) * HEIGHT / 2)
-    _draw_column(ax, X, "x_t", xs[t, :ROWS], SIGNED, (-scale, scale))
+    _draw_wires(ax, top, len(rows) * HEIGHT / 2, inputs_shown * HEIGHT / 2)
+    _draw_column(ax, X, "x_t", xs[t, :inputs_shown], SIGNED, (-scale, scale))
     for x, name, values in (
         (H, "h_{t-1}", before),
         (RH, inner, r * product),
@@ -85,13 +96,26 @@ def step(
         _draw_column(ax, x, name, values, SIGNED, (-1, 1))
     for x, name, values in ((R, "r_t", r), (Z, "z_t", z)):
         _draw_column(ax, x, name, values, SHARES, (0, 1))
-    for unit, y in zip(rows, _rows(len(rows)), strict=True):
-        ax.text(H - WIDTH / 2 - 0.5, y, str(unit), ha="right", va="center", size=6.5, color=DARK)
+    channels = (inputs or range(inputs_shown))[:inputs_shown]
+    for x, names in ((X, channels), (H, rows)):
+        for name, y in zip(names, _rows(len(names)), strict=True):
+            left = x - WIDTH / 2 - 0.5
+            ax.text(left, y, str(name), ha="right", va="center", size=7, color=DARK)
+    for text in ax.texts:
+        text.set_fontsize(float(text.get_fontsize()) * min(1, ax.bbox.width / ax.figure.dpi / FULL))
     return ax
+
+
+def size(tape: Trace, rows: Int[np.ndarray, " rows"]) -> tuple[float, float]:
+    """Returns the inches that the diagram takes where there is room."""
+    high = max(len(rows), min(ROWS, tape.x.shape[1])) * HEIGHT + 30
+    return 12, 12 * high / (BANDS[-1] - BANDS[0])
 
 
 def one_sequence(function: str, tape: Trace) -> Any:
     """Returns the tape as NumPy arrays, if it is a GRU's and of one sequence."""
+    if not isinstance(tape, Trace):
+        raise ValueError(f"{function}: tape must be a Trace, got a {type(tape).__name__}.")
     if any(a is None or np.ndim(a) != 2 for a in (tape.r, tape.z, tape.c, tape.h)):
         got = {name: np.shape(a) for name, a in zip("rzch", tape, strict=False) if a is not None}
         raise ValueError(f"{function}: tape must have r, z, c, h [time, hidden], got {got}.")
@@ -147,7 +171,7 @@ def _draw_band(ax: Axes, band: Band, left: float, right: float, top: float) -> N
     )
     middle = (left + right) / 2
     ax.text(middle, top + 10.2, band.name, ha="center", va="center", weight="bold", size=11)
-    ax.text(middle, -top - 9.6, band.equation, ha="center", va="center", size=9)
+    ax.text(middle, -top - 9.6, band.equation, ha="center", va="center", size=9.5)
     ax.text(middle, -top - 13.6, band.meaning, ha="center", va="center", size=8, color=DARK)
 
 

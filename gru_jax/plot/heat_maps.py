@@ -7,6 +7,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 from matplotlib.axes import Axes
 from matplotlib.backend_bases import RendererBase
+from matplotlib.ticker import FixedLocator
 from matplotlib.transforms import Bbox, TransformedBbox
 
 from gru_jax.plot.style import SHARES, SIGNED, new_axes, whole_numbers
@@ -77,7 +78,9 @@ def gates(tape: Trace, ax: Axes | None = None, *, inputs: Sequence[str] | None =
         _draw(panel, bar, name, shown if name == "x" else shown[:, order], valid, small)
         words = TITLES[name].split(":")[0] if small else TITLES[name]
         panel.set_title(words, loc="left", fontsize=9 if width > WIDE else 8, pad=4)
-        panel.yaxis.set_major_locator(whole_numbers(shown.shape[1]))
+        rows = shown.shape[1]
+        few = FixedLocator(range(rows)) if rows <= 8 else None
+        panel.yaxis.set_major_locator(few or whole_numbers(rows))
         panel.yaxis.set_major_formatter(_names(range(channels) if name == "x" else order.tolist()))
         panel.tick_params(labelbottom=name == "h")
         panels[name] = panel
@@ -98,6 +101,8 @@ def _read(
     tape: Trace,
 ) -> tuple[dict[str, Float[np.ndarray, "time _"]], Bool[np.ndarray, " time"]]:
     """Returns what there is to draw, from top to bottom, and which steps are valid."""
+    if not isinstance(tape, Trace):
+        raise ValueError(f"gates: tape must be a Trace, got a {type(tape).__name__}.")
     valid = np.asarray(tape.valid)
     values = {}
     for name in Panels._fields:

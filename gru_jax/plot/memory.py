@@ -100,7 +100,7 @@ def _read(
         kinds = {"zero": some == 0, "infinite": np.isinf(some), "NaN": np.isnan(some)}
         counts = [f"{where.sum()} {kind}" for kind, where in kinds.items() if where.any()]
         if counts:
-            notes.append(f"not shown{' of ' * bool(label)}{label}: {', '.join(counts)}")
+            notes.append(f"{label}{': ' * bool(label)}{', '.join(counts)}, not shown")
         drawn[label] = np.where(np.isfinite(some) & (some > 0), some, np.nan)
     return drawn, notes
 

@@ -15,7 +15,7 @@ from matplotlib.ticker import MaxNLocator
 from PIL import Image
 
 from gru_jax import atomic
-from gru_jax.plot.diagram import one_sequence, step, which
+from gru_jax.plot.diagram import one_sequence, size, step, which
 from gru_jax.plot.style import DARK, SHARES, SIGNED
 from gru_jax.types import Trace
 
@@ -28,8 +28,9 @@ def animation(
     ax: Axes | None = None,
     *,
     units: Sequence[int] | None = None,
+    inputs: Sequence[str] | None = None,
 ) -> FuncAnimation:
-    """Animates `step` over a sequence; below it, update gate and state of the same units so far.
+    """Animates `step` over the valid steps; below it, update gate and state of the units so far.
 
     Save it with `save_gif`, or show it in a notebook: `HTML(plot.animation(tape).to_jshtml())`.
 
@@ -37,6 +38,7 @@ def animation(
         tape: of one sequence, `[time, ...]`.
         ax: where to draw, about twice as wide as high.
         units: as in `step`.
+        inputs: as in `step`.
 
     Raises:
         ValueError: as `step` does.
@@ -44,7 +46,8 @@ def animation(
     of = one_sequence("animation", tape)
     rows = which(of, "animation", units)
     if ax is None:  # Without a layout engine, which would work again for every frame.
-        ax = Figure(figsize=(12, 6.2)).add_axes((0, 0.03, 1, 0.97))
+        width, height = size(of, rows)
+        ax = Figure(figsize=(width, height / 0.73)).add_axes((0, 0.07, 1, 0.93))
     ax.set_axis_off()
     diagram = ax.inset_axes((0, 0.22, 1, 0.78))
     strips = []
@@ -53,7 +56,7 @@ def animation(
         (0.04, "$h_t$", of.h, SIGNED, -1),
     ):
         strip = ax.inset_axes((0.05, bottom, 0.94, 0.08))
-        values = values[:, rows].T
+        values = np.where(of.valid[:, None], values[:, rows], np.nan).T
         strip.set_ylabel(name, rotation=0, ha="right", va="center")
         strip.set(yticks=(), xticks=())
         image = strip.imshow(values, cmap=colours, vmin=low, vmax=1, aspect="auto")
@@ -68,23 +71,24 @@ def animation(
 
     def draw(t: int) -> list[Artist]:
         diagram.clear()
-        step(of, t, diagram, units=rows.tolist())
+        step(of, t, diagram, units=rows.tolist(), inputs=inputs)
         for image, marker, values in strips:
             image.set_data(np.where(np.arange(values.shape[1]) <= t, values, np.nan))
             marker.set_x(t - 0.5)
         return []
 
-    draw(0)
+    frames = np.flatnonzero(of.valid).tolist()
+    draw(frames[0])
     return FuncAnimation(
         cast(Figure, ax.get_figure(root=True)),
         draw,
-        frames=len(tape.h),
+        frames=frames,
         interval=int(1000 * SECONDS),
     )
 
 
 def save_gif(
-    animation: Animation, path: Path | str, *, dpi: float = 70, seconds: float = SECONDS
+    animation: Animation, path: Path | str, *, dpi: float = 80, seconds: float = SECONDS
 ) -> None:
     """Writes an animation as a GIF that repeats, much smaller than matplotlib's own writer does.
 
@@ -94,7 +98,7 @@ def save_gif(
         animation: what to write.
         path: where; it ends in .gif.
         dpi: pixels in an inch.
-        seconds: that each frame is shown for.
+        seconds: that each frame is shown for, the last one three times as long.
 
     Raises:
         ValueError: unless the path ends in .gif.
@@ -124,7 +128,7 @@ class _Frames(AbstractMovieWriter):
         self.frames.append(frame.convert("RGB"))
 
     def finish(self) -> None:
-        found = self.frames[-1].quantize(128, dither=Image.Dither.NONE).getpalette() or []
+        found = self.frames[-1].quantize(256, dither=Image.Dither.NONE).getpalette() or []
         palette = Image.new("P", (1, 1))
         palette.putpalette([255 if part > 248 else part for part in found])  # White stays white.
         first, *rest = (f.quantize(palette=palette, dither=Image.Dither.NONE) for f in self.frames)
@@ -133,6 +137,6 @@ class _Frames(AbstractMovieWriter):
             "GIF",
             save_all=True,
             append_images=rest,
-            duration=1000 * self.seconds,
+            duration=[1000 * self.seconds] * len(rest) + [3000 * self.seconds],
             loop=0,
         )

@@ -15,7 +15,7 @@ import gru_jax as gj
 from gru_jax import plot
 
 FOLDER = Path(__file__).parent
-TIME, UNITS = 16, 5
+TIME, UNITS = 16, 3
 
 
 def make_batch(key, size=64):
@@ -30,7 +30,9 @@ def make_batch(key, size=64):
 
 def train(key):
     """Returns the tape of a trained GRU on a new sequence with four marks."""
-    net = gj.stack(gj.recurrent(gj.gru(UNITS, update_bias_init=gj.init_chrono(TIME))), gj.dense(1))
+    net = gj.stack(
+        gj.recurrent(gj.gru(UNITS, update_bias_init=gj.init_chrono(1000, 100))), gj.dense(1)
+    )
 
     def loss_fn(params, batch, key):
         ys, _ = net.apply(params, batch["xs"], key=key)
@@ -65,8 +67,8 @@ def save(figure, name):
 
 if __name__ == "__main__":
     tape = train(jax.random.key(0))
-    plot.save_gif(plot.animation(tape), FOLDER / "cell.gif")
-    figure = Figure(figsize=(8, 6.4), layout="constrained")
+    plot.save_gif(plot.animation(tape, inputs=("value", "mark")), FOLDER / "cell.gif")
+    figure = Figure(figsize=(8, 5.4), layout="constrained")
     plot.gates(tape, figure.subplots(), inputs=("value", "mark"))
     save(figure, "gates.png")
     figure = Figure(figsize=(6, 3), layout="constrained")
