@@ -30,10 +30,10 @@ from gru_jax.data.batching import split as split
 from gru_jax.data.japanese_vowels import load_japanese_vowels as load_japanese_vowels
 from gru_jax.diagnostics import Ends as Ends
 from gru_jax.diagnostics import Saturation as Saturation
-from gru_jax.diagnostics import gradient_norms as gradient_norms
-from gru_jax.diagnostics import lyapunov_exponent as lyapunov_exponent
 from gru_jax.diagnostics import saturation as saturation
 from gru_jax.diagnostics import timescales as timescales
+from gru_jax.dynamics import gradient_norms as gradient_norms
+from gru_jax.dynamics import lyapunov_exponent as lyapunov_exponent
 from gru_jax.fitting import Progress as Progress
 from gru_jax.fitting import fit as fit
 from gru_jax.fitting import init_progress as init_progress

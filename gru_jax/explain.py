@@ -17,7 +17,8 @@ from jaxtyping import Array, Float, Int
 from gru_jax import atomic, runs
 from gru_jax.cells.gru import gru
 from gru_jax.data.batching import pad
-from gru_jax.diagnostics import gradient_norms, lyapunov_exponent, saturation, timescales
+from gru_jax.diagnostics import saturation, timescales
+from gru_jax.dynamics import gradient_norms, lyapunov_exponent
 from gru_jax.layers.combine import stack
 from gru_jax.losses import cross_entropy
 from gru_jax.sequence import trace

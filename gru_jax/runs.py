@@ -249,8 +249,9 @@ def _draw(run: Run, result: dict) -> list[Path]:
     folder = run.folder / "figures"
     folder.mkdir(exist_ok=True)
     curves = Figure(figsize=(9, 3.4), layout="constrained")
-    for name, ax in zip(("loss", "accuracy"), curves.subplots(1, 2), strict=True):
-        plot.learning_curves(run.rows, name, ax)
+    labels = {"loss": "loss (nats)", "accuracy": "accuracy (fraction)"}
+    for (name, ylabel), ax in zip(labels.items(), curves.subplots(1, 2), strict=True):
+        plot.learning_curves(run.rows, name, ax, ylabel=ylabel)
     curves.suptitle("noise, dropout and smoothing are on in training alone", fontsize=10)
     matrix = Figure(figsize=(5, 5), layout="constrained")
     counts = np.array(result["confusion_matrix"])

@@ -7,7 +7,7 @@ state alone. A padded step leaves the state as it was and its output is zero. Di
 flipping: a loop in reverse meets the padding first and carries h0 through it.
 """
 
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Integer, PyTree
@@ -90,7 +90,7 @@ def unroll(
         with sublinear memory cost", for chunks.
     """
     return loop.run(
-        *_prepare(
+        *prepare(
             "unroll",
             cell,
             params,
@@ -128,13 +128,12 @@ def trace(
 ) -> PyTree:
     """Runs a cell over sequences and returns what its gates did in every step: the gate tape.
 
-    The states are those of `unroll`, on the same path; the gates are computed from them after the
-    loop, for all steps at once. It may stand under `jit`, `vmap` and `grad` (to train on the gates'
-    values), and what is not used of it costs nothing there: of `trace(...).h` XLA makes what it
-    makes of `unroll(...)`.
+    The states are those of `unroll`, by the same loop; the gates are computed from them after it,
+    for all steps at once. It may stand under `jit`, `vmap` and `grad` (to train on the gates'
+    values); there, what is not used of the tape is not computed.
 
     Args:
-        cell: the recurrence, e.g. `gru(64)`, or layers of recurrences, e.g. `stack(...)`.
+        cell: the recurrence, e.g. `gru(64)`, or a layer with recurrences in it, e.g. `stack(...)`.
         params: its parameters.
         xs: as in `unroll`.
         h0: as in `unroll`; the state of layers as their `apply` takes it.
@@ -142,8 +141,8 @@ def trace(
         mask: as in `unroll`.
         resets: as in `unroll`.
         key: as in `unroll`; None is evaluation.
-        options: of a cell, the others of `unroll`; `memory` and what goes with it change nothing,
-            since all is kept. Layers have been given theirs.
+        options: of a cell, the others of `unroll`; `memory` and `chunk_size` change nothing, since
+            all is kept, in one piece. Layers have been given theirs.
 
     Returns:
         The tape, time where it is in `xs`. Of layers a tree of them with the net's own structure: a
@@ -159,19 +158,34 @@ def trace(
                 f"trace: options must be given to the layers, got {', '.join(options)}."
             )
         return cell.trace(params, xs, h0, **steps)[1] if cell.trace else ()
+    if not isinstance(cell, Cell):
+        kind = type(cell).__name__
+        raise ValueError(f"trace: cell must be a Cell or a Layer, e.g. gru(64), got a {kind}.")
     known = ("h_reset", "reverse", "time_axis", *arguments.OPTIONS)
     for name in options:
         if name not in known:
             raise ValueError(f"trace: options must be among {', '.join(known)}, got {name}.")
-    run = _prepare("trace", cell, params, xs, h0, **steps, **options)
-    r, z, c, h, h_before, x, q = record(*run)
-    valid = run[4]
-    if valid is None:
+    checked = prepare("trace", cell, params, xs, h0, **steps, **options)
+    r, z, c, h, h_before, x, q = record(*checked)
+    if (valid := checked.valid) is None:
         valid = jnp.ones(x.shape[: x.ndim - len(cell.input_shape(params))], bool)
     return Trace(r, z, c, h, h_before, x, valid, q)
 
 
-def _prepare(
+class Checked(NamedTuple):
+    """The arguments of `loop.run`."""
+
+    how: loop.How
+    params: Params
+    xs: Array
+    h0: State
+    valid: Bool[Array, "*batch time"] | None
+    resets: Bool[Array, "*batch time"] | None
+    h_reset: State | None
+    key: Key | None
+
+
+def prepare(
     function: str,
     cell: Cell,
     params: Params,
@@ -192,8 +206,8 @@ def _prepare(
     memory: str | None = None,
     chunk_size: int | None = None,
     unroll: int = 1,
-) -> tuple[Any, ...]:
-    """Checks the arguments of `unroll`; returns those of `loop.run`."""
+) -> Checked:
+    """Checks the arguments of `unroll`, in the name of a function that has them too."""
     if not isinstance(cell, Cell):
         raise ValueError(
             f"{function}: cell must be a Cell, e.g. gru(64), got a {type(cell).__name__}."
@@ -225,4 +239,4 @@ def _prepare(
         chunk_size,
         rates,
     )
-    return how, params, xs, h0, valid, resets, h_reset, key
+    return Checked(how, params, xs, h0, valid, resets, h_reset, key)

@@ -7,6 +7,7 @@ import pytest
 import reference
 
 import gru_jax as gj
+from gru_jax import dynamics, loop
 
 RESETS = ("before", "after")
 BIASES = np.array([-1.0, -3.0, 0.5])
@@ -65,8 +66,16 @@ def test_a_timescale_is_the_steps_after_which_1_over_e_is_left():
     z = 1 - np.exp(-1 / np.array([1.0, 5, 100]))
     tape = tape_of(z=np.broadcast_to(z, (7, 3)))
     np.testing.assert_allclose(gj.timescales(tape), [1, 5, 100], rtol=1e-5)
-    ends = gj.timescales(tape_of(z=np.array([[0.0, 1.0], [0.0, 0.5]])))
-    np.testing.assert_array_equal(ends, [np.inf, 0])
+    assert gj.timescales(tape_of(z=np.zeros((2, 1)))) == np.inf
+
+
+def test_a_gate_that_rounds_to_1_once_does_not_wipe_out_the_memory():
+    """It counts as the largest number below 1: 1 - z is then half the spacing of the dtype."""
+    z = np.where(np.arange(1000) == 500, 1.0, 2.0**-10)[:, None]
+    for dtype, spacing in ((jnp.float32, 2.0**-23), (jnp.bfloat16, 2.0**-7)):
+        tape = tape_of(z=jnp.asarray(z, dtype))
+        want = -1000 / (999 * np.log(1 - 2.0**-10) + np.log(spacing / 2))
+        np.testing.assert_allclose(gj.timescales(tape), want, rtol=1e-5)
 
 
 @pytest.mark.usefixtures("x64")
@@ -181,6 +190,48 @@ def test_backwards_the_exponent_is_that_of_the_reversed_sequence():
     turned[0], turned[1, :20] = xs[0, ::-1], xs[1, :20][::-1]
     ahead = gj.lyapunov_exponent(key, cell, params, turned, lengths=np.array([30, 20]), burn_in=5)
     np.testing.assert_allclose(back, ahead, rtol=1e-9)
+
+
+@pytest.mark.usefixtures("x64")
+def test_reports_begin_where_they_are_told_to():
+    cell, params = random_gru(2, 4, 1.5)
+    rng = np.random.default_rng(0)
+    xs, h0 = rng.normal(size=(3, 2)), rng.normal(size=4)
+    steps = [h0]
+    for x in xs:
+        steps.append(reference.gates(params, x, steps[-1])[-1])
+
+    def last(h, x):
+        return np.array([(reference.gates(params, x, h + d)[-1]) for d in 1e-6 * np.eye(4)])
+
+    slope = (last(steps[2], xs[2]).sum(1) - steps[3].sum()) / 1e-6  # of the last state's sum
+    norms = gj.gradient_norms(cell, params, xs, lambda _, h: h.sum(), h0)
+    assert float(norms[1]) == pytest.approx(np.linalg.norm(slope), rel=1e-4)
+    u = np.asarray(jax.random.normal(jax.random.key(0), (4,)))
+    u, total = u / np.linalg.norm(u), 0.0
+    for x, h, h_next in zip(xs, steps, steps[1:], strict=False):
+        v = u @ (last(h, x) - h_next) / 1e-6
+        total, u = total + np.log(np.linalg.norm(v)), v / np.linalg.norm(v)
+    found = gj.lyapunov_exponent(jax.random.key(0), cell, params, xs, h0)
+    assert float(found) == pytest.approx(total / 3, abs=1e-4)  # One-sided differences of 1e-6.
+
+
+def test_a_gradient_that_overflows_is_infinite_not_nan():
+    cell = gj.gru(2)
+    params = cell.init(jax.random.key(0), 2)
+    norms = gj.gradient_norms(cell, params, jnp.ones((3, 2)), lambda _, h: (h * jnp.inf).sum())
+    assert np.isinf(norms[-1])
+
+
+def test_equal_cells_share_what_is_compiled():
+    xs, key, sizes = jnp.ones((5, 2)), jax.random.key(0), []
+    for _ in range(2):
+        cell = gj.gru(3)
+        params = cell.init(key, 2)
+        gj.gradient_norms(cell, params, xs, lambda _, h: h.sum())
+        gj.lyapunov_exponent(key, cell, params, xs)
+        sizes.append((loop.run._cache_size(), dynamics._mean_growth._cache_size()))
+    assert sizes[0] == sizes[1]
 
 
 def test_norms_go_as_far_down_as_float32_does():

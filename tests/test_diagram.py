@@ -131,6 +131,26 @@ def test_what_is_yet_to_come_is_not_shown(tmp_path):
     assert shown == [(list(range(t + 1)), t) for t in range(TIME)]
 
 
+def test_the_colours_of_an_early_frame_are_in_the_file(tmp_path):
+    """All frames share 256 colours; none may lose its own to them."""
+    tape = make_tape()
+    values = np.linspace(-1, 1, TIME)[:, None]
+    c = jnp.asarray(np.broadcast_to(values, tape.h.shape))
+    z = jnp.asarray((np.broadcast_to(values, tape.h.shape) + 1) / 2)
+    tape = tape._replace(c=c, z=z, h=(1 - z) * tape.h_before + z * c)
+    ax = Figure(figsize=(12, 6)).add_axes((0, 0.07, 1, 0.93))
+    moving = plot.animation(tape, ax, units=[0])
+    plot.save_gif(moving, tmp_path / "cell.gif", dpi=50)
+    with Image.open(tmp_path / "cell.gif") as gif:
+        for t in range(TIME):
+            gif.seek(t)
+            frame = np.asarray(gif.convert("RGB"), int)
+            for colour in (SIGNED((values[t, 0] + 1) / 2), SHARES((values[t, 0] + 1) / 2)):
+                want = 255 * np.array(colour[:3])
+                off = np.abs(frame - want).max(-1)
+                assert (off < 8).sum() > 250  # a cell is about 29 by 17 pixels, with a number on it
+
+
 def test_padding_is_no_frame_and_its_place_stays_white(tmp_path):
     tape = make_tape()
     tape = tape._replace(valid=jnp.array([1, 1, 0, 1, 0, 0], bool))
@@ -190,6 +210,11 @@ def test_wrong_input_is_one_clear_error(tmp_path):
         (lambda: plot.step(tape, -1), "step: t must be 0 to 5, got -1."),
         (lambda: plot.step(many, 0), f"step: tape must have r, z, c, h {needed}, got {shapes}."),
         (lambda: plot.step(half, 4), "step: t must be 0 to 5, and no padding, got 4."),
+        (
+            lambda: plot.step(tape._replace(h=tape.h + 0.1), 0),
+            "step: tape must have h = (1 - z) h_before + z c, which it has not with zoneout "
+            "or clip.",
+        ),
         (lambda: plot.step((tape,), 0), "step: tape must be a Trace, got a tuple."),
         (lambda: plot.step(tape, 0, inputs="ab"), "step: inputs must be 7 names, got 2."),
         (lambda: plot.step(tape, 0, units=[9]), f"step: {of}, got [9]."),

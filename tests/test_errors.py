@@ -77,7 +77,7 @@ CASES = {
     ),
     "recurrent: options must be among zoneout, recurrent_dropout, drop_connect, derivative, "
     "memory, chunk_size, unroll, got lengths.": lambda: gj.recurrent(CELL, lengths=3),
-    "trace: cell must be a Cell, e.g. gru(64), got a GRUParams.": lambda: gj.trace(
+    "trace: cell must be a Cell or a Layer, e.g. gru(64), got a GRUParams.": lambda: gj.trace(
         PARAMS, CELL, XS
     ),
     "trace: xs must be [*batch, time, 12] float32 to match params.W_r (76, 64), "
@@ -109,7 +109,7 @@ CASES = {
     "give its own parameters, and the x of its tape as xs.": lambda: gj.lyapunov_exponent(
         jax.random.key(0), gj.recurrent(CELL), PARAMS, XS
     ),
-    "unroll: lengths must be (32,) integers to match the batch axes of xs, got (2,) int64.": (
+    "unroll: lengths must be (32,) integers to match the batch axes of xs, got (2,) int32.": (
         lambda: gj.unroll(CELL, PARAMS, XS, lengths=[3, 4])
     ),
     "lyapunov_exponent: burn_in must be 0 or more, got -1.": lambda: gj.lyapunov_exponent(

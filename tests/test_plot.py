@@ -143,8 +143,8 @@ def test_colours_mean_the_same_in_every_figure():
     ax = Figure().subplots()
     panels = plot.gates(TAPE, ax)
     ranges = {name: image(panel).get_clim() for name, panel in panels._asdict().items()}
-    most = float(np.abs(TAPE.x).max())
-    assert ranges == {"x": (-most, most), "r": (0, 1), "z": (0, 1), "c": (-1, 1), "h": (-1, 1)}
+    x, h = (float(np.abs(a).max()) for a in (TAPE.x, TAPE.h))
+    assert ranges == {"x": (-x, x), "r": (0, 1), "z": (0, 1), "c": (-1, 1), "h": (-h, h)}
     for name in "rz":
         assert image(getattr(panels, name)).get_cmap().name == "shares"
     for name in "xch":
@@ -263,7 +263,7 @@ def test_learning_curves_show_the_rows():
     ax = plot.learning_curves(ROWS, "loss")
     drawn = {line.get_label(): line.get_xydata().tolist() for line in ax.get_lines()}
     assert drawn == {"training": [[1, 2.0], [2, 1.0]], "validation": [[1, 2.5], [2, 1.5]]}
-    assert (ax.get_xlabel(), ax.get_ylabel()) == ("epoch", "loss (nats)")
+    assert (ax.get_xlabel(), ax.get_ylabel()) == ("epoch", "loss")
     (alone,) = plot.learning_curves(ROWS, "accuracy").get_lines()
     assert alone.get_label() == "training"
     (one,) = plot.learning_curves(ROWS[:1], "accuracy").get_lines()

@@ -174,6 +174,45 @@ def test_layers_give_the_tapes_of_their_cells_in_their_own_structure(rng):
     assert gj.trace(gj.dense(3), gj.dense(3).init(jax.random.key(0), 3), xs) == ()
 
 
+@pytest.mark.parametrize("training", [False, True])
+def test_layers_pass_on_state_boundaries_and_key(rng, training):
+    """What comes out is what apply says, and each tape is that of unroll on what it read."""
+    noise = {"zoneout": 0.2, "recurrent_dropout": 0.3}
+    inner = gj.residual(gj.recurrent(gj.gru(8), **noise))
+    net = gj.stack(gj.bidirectional(gj.gru(4), **noise), gj.dropout(0.4), inner)
+    params = net.init(jax.random.key(0), 3)
+    xs = jnp.asarray(rng.normal(size=(2, 7, 3)), jnp.float32)
+    state = jax.tree.map(
+        lambda h: jnp.asarray(rng.normal(size=h.shape), jnp.float32),
+        net.initial_state(params, (2, 3)),
+    )
+    steps = {"lengths": jnp.array([5, 7]), "mask": jnp.asarray(rng.random((2, 7)) < 0.8)}
+    steps["resets"] = jnp.asarray(rng.random((2, 7)) < 0.3)
+    key = jax.random.key(1) if training else None
+    want, _ = net.apply(params, xs, state, **steps, key=key)
+    ys, tapes = net.trace(params, xs, state, **steps, key=key)
+    np.testing.assert_allclose(ys, want, rtol=0, atol=1e-6)
+    np.testing.assert_array_equal(
+        gj.trace(net, params, xs, state, **steps, key=key)[2].z, tapes[2].z
+    )
+    valid = np.asarray(steps["mask"]) & (np.arange(7) < np.array([[5], [7]]))
+    for tape in (tapes[0].forward, tapes[0].backward, tapes[2]):
+        np.testing.assert_array_equal(tape.valid, valid)
+    if not training:
+        for tape, own, h0, reverse in (
+            (tapes[0].forward, params[0].forward, state[0].forward, False),
+            (tapes[0].backward, params[0].backward, state[0].backward, True),
+            (tapes[2], params[2], state[2], False),
+        ):
+            numbers = np.asarray(tape.x), np.asarray(h0), valid
+            resets = np.asarray(steps["resets"]) & valid
+            at = {"reverse": reverse, "resets": resets, "h_reset": np.zeros(h0.shape)}
+            found = reference.trace(own, *numbers, hold=0.2, **at)
+            for name in ("r", "z", "c", "h"):
+                got = getattr(tape, name)
+                np.testing.assert_allclose(got, found[name], rtol=0, atol=1e-5)
+
+
 def test_of_a_sequence_without_steps_there_is_a_tape_without_steps():
     cell = gj.gru(4, reset="after")
     params = cell.init(jax.random.key(0), 3)

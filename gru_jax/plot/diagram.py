@@ -16,7 +16,7 @@ from matplotlib.colors import Colormap, Normalize
 from matplotlib.patches import Circle, Rectangle
 from matplotlib.patheffects import Normal, withStroke
 
-from gru_jax.plot.style import BLUE, DARK, ORANGE, SHARES, SIGNED, new_axes
+from gru_jax.plot.style import BLUE, DARK, ORANGE, SHARES, SIGNED, ink, new_axes
 from gru_jax.types import ArrayLike, Trace
 
 ROWS = 5
@@ -51,6 +51,9 @@ def step(
 ) -> Axes:
     """Draws how one step makes h_t of x_t and h_{t-1}, in the order of the equations.
 
+    The equations are those of `gru`; another cell's gates have values like these, and other
+    equations.
+
     Args:
         tape: of one sequence, `[time, ...]`.
         t: the step, counted from 0; no padding.
@@ -74,7 +77,7 @@ def step(
     if of.q is not None:
         product, inner = of.q[t, rows], r"r_t\odot q_t"
     xs = of.x
-    scale = max(float(np.percentile(np.abs(xs), 99)), 1e-6)
+    scale = max(float(np.nanpercentile(np.abs(xs[of.valid]), 99)), 1e-6)
     inputs_shown = min(ROWS, xs.shape[1])
     top = max(len(rows), inputs_shown) * HEIGHT / 2
 
@@ -121,7 +124,14 @@ def one_sequence(function: str, tape: Trace) -> Any:
         raise ValueError(f"{function}: tape must have r, z, c, h [time, hidden], got {got}.")
     if not np.any(tape.valid):
         raise ValueError(f"{function}: tape must have a valid step, got {len(tape.h)} of padding.")
-    return jax.tree.map(np.asarray, tape)
+    of = jax.tree.map(np.asarray, tape)
+    mixed = (1 - of.z) * of.h_before + of.z * of.c
+    if not np.allclose(mixed[of.valid], of.h[of.valid], atol=1e-2, equal_nan=True):
+        raise ValueError(
+            f"{function}: tape must have h = (1 - z) h_before + z c, which it has not with zoneout "
+            "or clip."
+        )
+    return of
 
 
 def which(tape: Trace, function: str, units: Sequence[int] | None) -> Int[np.ndarray, " rows"]:
@@ -130,7 +140,7 @@ def which(tape: Trace, function: str, units: Sequence[int] | None) -> Int[np.nda
     if units is None:
         order = np.argsort(np.mean(np.asarray(tape.z)[np.asarray(tape.valid)], 0))
         return order[np.linspace(size - 1, 0, min(ROWS, size)).round().astype(int)]
-    if not units or not all(0 <= unit < size for unit in units):
+    if not len(units) or not all(0 <= unit < size for unit in units):
         raise ValueError(f"{function}: units must be one or more of 0 to {size - 1}, got {units}.")
     return np.asarray(units)
 
@@ -211,6 +221,9 @@ def _draw_wires(ax: Axes, top: float, edge: float, edge_x: float) -> None:
         (Z + half, KEPT - half),
     ):
         wire((start, 0), (end, 0))
+    fork, below = Z + half + 2, -edge - 1.6
+    wire((fork, 0), (fork, below), (TAKEN - 1.6, below), (TAKEN - 1.6, -edge))
+    ax.plot([fork], [0], ".", color=DARK, markersize=7)
     ax.plot([SIGMA_R, RH, SIGMA_Z], [lane_h] * 3, ".", color=BLUE, markersize=7)
     ax.plot([SIGMA_R, TANH], [lane_x] * 2, ".", color=DARK, markersize=7)
     ax.text((KEPT + TAKEN) / 2, 0, "+", ha="center", va="center", size=13)
@@ -243,7 +256,6 @@ def _draw_column(
                 zorder=2,
             )
         )
-        bright = np.dot(colour[:3], (0.299, 0.587, 0.114)) > 0.55
         ax.text(
             x,
             y,
@@ -251,7 +263,7 @@ def _draw_column(
             ha="center",
             va="center",
             size=8.5,
-            color="black" if bright else "white",
+            color=ink(colour),
             zorder=3,
         )
     ax.text(x, len(values) * HEIGHT / 2 + 1.7, f"${name}$", ha="center", va="center", size=10)

@@ -41,9 +41,9 @@ def gates(tape: Trace, ax: Axes | None = None, *, inputs: Sequence[str] | None =
     """Draws the input, the gates, the candidate and the state of one sequence, time to the right.
 
     All panels have their units in one order, by the mean update gate: the slowest at the bottom.
-    The numbers at the axis are the units' own. The colours of signed values are symmetric about 0;
-    those of candidate and state reach to 1 at least. Where single values are far off, colours
-    reach to the 99th percentile, and the ends of the colour bar are pointed.
+    The numbers at the axis are the units' own. The colours of signed values are symmetric about 0
+    and reach to the largest, those of the candidate to 1 at least. Where single values are far
+    off, they reach to the 99th percentile, and the ends of the colour bar are pointed.
 
     Args:
         tape: of one sequence, [time, features]: of a batch, `jax.tree.map(lambda a: a[i], tape)`.
@@ -132,7 +132,7 @@ def _draw(
     low, high, colours, beyond = 0.0, 1.0, SHARES, False
     if name in "xch":
         sizes = np.abs(values[valid])
-        high = _reach(sizes) if name == "x" else max(_reach(sizes), 1.0)
+        high = max(_reach(sizes), 1.0) if name == "c" else _reach(sizes)
         low, colours, beyond = -high, SIGNED, bool((sizes > high).any())
     if not valid.all():
         panel.patch.set(hatch="/////", facecolor="white", edgecolor="0.75", linewidth=0)

@@ -128,7 +128,11 @@ class _Frames(AbstractMovieWriter):
         self.frames.append(frame.convert("RGB"))
 
     def finish(self) -> None:
-        found = self.frames[-1].quantize(256, dither=Image.Dither.NONE).getpalette() or []
+        width, height = self.frame_size
+        everything = Image.new("RGB", (width, height * len(self.frames)))
+        for place, frame in enumerate(self.frames):
+            everything.paste(frame, (0, place * height))
+        found = everything.quantize(256, dither=Image.Dither.NONE).getpalette() or []
         palette = Image.new("P", (1, 1))
         palette.putpalette([255 if part > 248 else part for part in found])  # White stays white.
         first, *rest = (f.quantize(palette=palette, dither=Image.Dither.NONE) for f in self.frames)

@@ -1,9 +1,10 @@
 """What the figures share: colours that hold in grey and for colour-blind readers."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import cycle
 from typing import Any
 
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
@@ -18,8 +19,13 @@ DARK = "#333333"
 SHARES = LinearSegmentedColormap.from_list("shares", ["#08244a", "#2b7bba", "#e3f3ff"])
 """From 0, shut and dark, to 1, open and light: gates."""
 
-SIGNED = LinearSegmentedColormap.from_list("signed", ["#2a0a6b", "#b3aeb8", "#ffdf5c"])
+SIGNED = LinearSegmentedColormap.from_list("signed", ["#2a0a6b", "#918c96", "#ffdf5c"])
 """From negative, dark, by grey to positive, light: inputs, candidates, states."""
+
+
+def ink(colour: Sequence[float] | np.ndarray) -> str:
+    """Returns black or white, whichever reads better on this colour."""
+    return "black" if np.dot(colour[:3], (0.299, 0.587, 0.114)) > 0.5 else "white"
 
 
 def lines() -> Iterator[dict[str, Any]]:

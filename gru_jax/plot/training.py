@@ -6,13 +6,15 @@ import numpy as np
 from jaxtyping import Int
 from matplotlib.axes import Axes
 
-from gru_jax.plot.style import legend, lines, new_axes, open_frame, whole_numbers
-
-UNITS = {"loss": "loss (nats)", "accuracy": "accuracy (fraction)"}
+from gru_jax.plot.style import ink, legend, lines, new_axes, open_frame, whole_numbers
 
 
 def learning_curves(
-    rows: Sequence[dict[str, float]], name: str = "loss", ax: Axes | None = None
+    rows: Sequence[dict[str, float]],
+    name: str = "loss",
+    ax: Axes | None = None,
+    *,
+    ylabel: str | None = None,
 ) -> Axes:
     """Draws a metric over epochs, in training and, where there is one, in validation.
 
@@ -20,6 +22,7 @@ def learning_curves(
         rows: those that `fit` reports, one an epoch.
         name: the metric; `validation_<name>` is drawn beside it.
         ax: where to draw.
+        ylabel: what the metric is, with its unit, e.g. "loss (nats)"; None is its name.
 
     Raises:
         ValueError: if the rows do not have this metric.
@@ -37,7 +40,7 @@ def learning_curves(
         if prefix + name in rows[0]:
             values = [row[prefix + name] for row in rows]
             ax.plot([row["epoch"] for row in rows], values, label=label, marker=marker, **line)
-    ax.set(xlabel="epoch", ylabel=UNITS.get(name, name))
+    ax.set(xlabel="epoch", ylabel=ylabel or name)
     ax.xaxis.set_major_locator(whole_numbers(len(rows)))
     open_frame(ax)
     legend(ax)
@@ -69,10 +72,10 @@ def confusion_matrix(
     name_size = min(10, 0.9 * cell)
     turned = 0.6 * name_size * max(map(len, names)) > cell
     shares = counts / np.maximum(counts.sum(1, keepdims=True), 1)
-    ax.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+    image = ax.imshow(shares, cmap="Blues", vmin=0, vmax=1)
     for (row, column), count in np.ndenumerate(counts):
         if count:
-            colour = "white" if shares[row, column] > 0.5 else "black"
+            colour = ink(image.to_rgba(shares[row, column]))
             size = min(10, 0.8 * cell, 1.4 * cell / len(str(count)))
             ax.text(column, row, str(count), ha="center", va="center", color=colour, size=size)
     turn = {"rotation": 45, "ha": "right", "rotation_mode": "anchor"} if turned else {}
