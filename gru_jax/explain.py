@@ -203,5 +203,8 @@ def draw(found: Sequence[Inspection], index: int, name: str, folder: Path) -> It
         yield save(figure, stem.replace("_", " "), folder / f"{stem}.png")
 
     start = jax.tree.map(lambda a: a[:FRAMES], tapes[0])
-    plot.save_gif(plot.animation(start), folder / "step.gif")
+    figure = Figure(figsize=(12, 6.6))
+    figure.suptitle(f"layer 1, forward: {name}", fontsize=11)
+    moving = plot.animation(start, figure.add_axes((0, 0.07, 1, 0.86)))
+    plot.save_gif(moving, folder / "step.gif")
     yield folder / "step.gif"

@@ -142,7 +142,7 @@ class Layer(NamedTuple):
             first, `jnp.where(begins[..., None], initial, h)` for each array h of it, with `initial`
             from `initial_state(params, x.shape)`; where a step is padding, keep the old state.
         trace: called as `apply` is, `-> (ys, tapes)`: a `Trace` of each cell in place of its
-            state; None for a layer without gates.
+            state; None for a layer without gates. Whoever replaces `apply` replaces this, too.
     """
 
     init: Callable[[Key, int], Params]
