@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import io
+import itertools
 import re
 from pathlib import Path
 from typing import Annotated, TypeAlias, get_args
@@ -128,9 +129,15 @@ def _parse(args: list[str], train: Train) -> Command:
     except SystemExit as exit:
         if not exit.code:
             raise
-        # tyro draws a box: a title, the message, a rule, advice. The message is what we want.
-        lines = [
-            line.strip("│ ") for line in re.sub(r"\x1b\[[\d;]*m", "", said.getvalue()).splitlines()
-        ]
-        rule = next((i for i, line in enumerate(lines) if line.startswith("──")), -1)
-        raise ValueError(f"{' '.join(lines[1:rule])} (see gru-jax --help)") from None
+        # tyro draws a box, with dashes where it must be ASCII: a title, the message, a rule, advice.
+        text = re.sub(r"\x1b\[[\d;]*m", "", said.getvalue())
+        lines = [line.strip("│ ") for line in text.strip().splitlines()]
+        below = itertools.dropwhile(_is_rule, lines[1:])
+        message = " ".join(itertools.takewhile(lambda line: not _is_rule(line), below))
+        known = {kind.__name__.lower() for kind in get_args(Command)}
+        command = f"gru-jax {args[0]}" if known & set(args[:1]) else "gru-jax"
+        raise ValueError(f"{message} (see {command} --help)") from None
+
+
+def _is_rule(line: str) -> bool:
+    return bool(line) and set(line) <= set("─-╰╯")

@@ -187,8 +187,8 @@ def test_a_loss_that_is_not_finite_stops_names_the_step_and_keeps_the_parameters
     ("args", "message"),
     [
         ([], "Expected one of {train, evaluate, predict, explain, bench}"),
-        (["trian"], "Unrecognized options: trian"),
-        (["train", "--sed", "3"], "Unrecognized options: --sed, 3"),
+        (["trian"], "Unrecognized options: trian (see gru-jax --help)"),
+        (["train", "--sed", "3"], "Unrecognized options: --sed, 3 (see gru-jax train --help)"),
         (["train", "--seed", "x"], "Error parsing --seed: invalid literal for int()"),
         (["train", "--seed", "-1"], "train: seed must be a whole number from 0 to below"),
         (["train", "--hidden", "0"], "train: hidden must be a whole number from 1 to below"),
@@ -261,6 +261,20 @@ def test_wrong_use_is_one_line_and_exit_code_2(run, tmp_path, monkeypatch, capsy
     assert err.startswith("gru-jax: ")
     assert err.count("\n") == 1
     assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_wrong_use_is_one_line_where_there_is_no_unicode(tmp_path):
+    for code in ("ascii", "utf-8"):
+        done = subprocess.run(
+            [*COMMAND, "explain", "--inptu", "x"],
+            env=os.environ | {"PYTHONIOENCODING": code},
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+        )
+        assert done.returncode == 2
+        assert re.fullmatch(r"gru-jax: .*--inptu.* \(see gru-jax explain --help\)\n", done.stderr)
+        assert "--- " not in done.stderr
 
 
 @pytest.mark.parametrize(
