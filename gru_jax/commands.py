@@ -129,7 +129,7 @@ def _parse(args: list[str], train: Train) -> Command:
     except SystemExit as exit:
         if not exit.code:
             raise
-        # tyro draws a box, with dashes where it must be ASCII: a title, the message, a rule, advice.
+        # tyro draws a box, of dashes where there is no Unicode: title, message, rule, advice.
         text = re.sub(r"\x1b\[[\d;]*m", "", said.getvalue())
         lines = [line.strip("│ ") for line in text.strip().splitlines()]
         below = itertools.dropwhile(_is_rule, lines[1:])

@@ -266,7 +266,7 @@ def test_wrong_use_is_one_line_and_exit_code_2(run, tmp_path, monkeypatch, capsy
 def test_wrong_use_is_one_line_where_there_is_no_unicode(tmp_path):
     for code in ("ascii", "utf-8"):
         done = subprocess.run(
-            [*COMMAND, "explain", "--inptu", "x"],
+            [*COMMAND, "explain", "x", "--inptu", "y"],
             env=os.environ | {"PYTHONIOENCODING": code},
             cwd=tmp_path,
             capture_output=True,
