@@ -181,8 +181,8 @@ def draw(found: Sequence[Inspection], index: int, name: str, folder: Path) -> It
 
     change = np.abs(tapes[0].h - tapes[0].h_before).mean(-1)
     figure = Figure(figsize=(12, 5.1), layout="constrained")
-    # Not the first step, which changes a state of zeros, unless there is no other.
-    plot.step(tapes[0], int(change[1:].argmax()) + 1 if length > 1 else 0, figure.subplots())
+    begin = length // 4  # The first steps change a state of zeros the most.
+    plot.step(tapes[0], begin + int(change[begin:].argmax()), figure.subplots())
     yield save(figure, "layer 1, forward", folder / "step.png")
 
     numbers = {
