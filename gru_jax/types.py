@@ -11,7 +11,7 @@ Axis legend, used in every shape annotation:
 """
 
 from collections.abc import Callable
-from typing import NamedTuple, Protocol, TypeAlias, runtime_checkable
+from typing import Any, NamedTuple, Protocol, TypeAlias, runtime_checkable
 
 import jax
 import numpy as np
@@ -25,6 +25,20 @@ State: TypeAlias = PyTree[ArrayLike]
 
 Initializer: TypeAlias = Callable[[Key, Shape, jax.typing.DTypeLike], Array]
 """How one array of parameters begins: what `jax.nn.initializers` are."""
+
+
+class Architecture(NamedTuple):
+    """What a cell or a layer is, as data: enough to build it again, but for how it begins.
+
+    Attributes:
+        builder: the name of the function that builds it, e.g. `"gru"`.
+        parts: what that function is given of cells or layers.
+        options: its other arguments by name.
+    """
+
+    builder: str
+    parts: tuple["Architecture", ...] = ()
+    options: tuple[tuple[str, Any], ...] = ()
 
 
 class Rule(NamedTuple):
@@ -62,6 +76,8 @@ class Cell(NamedTuple):
         gates: `(weights, drive_t, h) -> gates`, what is computed from the old state.
         mix: `(gates, h) -> h_next`, how the gates make the new state of the old one.
         rule: the derivative as a linear recurrence; None is autodiff through the loop.
+        architecture: the cell as data; None if there is no saying it, as with a function for an
+            activation. Whoever replaces a function of the cell replaces this, too.
     """
 
     init: Callable[[Key, int], Params]
@@ -73,6 +89,7 @@ class Cell(NamedTuple):
     gates: Callable[[PyTree[Array], PyTree[Array], State], PyTree[Array]]
     mix: Callable[[PyTree[Array], State], State]
     rule: Rule | None = None
+    architecture: Architecture | None = None
 
     def advance(self, params: Params, drive_t: PyTree[Array], h: State) -> State:
         """Returns h_t from the drive of step t and h_{t-1}."""
@@ -143,6 +160,7 @@ class Layer(NamedTuple):
             from `initial_state(params, x.shape)`; where a step is padding, keep the old state.
         trace: called as `apply` is, `-> (ys, tapes)`: a `Trace` of each cell in place of its
             state; None for a layer without gates. Whoever replaces `apply` replaces this, too.
+        architecture: the layer as data, as in `Cell`.
     """
 
     init: Callable[[Key, int], Params]
@@ -151,3 +169,4 @@ class Layer(NamedTuple):
     initial_state: Callable[[Params, Shape], State]
     step: Callable[[Params, Array, State], tuple[Array, State]]
     trace: Apply | None = None
+    architecture: Architecture | None = None

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, PyTree
+from jaxtyping import Array, PyTree
 
 from gru_jax.bench.problem import Problem
 from gru_jax.cells.gru import GRUParams
@@ -110,31 +110,6 @@ def pull_back(
 ) -> GRUParams:
     """Returns a library's gradients as those of our parameters: the transpose of `convert`."""
     return jax.jit(lambda params, grads: jax.vjp(convert, params)[1](grads)[0])(params, grads)
-
-
-def pack(
-    params: GRUParams, order: str, *, old: bool
-) -> tuple[
-    Float[Array, "input gates"],
-    Float[Array, "hidden gates"],
-    Float[Array, " gates"],
-    Float[Array, " gates"],
-]:
-    """Returns the gates side by side: rows that act on x, rows that act on h, biases of both.
-
-    Args:
-        params: ours.
-        order: of the gates, e.g. `"rzc"`.
-        old: whether z weighs the old state, so that its weights are ours negated.
-    """
-    hidden_size = params.b_c.shape[0]
-    signs = {"r": 1, "z": -1 if old else 1, "c": 1}
-    W = jnp.concatenate([signs[gate] * getattr(params, f"W_{gate}") for gate in order], axis=1)
-    b = jnp.concatenate([signs[gate] * getattr(params, f"b_{gate}") for gate in order])
-    none = jnp.zeros(hidden_size, b.dtype)
-    b_h = none if params.b_h is None else params.b_h
-    b_state = jnp.concatenate([b_h if gate == "c" else none for gate in order])
-    return W[:-hidden_size], W[-hidden_size:], b, b_state
 
 
 def _jit_train(loss_fn: Callable[..., Array]) -> Any:

@@ -12,9 +12,10 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
-from gru_jax.bench.contender import Contender, Net, Unavailable, pack, prepare
+from gru_jax.bench.contender import Contender, Net, Unavailable, prepare
 from gru_jax.bench.problem import Problem, Reset
 from gru_jax.cells.gru import GRUParams, gru
+from gru_jax.interop.gates import join
 from gru_jax.sequence import unroll
 
 
@@ -33,7 +34,7 @@ def build_linen(problem: Problem, reset: Reset) -> Contender:
     rnn = nn.RNN(cell)
 
     def convert(params: GRUParams) -> Any:
-        W_x, W_h, b, b_state = pack(params, "rzc", old=True)
+        W_x, W_h, b, b_state = join(params, "rzc", old=True)
         x_r, x_z, x_c = jnp.split(W_x, 3, axis=1)
         h_r, h_z, h_c = jnp.split(W_h, 3, axis=1)
         b_r, b_z, b_c = jnp.split(b, 3)
@@ -61,7 +62,7 @@ def build_nnx(problem: Problem, reset: Reset) -> Contender:
     cell = nnx.GRUCell(problem.size.input, problem.size.hidden, rngs=nnx.Rngs(0))
 
     def convert(params: GRUParams) -> Any:
-        W_x, W_h, b, _ = pack(params, "rzc", old=True)
+        W_x, W_h, b, _ = join(params, "rzc", old=True)
         return {"dense_i": {"kernel": W_x, "bias": b}, "dense_h": {"kernel": W_h}}
 
     def merged(module: nnx.Module, weights: Any) -> Any:
@@ -87,7 +88,7 @@ def build_equinox(problem: Problem, reset: Reset) -> Contender:
     cell = eqx.nn.GRUCell(size.input, size.hidden, key=jax.random.key(0))
 
     def convert(params: GRUParams) -> Any:
-        W_x, W_h, b, b_state = pack(params, "rzc", old=True)
+        W_x, W_h, b, b_state = join(params, "rzc", old=True)
         weights = (W_x.T, W_h.T, b, b_state[-size.hidden :])
         return eqx.tree_at(lambda c: (c.weight_ih, c.weight_hh, c.bias, c.bias_n), cell, weights)
 
@@ -117,7 +118,7 @@ def build_haiku(problem: Problem, reset: Reset) -> Contender:
         return cast(Array, hk.dynamic_unroll(core, xs, core.initial_state(size.batch))[0])
 
     def convert(params: GRUParams) -> Any:
-        W_x, W_h, b, _ = pack(params, "zrc", old=False)
+        W_x, W_h, b, _ = join(params, "zrc", old=False)
         return {"gru": {"w_i": W_x, "w_h": W_h, "b": b}}
 
     sequence = hk.without_apply_rng(hk.transform(run_sequence))
@@ -143,7 +144,7 @@ def build_keras(problem: Problem, reset: Reset) -> Contender:
     constants = [variable.value for variable in layer.non_trainable_variables]
 
     def convert(params: GRUParams) -> Any:
-        W_x, W_h, b, b_state = pack(params, "zrc", old=True)
+        W_x, W_h, b, b_state = join(params, "zrc", old=True)
         return [W_x, W_h, jnp.stack([b, b_state]) if after else b]
 
     def step(weights: Any, x: Array, h: Array) -> Array:

@@ -7,9 +7,10 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
-from gru_jax.bench.contender import Contender, pack, pull_back
+from gru_jax.bench.contender import Contender, pull_back
 from gru_jax.bench.problem import Problem, Reset
 from gru_jax.cells.gru import GRUParams
+from gru_jax.interop.gates import join
 
 
 def build_torch(problem: Problem, reset: Reset) -> Contender:
@@ -18,7 +19,7 @@ def build_torch(problem: Problem, reset: Reset) -> Contender:
     size, params = problem.size, problem.params_of(reset)
 
     def convert(params: GRUParams) -> Any:
-        W_x, W_h, b, b_state = pack(params, "rzc", old=True)
+        W_x, W_h, b, b_state = join(params, "rzc", old=True)
         return [W_x.T, W_h.T, b, b_state]
 
     weights = [torch.from_numpy(np.array(value)) for value in convert(params)]
@@ -64,7 +65,7 @@ def build_onnx(problem: Problem, reset: Reset) -> Contender:
     import onnx
     import onnxruntime
 
-    W_x, W_h, b, b_state = (np.array(a) for a in pack(problem.params_of(reset), "zrc", old=True))
+    W_x, W_h, b, b_state = (np.array(a) for a in join(problem.params_of(reset), "zrc", old=True))
     weights = {"W": W_x.T[None], "R": W_h.T[None], "B": np.concatenate([b, b_state])[None]}
 
     def session(output: str, **feeds: np.ndarray) -> Callable[[], np.ndarray]:

@@ -25,6 +25,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from gru_jax.activations import Activation, find_activation
+from gru_jax.architecture import describe
 from gru_jax.cells.gru_derivative import RULE_AFTER, RULE_BEFORE
 from gru_jax.cells.gru_params import (
     GRUParams,
@@ -190,6 +191,15 @@ def gru(
         gates=gates,
         mix=mix,
         rule=rule if plain else None,
+        architecture=describe(
+            "gru",
+            hidden_size=hidden_size,
+            reset=reset,
+            activation=activation,
+            gate_activation=gate_activation,
+            clip=clip,
+            dtype=jnp.dtype(dtype).name,
+        ),
     )
 
 

@@ -28,6 +28,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from gru_jax.architecture import describe
 from gru_jax.cells.gru import Drive, Gates, hidden_state, mix
 from gru_jax.cells.gru_params import (
     Start,
@@ -133,6 +134,13 @@ def layer_norm_gru(
         pack=pack,
         gates=gates,
         mix=mix,
+        architecture=describe(
+            "layer_norm_gru",
+            hidden_size=hidden_size,
+            reset=reset,
+            epsilon=epsilon,
+            dtype=jnp.dtype(dtype).name,
+        ),
     )
 
 

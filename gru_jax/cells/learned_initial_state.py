@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, PyTree
 
+from gru_jax.architecture import describe
 from gru_jax.types import Cell, Key, Params, Shape, State
 
 
@@ -72,6 +73,7 @@ def learned_initial_state(cell: Cell) -> Cell:
         step=_inside(cell.step),
         project=_inside(cell.project),
         pack=_inside(cell.pack),
+        architecture=describe("learned_initial_state", cell),
     )
 
 

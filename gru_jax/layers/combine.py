@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
+from gru_jax.architecture import describe
 from gru_jax.layers.pointwise import zero_padding
 from gru_jax.types import Apply, Key, Layer, Params, Shape, State
 
@@ -72,7 +73,8 @@ def stack(*layers: Layer) -> Layer:
 
     apply = partial(through, [layer.apply for layer in layers])
     trace = partial(through, [_tracing(layer) for layer in layers])
-    return Layer(init, output_size, apply, initial_state, step, trace)
+    architecture = describe("stack", *layers)
+    return Layer(init, output_size, apply, initial_state, step, trace, architecture)
 
 
 def residual(layer: Layer) -> Layer:
@@ -123,7 +125,8 @@ def residual(layer: Layer) -> Layer:
         return add(x, y), state
 
     apply, trace = partial(around, layer.apply), partial(around, _tracing(layer))
-    return Layer(init, output_size, apply, layer.initial_state, step, trace)
+    architecture = describe("residual", layer)
+    return Layer(init, output_size, apply, layer.initial_state, step, trace, architecture)
 
 
 def _tracing(layer: Layer) -> Apply:

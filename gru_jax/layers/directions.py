@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
+from gru_jax.architecture import describe
 from gru_jax.arguments import OPTIONS, check_rates
 from gru_jax.bounds import Bounds, leave
 from gru_jax.sequence import trace, unroll
@@ -57,7 +58,8 @@ def recurrent(cell: Cell, *, reverse: bool = False, **options: Any) -> Layer:
             h = leave(Bounds(hold=hold), state, h)
         return h, h
 
-    return Layer(cell.init, output_size, apply, cell.initial_state, step, trace_steps)
+    architecture = describe("recurrent", cell, reverse=reverse, **options)
+    return Layer(cell.init, output_size, apply, cell.initial_state, step, trace_steps, architecture)
 
 
 class Directions(NamedTuple):
@@ -133,7 +135,8 @@ def bidirectional(
 
     apply = partial(both, (ahead.apply, back.apply))
     trace_both = partial(both, (ahead.trace, back.trace))
-    return Layer(init, output_size, apply, initial_state, step, trace_both)
+    architecture = describe("bidirectional", forward, backward or forward, merge=merge, **options)
+    return Layer(init, output_size, apply, initial_state, step, trace_both, architecture)
 
 
 def _cannot_stream(layer: str) -> ValueError:

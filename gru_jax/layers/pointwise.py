@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from gru_jax.architecture import describe
 from gru_jax.arguments import valid_steps
 from gru_jax.bounds import select
 from gru_jax.initializers import draw
@@ -67,7 +68,8 @@ def dense(
         ys, _ = step(params, zero_padding("dense", xs, lengths, mask), ())
         return zero_padding("dense", ys, lengths, mask), ()
 
-    return Layer(init, lambda _: size, apply, _no_state, step)
+    architecture = describe("dense", size=size, dtype=jnp.dtype(dtype).name)
+    return Layer(init, lambda _: size, apply, _no_state, step, architecture=architecture)
 
 
 def dropout(rate: float, *, per_sequence: bool = False) -> Layer:
@@ -101,7 +103,7 @@ def dropout(rate: float, *, per_sequence: bool = False) -> Layer:
             drop = _draw_steps(draw_drop, key, xs.shape)
         return jnp.where(drop, 0, xs / (1 - rate))
 
-    return _random("dropout", disturb)
+    return _random("dropout", disturb, rate=rate, per_sequence=per_sequence)
 
 
 def gaussian_noise(stddev: float) -> Layer:
@@ -119,7 +121,7 @@ def gaussian_noise(stddev: float) -> Layer:
         draw_noise = partial(jax.random.normal, dtype=xs.dtype)
         return xs + stddev * _draw_steps(draw_noise, key, xs.shape)
 
-    return _random("gaussian_noise", disturb)
+    return _random("gaussian_noise", disturb, stddev=stddev)
 
 
 def _draw_steps(draw: Callable[[Key, Shape], Array], key: Key, shape: Shape) -> Array:
@@ -129,7 +131,7 @@ def _draw_steps(draw: Callable[[Key, Shape], Array], key: Key, shape: Shape) -> 
     return jax.vmap(lambda key: draw(key, (*batch, features)), out_axes=-2)(keys)
 
 
-def _random(name: str, disturb: Callable[[Key, Array], Array]) -> Layer:
+def _random(name: str, disturb: Callable[[Key, Array], Array], **options: float) -> Layer:
     """Builds a layer that disturbs its inputs where there is a key."""
 
     def apply(params, xs, state=None, *, lengths=None, mask=None, resets=None, key=None):
@@ -145,6 +147,7 @@ def _random(name: str, disturb: Callable[[Key, Array], Array]) -> Layer:
         apply=apply,
         initial_state=_no_state,
         step=lambda _, x, state: (x, state),
+        architecture=describe(name, **options),
     )
 
 

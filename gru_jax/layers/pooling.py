@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
+from gru_jax.architecture import describe
 from gru_jax.arguments import valid_steps
 from gru_jax.bounds import select
 from gru_jax.types import Layer, Params, Shape, State
@@ -70,4 +71,5 @@ def pool(kind: Literal["max", "mean", "last"] = "max") -> Layer:
         apply=apply,
         initial_state=initial_state,
         step=step,
+        architecture=describe("pool", kind=kind),
     )

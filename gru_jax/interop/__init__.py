@@ -1,0 +1,14 @@
+"""GRUs of other frameworks in and out, and nets in plain files.
+
+    net, params = interop.from_torch(torch.nn.GRU(12, 64))
+    layer = interop.to_keras(net, params)
+
+A framework is imported by the functions that are named for it.
+"""
+
+from gru_jax.interop.equinox import from_equinox as from_equinox
+from gru_jax.interop.equinox import to_equinox as to_equinox
+from gru_jax.interop.haiku import from_haiku as from_haiku
+from gru_jax.interop.haiku import to_haiku as to_haiku
+from gru_jax.interop.torch import from_torch as from_torch
+from gru_jax.interop.torch import to_torch as to_torch

@@ -1,0 +1,65 @@
+"""Haiku's `GRU`: the reset="before" form with z on the candidate, as here, columns z, r, c."""
+
+from collections.abc import Mapping
+
+import jax.numpy as jnp
+from jaxtyping import Array
+
+from gru_jax.interop.gates import Joined, join, part
+from gru_jax.interop.levels import Level, Run, assemble, floats, take_apart
+from gru_jax.interop.limits import HAIKU, check
+from gru_jax.types import ArrayLike, Cell, Layer, Params
+
+
+def from_haiku(params: Mapping[str, Mapping[str, ArrayLike]]) -> tuple[Layer, Params]:
+    """Returns Haiku's GRUs as a net of ours, bit for bit.
+
+    Args:
+        params: of one `hk.GRU`, or of several in the order in which `hk.DeepRNN` runs them:
+            `{"gru": {"w_i": ..., "w_h": ..., "b": ...}, "gru_1": ...}`.
+
+    Returns:
+        The net and its parameters: one layer as it is, more in a stack.
+
+    Raises:
+        ValueError: if something else stands there, or arrays do not fit each other.
+    """
+    if not params:
+        raise ValueError("from_haiku: params must hold a GRU, got nothing.")
+    levels = []
+    for module, arrays in params.items():
+        if set(arrays) != {"w_i", "w_h", "b"}:
+            raise ValueError(
+                f"from_haiku: params must be of GRUs alone, each with w_i, w_h and b, got "
+                f"{module!r} with {', '.join(arrays)}."
+            )
+        hidden = jnp.shape(arrays["w_h"])[:1]
+        needed = {
+            "w_i": (*jnp.shape(arrays["w_i"])[:1], *(3 * n for n in hidden)),
+            "w_h": (*hidden, *(3 * n for n in hidden)),
+            "b": tuple(3 * n for n in hidden),
+        }
+        W_x, W_h, b = (
+            floats("from_haiku", f"{module}/{key}", arrays[key], shape)
+            for key, shape in needed.items()
+        )
+        joined = Joined(W_x, W_h, b, jnp.zeros_like(b))
+        levels.append(Level((Run(part(joined, "zrc", old=False, reset="before")),)))
+    return assemble("from_haiku", levels)
+
+
+def to_haiku(net: Cell | Layer, params: Params) -> dict[str, dict[str, Array]]:
+    """Returns a net of ours as the parameters of `hk.GRU`, or of a `hk.DeepRNN` of them.
+
+    Bit for bit; the modules are named as Haiku names them, `gru`, `gru_1`, ...
+
+    Raises:
+        ValueError: where Haiku's GRU cannot be this net, and why.
+    """
+    levels = take_apart("to_haiku", net, params)
+    check("to_haiku", levels, HAIKU)
+    found = {}
+    for number, level in enumerate(levels):
+        W_x, W_h, b, _ = join(level.runs[0].params, "zrc", old=False)
+        found[f"gru_{number}" if number else "gru"] = {"w_i": W_x, "w_h": W_h, "b": b}
+    return found
