@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import gru_jax as gj
-from gru_jax.data import files
+from gru_jax import npz
 from gru_jax.data.files import read_sequences
 from gru_jax.data.japanese_vowels import repack
 
@@ -222,10 +222,10 @@ def test_damaged_npz_files_are_read_right_or_refused_in_one_way(tmp_path, rng):
 
 def test_files_over_the_limit_are_refused_before_they_are_unpacked(tmp_path, monkeypatch):
     np.savez_compressed(tmp_path / "bomb.npz", a=np.zeros((5000, 2)))
-    monkeypatch.setattr(files, "MAX_BYTES", 5000)
+    monkeypatch.setattr(npz, "MAX_BYTES", 5000)
     assert (tmp_path / "bomb.npz").stat().st_size < 5000
-    with pytest.raises(ValueError, match="must have 5000 bytes or less, got 80128"):
+    with pytest.raises(ValueError, match="must be 5000 bytes or less, unpacked, got 80128"):
         read_sequences(tmp_path / "bomb.npz", 2)
     (tmp_path / "long.csv").write_text("1,2\n" * 2000)
-    with pytest.raises(ValueError, match="must be 5000 bytes or less, got 8000"):
+    with pytest.raises(ValueError, match="must be 5000 bytes or less, unpacked, got 8000"):
         read_sequences(tmp_path / "long.csv", 2)

@@ -5,14 +5,12 @@ not fit is one clear error.
 """
 
 import csv
-import zipfile
 from collections import defaultdict
 from pathlib import Path
 
 import numpy as np
 
-MAX_BYTES = 1 << 30
-"""Largest file, unpacked."""
+from gru_jax.npz import check_size, read_npz
 
 
 def read_sequences(path: Path, channels: int) -> dict[str, np.ndarray]:
@@ -39,10 +37,7 @@ def read_sequences(path: Path, channels: int) -> dict[str, np.ndarray]:
     readers = {".npz": _read_npz, ".csv": _read_csv}
     if path.suffix.lower() not in readers:
         raise ValueError(f"{path} must end in .npz or .csv.")
-    if not path.is_file():
-        raise FileNotFoundError(f"{path} must be a file, but there is none.")
-    if path.stat().st_size > MAX_BYTES:
-        raise ValueError(f"{path} must be {MAX_BYTES} bytes or less, got {path.stat().st_size}.")
+    check_size(path)
     sequences = readers[path.suffix.lower()](path)
     if not sequences:
         raise ValueError(f"{path} must hold one sequence or more, but holds none.")
@@ -61,17 +56,7 @@ def read_sequences(path: Path, channels: int) -> dict[str, np.ndarray]:
 
 
 def _read_npz(path: Path) -> dict[str, np.ndarray]:
-    try:
-        with zipfile.ZipFile(path) as archive:
-            size = sum(member.file_size for member in archive.infolist())
-        if size > MAX_BYTES:
-            raise ValueError(f"its arrays must have {MAX_BYTES} bytes or less, got {size}")
-        with np.load(path, allow_pickle=False) as archive:
-            arrays = {name: archive[name] for name in archive.files}
-        if not all(isinstance(array, np.ndarray) for array in arrays.values()):
-            raise ValueError("it holds other files than .npy")
-    except Exception as error:  # What zlib, zipfile and NumPy raise at damage is a long list.
-        raise ValueError(f"{path} must be a whole .npz, without pickles: {error}.") from error
+    arrays = read_npz(path)
     lengths = arrays.pop("lengths", None)
     if lengths is not None and [array.ndim for array in arrays.values()] != [3]:
         raise ValueError(f"{path}: lengths must stand beside a single 3-D array.")

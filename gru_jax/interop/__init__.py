@@ -8,6 +8,9 @@ A framework is imported by the functions that are named for it.
 
 from gru_jax.interop.equinox import from_equinox as from_equinox
 from gru_jax.interop.equinox import to_equinox as to_equinox
+from gru_jax.interop.files import load as load
+from gru_jax.interop.files import load_params as load_params
+from gru_jax.interop.files import save as save
 from gru_jax.interop.haiku import from_haiku as from_haiku
 from gru_jax.interop.haiku import to_haiku as to_haiku
 from gru_jax.interop.torch import from_torch as from_torch

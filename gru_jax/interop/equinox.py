@@ -5,8 +5,9 @@ from typing import TYPE_CHECKING
 import jax
 import jax.numpy as jnp
 
+from gru_jax.interop.arrays import floats
 from gru_jax.interop.gates import Joined, join, part
-from gru_jax.interop.levels import Run, assemble_cell, floats, take_apart
+from gru_jax.interop.levels import Run, assemble_cell, take_apart
 from gru_jax.interop.limits import EQUINOX, check
 from gru_jax.types import Cell, Layer, Params
 

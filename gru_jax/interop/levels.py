@@ -8,8 +8,6 @@ from collections.abc import Iterator, Sequence
 from typing import Any, Literal, NamedTuple
 
 import jax
-import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, Float
 
 from gru_jax.cells.gru import gru
@@ -18,7 +16,7 @@ from gru_jax.cells.learned_initial_state import LearnedInitialStateParams, learn
 from gru_jax.layers.combine import stack
 from gru_jax.layers.directions import Directions, bidirectional, recurrent
 from gru_jax.layers.pointwise import dropout
-from gru_jax.types import Architecture, ArrayLike, Cell, Layer, Params
+from gru_jax.types import Architecture, Cell, Layer, Params
 
 
 class Run(NamedTuple):
@@ -207,24 +205,3 @@ def _take_run(function: str, entry: Architecture, params: Params) -> Run:
     options = dict(entry.options)
     gru(options["hidden_size"], reset=options["reset"]).input_shape(params)
     return Run(params, options["activation"], options["gate_activation"], options["clip"])
-
-
-def floats(
-    function: str, name: str, value: ArrayLike, shape: tuple[int, ...] | None = None
-) -> Array:
-    """Returns weights from outside as JAX's, in their own dtype.
-
-    Raises:
-        ValueError: unless they are floating-point numbers that JAX can hold, of this shape.
-    """
-    value = value if isinstance(value, jax.Array) else np.asarray(value)
-    if not jnp.issubdtype(value.dtype, jnp.floating):
-        raise ValueError(f"{function}: {name} must be floating-point numbers, got {value.dtype}.")
-    if shape is not None and value.shape != shape:
-        raise ValueError(f"{function}: {name} must be {shape}, got {value.shape}.")
-    if value.dtype == np.float64 and not jax.config.read("jax_enable_x64"):
-        raise ValueError(
-            f"{function}: {name} must be float32 while JAX holds 32 bits, got float64: cast it, or "
-            'begin with jax.config.update("jax_enable_x64", True).'
-        )
-    return jnp.asarray(value)

@@ -13,13 +13,13 @@ import numpy as np
 from jaxtyping import Array
 
 from gru_jax.cells.gru_params import GRUParams
+from gru_jax.interop.arrays import floats
 from gru_jax.interop.gates import Joined, join, part
 from gru_jax.interop.levels import (
     Level,
     Run,
     assemble,
     assemble_cell,
-    floats,
     take_apart,
 )
 from gru_jax.interop.limits import TORCH, check
@@ -32,7 +32,7 @@ NAMES = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
 
 
 def from_torch(
-    source: "torch.nn.GRU | torch.nn.GRUCell | Mapping[str, Any]", *, name: str = ""
+    source: "torch.nn.GRU | torch.nn.GRUCell | Mapping[str, Any]", *, name: str | None = None
 ) -> tuple[Cell | Layer, Params]:
     """Returns a PyTorch GRU as a net of ours.
 
@@ -42,7 +42,8 @@ def from_torch(
     Args:
         source: a module, or a state dict of one with tensors or NumPy arrays. A state dict does not
             say what the dropout between layers is: it is 0 then.
-        name: where the GRU is in a larger model's state dict, e.g. `"encoder.gru"`.
+        name: where the GRU is in a larger model's state dict, e.g. `"encoder.gru"`; None is the
+            only one there is.
 
     Returns:
         The net and its parameters: of `nn.GRUCell` a cell, of `nn.GRU` a layer. Without bias, ours
@@ -53,7 +54,7 @@ def from_torch(
     """
     whole = isinstance(source, Mapping)
     rate = 0.0 if whole else getattr(source, "dropout", 0.0)
-    found = _arrays(source if whole else source.state_dict(), name)
+    name, found = _find(source if whole else source.state_dict(), name)
     if "weight_ih" in found:
         return assemble_cell(Run(_take(found, name, "")))
     suffixes = {key.removeprefix("weight_ih") for key in found if key.startswith("weight_ih")}
@@ -134,29 +135,27 @@ def to_torch(
     return module
 
 
-def find_grus(state: Mapping[str, Any]) -> list[str]:
-    """Returns where the GRUs (or LSTMs) are in a state dict: "" for one that is nowhere deeper."""
-    found = (re.fullmatch(r"(?:(.*)\.)?weight_ih(?:_l0)?", key) for key in state)
-    return [match[1] or "" for match in found if match]
-
-
-def _arrays(state: Mapping[str, Any], name: str) -> dict[str, Any]:
-    """Returns the arrays of the GRU by this name, and of nothing else."""
-    there = find_grus(state)
-    if name not in there:
+def _find(state: Mapping[str, Any], name: str | None) -> tuple[str, dict[str, Any]]:
+    """Returns the name of the GRU and its arrays."""
+    places = [re.fullmatch(r"(?:(.*)\.)?weight_ih(?:_l0)?", key) for key in state]
+    there = [place[1] or "" for place in places if place]
+    if (name is None and len(there) != 1) or (name is not None and name not in there):
         many = ", ".join(map(repr, there)) or f"none among {', '.join(map(str, state))[:200]}"
         raise ValueError(
-            f"from_torch: name must be that of a GRU in the state dict ({many}), got {name!r}."
+            f"from_torch: name must be that of a GRU in the state dict, of which there is {many}; "
+            f"got {name!r}."
         )
+    name = there[0] if name is None else name
     prefix = f"{name}." if name else ""
     found = {key.removeprefix(prefix): state[key] for key in state if key.startswith(prefix)}
+    found = {key: array for key, array in found.items() if "." not in key}
     known = re.compile(rf"(?:{'|'.join(NAMES)})(?:_l\d+(?:_reverse)?)?")
     if odd := [key for key in found if not known.fullmatch(key)]:
         raise ValueError(
-            f"from_torch: source must be one GRU, got {', '.join(odd)[:200]} beside it: give its "
-            f"part of the state dict alone."
+            f"from_torch: {name or 'source'} must be a GRU of PyTorch's, got one with "
+            f"{', '.join(odd)[:200]}, too."
         )
-    return found
+    return name, found
 
 
 def _take(found: dict[str, Any], name: str, suffix: str) -> GRUParams:

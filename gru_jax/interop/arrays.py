@@ -1,0 +1,45 @@
+"""Arrays from outside, in JAX with every bit that they had."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array
+
+from gru_jax.types import ArrayLike
+
+
+def exact(function: str, name: str, value: ArrayLike) -> Array:
+    """Returns an array as JAX's, in its own dtype.
+
+    Args:
+        function: the name to blame in an error.
+        name: of the array.
+        value: of numbers.
+
+    Raises:
+        ValueError: if JAX would cut it to 32 bits.
+    """
+    value = value if isinstance(value, jax.Array) else np.asarray(value)
+    array = jnp.asarray(value)
+    if array.dtype != value.dtype:
+        raise ValueError(
+            f"{function}: {name} must be {array.dtype} while JAX holds 32 bits, got {value.dtype}: "
+            'cast it, or begin with jax.config.update("jax_enable_x64", True).'
+        )
+    return array
+
+
+def floats(
+    function: str, name: str, value: ArrayLike, shape: tuple[int, ...] | None = None
+) -> Array:
+    """Returns weights as JAX's, in their own dtype.
+
+    Raises:
+        ValueError: unless they are floating-point numbers of this shape.
+    """
+    value = value if isinstance(value, jax.Array) else np.asarray(value)
+    if not jnp.issubdtype(value.dtype, jnp.floating):
+        raise ValueError(f"{function}: {name} must be floating-point numbers, got {value.dtype}.")
+    if shape is not None and value.shape != shape:
+        raise ValueError(f"{function}: {name} must be {shape}, got {value.shape}.")
+    return exact(function, name, value)
