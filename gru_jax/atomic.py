@@ -16,9 +16,12 @@ def write(path: Path, save: Callable[[Path], object]) -> None:
         raise FileNotFoundError(
             f"{path} must be in a folder that exists, but {path.parent} does not."
         )
-    beside = path.with_name(path.name + ".new")
-    save(beside)
-    os.replace(beside, path)
+    beside = path.with_name(f".{path.stem}.new{path.suffix}")
+    try:
+        save(beside)
+        os.replace(beside, path)
+    finally:
+        beside.unlink(missing_ok=True)
 
 
 def check_target(path: Path) -> None:
@@ -30,6 +33,6 @@ def check_target(path: Path) -> None:
     if path.is_dir():
         raise IsADirectoryError(f"{path} must be a file, but is a folder.")
     path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(path.name + ".new")
+    beside = path.with_name(f".{path.stem}.new{path.suffix}")
     beside.write_text("")
     beside.unlink()

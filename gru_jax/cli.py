@@ -7,20 +7,23 @@ import os
 import shlex
 import sys
 from functools import partial
+from pathlib import Path
 
 import jax
 import numpy as np
 from rich.console import Console
 
-from gru_jax import atomic, runs
+from gru_jax import atomic, interop, runs
 from gru_jax import console as show
 from gru_jax import explain as inspection
 from gru_jax.bench import report, summary
 from gru_jax.bench.measure import Entry, count_turns, measure
 from gru_jax.bench.settings import check
-from gru_jax.commands import Bench, Evaluate, Explain, Predict, Train, parse
+from gru_jax.commands import Bench, Convert, Evaluate, Explain, Inspect, Predict, Train, parse
 from gru_jax.data.files import read_sequences
+from gru_jax.interop.formats import FormatName
 from gru_jax.tasks import japanese_vowels as task
+from gru_jax.types import Cell, Layer, Params
 
 FAILED, USAGE, INTERRUPTED = 1, 2, 130
 
@@ -28,7 +31,8 @@ FAILED, USAGE, INTERRUPTED = 1, 2, 130
 def main(args: list[str] | None = None) -> int:
     """Runs a command; returns 0, 1 if training failed, 2 for wrong use, 130 for Ctrl-C."""
     logging.getLogger("absl").setLevel(logging.ERROR)
-    does = {Train: train, Evaluate: evaluate, Predict: predict, Explain: explain, Bench: bench}
+    does = {Train: train, Evaluate: evaluate, Predict: predict, Explain: explain}
+    does |= {Convert: convert, Inspect: inspect, Bench: bench}
     try:
         command = parse(sys.argv[1:] if args is None else args)
         return does[type(command)](command)
@@ -130,6 +134,34 @@ def explain(command: Explain) -> int:
     for path in inspection.draw(found, shown, name, folder):
         show.paths(console, [path])
     return 0
+
+
+def convert(command: Convert) -> int:
+    """Reads a file, writes another, and says what was in it."""
+    if command.target.exists() and not command.overwrite:
+        raise ValueError(f"{command.target} is there already: --overwrite replaces it.")
+    net, params = _read(command.source, command.from_, command.name)
+    interop.write(command.target, net, params, format=command.to)
+    console = Console(highlight=False)
+    show.architecture(console, net, params)
+    show.paths(console, [command.target])
+    return 0
+
+
+def inspect(command: Inspect) -> int:
+    """Prints what a file holds."""
+    net, params = _read(command.file, command.from_, command.name)
+    console = Console(highlight=False)
+    show.architecture(console, net, params)
+    show.arrays(console, params)
+    return 0
+
+
+def _read(path: Path, format: FormatName | None, name: str | None) -> tuple[Cell | Layer, Params]:
+    if (path / "config.json").is_file():
+        trained = runs.load_trained(path)
+        return task.network(trained.config), trained.params
+    return interop.read(path, format=format, name=name)
 
 
 def bench(command: Bench) -> int:

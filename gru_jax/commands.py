@@ -14,6 +14,7 @@ from gru_jax import runs
 from gru_jax.bench.measure import MEASURES, Measure
 from gru_jax.bench.peers import PeerName
 from gru_jax.bench.problem import DEFAULT_SIZES
+from gru_jax.interop.formats import FormatName
 from gru_jax.tasks import japanese_vowels as task
 
 RunFolder: TypeAlias = Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
@@ -86,7 +87,41 @@ class Bench:
     """Draw the times into this file, .png or .svg; needs matplotlib."""
 
 
-Command: TypeAlias = Train | Evaluate | Predict | Explain | Bench
+@dataclasses.dataclass(frozen=True)
+class Convert:
+    """Turn a file with a GRU into another framework's, exactly; what cannot be is refused.
+
+    The endings say which: .pt .pth (PyTorch), .keras .h5, .msgpack and Orbax folders (Flax), .eqx
+    (Equinox), .onnx, .safetensors; .npz and .safetensors may hold PyTorch's or Haiku's arrays, too.
+    """
+
+    source: Annotated[Path, tyro.conf.Positional]
+    """File to read; also the folder of a training run."""
+    target: Annotated[Path, tyro.conf.Positional]
+    """File to write; its ending says for whom."""
+    from_: Annotated[FormatName | None, tyro.conf.arg(name="from")] = None
+    """Format of SOURCE, where the ending does not say."""
+    to: FormatName | None = None
+    """Format of TARGET, where the ending does not say."""
+    name: str | None = None
+    """Which GRU, where SOURCE holds more: encoder.gru, encoder/rnn, a node's or a layer's name."""
+    overwrite: bool = False
+    """Replace TARGET if it is there."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Inspect:
+    """Show what is in a file with a GRU: its architecture, and shape and dtype of each array."""
+
+    file: Annotated[Path, tyro.conf.Positional]
+    """Any file that convert reads; also the folder of a training run."""
+    from_: Annotated[FormatName | None, tyro.conf.arg(name="from")] = None
+    """Its format, where the ending does not say."""
+    name: str | None = None
+    """Which GRU, where the file holds more."""
+
+
+Command: TypeAlias = Train | Evaluate | Predict | Explain | Convert | Inspect | Bench
 
 
 def parse(args: list[str]) -> Command:
@@ -120,6 +155,8 @@ def _parse(args: list[str], train: Train) -> Command:
                 | Evaluate
                 | Predict
                 | Explain
+                | Convert
+                | Inspect
                 | Bench,
                 prog="gru-jax",
                 description="The GRU in JAX: trained on real data, timed beside other libraries.",

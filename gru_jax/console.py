@@ -18,6 +18,7 @@ from rich.progress import (
 )
 from rich.table import Table
 from rich.text import Text
+from rich.tree import Tree
 
 from gru_jax.bench.measure import Entry
 from gru_jax.bench.summary import label
@@ -26,6 +27,7 @@ from gru_jax.fitting import Row
 from gru_jax.runs import Run
 from gru_jax.tasks import japanese_vowels as task
 from gru_jax.train import count_parameters
+from gru_jax.types import Architecture, Cell, Layer, Params
 
 LINES = 20
 """Plain lines that a whole run prints where there is no terminal."""
@@ -183,6 +185,39 @@ def reports(console: Console, rows: Sequence[Report], looked_at: int, given: int
         "Lyapunov  nats a step: below 0, differences between states die out",
     ):
         console.print(line, style="dim")
+
+
+def architecture(console: Console, net: Cell | Layer, params: Params) -> None:
+    """Prints what a net is, layer by layer, and how large."""
+    tree = (
+        _branch(net.architecture) if net.architecture else Tree("a net with functions of its own")
+    )
+    console.print(tree)
+    leaves = jax.tree.leaves(params)
+    dtypes = ", ".join(sorted({str(leaf.dtype) for leaf in leaves}))
+    size = sum(leaf.nbytes for leaf in leaves)
+    console.print(f"{count_parameters(params):,} parameters, {dtypes}, {size:,} bytes")
+
+
+def _branch(architecture: Architecture) -> Tree:
+    options = (f"{k}={v!r}" for k, v in architecture.options if v not in (None, False))
+    branch = Tree(Text(architecture.builder, "bold").append(f"  {', '.join(options)}", "dim"))
+    for part in architecture.parts:
+        branch.children.append(_branch(part))
+    return branch
+
+
+def arrays(console: Console, params: Params) -> None:
+    """Prints a line for each array."""
+    table = Table(box=None, padding=(0, 2, 0, 0))
+    table.add_column("array")
+    for heading in ("shape", "dtype", "parameters"):
+        table.add_column(heading, justify="right")
+    for path, leaf in jax.tree.leaves_with_path(params):
+        name = jax.tree_util.keystr(path, simple=True, separator=".")
+        shape = " x ".join(map(str, leaf.shape)) or "()"
+        table.add_row(Text(name), shape, str(leaf.dtype), f"{leaf.size:,}")
+    console.print(table)
 
 
 def paths(console: Console, written: Sequence[Path]) -> None:

@@ -11,7 +11,10 @@ from gru_jax.interop.equinox import to_equinox as to_equinox
 from gru_jax.interop.files import load as load
 from gru_jax.interop.files import load_params as load_params
 from gru_jax.interop.files import save as save
+from gru_jax.interop.formats import read as read
+from gru_jax.interop.formats import write as write
 from gru_jax.interop.haiku import from_haiku as from_haiku
 from gru_jax.interop.haiku import to_haiku as to_haiku
 from gru_jax.interop.torch import from_torch as from_torch
 from gru_jax.interop.torch import to_torch as to_torch
+from gru_jax.interop.torch import to_torch_state as to_torch_state

@@ -3,7 +3,7 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array
+from jaxtyping import Array, PyTree
 
 from gru_jax.types import ArrayLike
 
@@ -27,6 +27,13 @@ def exact(function: str, name: str, value: ArrayLike) -> Array:
             'cast it, or begin with jax.config.update("jax_enable_x64", True).'
         )
     return array
+
+
+def check_dtypes(function: str, weights: PyTree[Array]) -> None:
+    """Raises unless all arrays have one dtype."""
+    dtypes = sorted({str(leaf.dtype) for leaf in jax.tree.leaves(weights)})
+    if len(dtypes) > 1:
+        raise ValueError(f"{function}: weights must have one dtype, got {' and '.join(dtypes)}.")
 
 
 def floats(

@@ -1,15 +1,18 @@
 """Equinox's `GRUCell`: rows r, z, c, z on the old state, one bias a gate, one in the product."""
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from gru_jax.interop.arrays import floats
 from gru_jax.interop.gates import Joined, join, part
 from gru_jax.interop.levels import Run, assemble_cell, take_apart
 from gru_jax.interop.limits import EQUINOX, check
-from gru_jax.types import Cell, Layer, Params
+from gru_jax.npz import check_size
+from gru_jax.types import ArrayLike, Cell, Layer, Params
 
 if TYPE_CHECKING:
     import equinox as eqx
@@ -26,15 +29,27 @@ def from_equinox(source: "eqx.nn.GRUCell") -> tuple[Cell, Params]:
     if not isinstance(source, eqx.nn.GRUCell):
         kind = type(source).__name__
         raise ValueError(f"from_equinox: source must be an eqx.nn.GRUCell, got a {kind}.")
-    hidden = source.hidden_size
-    W_x = floats("from_equinox", "weight_ih", source.weight_ih, (3 * hidden, source.input_size))
-    W_h = floats("from_equinox", "weight_hh", source.weight_hh, (3 * hidden, hidden))
-    b, b_n = jnp.zeros(3 * hidden, W_x.dtype), jnp.zeros(hidden, W_x.dtype)
-    if source.bias is not None and source.bias_n is not None:
-        b = floats("from_equinox", "bias", source.bias, b.shape)
-        b_n = floats("from_equinox", "bias_n", source.bias_n, b_n.shape)
-    b_h = jnp.concatenate([jnp.zeros(2 * hidden, b_n.dtype), b_n])
-    return assemble_cell(Run(part(Joined(W_x.T, W_h.T, b, b_h), "rzc", old=True, reset="after")))
+    return _convert(source.weight_ih, source.weight_hh, source.bias, source.bias_n)
+
+
+def _convert(
+    weight_ih: ArrayLike,
+    weight_hh: ArrayLike,
+    bias: ArrayLike | None = None,
+    bias_n: ArrayLike | None = None,
+) -> tuple[Cell, Params]:
+    inputs, hidden = np.shape(weight_ih)[-1:], np.shape(weight_hh)[-1:]
+    gates = tuple(3 * size for size in hidden)
+    W_x = floats("from_equinox", "weight_ih", weight_ih, gates + inputs)
+    W_h = floats("from_equinox", "weight_hh", weight_hh, gates + hidden)
+    b, b_n = jnp.zeros(gates, W_x.dtype), jnp.zeros(hidden, W_x.dtype)
+    if bias is not None and bias_n is not None:
+        b = floats("from_equinox", "bias", bias, gates)
+        b_n = floats("from_equinox", "bias_n", bias_n, hidden)
+    b_h = jnp.pad(b_n, (2 * b_n.size, 0))
+    return assemble_cell(
+        Run(part("from_equinox", Joined(W_x.T, W_h.T, b, b_h), "rzc", old=True, reset="after"))
+    )
 
 
 def to_equinox(net: Cell | Layer, params: Params) -> "eqx.nn.GRUCell":
@@ -52,3 +67,28 @@ def to_equinox(net: Cell | Layer, params: Params) -> "eqx.nn.GRUCell":
     cell = eqx.nn.GRUCell(run.input_size, run.hidden_size, dtype=b_x.dtype, key=jax.random.key(0))
     weights = (W_x.T, W_h.T, b_x, b_h[-run.hidden_size :])
     return eqx.tree_at(lambda c: (c.weight_ih, c.weight_hh, c.bias, c.bias_n), cell, weights)
+
+
+def read_equinox(path: Path) -> tuple[Cell, Params]:
+    """Returns the cell that `eqx.tree_serialise_leaves` wrote, alone, to a file.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ValueError: if it is damaged, or holds something else.
+    """
+    check_size(path)
+    try:
+        arrays = []
+        with path.open("rb") as file:
+            while file.peek(1):
+                arrays.append(np.load(file, allow_pickle=False))
+        if len(arrays) not in (2, 4):
+            raise ValueError(f"it must hold 2 or 4 arrays, got {len(arrays)}")
+        # NumPy has no name for bfloat16.
+        return _convert(*(a.view(jnp.bfloat16) if a.dtype == "V2" else a for a in arrays))
+    except Exception as error:  # NumPy raises what it meets
+        reason = str(error).strip().splitlines() or [repr(error)]
+        raise ValueError(
+            f"{path} must be a whole eqx.nn.GRUCell, as tree_serialise_leaves writes it, but "
+            f"cannot be read: {reason[0][:160]}"
+        ) from error

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from gru_jax.cells.gru_params import GRUParams, split_rows
+from gru_jax.interop.arrays import check_dtypes
 
 
 class Joined(NamedTuple):
@@ -44,15 +45,20 @@ def join(params: GRUParams, order: str, *, old: bool) -> Joined:
     return Joined(*(jnp.concatenate(arrays, axis=-1) for arrays in zip(*gates, strict=True)))
 
 
-def part(joined: Joined, order: str, *, old: bool, reset: str) -> GRUParams:
+def part(function: str, joined: Joined, order: str, *, old: bool, reset: str) -> GRUParams:
     """Returns ours of what stands side by side in another framework; the other way of `join`.
 
     Args:
+        function: the name to blame in an error.
         joined: theirs.
         order: of their gates, e.g. `"rzc"`.
         old: whether their z weighs the old state.
         reset: "before" or "after", as in `gru`.
+
+    Raises:
+        ValueError: if the arrays have several dtypes.
     """
+    check_dtypes(function, joined)
     leaves, b_h = {}, None
     for gate, *parts in zip(order, *(jnp.split(a, 3, axis=-1) for a in joined), strict=True):
         W_x, W_h, b, b_state = (-a for a in parts) if old and gate == "z" else parts

@@ -12,12 +12,15 @@ from gru_jax.interop.limits import HAIKU, check
 from gru_jax.types import ArrayLike, Cell, Layer, Params
 
 
-def from_haiku(params: Mapping[str, Mapping[str, ArrayLike]]) -> tuple[Layer, Params]:
+def from_haiku(
+    params: Mapping[str, Mapping[str, ArrayLike]], *, name: str | None = None
+) -> tuple[Layer, Params]:
     """Returns Haiku's GRUs as a net of ours, bit for bit.
 
     Args:
         params: of one `hk.GRU`, or of several in the order in which `hk.DeepRNN` runs them:
             `{"gru": {"w_i": ..., "w_h": ..., "b": ...}, "gru_1": ...}`.
+        name: of the one module to take among others, e.g. `"encoder/gru"`; None takes all.
 
     Returns:
         The net and its parameters: one layer as it is, more in a stack.
@@ -25,9 +28,13 @@ def from_haiku(params: Mapping[str, Mapping[str, ArrayLike]]) -> tuple[Layer, Pa
     Raises:
         ValueError: if something else stands there, or arrays do not fit each other.
     """
-    if not params:
-        raise ValueError("from_haiku: params must hold a GRU, got nothing.")
+    if not params or name not in (None, *params):
+        raise ValueError(
+            f"from_haiku: params must hold a GRU{f' {name!r}' if name else ''}, got "
+            f"{', '.join(params) or 'nothing'}."
+        )
     levels = []
+    params = params if name is None else {name: params[name]}
     for module, arrays in params.items():
         if set(arrays) != {"w_i", "w_h", "b"}:
             raise ValueError(
@@ -45,7 +52,7 @@ def from_haiku(params: Mapping[str, Mapping[str, ArrayLike]]) -> tuple[Layer, Pa
             for key, shape in needed.items()
         )
         joined = Joined(W_x, W_h, b, jnp.zeros_like(b))
-        levels.append(Level((Run(part(joined, "zrc", old=False, reset="before")),)))
+        levels.append(Level((Run(part("from_haiku", joined, "zrc", old=False, reset="before")),)))
     return assemble("from_haiku", levels)
 
 

@@ -13,6 +13,7 @@ from jaxtyping import Array, Float
 from gru_jax.cells.gru import gru
 from gru_jax.cells.gru_params import GRUParams
 from gru_jax.cells.learned_initial_state import LearnedInitialStateParams, learned_initial_state
+from gru_jax.interop.arrays import check_dtypes
 from gru_jax.layers.combine import stack
 from gru_jax.layers.directions import Directions, bidirectional, recurrent
 from gru_jax.layers.pointwise import dropout
@@ -74,12 +75,7 @@ def assemble(function: str, levels: Sequence[Level]) -> tuple[Layer, Params]:
     Raises:
         ValueError: if arrays have several dtypes, or a level does not fit the one before.
     """
-    weights = jax.tree.leaves([[run.params for run in level.runs] for level in levels])
-    dtypes = {str(leaf.dtype) for leaf in weights}
-    if len(dtypes) > 1:
-        raise ValueError(
-            f"{function}: weights must have one dtype, got {' and '.join(sorted(dtypes))}."
-        )
+    check_dtypes(function, [[run.params for run in level.runs] for level in levels])
     layers, params, size = [], [], None
     for number, level in enumerate(levels):
         for run in level.runs:

@@ -6,11 +6,12 @@ of r and z are only ever added, so ours is their sum; on the way back the second
 
 import re
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array
+from jaxtyping import Array, Float
 
 from gru_jax.cells.gru_params import GRUParams
 from gru_jax.interop.arrays import floats
@@ -23,6 +24,7 @@ from gru_jax.interop.levels import (
     take_apart,
 )
 from gru_jax.interop.limits import TORCH, check
+from gru_jax.npz import check_size
 from gru_jax.types import ArrayLike, Cell, Layer, Params
 
 if TYPE_CHECKING:
@@ -68,6 +70,22 @@ def from_torch(
     return assemble("from_torch", levels)
 
 
+def to_torch_state(
+    net: Cell | Layer, params: Params, *, bias: bool = True
+) -> dict[str, Float[Array, "..."]]:
+    """Returns a net of ours as the state dict of PyTorch's, in JAX's arrays; needs no PyTorch.
+
+    Args:
+        net: a cell, for an `nn.GRUCell`, or a layer, for an `nn.GRU`.
+        params: its parameters.
+        bias: False leaves out the biases; ours must be zero then.
+
+    Raises:
+        ValueError: where PyTorch's GRU cannot be this net, and why.
+    """
+    return _to_state(take_apart("to_torch", net, params), isinstance(net, Cell), bias)
+
+
 def to_torch(
     net: Cell | Layer, params: Params, *, bias: bool = True
 ) -> "torch.nn.GRU | torch.nn.GRUCell":
@@ -84,11 +102,33 @@ def to_torch(
     import torch
 
     levels = take_apart("to_torch", net, params)
-    check("to_torch", levels, TORCH)
+    state = _to_state(levels, isinstance(net, Cell), bias)
     first = levels[0].runs[0]
-    shape = {(len(level.runs), run.hidden_size) for level in levels for run in level.runs}
-    rates = {level.dropout for level in levels[:-1]} or {0.0}
-    for what, values in (("directions and hidden size", shape), ("rate of dropout", rates)):
+    dtype = getattr(torch, str(first.params.W_c.dtype))
+    if isinstance(net, Cell):
+        module = torch.nn.GRUCell(first.input_size, first.hidden_size, bias, dtype=dtype)
+    else:
+        module = torch.nn.GRU(
+            first.input_size,
+            first.hidden_size,
+            len(levels),
+            bias,
+            batch_first=True,
+            dropout=levels[0].dropout,
+            bidirectional=len(levels[0].runs) == 2,
+            dtype=dtype,
+        )
+    # Through float64, for NumPy has no bfloat16 that PyTorch knows.
+    tensors = {k: torch.from_numpy(np.array(a, np.float64)).to(dtype) for k, a in state.items()}
+    module.load_state_dict(tensors)
+    return module
+
+
+def _to_state(levels: list[Level], is_cell: bool, bias: bool) -> dict[str, Array]:
+    check("to_torch", levels, TORCH)
+    shapes = {(len(level.runs), run.hidden_size) for level in levels for run in level.runs}
+    rates = {level.dropout for level in levels[:-1]}
+    for what, values in (("count of directions and hidden size", shapes), ("dropout", rates)):
         if len(values) > 1:
             raise ValueError(
                 f"to_torch: net must have one {what} in all layers, got {sorted(values)}: "
@@ -99,40 +139,19 @@ def to_torch(
             f"to_torch: net must end without dropout, got a rate of {levels[-1].dropout}: "
             "PyTorch's GRU has it between layers alone; put an nn.Dropout behind the module."
         )
-    dtype = getattr(torch, str(first.params.W_c.dtype))
-    if isinstance(net, Cell):
-        module = torch.nn.GRUCell(first.input_size, first.hidden_size, bias, dtype=dtype)
-        suffixes = [""]
-    else:
-        module = torch.nn.GRU(
-            first.input_size,
-            first.hidden_size,
-            len(levels),
-            bias,
-            batch_first=True,
-            dropout=rates.pop(),
-            bidirectional=len(levels[0].runs) == 2,
-            dtype=dtype,
-        )
-        suffixes = [
-            f"_l{number}{'_reverse' * direction}"
-            for number, level in enumerate(levels)
-            for direction in range(len(level.runs))
-        ]
-    runs = [run for level in levels for run in level.runs]
     state = {}
-    for suffix, run in zip(suffixes, runs, strict=True):
-        W_x, W_h, b_x, b_h = join(run.params, "rzc", old=True)
-        if not bias and (np.any(np.asarray(b_x)) or np.any(np.asarray(b_h))):
-            raise ValueError(
-                "to_torch: bias must be True where biases are not zero, got False: without them "
-                "the module would compute something else."
-            )
-        arrays = [W_x.T, W_h.T, b_x, b_h][: 4 if bias else 2]
-        for key, array in zip(NAMES, arrays, strict=False):
-            state[key + suffix] = torch.from_numpy(np.array(array, np.float64)).to(dtype)
-    module.load_state_dict(state)
-    return module
+    for number, level in enumerate(levels):
+        for direction, run in enumerate(level.runs):
+            W_x, W_h, b_x, b_h = join(run.params, "rzc", old=True)
+            if not bias and (b_x.any() or b_h.any()):
+                raise ValueError(
+                    "to_torch: bias must be True where biases are not zero, got False: without "
+                    "them the module would compute something else."
+                )
+            suffix = "" if is_cell else f"_l{number}{'_reverse' * direction}"
+            arrays = (W_x.T, W_h.T, b_x, b_h)[: 4 if bias else 2]
+            state |= {key + suffix: a for key, a in zip(NAMES, arrays, strict=False)}
+    return state
 
 
 def _find(state: Mapping[str, Any], name: str | None) -> tuple[str, dict[str, Any]]:
@@ -159,24 +178,22 @@ def _find(state: Mapping[str, Any], name: str | None) -> tuple[str, dict[str, An
 
 
 def _take(found: dict[str, Any], name: str, suffix: str) -> GRUParams:
-    keys = [key + suffix for key in NAMES]
-    shape_x, shape_h = (np.shape(found.get(key, ())) for key in keys[:2])
-    if len(shape_x) != 2 or len(shape_h) != 2 or shape_h[0] != 3 * shape_h[1]:
+    has_bias = any(f"{key}{suffix}" in found for key in NAMES[2:])
+    keys = [key + suffix for key in NAMES[: 4 if has_bias else 2]]
+    if missing := [key for key in keys if key not in found]:
         raise ValueError(
-            f"from_torch: {name or 'source'} must have {keys[0]} (3 * hidden, input) and {keys[1]} "
-            f"(3 * hidden, hidden) of a GRU, got {shape_x} and {shape_h}."
+            f"from_torch: {name or 'source'} must have {', '.join(missing)}, got none."
         )
-    hidden = shape_h[1]
-    shapes = dict(zip(keys, [(3 * hidden, shape_x[1]), shape_h, *[(3 * hidden,)] * 2], strict=True))
-    has_bias = any(key in found for key in keys[2:])
-    arrays: list[Array] = []
-    for key in keys[: 4 if has_bias else 2]:
-        if key not in found:
-            raise ValueError(f"from_torch: {name or 'source'} must have {key}, got none.")
-        arrays.append(floats("from_torch", key, as_numpy(found[key]), shapes[key]))
-    W_x, W_h = arrays[:2]
-    b_x, b_h = arrays[2:] if has_bias else [jnp.zeros(3 * hidden, W_h.dtype)] * 2
-    return part(Joined(W_x.T, W_h.T, b_x, b_h), "rzc", old=True, reset="after")
+    weight_ih, weight_hh = found[keys[0]], found[keys[1]]
+    inputs, hidden = np.shape(weight_ih)[1:], np.shape(weight_hh)[1:]
+    gates = tuple(3 * size for size in hidden)
+    shapes = (gates + inputs, gates + hidden, gates, gates)
+    W_x, W_h, *biases = (
+        floats("from_torch", key, as_numpy(found[key]), shape)
+        for key, shape in zip(keys, shapes, strict=False)
+    )
+    b_x, b_h = biases or [jnp.zeros(gates, W_h.dtype)] * 2
+    return part("from_torch", Joined(W_x.T, W_h.T, b_x, b_h), "rzc", old=True, reset="after")
 
 
 def as_numpy(value: Any) -> ArrayLike:
@@ -189,3 +206,39 @@ def as_numpy(value: Any) -> ArrayLike:
     import ml_dtypes
 
     return value.float().numpy().astype(ml_dtypes.bfloat16)
+
+
+def read_torch(path: Path) -> dict[str, Any]:
+    """Returns the tensors of a `.pt` or `.pth` file by name, with PyTorch's weights-only loader.
+
+    Dicts inside dicts, as checkpoints have them, are joined by dots.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ValueError: if it is damaged, or holds more than tensors, numbers and words.
+    """
+    import torch
+
+    check_size(path)
+    try:
+        saved = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # pickle, zip and PyTorch raise a dozen things at damage
+        reason = str(error).strip().splitlines() or [repr(error)]
+        raise ValueError(
+            f"{path} must be a whole state dict, torch.save(module.state_dict(), file), but cannot "
+            f"be read with weights_only=True: {reason[0][:160]}"
+        ) from error
+    found = _flatten(saved, "")
+    for name, tensor in found.items():
+        if tensor.numel() * tensor.element_size() > tensor.untyped_storage().nbytes():
+            raise ValueError(f"{path}: {name} must have all its numbers in the file, got fewer.")
+    return found
+
+
+def _flatten(value: Any, name: str) -> dict[str, Any]:
+    if isinstance(value, Mapping):
+        found = {}
+        for key, inner in value.items():
+            found |= _flatten(inner, f"{name}.{key}" if name else str(key))
+        return found
+    return {name: value} if hasattr(value, "untyped_storage") else {}

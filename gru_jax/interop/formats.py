@@ -1,0 +1,215 @@
+"""Files of all frameworks by one pair of functions; the ending says which it is.
+
+net, params = interop.read("encoder.onnx")
+interop.write("encoder.pt", net, params)
+"""
+
+import os
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Literal, NamedTuple, TypeAlias
+
+import numpy as np
+from jaxtyping import Array
+
+from gru_jax import atomic
+from gru_jax.interop import files
+from gru_jax.interop.equinox import read_equinox, to_equinox
+from gru_jax.interop.flax_files import read_flax, write_flax
+from gru_jax.interop.haiku import from_haiku, to_haiku
+from gru_jax.interop.keras import read_keras, to_keras
+from gru_jax.interop.onnx import from_onnx, to_onnx
+from gru_jax.interop.torch import from_torch, read_torch, to_torch, to_torch_state
+from gru_jax.npz import read_npz
+from gru_jax.types import Cell, Layer, Params
+
+FormatName: TypeAlias = Literal["torch", "keras", "flax", "haiku", "equinox", "onnx", "safetensors"]
+
+
+class Format(NamedTuple):
+    """A framework's files.
+
+    Attributes:
+        endings: that are its alone; "" is a folder's.
+        read: `(path, name) -> (net, params)`.
+        write: `(path, net, params)`.
+    """
+
+    endings: tuple[str, ...]
+    read: Callable[[Path, str | None], tuple[Cell | Layer, Params]]
+    write: Callable[[Path, Cell | Layer, Params], None]
+
+
+def read(
+    path: str | os.PathLike[str], *, format: FormatName | None = None, name: str | None = None
+) -> tuple[Cell | Layer, Params]:
+    """Returns the net in a file, and its parameters; nothing is ever unpickled.
+
+    Args:
+        path: of a file or, with Flax, a folder. PyTorch's and Haiku's arrays may also stand in
+            `.npz` and `.safetensors`: they are known by their names.
+        format: of the file; None is told by its ending, and by the names of its arrays.
+        name: which GRU, where the file holds more: `encoder.gru` in a state dict, a node's name in
+            ONNX, `encoder/rnn` in Flax and Haiku, a layer's name in Keras.
+
+    Returns:
+        The net and its parameters, as from the `from_*` function of the format.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ValueError: if it is damaged, holds no such GRU, or needs a framework that is not installed.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise FileNotFoundError(f"read: no file {path}.")
+    format = format or _guess(path)
+    try:
+        return _find("read", format).read(path, name)
+    except ModuleNotFoundError as error:
+        raise _missing("read", format, error) from error
+    except ValueError as error:
+        if str(path) in str(error):
+            raise
+        raise ValueError(f"{path}: {error}") from error
+
+
+def write(
+    path: str | os.PathLike[str],
+    net: Cell | Layer,
+    params: Params,
+    *,
+    format: FormatName | None = None,
+) -> None:
+    """Writes a net in a framework's own form, whole or not at all; a file that is there goes.
+
+    Args:
+        path: of the file. PyTorch's and Haiku's arrays may also go to `.npz`, PyTorch's to
+            `.safetensors`, where `format` says so.
+        net: a cell or a layer.
+        params: its parameters.
+        format: of the file; None is told by its ending.
+
+    Raises:
+        ValueError: where the framework cannot be this net, and why, or is not installed.
+        OSError: if the file cannot be written.
+    """
+    path = Path(path)
+    format = format or _by_ending("write", path)
+    try:
+        _find("write", format).write(path, net, params)
+    except ModuleNotFoundError as error:
+        raise _missing("write", format, error) from error
+
+
+def _read_haiku(path: Path, name: str | None) -> tuple[Cell | Layer, Params]:
+    modules: dict[str, dict[str, np.ndarray]] = {}
+    for key, array in _read_arrays(path).items():
+        module, _, leaf = key.rpartition("/")
+        modules.setdefault(module, {})[leaf] = array
+    return from_haiku(modules, name=name)
+
+
+def _read_torch(path: Path, name: str | None) -> tuple[Cell | Layer, Params]:
+    plain = path.suffix in (".npz", ".safetensors")
+    return from_torch(_read_arrays(path) if plain else read_torch(path), name=name)
+
+
+def _read_arrays(path: Path) -> dict[str, np.ndarray]:
+    if path.suffix == ".safetensors":
+        return files.read_safetensors("read", path)[1]
+    return read_npz(path)
+
+
+def _write_torch(path: Path, net: Cell | Layer, params: Params) -> None:
+    if path.suffix == ".npz":
+        _write_npz(path, to_torch_state(net, params))
+    elif path.suffix == ".safetensors":
+        files.save(path, None, to_torch_state(net, params))
+    else:
+        import torch
+
+        atomic.write(path, partial(torch.save, to_torch(net, params).state_dict()))
+
+
+def _write_haiku(path: Path, net: Cell | Layer, params: Params) -> None:
+    modules = to_haiku(net, params)
+    _write_npz(path, {f"{m}/{k}": a for m, arrays in modules.items() for k, a in arrays.items()})
+
+
+def _write_npz(path: Path, arrays: dict[str, Array]) -> None:
+    narrow = {name: np.asarray(array) for name, array in arrays.items()}
+    if odd := {str(a.dtype) for a in narrow.values() if a.dtype.kind not in "f"}:
+        raise ValueError(f"write: an .npz must hold NumPy's own dtypes, got {', '.join(odd)}.")
+    atomic.write(path, lambda beside: np.savez(beside, **narrow))
+
+
+def _write_equinox(path: Path, net: Cell | Layer, params: Params) -> None:
+    cell = to_equinox(net, params)
+    import equinox as eqx
+
+    atomic.write(path, lambda beside: eqx.tree_serialise_leaves(beside, cell))
+
+
+def _write_keras(path: Path, net: Cell | Layer, params: Params) -> None:
+    atomic.write(path, to_keras(net, params).save)
+
+
+def _write_onnx(path: Path, net: Cell | Layer, params: Params) -> None:
+    model = to_onnx(net, params).SerializeToString()
+    atomic.write(path, lambda beside: beside.write_bytes(model))
+
+
+FORMATS: dict[str, Format] = {
+    "torch": Format((".pt", ".pth"), _read_torch, _write_torch),
+    "keras": Format((".keras", ".h5"), read_keras, _write_keras),
+    "flax": Format((".msgpack", ""), read_flax, write_flax),
+    "haiku": Format((), _read_haiku, _write_haiku),
+    "equinox": Format((".eqx",), lambda path, _: read_equinox(path), _write_equinox),
+    "onnx": Format((".onnx",), lambda path, name: from_onnx(path, name=name), _write_onnx),
+    "safetensors": Format((".safetensors",), lambda path, _: files.load(path), files.save),
+}
+
+
+def _find(function: str, format: str) -> Format:
+    if format not in FORMATS:
+        raise ValueError(f"{function}: format must be one of {', '.join(FORMATS)}, got {format!r}.")
+    return FORMATS[format]
+
+
+def _guess(path: Path) -> str:
+    """Returns the format of a file that is there."""
+    if path.suffix == ".safetensors":
+        header, arrays = files.read_safetensors("read", path)
+        names = set() if "architecture" in header else set(arrays)
+    elif path.suffix == ".npz":
+        names = set(read_npz(path))
+    else:
+        return _by_ending("read", path)
+    if any("weight_ih" in name for name in names):
+        return "torch"
+    if any(name.endswith("w_i") for name in names):
+        return "haiku"
+    if path.suffix == ".safetensors":
+        return "safetensors"
+    raise ValueError(
+        f"read: {path} must hold a GRU by PyTorch's or Haiku's names, got {', '.join(names)[:200]}."
+    )
+
+
+def _by_ending(function: str, path: Path) -> str:
+    for name, format in FORMATS.items():
+        if path.suffix in format.endings and (path.suffix or path.is_dir()):
+            return name
+    known = " ".join(ending for format in FORMATS.values() for ending in format.endings)
+    raise ValueError(
+        f"{function}: {path} must end in one of {known.strip()}, or the format be said: "
+        f"{', '.join(FORMATS)}."
+    )
+
+
+def _missing(function: str, format: str, error: ModuleNotFoundError) -> ValueError:
+    return ValueError(
+        f"{function}: format {format} needs a package that is not installed: "
+        f"pip install {error.name}."
+    )

@@ -1,0 +1,150 @@
+"""PyTorch's GRUs: what they computed, from golden/torch.npz, beside ours with the same weights."""
+
+import zipfile
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import gru_jax as gj
+from gru_jax import interop
+
+GOLDEN = np.load(Path(__file__).parent / "golden" / "torch.npz", allow_pickle=False)
+CASES = sorted({key.split("/")[0] for key in GOLDEN.files})
+
+
+def case(name):
+    prefix = f"{name}/"
+    found = {k.removeprefix(prefix): GOLDEN[k] for k in GOLDEN.files if k.startswith(prefix)}
+    state = {k.removeprefix("state."): v for k, v in found.items() if k.startswith("state.")}
+    return state, found
+
+
+@pytest.mark.usefixtures("x64")
+@pytest.mark.parametrize("name", CASES)
+def test_values_and_gradients_are_pytorchs(name):
+    state, golden = case(name)
+    net, params = interop.from_torch(state)
+    assert isinstance(net, gj.Cell) == (name == "cell")
+    xs, h0 = jnp.asarray(golden["xs"]), jnp.asarray(golden["h0"])
+    tree = jax.tree.structure(net.initial_state(params, xs.shape if name == "cell" else (2, 3)))
+
+    def run(params, xs, h0):
+        if name == "cell":
+            return {"ys": net.step(params, xs, h0)}
+        ys, h_last = net.apply(params, xs, tree.unflatten(h0))
+        return {"ys": ys, "h_n": jnp.stack(jax.tree.leaves(h_last))}
+
+    def loss(*args):
+        return sum((golden[f"weigh_{k}"] * v).sum() for k, v in run(*args).items())
+
+    tolerance = 1e-12 if xs.dtype == jnp.float64 else 1e-5
+    for key, value in run(params, xs, h0).items():
+        assert value.dtype == xs.dtype
+        np.testing.assert_allclose(value, golden[key], rtol=tolerance, atol=tolerance)
+    *grads, xs_grad, h0_grad = jax.tree.leaves(jax.grad(loss, argnums=(0, 1, 2))(params, xs, h0))
+    np.testing.assert_allclose(xs_grad, golden["grad.xs"], rtol=tolerance, atol=tolerance)
+    np.testing.assert_allclose(h0_grad, golden["grad.h0"], rtol=tolerance, atol=tolerance)
+    # Gates and signs stand in gradients where they stand in weights.
+    mine = interop.to_torch_state(net, jax.tree.unflatten(jax.tree.structure(params), grads))
+    for key in state:
+        theirs, ours = golden[f"grad.{key}"], np.array(mine[key])
+        if key.startswith("bias_hh"):  # of r and z they are only added to the others
+            ours[:8] = mine[key.replace("_hh", "_ih")][:8]
+        np.testing.assert_allclose(ours, theirs, rtol=tolerance, atol=tolerance)
+
+
+@pytest.mark.usefixtures("x64")
+@pytest.mark.parametrize("name", CASES)
+def test_a_round_trip_gives_the_same_bits_and_biases_that_are_added_are_one(name):
+    state, _ = case(name)
+    net, params = interop.from_torch(state)
+    again = interop.to_torch_state(net, params, bias=name != "no-bias")
+    assert list(again) == list(state)
+    for key, value in state.items():
+        if key.startswith("weight"):
+            assert np.asarray(again[key]).tobytes() == value.tobytes()
+        elif key.startswith("bias_ih"):
+            added = value + np.where(np.arange(12) < 8, state[key.replace("_ih", "_hh")], 0)
+            assert np.asarray(again[key]).tobytes() == added.tobytes()
+        else:
+            np.testing.assert_array_equal(again[key], np.where(np.arange(12) < 8, 0, value))
+    net_again, params_again = interop.from_torch(again)
+    assert net_again.architecture == net.architecture
+    same_bits(params_again, params)
+
+
+def same_bits(one, other):
+    assert jax.tree.structure(one) == jax.tree.structure(other)
+    for a, b in zip(jax.tree.leaves(one), jax.tree.leaves(other), strict=True):
+        assert a.dtype == b.dtype
+        assert np.asarray(a).tobytes() == np.asarray(b).tobytes()
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float16"])
+def test_signed_zeros_and_the_smallest_numbers_cross_and_come_back(rng, dtype):
+    cell = gj.gru(4, reset="after", dtype=dtype)
+    odd = [0.0, -0.0, 1e-40, -3e-39, 6e-8, 1.5, np.inf]
+    params = jax.tree.map(
+        lambda a: jnp.asarray(rng.choice(odd, a.shape), dtype), cell.init(jax.random.key(0), 3)
+    )
+    same_bits(interop.from_torch(interop.to_torch_state(cell, params))[1], params)
+
+
+def test_a_gru_is_found_inside_a_larger_model():
+    state, _ = case("plain")
+    larger = {f"encoder.gru.{k}": v for k, v in state.items()} | {"fc.weight": np.zeros((2, 4))}
+    _, params = interop.from_torch(state)
+    same_bits(interop.from_torch(larger)[1], params)
+    two = larger | {f"decoder.{k}": v for k, v in state.items()}
+    same_bits(interop.from_torch(two, name="encoder.gru")[1], params)
+    with pytest.raises(ValueError, match=r"there is 'encoder.gru', 'decoder'; got None"):
+        interop.from_torch(two)
+
+
+def plain(**changes):
+    state, _ = case("plain")
+    return {k: v for k, v in (state | changes).items() if v is not None}
+
+
+@pytest.mark.parametrize(
+    ("state", "message"),
+    [
+        ({}, "name must be that of a GRU in the state dict, of which there is none among "),
+        ({"fc.weight": np.ones(3)}, "there is none among fc.weight; got None"),
+        (plain(weight_hh_l0=np.ones((16, 4), "f")), "weight_hh_l0 must be (12, 4), got (16, 4)"),
+        (plain(weight_ih_l0=np.ones((9, 3), "f")), "weight_ih_l0 must be (12, 3), got (9, 3)"),
+        (plain(weight_hh_l0=None), "source must have weight_hh_l0, got none"),
+        (plain(bias_hh_l0=None), "source must have bias_hh_l0, got none"),
+        (plain(bias_hh_l0=np.ones(4, "f")), "bias_hh_l0 must be (12,), got (4,)"),
+        (plain(bias_hh_l0=np.ones(12, int)), "bias_hh_l0 must be floating-point numbers"),
+        (plain(bias_hh_l0=np.ones(12, np.float16)), "must have one dtype, got float16 and float32"),
+        (plain(bias_hh_l0=np.ones(12)), "must be float32 while JAX holds 32 bits, got float64"),
+        (plain(weight_hr_l0=np.ones((2, 4), "f")), "must be a GRU of PyTorch's, got one with weig"),
+        (
+            plain(weight_ih_l1=np.ones((12, 9), "f"), weight_hh_l1=np.ones((12, 4), "f")),
+            "layer 1 must be for 4 inputs, the outputs of the layer before, got 9",
+        ),
+        (
+            plain(weight_ih_l2=np.ones((12, 4), "f"), weight_hh_l2=np.ones((12, 4), "f")),
+            "must have weight_ih_l1",
+        ),
+    ],
+)
+def test_a_state_dict_that_does_not_fit_is_one_sentence(state, message):
+    with pytest.raises(ValueError, match=r"^from_torch: ") as error:
+        interop.from_torch(state)
+    assert message in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_an_archive_with_pickles_in_it_is_refused(tmp_path):
+    np.savez(tmp_path / "a.npz", weight_ih_l0=np.array([{}], object))
+    with pytest.raises(ValueError, match=r"a\.npz must be a whole \.npz, without pickles"):
+        interop.read(tmp_path / "a.npz")
+    with zipfile.ZipFile(tmp_path / "b.npz", "w") as archive:
+        archive.writestr("weight_ih_l0.npy", b"no array")
+    with pytest.raises(ValueError, match=r"b\.npz must be a whole \.npz"):
+        interop.read(tmp_path / "b.npz")
