@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import gru_jax as gj
-from gru_jax import plot
+from gru_jax import interop, plot
 
 FOLDER = Path(__file__).parent.parent / "notebooks"
 ALLOWED = {"jax", "jaxlib", "numpy", "optax", "flax", "matplotlib", "IPython", "gru_jax"}
@@ -19,9 +19,9 @@ PUBLIC = {
         for name, value in vars(module).items()
         if not name.startswith("_") and not inspect.ismodule(value)
     }
-    for module in (gj, plot)
+    for module in (gj, plot, interop)
 }
-PUBLIC["gru_jax"].add("plot")
+PUBLIC["gru_jax"] |= {"plot", "interop"}
 OF_NAMED_TUPLES = {"_replace", "_asdict", "_fields", "_make"}
 """Public, and begin with an underscore only so as not to clash with fields."""
 
