@@ -1,0 +1,305 @@
+"""What crosses to other frameworks and what does not; Haiku and Equinox beside ours."""
+
+import equinox as eqx
+import haiku as hk
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from test_interop_torch import same_bits
+
+import gru_jax as gj
+from gru_jax import interop
+from gru_jax.architecture import as_dict, from_dict
+from gru_jax.building import build
+
+BATCH, TIME, INPUT, HIDDEN = 3, 5, 3, 4
+
+
+@pytest.fixture(params=["float32", "float64"])
+def dtype(request):
+    """Both precisions, with 64 bits switched on for the second, and the tolerance of each."""
+    with jax.enable_x64(request.param == "float64"):
+        yield request.param
+
+
+def tolerance(dtype):
+    size = 1e-12 if dtype == "float64" else 1e-5
+    return {"rtol": size, "atol": size}
+
+
+def draw(rng, shape, dtype):
+    return jnp.asarray(rng.normal(size=shape), dtype)
+
+
+def draw_params(rng, net, dtype, input_size=INPUT):
+    params = net.init(jax.random.key(0), input_size)
+    return jax.tree.map(lambda a: draw(rng, a.shape, dtype), params)
+
+
+def test_haikus_gru_computes_what_ours_does(rng, dtype):
+    """Also in a DeepRNN; values, and gradients of weights, inputs and states."""
+    xs, h0 = draw(rng, (TIME, BATCH, INPUT), dtype), draw(rng, (2, BATCH, HIDDEN), dtype)
+    weigh = draw(rng, (TIME, BATCH, HIDDEN), dtype)
+
+    def deep(xs, h0):
+        core = hk.DeepRNN([hk.GRU(HIDDEN), hk.GRU(HIDDEN)])
+        return hk.dynamic_unroll(core, xs, tuple(h0))
+
+    theirs = hk.without_apply_rng(hk.transform(deep))
+    net = gj.stack(*[gj.recurrent(gj.gru(HIDDEN, dtype=dtype))] * 2)
+    params = draw_params(rng, net, dtype)
+    weights = interop.to_haiku(net, params)
+
+    def ours(params, xs, h0):
+        ys, h_last = net.apply(params, xs.swapaxes(0, 1), tuple(h0))
+        return ys.swapaxes(0, 1), h_last
+
+    with jax.numpy_rank_promotion("allow"):
+        jax.tree.map(
+            lambda a, b: np.testing.assert_allclose(a, b, **tolerance(dtype)),
+            ours(params, xs, h0),
+            theirs.apply(weights, xs, h0),
+        )
+        mine, peers = (
+            jax.grad(lambda *a, f=f: (weigh * f(*a)[0]).sum(), argnums=(0, 1, 2))(first, xs, h0)
+            for f, first in ((ours, params), (theirs.apply, weights))
+        )
+    assert all(np.abs(leaf).max() > 1e-3 for leaf in jax.tree.leaves(peers))
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, **tolerance(dtype)),
+        (interop.to_haiku(net, mine[0]), *mine[1:]),
+        peers,
+    )
+    again, same = interop.from_haiku(weights)
+    assert again.architecture == net.architecture
+    same_bits(same, params)
+    same_bits(interop.to_haiku(again, same), weights)
+
+
+@pytest.mark.parametrize("bias", [True, False])
+def test_equinoxs_cell_computes_what_ours_does(rng, dtype, bias):
+    cell = eqx.nn.GRUCell(INPUT, HIDDEN, bias, dtype=dtype, key=jax.random.key(0))
+    cell = jax.tree.map(lambda a: draw(rng, a.shape, dtype), cell)
+    x, h = draw(rng, (BATCH, INPUT), dtype), draw(rng, (BATCH, HIDDEN), dtype)
+    weigh = draw(rng, (BATCH, HIDDEN), dtype)
+    net, params = interop.from_equinox(cell)
+    theirs = jax.vmap(lambda cell, x, h: cell(x, h), in_axes=(None, 0, 0))
+    np.testing.assert_allclose(net.step(params, x, h), theirs(cell, x, h), **tolerance(dtype))
+    mine, peers = (
+        jax.grad(lambda *a, f=f: (weigh * f(*a)).sum(), argnums=(0, 1, 2))(first, x, h)
+        for f, first in ((net.step, params), (theirs, cell))
+    )
+    back = interop.to_equinox(net, mine[0])
+    names = ("weight_ih", "weight_hh", "bias", "bias_n")[: 4 if bias else 2]
+    for name in names:
+        ours, peer = getattr(back, name), getattr(peers[0], name)
+        assert np.abs(peer).max() > 1e-3
+        np.testing.assert_allclose(ours, peer, **tolerance(dtype))
+    for ours, peer in zip(mine[1:], peers[1:], strict=True):
+        np.testing.assert_allclose(ours, peer, **tolerance(dtype))
+    again = interop.to_equinox(gj.recurrent(net), params)
+    for name in names:
+        assert getattr(again, name).tobytes() == getattr(cell, name).tobytes()
+    same_bits(interop.from_equinox(again)[1], params)
+
+
+NETS = {
+    "a cell": gj.gru(4, activation="softsign", clip=0.5),
+    "layer norm": gj.layer_norm_gru(4, reset="after", epsilon=1e-3),
+    "learned state": gj.learned_initial_state(gj.gru(4, dtype="bfloat16")),
+    "both ways": gj.bidirectional(gj.gru(4), gj.gru(4, reset="after"), merge="sum", zoneout=0.1),
+    "a net": gj.stack(
+        gj.gaussian_noise(0.1),
+        gj.residual(gj.recurrent(gj.gru(3), reverse=True, chunk_size=8, memory="chunked")),
+        gj.dropout(0.2, per_sequence=True),
+        gj.pool("mean"),
+        gj.dense(5, dtype="float16"),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", NETS)
+def test_a_net_is_built_again_from_what_it_says_of_itself(name):
+    net = NETS[name]
+    assert hash(net.architecture) is not None
+    assert from_dict(as_dict(net.architecture)) == net.architecture
+    again = build(net.architecture)
+    assert type(again) is type(net)
+    assert again.architecture == net.architecture
+    key = jax.random.key(0)
+    params = net.init(key, 3)
+    same_bits(again.init(key, 3), params)
+    if name == "a net":
+        return  # its head is in half precision, which its body does not make
+    layer, other = (n if isinstance(n, gj.Layer) else gj.recurrent(n) for n in (net, again))
+    xs = jax.random.normal(key, (2, 5, 3), jax.tree.leaves(params)[0].dtype)
+    same_bits(other.apply(params, xs, key=key), layer.apply(params, xs, key=key))
+
+
+def test_a_function_among_the_options_cannot_be_said():
+    cell = gj.gru(4, activation=jnp.sin)
+    for net in (cell, gj.recurrent(cell), gj.stack(gj.bidirectional(gj.gru(4), cell))):
+        assert net.architecture is None
+        with pytest.raises(ValueError, match="to_torch: net must be built by gru_jax with activat"):
+            interop.to_torch_state(net, ())
+
+
+AFTER = gj.gru(4, reset="after")
+REFUSED = {
+    "reset before": (
+        interop.to_torch_state,
+        gj.gru(4),
+        'to_torch: reset must be "after", got "before": in PyTorch\'s GRU r multiplies the product '
+        "of h with its weights, so no weights of it give this candidate; Keras, ONNX and Haiku "
+        "have this form.",
+    ),
+    "reset after": (
+        interop.to_haiku,
+        AFTER,
+        'to_haiku: reset must be "before", got "after": in Haiku\'s GRU r multiplies h before its '
+        "product with the weights, so no weights of it give this candidate; all others have this "
+        "form.",
+    ),
+    "activation": (
+        interop.to_equinox,
+        gj.gru(4, reset="after", activation="relu"),
+        "to_equinox: activation must be 'tanh', got 'relu': Equinox's GRUCell has no other; Keras "
+        "and Flax have all of them.",
+    ),
+    "gate activation": (
+        interop.to_torch_state,
+        gj.gru(4, reset="after", gate_activation="hard_sigmoid"),
+        "to_torch: gate_activation must be 'sigmoid', got 'hard_sigmoid': PyTorch's GRU has no "
+        "other; Keras and Flax have all of them.",
+    ),
+    "clip": (
+        interop.to_torch_state,
+        gj.gru(4, reset="after", clip=1.0),
+        "to_torch: clip must be None, got 1.0: PyTorch's GRU does not bound its states, nor does "
+        "any other framework's; interop.save keeps such a net.",
+    ),
+    "learned state": (
+        interop.to_torch_state,
+        gj.learned_initial_state(AFTER),
+        "to_torch: net must begin at zeros, got a learned initial state: PyTorch's GRU has none; "
+        "convert the cell inside with params.cell, and begin it at params.h0.",
+    ),
+    "layer norm": (
+        interop.to_torch_state,
+        gj.recurrent(gj.layer_norm_gru(4)),
+        "to_torch: net must be of GRUs in recurrent, bidirectional and stack, got layer_norm_gru, "
+        "which other frameworks do not have as it is here: convert the layers around it one by "
+        "one, or keep the whole with interop.save.",
+    ),
+    "a head": (
+        interop.to_torch_state,
+        gj.stack(gj.recurrent(AFTER), gj.pool(), gj.dense(2)),
+        "to_torch: net must be of GRUs in recurrent, bidirectional and stack, got pool, which other "
+        "frameworks do not have as it is here: convert the layers around it one by one, or keep "
+        "the whole with interop.save.",
+    ),
+    "zoneout": (
+        interop.to_torch_state,
+        gj.recurrent(AFTER, zoneout=0.1),
+        "to_torch: net must be without zoneout, got 0.1: no other framework has it as it is here; "
+        "the parameters are the same in a net built without it.",
+    ),
+    "reverse": (
+        interop.to_torch_state,
+        gj.recurrent(AFTER, reverse=True),
+        "to_torch: net must run forward, got reverse=True: PyTorch's GRU cannot run backward alone "
+        "with outputs in the order of the inputs; turn the data, or use ONNX or Flax.",
+    ),
+    "sum": (
+        interop.to_torch_state,
+        gj.bidirectional(AFTER, merge="sum"),
+        'to_torch: merge must be "concat", got "sum": PyTorch\'s GRU puts the outputs of its two '
+        "directions side by side; Keras and Flax can add them, too.",
+    ),
+    "two directions": (
+        interop.to_equinox,
+        gj.bidirectional(AFTER),
+        "to_equinox: net must run in one direction, got two: Equinox's GRUCell is one cell; convert "
+        "params.forward and params.backward one by one, each with its cell.",
+    ),
+    "two layers": (
+        interop.to_equinox,
+        gj.stack(gj.recurrent(AFTER), gj.recurrent(AFTER)),
+        "to_equinox: net must be one layer, got 2: Equinox's GRUCell is a single one; convert them "
+        "one by one.",
+    ),
+    "dropout": (
+        interop.to_haiku,
+        gj.stack(gj.recurrent(gj.gru(4)), gj.dropout(0.2), gj.recurrent(gj.gru(4))),
+        "to_haiku: net must be without dropout, got a rate of 0.2: Haiku's GRU has no place for it; "
+        "the parameters are the same in a stack without it, but for its ().",
+    ),
+    "dropout first": (
+        interop.to_torch_state,
+        gj.stack(gj.dropout(0.2), gj.recurrent(AFTER)),
+        "to_torch: net must have dropout behind a recurrent layer alone, one, and not per_sequence, "
+        "which no other framework has: leave it out of the stack.",
+    ),
+    "dropout last": (
+        interop.to_torch_state,
+        gj.stack(gj.recurrent(AFTER), gj.dropout(0.2)),
+        "to_torch: net must end without dropout, got a rate of 0.2: PyTorch's GRU has it between "
+        "layers alone; put an nn.Dropout behind the module.",
+    ),
+    "two sizes": (
+        interop.to_torch_state,
+        gj.stack(gj.recurrent(AFTER), gj.recurrent(gj.gru(5, reset="after"))),
+        "to_torch: net must have one count of directions and hidden size in all layers, got "
+        "[(1, 4), (1, 5)]: PyTorch's GRU has one for all; convert them one by one.",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_a_framework_cannot_say_is_refused_with_the_reason_and_what_would_work(name):
+    convert, net, message = REFUSED[name]
+    with pytest.raises(ValueError, match=r"^to_\w+: ") as error:
+        convert(net, net.init(jax.random.key(0), 3))
+    assert str(error.value) == message
+
+
+def test_biases_are_left_out_only_where_they_are_zero(rng):
+    params = AFTER.init(jax.random.key(0), 3)
+    assert set(interop.to_torch_state(AFTER, params, bias=False)) == {"weight_ih", "weight_hh"}
+    params = params._replace(b_h=params.b_h.at[1].set(0.1))
+    with pytest.raises(ValueError, match="to_torch: bias must be True where biases are not zero"):
+        interop.to_torch_state(AFTER, params, bias=False)
+
+
+@pytest.mark.parametrize(
+    ("net", "params", "message"),
+    [
+        (3, (), "net must be a Cell or a Layer, e.g. gru(64), got a int"),
+        (gj.gru(4), (), "gru: params must be GRUParams, got a tuple"),
+        (gj.bidirectional(AFTER), (), "params must be Directions, got a tuple"),
+        (gj.stack(gj.recurrent(AFTER)), (), "params must be a tuple of 1, one entry a layer"),
+        (gj.learned_initial_state(AFTER), (), "must be LearnedInitialStateParams, got a tuple"),
+    ],
+)
+def test_parameters_of_another_net_are_refused(net, params, message):
+    with pytest.raises(ValueError, match=r"^(to_torch|gru): ") as error:
+        interop.to_torch_state(net, params)
+    assert message in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("params", "message"),
+    [
+        ({}, "params must hold a GRU, got nothing."),
+        ({"linear": {"w": 1}}, "params must be of GRUs alone, each with w_i, w_h and b, got 'lin"),
+        (
+            {"gru": {k: np.ones(s, "f") for k, s in (("w_i", (3, 12)), ("w_h", (4, 9)), ("b", 12))}},
+            "gru/w_h must be (4, 12), got (4, 9).",
+        ),
+    ],
+)
+def test_haikus_parameters_that_do_not_fit_are_one_sentence(params, message):
+    with pytest.raises(ValueError, match=r"^from_haiku: ") as error:
+        interop.from_haiku(params)
+    assert message in str(error.value)
