@@ -15,6 +15,8 @@ from gru_jax.interop.formats import read as read
 from gru_jax.interop.formats import write as write
 from gru_jax.interop.haiku import from_haiku as from_haiku
 from gru_jax.interop.haiku import to_haiku as to_haiku
+from gru_jax.interop.onnx import from_onnx as from_onnx
+from gru_jax.interop.onnx import to_onnx as to_onnx
 from gru_jax.interop.torch import from_torch as from_torch
 from gru_jax.interop.torch import to_torch as to_torch
 from gru_jax.interop.torch import to_torch_state as to_torch_state

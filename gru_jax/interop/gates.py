@@ -2,8 +2,8 @@
 
 Most put the three gates side by side, in an order of their own, and let z weigh the old state:
 h = z h + (1 - z) c. Such weights are ours with those of z negated, since sigmoid(-a) is
-1 - sigmoid(a): not one bit is lost. Two biases of a gate that are only ever added become one; that
-sum is rounded, once.
+1 - sigmoid(a): not one bit is lost. So it is with "hard_sigmoid", and with no other activation. Two
+biases of a gate that are only ever added become one; that sum is rounded, once.
 """
 
 from typing import NamedTuple
@@ -13,6 +13,9 @@ from jaxtyping import Array, Float
 
 from gru_jax.cells.gru_params import GRUParams, split_rows
 from gru_jax.interop.arrays import check_dtypes
+
+TURNING = ("hard_sigmoid", "sigmoid")
+"""The activations of gates with f(-a) = 1 - f(a): z of these alone can weigh the other state."""
 
 
 class Joined(NamedTuple):

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from gru_jax.activations import ACTIVATIONS
+from gru_jax.interop.gates import TURNING
 from gru_jax.interop.levels import Level
 
 ANY = tuple(ACTIVATIONS)
@@ -22,6 +23,7 @@ class Limits(NamedTuple):
         merges: how it puts two directions together; empty if it has one direction alone.
         reverse: whether one direction alone can run backward with outputs in input order.
         dropout: whether it can have dropout between layers.
+        learned: whether it can begin at a learned initial state.
     """
 
     name: str
@@ -32,13 +34,14 @@ class Limits(NamedTuple):
     merges: tuple[str, ...] = ()
     reverse: bool = False
     dropout: bool = False
+    learned: bool = False
 
 
 KERAS = Limits(
     "Keras' GRU",
     resets=("before", "after"),
     activations=ANY,
-    gate_activations=ANY,
+    gate_activations=TURNING,
     stacked=True,
     merges=("concat", "sum"),
     dropout=True,
@@ -47,7 +50,7 @@ TORCH = Limits("PyTorch's GRU", stacked=True, merges=("concat",), dropout=True)
 LINEN = Limits(
     "Flax linen's GRUCell",
     activations=ANY,
-    gate_activations=ANY,
+    gate_activations=TURNING,
     stacked=True,
     merges=("concat", "sum"),
     reverse=True,
@@ -59,11 +62,12 @@ ONNX = Limits(
     "ONNX's GRU",
     resets=("before", "after"),
     activations=OF_ONNX,
-    gate_activations=OF_ONNX,
+    gate_activations=TURNING,
     stacked=True,
     merges=("concat",),
     reverse=True,
     dropout=True,
+    learned=True,
 )
 
 
@@ -114,16 +118,24 @@ def _check_level(function: str, level: Level, limits: Limits) -> None:
         for option in ("activation", "gate_activation"):
             known, got = getattr(limits, f"{option}s"), getattr(run, option)
             if got not in known:
+                why = f"{name} has no other; Keras and Flax have all of them"
+                if option == "gate_activation":
+                    why = (
+                        f"z of {name} weighs the old state, and of no other function is 1 - f(a) "
+                        "the same as f(-a); interop.save keeps such a net"
+                        if known == TURNING
+                        else f"{name} has no other; Keras, Flax and ONNX have hard_sigmoid, too"
+                    )
                 raise ValueError(
                     f"{function}: {option} must be {' or '.join(map(repr, known))}, got {got!r}: "
-                    f"{name} has no other; Keras and Flax have all of them."
+                    f"{why}."
                 )
         if run.clip is not None:
             raise ValueError(
                 f"{function}: clip must be None, got {run.clip}: {name} does not bound its states, "
                 "nor does any other framework's; interop.save keeps such a net."
             )
-        if run.h0 is not None:
+        if run.h0 is not None and not limits.learned:
             raise ValueError(
                 f"{function}: net must begin at zeros, got a learned initial state: {name} has "
                 "none; convert the cell inside with params.cell, and begin it at params.h0."
