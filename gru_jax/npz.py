@@ -19,10 +19,11 @@ def check_size(path: Path) -> None:
     if not path.is_file():
         raise FileNotFoundError(f"{path} must be a file, but there is none.")
     size = path.stat().st_size
-    if size <= MAX_BYTES and zipfile.is_zipfile(path):
+    if size <= MAX_BYTES:
         try:
-            with zipfile.ZipFile(path) as archive:
-                size = sum(member.file_size for member in archive.infolist())
+            if zipfile.is_zipfile(path):
+                with zipfile.ZipFile(path) as archive:
+                    size = sum(member.file_size for member in archive.infolist())
         except Exception as error:  # zipfile raises a dozen things at damage
             raise ValueError(f"{path} must be a whole archive, but: {error}.") from error
     if size > MAX_BYTES:

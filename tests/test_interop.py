@@ -294,7 +294,11 @@ def test_parameters_of_another_net_are_refused(net, params, message):
         ({}, "params must hold a GRU, got nothing."),
         ({"linear": {"w": 1}}, "params must be of GRUs alone, each with w_i, w_h and b, got 'lin"),
         (
-            {"gru": {k: np.ones(s, "f") for k, s in (("w_i", (3, 12)), ("w_h", (4, 9)), ("b", 12))}},
+            {
+                "gru": {
+                    k: np.ones(s, "f") for k, s in (("w_i", (3, 12)), ("w_h", (4, 9)), ("b", 12))
+                }
+            },
             "gru/w_h must be (4, 12), got (4, 9).",
         ),
     ],

@@ -48,7 +48,11 @@ def test_any_pytree_of_numbers_comes_back(rng, tmp_path):
         (gj.gru(4), gj.gru(5).init(jax.random.key(0), 3), "save: params must be those of the net"),
         (None, {"a": "word"}, "save: params.a must be an array of numbers, got <class 'str'>"),
         (None, {"a": jax.random.key(0)}, "save: params.a must be an array of numbers, got key"),
-        (None, {"a.b": np.ones(1), "a": {"b": np.ones(1)}}, "must have one array a path, got two a"),
+        (
+            None,
+            {"a.b": np.ones(1), "a": {"b": np.ones(1)}},
+            "must have one array a path, got two a",
+        ),
     ],
 )
 def test_what_cannot_be_saved_leaves_the_file_that_was_there(tmp_path, net, params, message):
@@ -166,7 +170,9 @@ def test_pytorchs_arrays_are_known_by_their_names_in_other_files(tmp_path):
         same_bits(same, params)
         interop.write(path, net, params, format="torch")
         same_bits(interop.read(path, format="torch")[1], params)
-    np.savez(tmp_path / "a.npz", **{f"model.rnn.{k}": v for k, v in state.items()}, other=np.ones(3))
+    np.savez(
+        tmp_path / "a.npz", **{f"model.rnn.{k}": v for k, v in state.items()}, other=np.ones(3)
+    )
     same_bits(interop.read(tmp_path / "a.npz", name="model.rnn")[1], params)
     with pytest.raises(ValueError, match=r"a\.npz: from_torch: name must be .* got 'rnn'"):
         interop.read(tmp_path / "a.npz", name="rnn")
@@ -216,5 +222,3 @@ def test_what_is_no_such_file_is_said(rng, tmp_path):
     with pytest.raises(FileNotFoundError, match="must be in a folder that exists"):
         interop.write(tmp_path / "no" / "a.safetensors", AFTER, params)
     assert {path.name for path in tmp_path.iterdir()} == {"a.bin", "a.npz"}
-
-
