@@ -5,12 +5,6 @@ parameters that validated best). A new checkpoint is written beside the old one,
 place, and only then is the old one removed: at every moment one whole checkpoint is there.
 """
 
-import contextlib
-import logging
-import sys
-import time
-import warnings
-from collections.abc import Iterator
 from pathlib import Path
 
 import jax
@@ -18,6 +12,7 @@ import jax.numpy as jnp
 import orbax.checkpoint as ocp
 
 from gru_jax.fitting import Progress
+from gru_jax.quiet import quiet
 from gru_jax.types import Params
 
 
@@ -57,7 +52,7 @@ def load_best(folder: Path, like: Params) -> Params:
 def _load(folder: Path, item: str, like: Progress | Params) -> Progress | Params:
     if not folder.is_dir():
         raise FileNotFoundError(f"load_checkpoint: no folder {folder}; train first.")
-    with _quiet(), _manager(folder, create=False) as manager:
+    with quiet(), _manager(folder, create=False) as manager:
         step = manager.latest_step()
         if step is None:
             raise FileNotFoundError(f"load_checkpoint: no checkpoint in {folder}; train first.")
@@ -67,7 +62,6 @@ def _load(folder: Path, item: str, like: Progress | Params) -> Progress | Params
             restore = ocp.args.Composite(**{item: ocp.args.StandardRestore(like)})
             return manager.restore(step, args=restore)[item]
         except Exception as error:  # Orbax raises what TensorStore, zarr and JSON raise.
-            time.sleep(0.5)  # For the reads still under way to fail while nobody listens.
             reason = (str(error).strip() or repr(error)).splitlines()[0][:160]
             raise ValueError(
                 f"load_checkpoint: {path} must be whole and of the shape that config.json "
@@ -104,18 +98,3 @@ def _manager(folder: Path, *, create: bool) -> ocp.CheckpointManager:
         enable_async_checkpointing=False,
     )
     return ocp.CheckpointManager(folder.absolute(), options=options)
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Keeps a damaged file from being reported a second time, by the reader's own threads."""
-    hook, disabled = sys.unraisablehook, logging.root.manager.disable
-    sys.unraisablehook = lambda _: None
-    logging.disable(logging.CRITICAL)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        sys.unraisablehook = hook
-        logging.disable(disabled)

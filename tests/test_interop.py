@@ -171,7 +171,7 @@ REFUSED = {
         interop.to_torch_state,
         gj.gru(4, reset="after", gate_activation="hard_sigmoid"),
         "to_torch: gate_activation must be 'sigmoid', got 'hard_sigmoid': PyTorch's GRU has no "
-        "other; Keras and Flax have all of them.",
+        "other; Keras, Flax and ONNX have hard_sigmoid, too.",
     ),
     "clip": (
         interop.to_torch_state,
@@ -195,9 +195,9 @@ REFUSED = {
     "a head": (
         interop.to_torch_state,
         gj.stack(gj.recurrent(AFTER), gj.pool(), gj.dense(2)),
-        "to_torch: net must be of GRUs in recurrent, bidirectional and stack, got pool, which other "
-        "frameworks do not have as it is here: convert the layers around it one by one, or keep "
-        "the whole with interop.save.",
+        "to_torch: net must be of GRUs in recurrent, bidirectional and stack, got pool, which "
+        "other frameworks do not have as it is here: convert the layers around it one by one, or "
+        "keep the whole with interop.save.",
     ),
     "zoneout": (
         interop.to_torch_state,
@@ -220,8 +220,8 @@ REFUSED = {
     "two directions": (
         interop.to_equinox,
         gj.bidirectional(AFTER),
-        "to_equinox: net must run in one direction, got two: Equinox's GRUCell is one cell; convert "
-        "params.forward and params.backward one by one, each with its cell.",
+        "to_equinox: net must run in one direction, got two: Equinox's GRUCell is one cell; "
+        "convert params.forward and params.backward one by one, each with its cell.",
     ),
     "two layers": (
         interop.to_equinox,
@@ -232,14 +232,14 @@ REFUSED = {
     "dropout": (
         interop.to_haiku,
         gj.stack(gj.recurrent(gj.gru(4)), gj.dropout(0.2), gj.recurrent(gj.gru(4))),
-        "to_haiku: net must be without dropout, got a rate of 0.2: Haiku's GRU has no place for it; "
-        "the parameters are the same in a stack without it, but for its ().",
+        "to_haiku: net must be without dropout, got a rate of 0.2: Haiku's GRU has no place for "
+        "it; the parameters are the same in a stack without it, but for its ().",
     ),
     "dropout first": (
         interop.to_torch_state,
         gj.stack(gj.dropout(0.2), gj.recurrent(AFTER)),
-        "to_torch: net must have dropout behind a recurrent layer alone, one, and not per_sequence, "
-        "which no other framework has: leave it out of the stack.",
+        "to_torch: net must have dropout behind a recurrent layer alone, one, and not "
+        "per_sequence, which no other framework has: leave it out of the stack.",
     ),
     "dropout last": (
         interop.to_torch_state,
@@ -264,7 +264,7 @@ def test_what_a_framework_cannot_say_is_refused_with_the_reason_and_what_would_w
     assert str(error.value) == message
 
 
-def test_biases_are_left_out_only_where_they_are_zero(rng):
+def test_biases_are_left_out_only_where_they_are_zero():
     params = AFTER.init(jax.random.key(0), 3)
     assert set(interop.to_torch_state(AFTER, params, bias=False)) == {"weight_ih", "weight_hh"}
     params = params._replace(b_h=params.b_h.at[1].set(0.1))

@@ -51,7 +51,7 @@ def test_any_pytree_of_numbers_comes_back(rng, tmp_path):
         (
             None,
             {"a.b": np.ones(1), "a": {"b": np.ones(1)}},
-            "must have one array a path, got two a",
+            "must have one array a path, got two",
         ),
     ],
 )
@@ -59,7 +59,7 @@ def test_what_cannot_be_saved_leaves_the_file_that_was_there(tmp_path, net, para
     path = tmp_path / "net.safetensors"
     path.write_text("before")
     params = net.init(jax.random.key(0), 3) if params is None else params
-    with pytest.raises(ValueError, match="^save: ") as error:
+    with pytest.raises(ValueError, match=r"^save: ") as error:
         interop.save(path, net, params)
     assert message in str(error.value)
     assert path.read_text() == "before"
@@ -107,7 +107,7 @@ def test_arrays_that_are_not_the_nets_are_named(rng, tmp_path):
     save_file({"a": np.ones(2)}, path)
     with pytest.raises(ValueError, match="a must be float32 while JAX holds 32 bits, got float64"):
         interop.load_params(path, {"a": np.ones(2)})
-    with pytest.raises(FileNotFoundError, match="load: no file .*nowhere"):
+    with pytest.raises(FileNotFoundError, match=r"load: no file .*nowhere"):
         interop.load(tmp_path / "nowhere.safetensors")
 
 
@@ -124,23 +124,22 @@ def test_every_beginning_of_a_file_is_refused_and_flipped_bytes_do_no_harm(rng, 
     interop.write(path, cell, params, **WRITERS[ending])
     same_bits(interop.read(path)[1], params)
     whole = path.read_bytes()
-    refused = 0
     for size in set(range(0, len(whole), 1 + len(whole) // 500)) - WHOLE[ending]:
         path.write_bytes(whole[:size])
         with pytest.raises(ValueError, match=r"net\."):
             interop.read(path)
+    messages = []
     for _ in range(500):
-        place, bit = rng.integers(len(whole)), rng.integers(8)
         flipped = bytearray(whole)
-        flipped[place] ^= 1 << bit
+        flipped[rng.integers(len(whole))] ^= 1 << rng.integers(8)
         path.write_bytes(flipped)
         try:
             _, found = interop.read(path)
             assert [a.shape for a in jax.tree.leaves(found)] == [a.shape for a in params]
         except ValueError as error:
-            assert str(path) in str(error)
-            refused += 1
-    assert refused > 50
+            messages.append(str(error))
+    assert len(messages) > 50
+    assert all(str(path) in message for message in messages)
 
 
 @pytest.mark.parametrize("size", [2**20, 2**40, 2**63])
@@ -209,15 +208,15 @@ def test_what_is_no_such_file_is_said(rng, tmp_path):
     (tmp_path / "a.bin").write_bytes(b"1")
     with pytest.raises(ValueError, match=r"read: .*a.bin must end in one of .pt .pth .keras"):
         interop.read(tmp_path / "a.bin")
-    with pytest.raises(ValueError, match="format must be one of torch, keras, .* got 'pickle'"):
+    with pytest.raises(ValueError, match=r"format must be one of torch, keras, .* got 'pickle'"):
         interop.read(tmp_path / "a.bin", format="pickle")
-    with pytest.raises(FileNotFoundError, match="read: no file .*c.onnx"):
+    with pytest.raises(FileNotFoundError, match=r"read: no file .*c\.onnx"):
         interop.read(tmp_path / "c.onnx")
     np.savez(tmp_path / "a.npz", x=np.ones(3))
     with pytest.raises(ValueError, match="must hold a GRU by PyTorch's or Haiku's names, got x"):
         interop.read(tmp_path / "a.npz")
-    with pytest.raises(ValueError, match="an .npz must hold NumPy's own dtypes, got bfloat16"):
-        half = jax.tree.map(lambda a: a.astype("bfloat16"), params)
+    half = jax.tree.map(lambda a: a.astype("bfloat16"), params)
+    with pytest.raises(ValueError, match=r"an \.npz must hold NumPy's own dtypes, got bfloat16"):
         interop.write(tmp_path / "a.npz", AFTER, half, format="torch")
     with pytest.raises(FileNotFoundError, match="must be in a folder that exists"):
         interop.write(tmp_path / "no" / "a.safetensors", AFTER, params)

@@ -15,6 +15,10 @@ from gru_jax.interop.formats import read as read
 from gru_jax.interop.formats import write as write
 from gru_jax.interop.haiku import from_haiku as from_haiku
 from gru_jax.interop.haiku import to_haiku as to_haiku
+from gru_jax.interop.linen import from_linen as from_linen
+from gru_jax.interop.linen import to_linen as to_linen
+from gru_jax.interop.nnx import from_nnx as from_nnx
+from gru_jax.interop.nnx import to_nnx as to_nnx
 from gru_jax.interop.onnx import from_onnx as from_onnx
 from gru_jax.interop.onnx import to_onnx as to_onnx
 from gru_jax.interop.torch import from_torch as from_torch

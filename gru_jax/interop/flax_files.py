@@ -1,0 +1,88 @@
+"""Flax's files: `.msgpack`, and folders that Orbax wrote."""
+
+from pathlib import Path
+from typing import Any
+
+from gru_jax import atomic
+from gru_jax.interop.flax_tree import is_nnx
+from gru_jax.interop.levels import take_apart
+from gru_jax.interop.limits import LINEN, check
+from gru_jax.interop.linen import from_linen, to_linen
+from gru_jax.interop.nnx import from_nnx
+from gru_jax.npz import check_size
+from gru_jax.quiet import quiet
+from gru_jax.types import Cell, Layer, Params
+
+STATED = LINEN._replace(
+    name="a file of Flax's variables",
+    activations=("tanh",),
+    gate_activations=("sigmoid",),
+    merges=("concat",),
+    reverse=False,
+)
+"""What is left of linen's limits where there is no module to say more."""
+
+
+def read_flax(path: Path, name: str | None) -> tuple[Cell | Layer, Params]:
+    """Returns the GRU in linen's variables or nnx's state, in a `.msgpack` or an Orbax folder.
+
+    A file says no activations and no directions: they are taken to be those of a new module.
+
+    Args:
+        path: of the file or the folder; of a `CheckpointManager` that of one step, or of its item.
+        name: where the GRU is among more, e.g. `"encoder/rnn"`; None is the only one there is.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ValueError: if it is damaged, or there is no such GRU.
+    """
+    try:
+        tree = _restore_folder(path) if path.is_dir() else _restore_msgpack(path)
+        if not isinstance(tree, dict):
+            raise ValueError(f"it holds no tree of arrays, but a {type(tree).__name__}")
+    except Exception as error:  # what msgpack, NumPy, Orbax and TensorStore raise at damage
+        reason = str(error).strip().splitlines() or [repr(error)]
+        raise ValueError(
+            f"{path} must be a whole checkpoint of Flax's, but cannot be read: {reason[0][:160]}"
+        ) from error
+    tree = _plain(tree)
+    return from_nnx(tree, name=name) if is_nnx(tree) else from_linen(None, tree, name=name)
+
+
+def write_flax(path: Path, net: Cell | Layer, params: Params) -> None:
+    """Writes linen's variables as `flax.serialization.to_bytes` does, whole or not at all.
+
+    Raises:
+        ValueError: where Flax's GRU cannot be this net, or its variables alone do not say it.
+        OSError: if the file cannot be written.
+    """
+    from flax import serialization
+
+    check("write", take_apart("write", net, params), STATED)
+    _, variables = to_linen(net, params)
+    content = serialization.to_bytes(variables)
+    atomic.write(path, lambda beside: beside.write_bytes(content))
+
+
+def _restore_msgpack(path: Path) -> Any:
+    from flax import serialization
+
+    check_size(path)
+    return serialization.msgpack_restore(path.read_bytes())
+
+
+def _restore_folder(path: Path) -> Any:
+    import orbax.checkpoint as ocp
+
+    steps = [step for step in path.iterdir() if step.name.isdigit()]
+    path = max(steps, key=lambda step: int(step.name), default=path)
+    path = path / "default" if (path / "default").is_dir() else path
+    with quiet(), ocp.StandardCheckpointer() as reader:
+        return reader.restore(path.absolute())
+
+
+def _plain(tree: Any) -> Any:
+    """Returns a tree with arrays in place of nnx's variables, {"value": array}."""
+    if not isinstance(tree, dict):
+        return tree
+    return _plain(tree["value"]) if set(tree) == {"value"} else {k: _plain(tree[k]) for k in tree}

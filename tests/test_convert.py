@@ -1,0 +1,122 @@
+"""`gru-jax convert` and `gru-jax inspect`, from file to file."""
+
+import re
+
+import numpy as np
+import pytest
+from test_interop import AFTER, draw_params
+from test_interop_torch import same_bits
+
+import gru_jax as gj
+from gru_jax import interop
+from gru_jax.cli import main
+
+BOTH = gj.bidirectional(AFTER)
+FILES = {
+    "a.pt": (gj.recurrent(AFTER), ()),
+    "a.npz": (BOTH, ("--to", "torch")),
+    "a.keras": (BOTH, ()),
+    "a.h5": (BOTH, ()),
+    "a.msgpack": (BOTH, ()),
+    "haiku.npz": (gj.recurrent(gj.gru(4)), ("--to", "haiku")),
+    "a.eqx": (AFTER, ()),
+    "a.onnx": (BOTH, ()),
+    "a.safetensors": (gj.stack(gj.recurrent(gj.gru(4)), gj.pool(), gj.dense(2)), ()),
+}
+NEEDS_TORCH = [pytest.param(name, marks=pytest.mark.peers) for name in FILES if name == "a.pt"]
+
+
+@pytest.mark.parametrize("name", [*NEEDS_TORCH, *(name for name in FILES if name != "a.pt")])
+def test_a_net_goes_out_and_comes_back_to_the_bit(rng, tmp_path, capsys, name):
+    net, flags = FILES[name]
+    params = draw_params(rng, net, "float32")
+    source, target, back = (tmp_path / n for n in ("in.safetensors", name, "out.safetensors"))
+    interop.save(source, net, params)
+    assert main(["convert", str(source), str(target), *flags]) == 0
+    assert main(["convert", str(target), str(back)]) == 0
+    said = capsys.readouterr().out
+    assert str(target) in said
+    assert str(back) in said
+    again, same = interop.load(back)
+    layers = [n if isinstance(n, gj.Layer) else gj.recurrent(n) for n in (net, again)]
+    assert layers[1].architecture == layers[0].architecture
+    same_bits(same, params)
+    assert {path.name for path in tmp_path.iterdir()} == {source.name, name, back.name}
+
+
+def test_inspect_says_what_a_file_holds(rng, tmp_path, capsys):
+    net = gj.stack(BOTH, gj.dropout(0.2), gj.recurrent(gj.gru(5, activation="relu")))
+    interop.save(tmp_path / "a.safetensors", net, draw_params(rng, net, "float32"))
+    assert main(["inspect", str(tmp_path / "a.safetensors")]) == 0
+    said = capsys.readouterr().out
+    assert "activation='relu'" in said
+    assert re.search(r"── dropout  rate=0\.2", said)
+    rows = [line.split() for line in said.splitlines() if re.match(r"\d\.", line)]
+    shapes = {row[0]: ("".join(row[1:-2]), row[-2], int(row[-1].replace(",", ""))) for row in rows}
+    assert shapes["0.backward.W_z"] == ("7x4", "float32", 28)
+    assert shapes["2.W_c"] == ("13x5", "float32", 65)
+    total = 2 * (3 * (7 * 4 + 4) + 4) + 3 * (13 * 5 + 5)
+    assert sum(count for _, _, count in shapes.values()) == total
+    assert f"{total:,} parameters, float32, {4 * total:,} bytes" in said
+
+
+def test_a_trained_run_is_a_source(tmp_path, capsys):
+    run, small = tmp_path / "run", ["--hidden", "3", "--layers", "1", "--epochs", "1"]
+    assert main(["train", "--out", str(run), *small]) == 0
+    target = tmp_path / "net.safetensors"
+    assert main(["convert", str(run), str(target)]) == 0
+    net, params = interop.load(target)
+    builders = [part.builder for part in net.architecture.parts]
+    assert builders == ["gaussian_noise", "bidirectional", "pool", "dropout", "dense"]
+    from gru_jax.runs import load_trained
+
+    same_bits(params, load_trained(run).params)
+    capsys.readouterr()
+    assert main(["inspect", str(run)]) == 0
+    assert "gaussian_noise" in capsys.readouterr().out
+
+
+def test_nothing_is_overwritten_unless_it_is_asked_for(rng, tmp_path, capsys):
+    source, target = tmp_path / "a.safetensors", tmp_path / "b.onnx"
+    interop.save(source, AFTER, draw_params(rng, AFTER, "float32"))
+    target.write_text("before")
+    assert main(["convert", str(source), str(target)]) == 2
+    assert target.read_text() == "before"
+    assert re.search(r"b\.onnx is there already: --overwrite replaces it", capsys.readouterr().err)
+    assert main(["convert", str(source), str(target), "--overwrite"]) == 0
+    same_bits(interop.read(target)[1], interop.read(source)[1])
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        (["convert", "no.pt", "x.onnx"], "read: no file no.pt."),
+        (["convert", "a.safetensors", "x.bin"], "write: x.bin must end in one of .pt .pth"),
+        (["convert", "a.safetensors", "x.npz"], "write: x.npz must end in one of .pt .pth"),
+        (["convert", "a.safetensors", "no/x.onnx"], "must be in a folder that exists"),
+        (["convert", "a.safetensors", "x.npz", "--to", "haiku"], 'reset must be "before"'),
+        (["convert", "a.safetensors", "x.onnx", "--to", "pickle"], "--to"),
+        (["inspect", "a.bin"], "read: a.bin must end in one of .pt .pth"),
+        (["inspect", "a.safetensors", "--from", "torch"], "name must be that of a GRU"),
+        (["inspect"], "FILE"),
+    ],
+)
+def test_wrong_use_is_one_line(rng, tmp_path, monkeypatch, capsys, args, message):
+    monkeypatch.chdir(tmp_path)
+    interop.save("a.safetensors", AFTER, draw_params(rng, AFTER, "float32"))
+    np.savez("a.npz", x=np.ones(2))
+    (tmp_path / "a.bin").write_bytes(b"1")
+    before = {path.name for path in tmp_path.iterdir()}
+    assert main(args) == 2
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1
+    assert message in said
+    assert {path.name for path in tmp_path.iterdir()} == before
+
+
+def test_a_framework_that_is_not_installed_is_named(rng, tmp_path, monkeypatch, capsys):
+    interop.save(tmp_path / "a.safetensors", AFTER, draw_params(rng, AFTER, "float32"))
+    monkeypatch.setitem(__import__("sys").modules, "onnx", None)
+    assert main(["convert", str(tmp_path / "a.safetensors"), str(tmp_path / "a.onnx")]) == 2
+    said = capsys.readouterr().err
+    assert "format onnx needs a package that is not installed: pip install onnx." in said
