@@ -18,6 +18,15 @@ TURNING = ("hard_sigmoid", "sigmoid")
 """The activations of gates with f(-a) = 1 - f(a): z of these alone can weigh the other state."""
 
 
+def check_turning(function: str, name: str, activation: str) -> None:
+    """Raises unless gates of this activation can be turned round; `name` is theirs."""
+    if activation not in TURNING:
+        raise ValueError(
+            f"{function}: {name} must be {' or '.join(TURNING)} for the gates, got {activation}: "
+            "z weighs the candidate here, and of no other function is 1 - f(a) the same as f(-a)."
+        )
+
+
 class Joined(NamedTuple):
     """The gates side by side: what acts on x, what acts on h, and what is added to each."""
 

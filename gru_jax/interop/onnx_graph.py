@@ -27,7 +27,7 @@ MOVING = {
     "Unsqueeze",
 }
 READING = {"Constant", "ConstantOfShape", "Expand", "Gather", "Slice"}
-LIMIT = 2**27  # numbers that one operator may hold
+LIMIT = 2**26  # numbers that one operator may hold
 
 
 class UnknownValue(Exception):

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from gru_jax.interop.arrays import check_dtypes, floats
-from gru_jax.interop.gates import TURNING, Joined, part
+from gru_jax.interop.gates import Joined, check_turning, part
 from gru_jax.interop.levels import Level, Run
 from gru_jax.interop.onnx_graph import File, UnknownValue, evaluate, walk
 
@@ -18,7 +18,7 @@ ATTRIBUTES = {
     "activation_beta": ("FLOATS", "floats", ()),
     "activations": ("STRINGS", "strings", ()),
     "clip": ("FLOAT", "f", None),
-    "direction": ("STRING", "s", b"forward"),
+    "direction": ("STRING", "s", "forward"),
     "hidden_size": ("INT", "i", None),
     "layout": ("INT", "i", 0),
     "linear_before_reset": ("INT", "i", 0),
@@ -70,7 +70,7 @@ def take_level(file: File, node: "onnx.NodeProto") -> Level:
     inputs, hidden = (max((1, *values[name].shape[-1:])) for name in "WR")
     if options["hidden_size"] is not None:
         hidden = max(1, options["hidden_size"])
-    directions = 1 + (options["direction"] == b"bidirectional")
+    directions = 1 + (options["direction"] == "bidirectional")
     h0 = _initial_state(file, node, where, (options["layout"], directions, hidden))
     values |= {} if h0 is None else {"initial_h": h0}
     sizes = {"W": (3 * hidden, inputs), "R": (3 * hidden, hidden), "B": (6 * hidden,)}
@@ -92,7 +92,7 @@ def take_level(file: File, node: "onnx.NodeProto") -> Level:
                 activation=activations[d],
                 gate_activation=gate_activations[d],
                 h0=h0[d] if h0[d].any() else None,
-                reverse=d == 1 or options["direction"] == b"reverse",
+                reverse=d == 1 or options["direction"] == "reverse",
             )
         )
     return Level(tuple(runs))
@@ -101,7 +101,7 @@ def take_level(file: File, node: "onnx.NodeProto") -> Level:
 def say(name: str, alpha: float | None, beta: float | None) -> str:
     """Returns an activation as a sentence has it."""
     numbers = {"alpha": alpha, "beta": beta}
-    said = [f"{key}={np.float32(n)}" for key, n in numbers.items() if n is not None]
+    said = [f"{key}={np.float32(n)!s}" for key, n in numbers.items() if n is not None]
     return f"{name}({', '.join(said)})" if said else name
 
 
@@ -114,16 +114,17 @@ def _attributes(where: str, node: "onnx.NodeProto") -> dict[str, Any]:
             raise ValueError(
                 f"from_onnx: attributes {where} must be those of a GRU, got {entry.name!r} {came}."
             )
-        found[entry.name] = getattr(entry, field)
+        value = getattr(entry, field)
+        found[entry.name] = value.decode(errors="replace") if kind == "STRING" else value
     for name, known in (
-        ("direction", (b"forward", b"reverse", b"bidirectional")),
+        ("direction", ("forward", "reverse", "bidirectional")),
         ("layout", (0, 1)),
         ("linear_before_reset", (0, 1)),
     ):
         if found[name] not in known:
             raise ValueError(
                 f"from_onnx: {name} {where} must be {' or '.join(map(str, known))}, got "
-                f"{found[name]!r}."
+                f"{found[name]}."
             )
     if found["clip"] is not None:
         raise ValueError(
@@ -184,7 +185,7 @@ def _activations(
         )
     known = {say(*theirs).lower(): ours for ours, theirs in ACTIVATIONS.items()}
     found = []
-    for place, name in enumerate(names):
+    for name in names:
         alpha, beta = DEFAULTS.get(name.lower(), (None, None))
         alpha = next(alphas, alpha) if name.lower() in WITH_ALPHA else None
         beta = next(betas, beta) if name.lower() in WITH_BETA else None
@@ -196,10 +197,6 @@ def _activations(
                 "the same function as one of ours."
             )
         found.append(known[came.lower()])
-        if place % 2 == 0 and found[-1] not in TURNING:
-            raise ValueError(
-                f"from_onnx: activations {where} must be Sigmoid or HardSigmoid for the gates, got "
-                f"{came}: z weighs the candidate here, and of no other function is 1 - f(a) the "
-                "same as f(-a)."
-            )
+    for activation in found[::2]:
+        check_turning("from_onnx", f"activations {where}", activation)
     return found[::2], found[1::2]

@@ -1,0 +1,345 @@
+"""What ONNX files say and ours cannot, and files that lie: one sentence each."""
+
+import re
+
+import jax
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper
+from test_interop_onnx import (
+    HIDDEN,
+    INPUT,
+    RESHAPE,
+    SIZES,
+    SQUEEZE,
+    TRANSPOSE,
+    draw_net,
+    draw_weights,
+    gru,
+    model_of,
+    stack_of,
+)
+
+import gru_jax as gj
+from gru_jax import interop
+from gru_jax.interop import onnx_graph
+from gru_jax.interop.levels import take_apart
+
+node = helper.make_node
+
+
+def one(rng, inputs=("X", "W", "R", "B"), before=(), constants=None, **options):
+    attributes = {"hidden_size": HIDDEN} | options
+    weights = draw_weights(rng) | (constants or {})
+    return model_of([*before, gru(inputs, **attributes)], weights)
+
+
+def with_initial(rng, before=(), **constants):
+    return one(rng, ("X", "W", "R", "B", "", "h0"), before, constants)
+
+
+W = np.ones((1, 3 * HIDDEN, INPUT), np.float32)
+ROWS = np.arange(2.0 * HIDDEN, dtype=np.float32).reshape(1, 2, HIDDEN)
+AXES = {"axes": np.array([1])}
+ONE_STATE = "initial_h of 'g' in source must be one state for all sequences of a batch"
+STACK = (
+    "name must be that of one GRU in source ('one', 'two'), got None, but all of them are no stack"
+)
+
+REFUSED = {
+    "name must be that of one GRU in source ('g'), got 'h', which is 0 of them.": (
+        lambda rng: (one(rng), "h")
+    ),
+    "name must be that of one GRU in source ('one', 'two'), got 'g', which is 0 of them.": (
+        lambda rng: (stack_of(rng, [TRANSPOSE, RESHAPE], constants=SIZES), "g")
+    ),
+    "name must be that of one GRU in source (none outside functions), got None, which is 0 of "
+    "them.": lambda _: model_of([node("Identity", ["X"], ["ys"])], {}, outputs=["ys"]),
+    "clip of 'g' in source must not be there, got 3: ONNX clips what goes into the activations, "
+    "our clip is of the state, so no net of ours is the same.": lambda rng: one(rng, clip=3.0),
+    "activations of 'g' in source must be among Elu(alpha=1.0), HardSigmoid(alpha=0.16666667, "
+    "beta=0.5), Affine(alpha=1.0, beta=0.0), Relu, Sigmoid, Softplus, Softsign, Tanh, got "
+    "HardSigmoid(alpha=0.2, beta=0.5): no other is the same function as one of ours.": (
+        lambda rng: one(rng, activations=["HardSigmoid", "Tanh"])
+    ),
+    "activations of 'g' in source must be hard_sigmoid or sigmoid for the gates, got relu: z "
+    "weighs the candidate here, and of no other function is 1 - f(a) the same as f(-a).": (
+        lambda rng: one(rng, activations=["Relu", "Tanh"])
+    ),
+    "activations of 'g' in source must be 2, got Sigmoid.": (
+        lambda rng: one(rng, activations=["Sigmoid"])
+    ),
+    "direction of 'g' in source must be forward or reverse or bidirectional, got both.": (
+        lambda rng: one(rng, direction="both")
+    ),
+    "linear_before_reset of 'g' in source must be 0 or 1, got 2.": (
+        lambda rng: one(rng, linear_before_reset=2)
+    ),
+    "attributes of 'g' in source must be those of a GRU, got 'layout' FLOAT.": (
+        lambda rng: one(rng, layout=1.0)
+    ),
+    "attributes of 'g' in source must be those of a GRU, got 'peephole' INT.": (
+        lambda rng: one(rng, peephole=1)
+    ),
+    "W of 'g' in source must be (1, 12, 4), got (1, 15, 4).": lambda rng: one(rng, hidden_size=4),
+    "W of 'g' in source must be (2, 15, 4), got (1, 15, 4).": (
+        lambda rng: one(rng, direction="bidirectional")
+    ),
+    "W of 'g' in source must be (1, 15, 1), got (1, 15, 0).": (
+        lambda rng: one(rng, constants={"W": W[..., :0]})
+    ),
+    "'g' in source: weights must have one dtype, got float16 and float32.": (
+        lambda rng: one(rng, constants=draw_weights(rng, dtype=np.float16) | {"W": W})
+    ),
+    "W of 'g' in source must be of 16 to 64 bits, got int64.": (
+        lambda rng: one(rng, constants={"W": W.astype(int)})
+    ),
+    "W of 'g' in source must be a constant, got the graph's input 'X'.": (
+        lambda rng: one(rng, ("X", "X", "R"))
+    ),
+    "R of 'g' in source must be a constant, got no tensor 'Q'.": (
+        lambda rng: one(rng, ("X", "W", "Q"))
+    ),
+    "R of 'g' in source must be a constant, got nothing by the name ''.": (
+        lambda rng: one(rng, ("X", "W"))
+    ),
+    "W of 'g' in source must be a constant, got the output of a Relu.": (
+        lambda rng: one(rng, ("X", "V", "R"), [node("Relu", ["W"], ["V"])])
+    ),
+    f"{ONE_STATE}, (1, 5) for each, got (1, 2, 5) with rows that are not: take it off the node, "
+    "and give `apply` the state.": lambda rng: with_initial(rng, h0=ROWS),
+    f"{ONE_STATE}, (1, 5) for each, got (1, 2, 4) with rows that are not: take it off the node, "
+    "and give `apply` the state.": lambda rng: with_initial(rng, h0=ROWS[..., 1:]),
+    f"{ONE_STATE}, got (2, 5).": lambda rng: with_initial(rng, h0=ROWS[0]),
+    f"{ONE_STATE}, got the output of a Exp.": (
+        lambda rng: with_initial(rng, [node("Exp", ["rows"], ["h0"])], rows=ROWS)
+    ),
+    f"{ONE_STATE}, got the output of a ConstantOfShape of 3.0e+18 numbers.": (
+        lambda rng: with_initial(
+            rng, [node("ConstantOfShape", ["sizes"], ["h0"])], sizes=np.array([10**9, 10**9, 1])
+        )
+    ),
+    f"{STACK}: what 'two' reads is not the outputs of 'one' alone, but the output of a Relu.": (
+        lambda rng: stack_of(
+            rng,
+            [node("Relu", ["first"], ["r"]), node("Squeeze", ["r", "axes"], ["xs"])],
+            constants=AXES,
+            direction="forward",
+        )
+    ),
+    f"{STACK}: what 'two' reads is not the outputs of 'one' alone, but the output of a Slice.": (
+        lambda rng: stack_of(
+            rng,
+            [SQUEEZE, node("Slice", ["xs", "0", "100"], ["cut"])],
+            constants=AXES | {"0": np.array([0]), "100": np.array([100])},
+            direction="forward",
+            second="cut",
+        )
+    ),
+    f"{STACK}: what 'two' reads is not the outputs of 'one' alone, but the graph's input 'X'.": (
+        lambda rng: stack_of(rng, [], direction="forward", second="X")
+    ),
+    f"{STACK}: 'two' reads the outputs of 'one' in another arrangement.": (
+        lambda rng: stack_of(
+            rng,
+            [
+                node("Split", ["first"], ["a", "b"], axis=1),
+                node("Concat", ["b", "a"], ["c"], axis=3),
+                node("Squeeze", ["c", "axes"], ["xs"]),
+            ],
+            constants=AXES,
+        )
+    ),
+    f"{STACK}: 'one' and 'two' are given different lengths.": (
+        lambda rng: relink(stack_of(rng, [SQUEEZE], constants=AXES, direction="forward"), 4, "n")
+    ),
+    f"{STACK}: the initial state of 'two' comes from another GRU.": (
+        lambda rng: relink(
+            stack_of(rng, [SQUEEZE], constants=AXES, direction="forward"), 5, "first_h"
+        )
+    ),
+    "source must be an onnx.ModelProto or a path, got a bytes.": lambda _: b"",
+}
+
+
+def relink(model, place, name):
+    model.graph.node[-1].input[place] = name
+    return model
+
+
+@pytest.mark.parametrize("message", REFUSED)
+def test_what_ours_cannot_be_is_one_sentence(rng, message):
+    case = REFUSED[message](rng)
+    source, name = case if isinstance(case, tuple) else (case, None)
+    with pytest.raises(ValueError) as error:  # noqa: PT011, the whole message is compared
+        interop.from_onnx(source, name=name)
+    assert str(error.value) == f"from_onnx: {message}"
+
+
+def test_a_shape_that_fits_one_size_alone_is_no_stack(rng):
+    between = [TRANSPOSE, RESHAPE]
+    model = stack_of(rng, between, constants={"sizes": np.array([3, 2, 2 * HIDDEN])})
+    with pytest.raises(ValueError, match="a Reshape that cannot be run"):
+        interop.from_onnx(model)
+
+
+def test_an_initial_state_is_learned_where_it_is_a_constant(rng):
+    """Written down for each sequence, or spread over however many there are."""
+    row = rng.normal(size=HIDDEN).astype(np.float32)
+    spread = [
+        node("Shape", ["X"], ["shape"]),
+        node("Gather", ["shape", "1"], ["batch"]),
+        node("Unsqueeze", ["batch", "0"], ["batches"]),
+        node("Concat", ["one", "batches", "one"], ["sizes"], axis=0),
+        node("Expand", ["row", "sizes"], ["h0"]),
+    ]
+    numbers = {"1": np.array(1), "0": np.array([0]), "one": np.array([1]), "row": row[None, None]}
+    for model in (
+        with_initial(rng, h0=np.broadcast_to(row, (1, 3, HIDDEN))),
+        with_initial(rng, spread, **numbers),
+    ):
+        net, params = interop.from_onnx(model)
+        assert net.architecture.parts[0].builder == "learned_initial_state"
+        np.testing.assert_array_equal(params.h0, row)
+
+
+def test_an_initial_state_is_an_argument_where_it_is_computed_or_zeros(rng):
+    computed = [node("ReduceMean", ["X"], ["m"]), node("Add", ["m", "row"], ["h0"])]
+    for model in (
+        with_initial(rng, computed, row=ROWS[:, 1:]),
+        with_initial(rng, h0=np.zeros_like(ROWS)),
+    ):
+        net, params = interop.from_onnx(model)
+        assert net.architecture.parts[0].builder == "gru"
+        assert isinstance(params, gj.GRUParams)
+
+
+WRITTEN = {
+    'merge must be "concat", got "sum"': lambda: gj.bidirectional(gj.gru(5), merge="sum"),
+    "activation must be 'elu' or 'hard_sigmoid' or": lambda: gj.gru(5, activation="silu"),
+    "gate_activation must be 'hard_sigmoid' or 'sigmoid', got 'relu': z of ONNX's GRU": (
+        lambda: gj.gru(5, gate_activation="relu")
+    ),
+    "clip must be None, got 2": lambda: gj.gru(5, clip=2.0),
+    "params must be float16, float32 or float64, got bfloat16": lambda: gj.gru(5, dtype="bfloat16"),
+    'one reset in both directions, got 5 with "before" and 5 with "after"': (
+        lambda: gj.bidirectional(gj.gru(5), gj.gru(5, reset="after"))
+    ),
+    'one reset in both directions, got 5 with "before" and 4 with "before"': (
+        lambda: gj.bidirectional(gj.gru(5), gj.gru(4))
+    ),
+}
+
+
+@pytest.mark.parametrize("message", WRITTEN)
+def test_what_onnx_cannot_be_is_one_sentence(message):
+    net = WRITTEN[message]()
+    with pytest.raises(ValueError, match=re.escape(message)):
+        interop.to_onnx(net, net.init(jax.random.key(0), INPUT))
+
+
+# Damaged files.
+
+
+@pytest.fixture
+def path(rng, tmp_path):
+    """A small file of all there is: two nodes, both directions, a learned initial state."""
+    net = gj.stack(
+        gj.bidirectional(gj.learned_initial_state(gj.gru(1, reset="after"))),
+        gj.recurrent(gj.gru(1, activation="elu")),
+    )
+    params = net.init(jax.random.key(0), 2)
+    params = jax.tree.map(lambda a: rng.normal(size=a.shape).astype(a.dtype), params)
+    path = tmp_path / "net.onnx"
+    onnx.save(interop.to_onnx(net, params, lengths=True), path)
+    return path
+
+
+def assert_read_or_refused(path):
+    """A net that fits its parameters, or one sentence that names the file."""
+    try:
+        net, params = interop.from_onnx(path)
+    except ValueError as error:
+        assert str(error).startswith("from_onnx: ")  # noqa: PT017
+        assert str(path) in str(error) or "weights of layer" in str(error)  # noqa: PT017
+        return False
+    take_apart("from_onnx", net, params)  # which looks at every shape
+    return True
+
+
+def test_a_file_cut_anywhere_is_refused(path):
+    content = path.read_bytes()
+    for length in range(len(content)):
+        path.write_bytes(content[:length])
+        with pytest.raises(ValueError, match=re.escape(str(path))):
+            interop.from_onnx(path)
+
+
+def test_a_file_with_a_wrong_byte_is_read_or_refused(rng, path):
+    content = path.read_bytes()
+    read = 0
+    for _ in range(2000):
+        damaged = bytearray(content)
+        damaged[rng.integers(len(content))] ^= 1 << rng.integers(8)
+        path.write_bytes(damaged)
+        read += assert_read_or_refused(path)
+    assert 100 < read < 1900
+
+
+def test_bytes_of_another_kind_are_refused(path):
+    for content in (b"", b"PK\x03\x04" + bytes(100), bytes(range(256)), b"{}"):
+        path.write_bytes(content)
+        with pytest.raises(ValueError, match=re.escape(str(path))):
+            interop.from_onnx(path)
+    path.unlink()
+    with pytest.raises(FileNotFoundError, match=re.escape(str(path))):
+        interop.from_onnx(path)
+
+
+@pytest.mark.parametrize("where", ["../secret", "/etc/passwd", "gone"])
+def test_external_data_elsewhere_is_refused(rng, tmp_path, where):
+    (tmp_path / "secret").write_bytes(bytes(1000))
+    folder = tmp_path / "model"
+    folder.mkdir()
+    model = one(rng)
+    tensor = model.graph.initializer[0]
+    tensor.ClearField("raw_data")
+    tensor.data_location = TensorProto.EXTERNAL
+    tensor.external_data.add(key="location", value=where)
+    path = folder / "net.onnx"
+    path.write_bytes(model.SerializeToString())
+    with pytest.raises(ValueError, match="must be a constant, got a tensor 'W' that cannot"):
+        interop.from_onnx(path)
+    with pytest.raises(ValueError, match="must be a constant, got numbers in another file"):
+        interop.from_onnx(model)
+
+
+def test_external_data_that_is_too_short_is_refused(rng, tmp_path):
+    net, params, _ = draw_net(rng, "after")
+    path = tmp_path / "net.onnx"
+    model = interop.to_onnx(net, params)
+    onnx.save(model, path, save_as_external_data=True, size_threshold=0, location="data")
+    (tmp_path / "data").write_bytes((tmp_path / "data").read_bytes()[:-100])
+    with pytest.raises(ValueError, match="that cannot be read"):
+        interop.from_onnx(path)
+
+
+def test_little_that_would_become_much_is_refused(rng, monkeypatch):
+    """Forty nodes that would double W forty times; a tensor that says it is large."""
+    monkeypatch.setattr(onnx_graph, "LIMIT", 10**5)
+    doubled = [
+        node("Concat", [f"W{k}" if k else "W"] * 2, [f"W{k + 1}"], axis=0) for k in range(40)
+    ]
+    with pytest.raises(ValueError, match="the output of a Concat of"):
+        interop.from_onnx(one(rng, ("X", "W40", "R"), doubled))
+    model = one(rng)
+    model.graph.initializer[0].dims[2] = 10**12
+    with pytest.raises(ValueError, match="a tensor 'W' that cannot be read"):
+        interop.from_onnx(model)
+
+
+def test_a_graph_that_turns_in_circles_is_refused(rng):
+    nodes = [node("Identity", ["V"], ["U"]), node("Identity", ["U"], ["V"])]
+    with pytest.raises(ValueError, match="W of 'g' in source must be a constant"):
+        interop.from_onnx(one(rng, ("X", "V", "R"), nodes))
