@@ -135,9 +135,8 @@ class GRU(nn.Module):
         Raises:
             ValueError: with `bidirectional`, which must see the whole sequence first.
         """
-        net = self.net()
-        params, x, state = modules.cast(self.dtype, (self._params(jnp.shape(x)[-1]), x, state))
-        return net.step(params, x, state)
+        net, params = self.net(), self._params(jnp.shape(x)[-1])
+        return net.step(*modules.cast(self.dtype, (params, x, state)))
 
     @nn.nowrap
     def initial_state(self, x_shape: Shape) -> State:

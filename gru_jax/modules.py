@@ -1,9 +1,9 @@
 """What the Flax modules share: the net that their options describe, and names for its parameters.
 
-    the net's parameters                                  by name
-    GRUParams(W_r, ...)                                   {"layers_0": {"forward": {"W_r": ...}}}
-    Directions(GRUParams(...), GRUParams(...))            {"layers_0": {"forward": ..., "backward": ...}}
-    (GRUParams(...), (), GRUParams(...)), of a stack      {"layers_0": ..., "layers_1": ...}
+    the net's parameters                            by name
+    GRUParams(W_r, ...)                             {"layers_0": {"forward": {"W_r": ...}}}
+    Directions(GRUParams(...), GRUParams(...))      {"layers_0": {"forward": ..., "backward": ...}}
+    (GRUParams(...), (), GRUParams(...)), a stack   {"layers_0": ..., "layers_1": ...}
 
 `options` is a module: what has the attributes in `CELL` and `RUN`, the sizes, and the dtypes.
 """
@@ -36,7 +36,7 @@ def make_layer(options: Any, unbox: Callable[[Any], Array]) -> Layer:
         unbox: takes off what Flax's initialisers may put around an array.
     """
 
-    def plain(initializer: Initializer | None) -> Initializer | None:
+    def plain(initializer: Initializer | None) -> Any:
         return initializer and (lambda *args: unbox(initializer(*args)))
 
     cell = gru(
@@ -60,8 +60,7 @@ def make_net(options: Any, unbox: Callable[[Any], Array]) -> Layer:
         return stack(layer, *between * (count - 1))
     if rate:
         raise ValueError(
-            "GRU: dropout must be 0 with num_layers=1, since it stands between layers, "
-            f"got {rate}."
+            f"GRU: dropout must be 0 with num_layers=1, since it stands between layers, got {rate}."
         )
     return layer
 

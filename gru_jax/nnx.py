@@ -81,7 +81,7 @@ class GRU(nnx.Module):
         zoneout: float = 0.0,
         recurrent_dropout: float = 0.0,
         drop_connect: float = 0.0,
-        deterministic: bool | None = False,
+        deterministic: bool = False,
         activation: Activation = "tanh",
         gate_activation: Activation = "sigmoid",
         clip: float | None = None,
@@ -124,7 +124,9 @@ class GRU(nnx.Module):
         for name, size in modules.input_sizes(self, input_size).items():
             metadata = modules.find_metadata(self, size, self._read_metadata)
 
-            def make_param(name: str, leaf: Array, metadata: dict[str, Any] = metadata) -> nnx.Param:
+            def make_param(
+                name: str, leaf: Array, metadata: dict[str, Any] = metadata
+            ) -> nnx.Param:
                 found = metadata[name[0]]
                 value = replace(found, raw_value=leaf) if found else leaf
                 return nnx.Param(value, **more[name[0]])
@@ -210,7 +212,9 @@ class GRU(nnx.Module):
         return modules.take_params(
             self,
             {
-                name: {d: {n: param[...] for n, param in named.items()} for d, named in layer.items()}
+                name: {
+                    d: {n: param[...] for n, param in named.items()} for d, named in layer.items()
+                }
                 for name, layer in self._layers().items()
             },
         )
