@@ -141,7 +141,9 @@ class GRU(nn.Module):
     @nn.nowrap
     def initial_state(self, x_shape: Shape) -> State:
         """Returns the state before the first step; `x_shape` is one step's [*batch, input]."""
-        return modules.initial_state(self.net(), x_shape, self.dtype)
+        net = self.net()
+        params = jax.eval_shape(lambda: net.init(jax.random.key(0), x_shape[-1]))
+        return modules.cast(self.dtype, net.initial_state(params, x_shape))
 
     @nn.nowrap
     def net(self) -> Layer:
@@ -176,7 +178,7 @@ class GRU(nn.Module):
 
     @nn.nowrap
     def _read_metadata(self, initializer: Initializer, shape: Shape) -> Any:
-        boxed = jax.eval_shape(lambda: initializer(jax.random.key(0), shape, self.param_dtype))
+        boxed = jax.eval_shape(lambda: initializer(jax.random.key(0), shape, jnp.float32))
         return jax.tree.map(lambda _: 0, boxed)
 
 

@@ -20,7 +20,7 @@ from gru_jax.cells.gru_params import GRUParams
 from gru_jax.layers.combine import stack
 from gru_jax.layers.directions import Directions, bidirectional, recurrent
 from gru_jax.layers.pointwise import dropout
-from gru_jax.types import ArrayLike, Initializer, Layer, Params, Shape, State
+from gru_jax.types import ArrayLike, Initializer, Layer, Params, Shape
 
 INITIALIZERS = ("kernel_init", "recurrent_init", "bias_init", "update_bias_init")
 CELL = ("reset", "activation", "gate_activation", "clip")
@@ -147,12 +147,6 @@ def take_params(options: Any, named: Mapping[str, Any]) -> Params:
     first, *others = layers
     between = ((),) if options.dropout else ()
     return (first, *(part for layer in others for part in (*between, layer))) if others else first
-
-
-def initial_state(net: Layer, x_shape: Shape, dtype: jax.typing.DTypeLike | None) -> State:
-    """Returns the state before the first step, which depends on shapes alone."""
-    params = jax.eval_shape(lambda: net.init(jax.random.key(0), x_shape[-1]))
-    return cast(dtype, net.initial_state(params, x_shape))
 
 
 def cast(dtype: jax.typing.DTypeLike | None, tree: PyTree[ArrayLike]) -> PyTree[Array]:

@@ -201,7 +201,7 @@ class GRU(nnx.Module):
 
     def initial_state(self, x_shape: Shape) -> State:
         """Returns the state before the first step; `x_shape` is one step's [*batch, input]."""
-        return modules.initial_state(self.net(), x_shape, self.dtype)
+        return modules.cast(self.dtype, self.net().initial_state(self.params(), x_shape))
 
     def net(self) -> Layer:
         """Returns the net that this module runs, for use without Flax."""
@@ -249,9 +249,7 @@ class GRU(nnx.Module):
     def _read_metadata(self, initializer: Initializer, shape: Shape) -> Any:
         found = []
         # Abstract, as the metadata alone are wanted; what holds them is no pytree to return.
-        jax.eval_shape(
-            lambda: found.append(initializer(jax.random.key(0), shape, self.param_dtype))
-        )
+        jax.eval_shape(lambda: found.append(initializer(jax.random.key(0), shape, jnp.float32)))
         boxed = found[0]
         return replace(boxed, raw_value=0) if isinstance(boxed, nnx.VariableMetadata) else 0
 
