@@ -141,9 +141,13 @@ class GRU(nn.Module):
     @nn.nowrap
     def initial_state(self, x_shape: Shape) -> State:
         """Returns the state before the first step; `x_shape` is one step's [*batch, input]."""
+
+        def begin() -> State:
+            params = net.init(jax.random.key(0), x_shape[-1])
+            return modules.cast(self.dtype, net.initial_state(params, x_shape))
+
         net = self.net()
-        params = jax.eval_shape(lambda: net.init(jax.random.key(0), x_shape[-1]))
-        return modules.cast(self.dtype, net.initial_state(params, x_shape))
+        return jax.tree.map(lambda h: jnp.zeros(h.shape, h.dtype), jax.eval_shape(begin))
 
     @nn.nowrap
     def net(self) -> Layer:

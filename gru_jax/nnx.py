@@ -121,22 +121,19 @@ class GRU(nnx.Module):
         self.chunk_size = chunk_size
         self.net()  # Raises where an option is out of range.
         layer, more = modules.make_layer(self, _unbox), {"W": kernel_metadata, "b": bias_metadata}
-        for name, size in modules.input_sizes(self, input_size).items():
+        for layer_name, size in modules.input_sizes(self, input_size).items():
             metadata = modules.find_metadata(self, size, self._read_metadata)
-
-            def make_param(
-                name: str, leaf: Array, metadata: dict[str, Any] = metadata
-            ) -> nnx.Param:
-                found = metadata[name[0]]
-                value = replace(found, raw_value=leaf) if found else leaf
-                return nnx.Param(value, **more[name[0]])
-
             named = modules.name_layer(layer.init(rngs.params(), size))
-            directions = {
-                d: nnx.Dict({name: make_param(name, leaf) for name, leaf in named[d].items()})
-                for d in named
+            params = {
+                direction: nnx.Dict(
+                    {
+                        name: nnx.Param(_box(leaf, metadata[name[0]]), **more[name[0]])
+                        for name, leaf in leaves.items()
+                    }
+                )
+                for direction, leaves in named.items()
             }
-            setattr(self, name, nnx.Dict(directions))
+            setattr(self, layer_name, nnx.Dict(params))
         self.rngs = rngs["dropout"].fork() if modules.is_random(self) else nnx.data(None)
 
     def __call__(
@@ -209,15 +206,12 @@ class GRU(nnx.Module):
 
     def params(self) -> Params:
         """Returns the parameters of `net()`, arrays."""
-        return modules.take_params(
-            self,
-            {
-                name: {
-                    d: {n: param[...] for n, param in named.items()} for d, named in layer.items()
-                }
-                for name, layer in self._layers().items()
-            },
-        )
+
+        def read(layer: Any) -> dict[str, dict[str, Array]]:
+            return {d: {n: param[...] for n, param in named.items()} for d, named in layer.items()}
+
+        names = modules.input_sizes(self, self.input_size)
+        return modules.take_params(self, {name: read(getattr(self, name)) for name in names})
 
     def set_params(self, params: Params) -> None:
         """Puts parameters of `net()` in the place of this module's own.
@@ -243,9 +237,6 @@ class GRU(nnx.Module):
         if deterministic is not None:
             self.deterministic = deterministic
 
-    def _layers(self) -> dict[str, nnx.Dict]:
-        return {name: getattr(self, name) for name in modules.input_sizes(self, self.input_size)}
-
     def _read_metadata(self, initializer: Initializer, shape: Shape) -> Any:
         found = []
         # Abstract, as the metadata alone are wanted; what holds them is no pytree to return.
@@ -257,3 +248,8 @@ class GRU(nnx.Module):
 def _unbox(boxed: Any) -> Array:
     """Returns the array without `nnx.with_metadata`'s."""
     return boxed.raw_value if isinstance(boxed, nnx.VariableMetadata) else boxed
+
+
+def _box(leaf: Array, metadata: Any) -> Any:
+    """Returns the array with metadata as `_read_metadata` gives them."""
+    return replace(metadata, raw_value=leaf) if metadata else leaf

@@ -24,7 +24,7 @@ def shapes(tree):
 
 
 def test_init_gives_named_parameters_and_apply_one_shape_of_results():
-    variables = jax.jit(lambda key, xs: DEEP.init(key, xs, deterministic=True))(KEY, XS)
+    variables = DEEP.init(KEY, XS, deterministic=True)
     biases = {name: (HIDDEN,) for name in ("b_r", "b_z", "b_c")}
     first, second = (
         {name: (size + HIDDEN, HIDDEN) for name in ("W_r", "W_z", "W_c")} | biases
@@ -227,8 +227,7 @@ def test_vmap_is_an_ensemble():
 
 
 def test_remat_changes_no_gradient():
-    variables = DEEP.init(KEY, XS, deterministic=True)
-    options = {"num_layers": 2, "bidirectional": True, "dropout": 0.3, "deterministic": False}
+    variables = GRU(HIDDEN).init(KEY, XS)
 
     def gradient(module):
         def loss(variables):
@@ -236,6 +235,7 @@ def test_remat_changes_no_gradient():
 
         return jax.jit(jax.grad(loss))(variables)
 
+    options = {"recurrent_dropout": 0.3, "deterministic": False}
     plain, again = gradient(GRU(HIDDEN, **options)), gradient(nn.remat(GRU)(HIDDEN, **options))
     for a, b in zip(jax.tree.leaves(plain), jax.tree.leaves(again), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)

@@ -179,6 +179,7 @@ def test_half_precision_in_is_half_precision_out(rng, make):
     np.testing.assert_allclose(ys.astype(jnp.float32), full, atol=0.05)
 
 
+@pytest.mark.untyped
 def test_with_no_dtype_all_are_promoted_together(rng, make):
     half = jax.tree.map(lambda leaf: leaf.astype(jnp.bfloat16), draw(rng, 1, False))
     _, apply = make(half)
