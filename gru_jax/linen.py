@@ -106,8 +106,9 @@ class GRU(nn.Module):
 
         Returns:
             `(ys, h_last)`: the outputs of the last layer and the state after the last valid step,
-            [*batch, hidden] or, with `bidirectional`, `Directions(forward, backward)`; of several
-            layers a tuple of these, with () for each dropout between them.
+            [*batch, hidden] or, with `bidirectional`, `Directions(forward, backward)` of
+            `gru_jax.layers.directions`; of several layers a tuple of these, with () for each
+            dropout between them.
 
         Raises:
             ValueError: if shapes or dtypes do not fit each other, or an option is out of range.
@@ -176,14 +177,15 @@ class GRU(nn.Module):
         def box(name: str, leaf: Array) -> Any:
             return jax.tree.map(lambda _: leaf, metadata[name[0]])
 
-        metadata = modules.find_metadata(self, input_size, self._read_metadata)
+        metadata = modules.find_metadata(self, input_size, _read_metadata)
         named = modules.name_layer(modules.make_layer(self, _unbox).init(key, input_size))
         return {d: {name: box(name, leaf) for name, leaf in named[d].items()} for d in named}
 
-    @nn.nowrap
-    def _read_metadata(self, initializer: Initializer, shape: Shape) -> Any:
-        boxed = jax.eval_shape(lambda: initializer(jax.random.key(0), shape, jnp.float32))
-        return jax.tree.map(lambda _: 0, boxed)
+
+def _read_metadata(initializer: Initializer, shape: Shape) -> Any:
+    """Returns the boxes around an initialiser's array, with 0 in its place."""
+    boxed = jax.eval_shape(lambda: initializer(jax.random.key(0), shape, jnp.float32))
+    return jax.tree.map(lambda _: 0, boxed)
 
 
 def _unbox(boxed: Any) -> Array:

@@ -116,10 +116,15 @@ def name_layer(params: GRUParams | Directions) -> dict[str, dict[str, Any]]:
 def name_params(options: Any, net: Layer, params: Params) -> dict[str, Any]:
     """Returns the net's parameters by name; a stack's may come without the () of its dropout."""
     layers = (params,) if isinstance(params, GRUParams | Directions) else params
-    named = {
-        f"layers_{i}": name_layer(layer)
-        for i, layer in enumerate(layer for layer in layers if layer != ())
-    }
+    layers = [layer for layer in layers if layer != ()]
+    for layer in layers:
+        for each in layer if isinstance(layer, Directions) else (layer,):
+            if not isinstance(each, GRUParams):
+                raise ValueError(
+                    "GRU: params must be GRUParams, Directions of them, or a tuple of these, "
+                    f"got a {type(each).__name__}."
+                )
+    named = {f"layers_{i}": name_layer(layer) for i, layer in enumerate(layers)}
     params = take_params(options, named)
     W_r = jax.tree.leaves(params)[0]
     xs = jax.ShapeDtypeStruct((1, W_r.shape[0] - options.hidden_size), W_r.dtype)

@@ -122,7 +122,7 @@ class GRU(nnx.Module):
         self.net()  # Raises where an option is out of range.
         layer, more = modules.make_layer(self, _unbox), {"W": kernel_metadata, "b": bias_metadata}
         for layer_name, size in modules.input_sizes(self, input_size).items():
-            metadata = modules.find_metadata(self, size, self._read_metadata)
+            metadata = modules.find_metadata(self, size, _read_metadata)
             named = modules.name_layer(layer.init(rngs.params(), size))
             params = {
                 direction: nnx.Dict(
@@ -162,8 +162,9 @@ class GRU(nnx.Module):
 
         Returns:
             `(ys, h_last)`: the outputs of the last layer and the state after the last valid step,
-            [*batch, hidden] or, with `bidirectional`, `Directions(forward, backward)`; of several
-            layers a tuple of these, with () for each dropout between them.
+            [*batch, hidden] or, with `bidirectional`, `Directions(forward, backward)` of
+            `gru_jax.layers.directions`; of several layers a tuple of these, with () for each
+            dropout between them.
 
         Raises:
             ValueError: if shapes or dtypes do not fit each other.
@@ -237,12 +238,13 @@ class GRU(nnx.Module):
         if deterministic is not None:
             self.deterministic = deterministic
 
-    def _read_metadata(self, initializer: Initializer, shape: Shape) -> Any:
-        found = []
-        # Abstract, as the metadata alone are wanted; what holds them is no pytree to return.
-        jax.eval_shape(lambda: found.append(initializer(jax.random.key(0), shape, jnp.float32)))
-        boxed = found[0]
-        return replace(boxed, raw_value=0) if isinstance(boxed, nnx.VariableMetadata) else 0
+
+def _read_metadata(initializer: Initializer, shape: Shape) -> Any:
+    """Returns what an initialiser gives around its array, with 0 in the array's place."""
+    found = []
+    # Abstract, as the metadata alone are wanted; what holds them is no pytree to return.
+    jax.eval_shape(lambda: found.append(initializer(jax.random.key(0), shape, jnp.float32)))
+    return replace(found[0], raw_value=0) if isinstance(found[0], nnx.VariableMetadata) else 0
 
 
 def _unbox(boxed: Any) -> Array:

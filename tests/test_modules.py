@@ -289,6 +289,19 @@ def test_both_directions_cannot_stream(rng, make):
         apply(jnp.ones((BATCH, INPUT)), gru.initial_state((BATCH, INPUT)), method="step")
 
 
+@pytest.mark.untyped
+def test_weights_of_other_kinds_are_refused(rng, make):
+    params = draw(rng, 1, False)
+    needed = "GRU: params must be GRUParams, Directions of them, or a tuple of these, got a "
+    for wrong, came in (
+        ({"layers_0": params}, "str"),
+        ((params, gj.dense(3).init(KEY, HIDDEN)), "DenseParams"),
+        (Directions(params, None), "NoneType"),
+    ):
+        with pytest.raises(ValueError, match=f"{needed}{came}"):
+            make(wrong)
+
+
 def test_weights_of_other_shapes_are_refused(rng, make):
     params = draw(rng, 2, False)
     with pytest.raises(ValueError, match=re.escape("params.W_r must be [joint, 5]")):
