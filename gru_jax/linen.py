@@ -1,0 +1,194 @@
+"""The GRU as a Flax linen module.
+
+    from gru_jax.linen import GRU
+
+    gru = GRU(64, num_layers=2, bidirectional=True, dropout=0.3)
+    variables = gru.init(key, xs, deterministic=True)  # xs: [*batch, time, input]
+    ys, h_last = gru.apply(variables, xs, deterministic=False, rngs={"dropout": key_dropout})
+    tapes = gj.trace(gru.net(), gru.params_from(variables), xs)  # what the gates did
+
+The numbers are those of `gru.net()`, a net of `gj.recurrent`, `gj.bidirectional`, `gj.stack` and
+`gj.dropout`, with its derivatives and its boundaries. Nothing is computed here.
+"""
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+from jaxtyping import Array, Bool, Float, Integer
+
+from gru_jax import modules
+from gru_jax.activations import Activation
+from gru_jax.types import ArrayLike, Initializer, Key, Layer, Params, Shape, State
+
+
+class GRU(nn.Module):
+    """A GRU of one layer or more, in one direction or both.
+
+    `gru.apply(variables, xs)` returns `(ys, h_last)`, and `init` needs an `xs` of the right input
+    size. In the collection "params" stand `layers_0`, `layers_1`, ...; in each `forward`, with
+    `bidirectional` also `backward`; in these W_r, b_r, W_z, b_z, W_c, b_c, with reset="after" also
+    b_h. W_* is [input + hidden, hidden], its first rows act on x.
+
+    Attributes:
+        hidden_size: features of the state, in each direction.
+        num_layers: layers, each over the outputs of the one before.
+        bidirectional: whether each layer runs in both directions, outputs side by side.
+        reset: whether the reset gate acts on the state "before" its product with the weights, or
+            "after" it, on the product (PyTorch, cuDNN, Keras' default, `nn.GRUCell`).
+        dropout: probability that a feature between two layers is zeroed.
+        zoneout: probability that a feature of the state stays as it was, drawn for each step; in
+            evaluation that share of the old state is kept.
+        recurrent_dropout: probability that the gates cannot see a feature of the old state, drawn
+            once for each sequence.
+        drop_connect: probability that a weight on the state is zero, drawn once for the batch.
+        deterministic: True is evaluation, False training, where the four above are random and need
+            `rngs={"dropout": key}`; here or in the call.
+        activation: of the candidate, a name in `gru_jax.activations.ACTIVATIONS` or a function.
+        gate_activation: of both gates, likewise.
+        clip: keeps each state within +-clip; None does not.
+        dtype: of the computation and of what comes out; None is what inputs, state and parameters
+            are promoted to together.
+        param_dtype: of the parameters.
+        kernel_init: of the rows of W_* that act on x. Where it gives metadata, as in
+            `nn.with_partitioning(init, (None, "model"))`, they become those of W_*.
+        recurrent_init: of the rows that act on the state.
+        bias_init: of the biases, and of their metadata.
+        update_bias_init: of b_z, if not `bias_init`; see `gj.init_chrono`.
+        memory: what is kept for reverse mode, "gates", "states" or "chunked"; see `gj.unroll`.
+        chunk_size: steps that are worked on at once with the last two.
+    """
+
+    hidden_size: int
+    num_layers: int = 1
+    bidirectional: bool = False
+    reset: Literal["before", "after"] = "before"
+    dropout: float = 0.0
+    zoneout: float = 0.0
+    recurrent_dropout: float = 0.0
+    drop_connect: float = 0.0
+    deterministic: bool | None = None
+    activation: Activation = "tanh"
+    gate_activation: Activation = "sigmoid"
+    clip: float | None = None
+    dtype: jax.typing.DTypeLike | None = None
+    param_dtype: jax.typing.DTypeLike = jnp.float32
+    kernel_init: Initializer = jax.nn.initializers.glorot_uniform()
+    recurrent_init: Initializer = jax.nn.initializers.orthogonal()
+    bias_init: Initializer = jax.nn.initializers.zeros
+    update_bias_init: Initializer | None = None
+    memory: Literal["gates", "states", "chunked"] | None = None
+    chunk_size: int | None = None
+
+    def __call__(
+        self,
+        xs: Float[ArrayLike, "*batch time input"],
+        h0: State | None = None,
+        *,
+        lengths: Integer[ArrayLike, "*batch"] | None = None,
+        mask: Bool[ArrayLike, "*batch time"] | None = None,
+        resets: Bool[ArrayLike, "*batch time"] | None = None,
+        deterministic: bool | None = None,
+    ) -> tuple[Float[Array, "*batch time output"], State]:
+        """Runs the layers over sequences.
+
+        Args:
+            xs: the inputs; no batch axis, one, or several.
+            h0: the state before the first step, as in `h_last`; None is zeros.
+            lengths: steps at and after a sequence's length are padding, where outputs are zero and
+                the state stays as it is.
+            mask: False steps are padding, wherever they stand. With `lengths`, both apply.
+            resets: True steps begin a new segment (an episode): the state is put back to zero
+                before x_t is read.
+            deterministic: as the attribute; one of the two must be given where anything is random.
+
+        Returns:
+            `(ys, h_last)`: the outputs of the last layer and the state after the last valid step,
+            [*batch, hidden] or, with `bidirectional`, `Directions(forward, backward)` of
+            `gru_jax.layers.directions`; of several layers a tuple of these, with () for each
+            dropout between them.
+
+        Raises:
+            ValueError: if shapes or dtypes do not fit each other, or an option is out of range.
+        """
+        net, key = self.net(), None
+        if modules.is_random(self) and not nn.merge_param(
+            "deterministic", self.deterministic, deterministic
+        ):
+            key = self.make_rng("dropout")
+        params, xs, h0 = modules.cast(self.dtype, (self._params(jnp.shape(xs)[-1]), xs, h0))
+        return net.apply(params, xs, h0, lengths=lengths, mask=mask, resets=resets, key=key)
+
+    def step(
+        self, x: Float[ArrayLike, "*batch input"], state: State
+    ) -> tuple[Float[Array, "*batch output"], State]:
+        """Runs one time step, in evaluation: `gru.apply(variables, x, state, method="step")`.
+
+        Args:
+            x: one step's input.
+            state: from `initial_state`, from the step before, or an `h_last`.
+
+        Returns:
+            `(y, state)`.
+
+        Raises:
+            ValueError: with `bidirectional`, which must see the whole sequence first.
+        """
+        net, params = self.net(), self._params(jnp.shape(x)[-1])
+        return net.step(*modules.cast(self.dtype, (params, x, state)))
+
+    @nn.nowrap
+    def initial_state(self, x_shape: Shape) -> State:
+        """Returns the state before the first step; `x_shape` is one step's [*batch, input]."""
+
+        def begin() -> State:
+            params = net.init(jax.random.key(0), x_shape[-1])
+            return modules.cast(self.dtype, net.initial_state(params, x_shape))
+
+        net = self.net()
+        return jax.tree.map(lambda h: jnp.zeros(h.shape, h.dtype), jax.eval_shape(begin))
+
+    @nn.nowrap
+    def net(self) -> Layer:
+        """Returns the net that this module runs, for use without Flax."""
+        return modules.make_net(self, _unbox)
+
+    @nn.nowrap
+    def params_from(self, variables: Mapping[str, Any]) -> Params:
+        """Returns the parameters of `net()` from this module's variables, {"params": ...}."""
+        return modules.take_params(self, nn.meta.unbox(variables["params"]))
+
+    @nn.nowrap
+    def variables_from(self, params: Params) -> dict[str, Any]:
+        """Returns this module's variables, {"params": ...}, from parameters of `net()`."""
+        return {"params": modules.name_params(self, self.net(), params)}
+
+    @nn.compact
+    def _params(self, input_size: int) -> Params:
+        sizes = modules.input_sizes(self, input_size).items()
+        return modules.take_params(
+            self, {name: self.param(name, self._init_layer, size) for name, size in sizes}
+        )
+
+    @nn.nowrap
+    def _init_layer(self, key: Key, input_size: int) -> dict[str, dict[str, Any]]:
+        def box(name: str, leaf: Array) -> Any:
+            return jax.tree.map(lambda _: leaf, metadata[name[0]])
+
+        metadata = modules.find_metadata(self, input_size, _read_metadata)
+        named = modules.name_layer(modules.make_layer(self, _unbox).init(key, input_size))
+        return {d: {name: box(name, leaf) for name, leaf in named[d].items()} for d in named}
+
+
+def _read_metadata(initializer: Initializer, shape: Shape) -> Any:
+    """Returns the boxes around an initialiser's array, with 0 in its place."""
+    boxed = jax.eval_shape(lambda: initializer(jax.random.key(0), shape, jnp.float32))
+    return jax.tree.map(lambda _: 0, boxed)
+
+
+def _unbox(boxed: Any) -> Array:
+    """Returns the array in any number of boxes, which are pytrees of it."""
+    (leaf,) = jax.tree.leaves(boxed)
+    return leaf

@@ -1,0 +1,160 @@
+"""What the Flax modules share: the net that their options describe, and names for its parameters.
+
+    the net's parameters                            by name
+    GRUParams(W_r, ...)                             {"layers_0": {"forward": {"W_r": ...}}}
+    Directions(GRUParams(...), GRUParams(...))      {"layers_0": {"forward": ..., "backward": ...}}
+    (GRUParams(...), (), GRUParams(...)), a stack   {"layers_0": ..., "layers_1": ...}
+
+`options` is a module: what has the attributes in `CELL` and `RUN`, the sizes, and the dtypes.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, PyTree
+
+from gru_jax.cells.gru import gru
+from gru_jax.cells.gru_params import GRUParams
+from gru_jax.layers.combine import stack
+from gru_jax.layers.directions import Directions, bidirectional, recurrent
+from gru_jax.layers.pointwise import dropout
+from gru_jax.types import ArrayLike, Initializer, Layer, Params, Shape
+
+INITIALIZERS = ("kernel_init", "recurrent_init", "bias_init", "update_bias_init")
+CELL = ("reset", "activation", "gate_activation", "clip")
+RANDOM = ("zoneout", "recurrent_dropout", "drop_connect")
+RUN = (*RANDOM, "memory", "chunk_size")
+
+
+def make_layer(options: Any, unbox: Callable[[Any], Array]) -> Layer:
+    """Returns one of the layers; they differ in their inputs' size alone.
+
+    Args:
+        options: a module.
+        unbox: takes off what Flax's initialisers may put around an array.
+    """
+
+    def plain(initializer: Initializer | None) -> Any:
+        return initializer and (lambda *args: unbox(initializer(*args)))
+
+    cell = gru(
+        options.hidden_size,
+        dtype=options.param_dtype,
+        **{name: getattr(options, name) for name in CELL},
+        **{name: plain(getattr(options, name)) for name in INITIALIZERS},
+    )
+    combine = bidirectional if options.bidirectional else recurrent
+    return combine(cell, **{name: getattr(options, name) for name in RUN})
+
+
+def make_net(options: Any, unbox: Callable[[Any], Array]) -> Layer:
+    """Returns the layers with dropout between them; a single layer as it is."""
+    count, rate = options.num_layers, options.dropout
+    if not isinstance(count, int) or count < 1:
+        raise ValueError(f"GRU: num_layers must be a whole number from 1, got {count}.")
+    layer = make_layer(options, unbox)
+    if count > 1:
+        between = (dropout(rate), layer) if rate else (layer,)
+        return stack(layer, *between * (count - 1))
+    if rate:
+        raise ValueError(
+            f"GRU: dropout must be 0 with num_layers=1, since it stands between layers, got {rate}."
+        )
+    return layer
+
+
+def input_sizes(options: Any, input_size: int) -> dict[str, int]:
+    """Returns the size of each layer's inputs by the layer's name."""
+    width = options.hidden_size * (1 + options.bidirectional)
+    return {f"layers_{i}": width if i else input_size for i in range(options.num_layers)}
+
+
+def is_random(options: Any) -> bool:
+    """Returns whether anything is random in training."""
+    return any(getattr(options, name) for name in ("dropout", *RANDOM))
+
+
+def find_metadata(
+    options: Any, input_size: int, read: Callable[[Initializer, Shape], Any]
+) -> dict[str, Any]:
+    """Returns the metadata of weights, "W", and of biases, "b".
+
+    Args:
+        options: a module.
+        input_size: of a layer.
+        read: `(initializer, shape) -> metadata`; 0 where the initialiser gives a bare array.
+
+    Raises:
+        ValueError: if the initialiser of a part has metadata of its own.
+    """
+    size, metadata = options.hidden_size, {}
+    for kind, whole, part, shape in (
+        ("W", "kernel_init", "recurrent_init", (input_size, size)),
+        ("b", "bias_init", "update_bias_init", (size,)),
+    ):
+        metadata[kind] = read(getattr(options, whole), shape)
+        initializer = getattr(options, part)
+        got = initializer and read(initializer, (size, *shape[1:]))
+        if got not in (None, 0, metadata[kind]):
+            raise ValueError(
+                f"GRU: {part} must give no metadata that {whole} does not give, too, got {got}."
+            )
+    return metadata
+
+
+def name_layer(params: GRUParams | Directions) -> dict[str, dict[str, Any]]:
+    """Returns one layer's parameters by direction and name."""
+    directions = params._asdict() if isinstance(params, Directions) else {"forward": params}
+    return {
+        direction: {name: leaf for name, leaf in each._asdict().items() if leaf is not None}
+        for direction, each in directions.items()
+    }
+
+
+def name_params(options: Any, net: Layer, params: Params) -> dict[str, Any]:
+    """Returns the net's parameters by name; a stack's may come without the () of its dropout."""
+    layers = (params,) if isinstance(params, GRUParams | Directions) else params
+    layers = [layer for layer in layers if layer != ()]
+    for layer in layers:
+        for each in layer if isinstance(layer, Directions) else (layer,):
+            if not isinstance(each, GRUParams):
+                raise ValueError(
+                    "GRU: params must be GRUParams, Directions of them, or a tuple of these, "
+                    f"got a {type(each).__name__}."
+                )
+    named = {f"layers_{i}": name_layer(layer) for i, layer in enumerate(layers)}
+    params = take_params(options, named)
+    W_r = jax.tree.leaves(params)[0]
+    xs = jax.ShapeDtypeStruct((1, W_r.shape[0] - options.hidden_size), W_r.dtype)
+    jax.eval_shape(net.apply, params, xs)  # Raises where shapes do not fit each other.
+    return named
+
+
+def take_params(options: Any, named: Mapping[str, Any]) -> Params:
+    """Returns the parameters as the net's own: what `name_params` undoes."""
+    directions = ("forward", "backward") if options.bidirectional else ("forward",)
+    fields = GRUParams._fields if options.reset == "after" else GRUParams._fields[:-1]
+    each_layer = range(options.num_layers)
+    names = {f"layers_{i}/{d}/{field}" for i in each_layer for d in directions for field in fields}
+    paths = [path for path, _ in jax.tree.leaves_with_path(named)]
+    got = {jax.tree_util.keystr(path, simple=True, separator="/") for path in paths}
+    if differing := sorted(names ^ got):
+        raise ValueError(
+            "GRU: params must have the layers, directions and biases that the options say, "
+            f"got them {'without' if differing[0] in names else 'with'} {differing[0]}."
+        )
+    layers = []
+    for i in each_layer:
+        each = {d: GRUParams(**named[f"layers_{i}"][d]) for d in directions}
+        layers.append(Directions(**each) if options.bidirectional else each["forward"])
+    first, *others = layers
+    between = ((),) if options.dropout else ()
+    return (first, *(part for layer in others for part in (*between, layer))) if others else first
+
+
+def cast(dtype: jax.typing.DTypeLike | None, tree: PyTree[ArrayLike]) -> PyTree[Array]:
+    """Returns all arrays in one dtype; None is the one that they are promoted to together."""
+    dtype = jnp.result_type(*jax.tree.leaves(tree)) if dtype is None else dtype
+    return jax.tree.map(lambda leaf: jnp.asarray(leaf, dtype), tree)

@@ -1,0 +1,257 @@
+"""The GRU as a Flax NNX module.
+
+    from flax import nnx
+    from gru_jax.nnx import GRU
+
+    gru = GRU(12, 64, num_layers=2, bidirectional=True, dropout=0.3, rngs=nnx.Rngs(0))
+    ys, h_last = gru(xs)  # xs: [*batch, time, 12]; in training, gru.eval() ends it
+    tapes = gj.trace(gru.net(), gru.params(), xs)  # what the gates did
+
+The numbers are those of `gru.net()`, a net of `gj.recurrent`, `gj.bidirectional`, `gj.stack` and
+`gj.dropout`, with its derivatives and its boundaries. Nothing is computed here.
+"""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from types import MappingProxyType
+from typing import Any, Literal
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jaxtyping import Array, Bool, Float, Integer
+
+from gru_jax import modules
+from gru_jax.activations import Activation
+from gru_jax.types import ArrayLike, Initializer, Key, Layer, Params, Shape, State
+
+
+class GRU(nnx.Module):
+    """A GRU of one layer or more, in one direction or both.
+
+    Its `nnx.Param`s are `layers_0`, `layers_1`, ...; in each `forward`, with `bidirectional` also
+    `backward`; in these W_r, b_r, W_z, b_z, W_c, b_c, with reset="after" also b_h:
+    `gru.layers_0.forward.W_r`. W_* is [input + hidden, hidden], its first rows act on x.
+
+    Args:
+        input_size: features of one step.
+        hidden_size: features of the state, in each direction.
+        num_layers: layers, each over the outputs of the one before.
+        bidirectional: whether each layer runs in both directions, outputs side by side.
+        reset: whether the reset gate acts on the state "before" its product with the weights, or
+            "after" it, on the product (PyTorch, cuDNN, Keras' default, `nnx.GRUCell`).
+        dropout: probability that a feature between two layers is zeroed.
+        zoneout: probability that a feature of the state stays as it was, drawn for each step; in
+            evaluation that share of the old state is kept.
+        recurrent_dropout: probability that the gates cannot see a feature of the old state, drawn
+            once for each sequence.
+        drop_connect: probability that a weight on the state is zero, drawn once for the batch.
+        deterministic: True is evaluation, False training, where the four above are random; set by
+            `eval()` and `train()`, too.
+        activation: of the candidate, a name in `gru_jax.activations.ACTIVATIONS` or a function.
+        gate_activation: of both gates, likewise.
+        clip: keeps each state within +-clip; None does not.
+        dtype: of the computation and of what comes out; None is what inputs, state and parameters
+            are promoted to together.
+        param_dtype: of the parameters.
+        kernel_init: of the rows of W_* that act on x. Where it gives metadata, as in
+            `nnx.with_partitioning(init, (None, "model"))`, they become those of W_*.
+        recurrent_init: of the rows that act on the state.
+        bias_init: of the biases, and of their metadata.
+        update_bias_init: of b_z, if not `bias_init`; see `gj.init_chrono`.
+        kernel_metadata: more metadata of W_*, as in `nnx.Linear`.
+        bias_metadata: more metadata of the biases.
+        memory: what is kept for reverse mode, "gates", "states" or "chunked"; see `gj.unroll`.
+        chunk_size: steps that are worked on at once with the last two.
+        rngs: "params" draws the parameters; of "dropout" a fork is kept where anything is random.
+
+    Raises:
+        ValueError: if an option is out of range.
+    """
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        *,
+        num_layers: int = 1,
+        bidirectional: bool = False,
+        reset: Literal["before", "after"] = "before",
+        dropout: float = 0.0,
+        zoneout: float = 0.0,
+        recurrent_dropout: float = 0.0,
+        drop_connect: float = 0.0,
+        deterministic: bool = False,
+        activation: Activation = "tanh",
+        gate_activation: Activation = "sigmoid",
+        clip: float | None = None,
+        dtype: jax.typing.DTypeLike | None = None,
+        param_dtype: jax.typing.DTypeLike = jnp.float32,
+        kernel_init: Initializer = jax.nn.initializers.glorot_uniform(),
+        recurrent_init: Initializer = jax.nn.initializers.orthogonal(),
+        bias_init: Initializer = jax.nn.initializers.zeros,
+        update_bias_init: Initializer | None = None,
+        kernel_metadata: Mapping[str, Any] = MappingProxyType({}),
+        bias_metadata: Mapping[str, Any] = MappingProxyType({}),
+        memory: Literal["gates", "states", "chunked"] | None = None,
+        chunk_size: int | None = None,
+        rngs: nnx.Rngs,
+    ) -> None:
+        """Draws the parameters."""
+        self.input_size = input_size
+        self.hidden_size = hidden_size
+        self.num_layers = num_layers
+        self.bidirectional = bidirectional
+        self.reset = reset
+        self.dropout = dropout
+        self.zoneout = zoneout
+        self.recurrent_dropout = recurrent_dropout
+        self.drop_connect = drop_connect
+        self.deterministic = deterministic
+        self.activation = activation
+        self.gate_activation = gate_activation
+        self.clip = clip
+        self.dtype = dtype
+        self.param_dtype = param_dtype
+        self.kernel_init = kernel_init
+        self.recurrent_init = recurrent_init
+        self.bias_init = bias_init
+        self.update_bias_init = update_bias_init
+        self.memory = memory
+        self.chunk_size = chunk_size
+        self.net()  # Raises where an option is out of range.
+        layer, more = modules.make_layer(self, _unbox), {"W": kernel_metadata, "b": bias_metadata}
+        for layer_name, size in modules.input_sizes(self, input_size).items():
+            metadata = modules.find_metadata(self, size, _read_metadata)
+            named = modules.name_layer(layer.init(rngs.params(), size))
+            params = {
+                direction: nnx.Dict(
+                    {
+                        name: nnx.Param(_box(leaf, metadata[name[0]]), **more[name[0]])
+                        for name, leaf in leaves.items()
+                    }
+                )
+                for direction, leaves in named.items()
+            }
+            setattr(self, layer_name, nnx.Dict(params))
+        self.rngs = rngs["dropout"].fork() if modules.is_random(self) else nnx.data(None)
+
+    def __call__(
+        self,
+        xs: Float[ArrayLike, "*batch time input"],
+        h0: State | None = None,
+        *,
+        lengths: Integer[ArrayLike, "*batch"] | None = None,
+        mask: Bool[ArrayLike, "*batch time"] | None = None,
+        resets: Bool[ArrayLike, "*batch time"] | None = None,
+        deterministic: bool | None = None,
+        rngs: nnx.Rngs | nnx.RngStream | Key | None = None,
+    ) -> tuple[Float[Array, "*batch time output"], State]:
+        """Runs the layers over sequences.
+
+        Args:
+            xs: the inputs; no batch axis, one, or several.
+            h0: the state before the first step, as in `h_last`; None is zeros.
+            lengths: steps at and after a sequence's length are padding, where outputs are zero and
+                the state stays as it is.
+            mask: False steps are padding, wherever they stand. With `lengths`, both apply.
+            resets: True steps begin a new segment (an episode): the state is put back to zero
+                before x_t is read.
+            deterministic: goes before the attribute.
+            rngs: goes before what the module keeps; an `nnx.Rngs`, one stream of it, or a key.
+
+        Returns:
+            `(ys, h_last)`: the outputs of the last layer and the state after the last valid step,
+            [*batch, hidden] or, with `bidirectional`, `Directions(forward, backward)` of
+            `gru_jax.layers.directions`; of several layers a tuple of these, with () for each
+            dropout between them.
+
+        Raises:
+            ValueError: if shapes or dtypes do not fit each other.
+        """
+        key = None
+        if modules.is_random(self) and not (
+            self.deterministic if deterministic is None else deterministic
+        ):
+            source = self.rngs if rngs is None else rngs
+            source = source["dropout"] if isinstance(source, nnx.Rngs) else source
+            key = source() if isinstance(source, nnx.RngStream) else source
+        params, xs, h0 = modules.cast(self.dtype, (self.params(), xs, h0))
+        steps = {"lengths": lengths, "mask": mask, "resets": resets}
+        return self.net().apply(params, xs, h0, **steps, key=key)
+
+    def step(
+        self, x: Float[ArrayLike, "*batch input"], state: State
+    ) -> tuple[Float[Array, "*batch output"], State]:
+        """Runs one time step, in evaluation.
+
+        Args:
+            x: one step's input.
+            state: from `initial_state`, from the step before, or an `h_last`.
+
+        Returns:
+            `(y, state)`.
+
+        Raises:
+            ValueError: with `bidirectional`, which must see the whole sequence first.
+        """
+        return self.net().step(*modules.cast(self.dtype, (self.params(), x, state)))
+
+    def initial_state(self, x_shape: Shape) -> State:
+        """Returns the state before the first step; `x_shape` is one step's [*batch, input]."""
+        return modules.cast(self.dtype, self.net().initial_state(self.params(), x_shape))
+
+    def net(self) -> Layer:
+        """Returns the net that this module runs, for use without Flax."""
+        return modules.make_net(self, _unbox)
+
+    def params(self) -> Params:
+        """Returns the parameters of `net()`, arrays."""
+
+        def read(layer: Any) -> dict[str, dict[str, Array]]:
+            return {d: {n: param[...] for n, param in named.items()} for d, named in layer.items()}
+
+        names = modules.input_sizes(self, self.input_size)
+        return modules.take_params(self, {name: read(getattr(self, name)) for name in names})
+
+    def set_params(self, params: Params) -> None:
+        """Puts parameters of `net()` in the place of this module's own.
+
+        Raises:
+            ValueError: if they are of another net, or of another input size.
+        """
+        named = modules.name_params(self, self.net(), params)
+        size = jax.tree.leaves(params)[0].shape[0] - self.hidden_size
+        if size != self.input_size:
+            raise ValueError(
+                f"GRU: params must be for {self.input_size} inputs, as input_size says, "
+                f"got those for {size}."
+            )
+        nnx.update(self, jax.tree.map(jnp.asarray, named))
+
+    def set_view(self, deterministic: bool | None = None) -> None:
+        """Called by `nnx.view`.
+
+        Args:
+            deterministic: True is evaluation, False training.
+        """
+        if deterministic is not None:
+            self.deterministic = deterministic
+
+
+def _read_metadata(initializer: Initializer, shape: Shape) -> Any:
+    """Returns what an initialiser gives around its array, with 0 in the array's place."""
+    found = []
+    # Abstract, as the metadata alone are wanted; what holds them is no pytree to return.
+    jax.eval_shape(lambda: found.append(initializer(jax.random.key(0), shape, jnp.float32)))
+    return replace(found[0], raw_value=0) if isinstance(found[0], nnx.VariableMetadata) else 0
+
+
+def _unbox(boxed: Any) -> Array:
+    """Returns the array without `nnx.with_metadata`'s."""
+    return boxed.raw_value if isinstance(boxed, nnx.VariableMetadata) else boxed
+
+
+def _box(leaf: Array, metadata: Any) -> Any:
+    """Returns the array with metadata as `_read_metadata` gives them."""
+    return replace(metadata, raw_value=leaf) if metadata else leaf
