@@ -7,6 +7,7 @@ from functools import cache
 from typing import Any, NamedTuple, TypeAlias
 
 import jax.numpy as jnp
+import numpy as np
 
 from gru_jax.activations import ACTIVATIONS
 from gru_jax.cells.gru_params import GRUParams
@@ -72,12 +73,13 @@ def _is_cell(tree: Tree) -> bool:
 
 def _without_rngs(tree: Tree) -> Tree:
     """Returns a tree without nnx's streams of random numbers, and what is empty then."""
-    kept = {
-        key: _without_rngs(inner) if isinstance(inner, Mapping) else inner
-        for key, inner in tree.items()
-        if key != "rngs"
-    }
-    return {key: inner for key, inner in kept.items() if inner is not None and inner != {}}
+    kept = {}
+    for key, inner in tree.items():
+        if isinstance(inner, Mapping):
+            inner = None if key == "rngs" else _without_rngs(inner) or None
+        if inner is not None:
+            kept[key] = inner
+    return kept
 
 
 def _find(function: str, tree: Tree, name: str | None) -> Tree:
@@ -124,7 +126,8 @@ def _take_levels(function: str, module: Any | None, tree: Tree) -> Iterator[Leve
 
 def _take_chain(function: str, module: Any | None, tree: Tree) -> Iterator[Level]:
     flat = tree["layers"] if set(tree) == {"layers"} else tree
-    trees = {int(key): flat[key] for key in flat if re.fullmatch(r"(layers_)?\d+", str(key))}
+    numbers = {key: re.fullmatch(r"(?:layers_)?(\d+)", str(key)) for key in flat}
+    trees = {int(number[1]): flat[key] for key, number in numbers.items() if number}
     modules = [None] * len(trees) if module is None else list(module.layers)
     if not trees or len(trees) < len(flat) or not trees.keys() <= set(range(len(modules))):
         raise ValueError(
@@ -155,7 +158,7 @@ def _take_rnn(function: str, module: Any | None, tree: Tree, way: str = "") -> R
     if set(tree) != {"cell"} or not _is_cell(tree["cell"]):
         raise ValueError(
             f"{function}: {way or 'module'} must be an RNN of a GRUCell, got one with "
-            f"{', '.join(map(str, tree.get('cell', tree)))[:200]}."
+            f"{', '.join(sorted(map(str, tree.get('cell', tree))))[:200]}."
         )
     if module is None:
         return _take_run(function, None, tree["cell"])
@@ -202,8 +205,8 @@ def _take_run(function: str, module: Any | None, tree: Tree) -> Run:
 
 
 def _take_linen(function: str, tree: Tree) -> GRUParams:
-    hidden = jnp.shape(tree["hn"].get("bias", ()))[-1:]
-    inputs = jnp.shape(tree["in"].get("kernel", ()))[:1]
+    hidden = np.shape(tree["hn"].get("bias", 0))[-1:]
+    inputs = np.shape(tree["in"].get("kernel", 0))[:1]
 
     def take(gate: str, leaf: str) -> Any:
         rows = inputs if gate.startswith("i") else hidden
@@ -223,8 +226,8 @@ def _take_linen(function: str, tree: Tree) -> GRUParams:
 
 
 def _take_nnx(function: str, tree: Tree) -> GRUParams:
-    hidden = jnp.shape(tree["dense_h"].get("kernel", ()))[:1]
-    inputs = jnp.shape(tree["dense_i"].get("kernel", ()))[:1]
+    hidden = np.shape(tree["dense_h"].get("kernel", 0))[:1]
+    inputs = np.shape(tree["dense_i"].get("kernel", 0))[:1]
     gates = tuple(3 * size for size in hidden)
     needed = {"dense_i/kernel": inputs + gates, "dense_h/kernel": hidden + gates}
     if set(tree["dense_h"]) != {"kernel"} or set(tree["dense_i"]) != {"kernel", "bias"}:

@@ -85,10 +85,10 @@ def _level(level: Level) -> tuple["nn.Module", dict[str, Any]]:
     if len(level.runs) == 1:
         reverse = level.runs[0].reverse
         return nn.RNN(_cell(level.runs[0]), reverse=reverse, keep_order=reverse), trees[0]
-    ways = dict(zip(("forward_rnn", "backward_rnn"), trees, strict=True))
-    rnns = [nn.RNN(_cell(run)) for run in level.runs]
-    merge = {} if level.merge == "concat" else {"merge_fn": jnp.add}
-    return nn.Bidirectional(*rnns, **merge), ways
+    merge = jnp.add if level.merge == "sum" else nn.Bidirectional.merge_fn
+    ahead, back = (nn.RNN(_cell(run)) for run in level.runs)
+    ways = {"forward_rnn": trees[0], "backward_rnn": trees[1]}
+    return nn.Bidirectional(ahead, back, merge_fn=merge), ways
 
 
 def _cell(run: Run) -> "nn.GRUCell":

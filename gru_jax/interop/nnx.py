@@ -77,8 +77,9 @@ def _level(level: Level) -> "nnx.RNN | nnx.Bidirectional":
     if len(level.runs) == 1:
         reverse = level.runs[0].reverse
         return nnx.RNN(_cell(level.runs[0]), reverse=reverse, keep_order=reverse)
-    merge = {} if level.merge == "concat" else {"merge_fn": jnp.add}
-    return nnx.Bidirectional(*(nnx.RNN(_cell(run)) for run in level.runs), **merge)
+    merge = jnp.add if level.merge == "sum" else nnx.Bidirectional.merge_fn
+    ahead, back = (nnx.RNN(_cell(run)) for run in level.runs)
+    return nnx.Bidirectional(ahead, back, merge_fn=merge)
 
 
 def _cell(run: Run) -> "nnx.GRUCell":

@@ -56,16 +56,16 @@ def from_torch(
     """
     whole = isinstance(source, Mapping)
     rate = 0.0 if whole else getattr(source, "dropout", 0.0)
-    name, found = _find(source if whole else source.state_dict(), name)
+    place, found = _find(source if whole else source.state_dict(), name)
     if "weight_ih" in found:
-        return assemble_cell(Run(_take(found, name, "")))
+        return assemble_cell(Run(_take(found, place, "")))
     suffixes = {key.removeprefix("weight_ih") for key in found if key.startswith("weight_ih")}
     count = sum(not suffix.endswith("_reverse") for suffix in suffixes)
     levels = []
     for number in range(count):
-        runs = [Run(_take(found, name, f"_l{number}"))]
+        runs = [Run(_take(found, place, f"_l{number}"))]
         if f"_l{number}_reverse" in suffixes:
-            runs.append(Run(_take(found, name, f"_l{number}_reverse"), reverse=True))
+            runs.append(Run(_take(found, place, f"_l{number}_reverse"), reverse=True))
         levels.append(Level(tuple(runs), dropout=rate if number < count - 1 else 0.0))
     return assemble("from_torch", levels)
 
@@ -164,17 +164,17 @@ def _find(state: Mapping[str, Any], name: str | None) -> tuple[str, dict[str, An
             f"from_torch: name must be that of a GRU in the state dict, of which there is {many}; "
             f"got {name!r}."
         )
-    name = there[0] if name is None else name
-    prefix = f"{name}." if name else ""
+    place = there[0] if name is None else name
+    prefix = f"{place}." if place else ""
     found = {key.removeprefix(prefix): state[key] for key in state if key.startswith(prefix)}
     found = {key: array for key, array in found.items() if "." not in key}
     known = re.compile(rf"(?:{'|'.join(NAMES)})(?:_l\d+(?:_reverse)?)?")
     if odd := [key for key in found if not known.fullmatch(key)]:
         raise ValueError(
-            f"from_torch: {name or 'source'} must be a GRU of PyTorch's, got one with "
+            f"from_torch: {place or 'source'} must be a GRU of PyTorch's, got one with "
             f"{', '.join(odd)[:200]}, too."
         )
-    return name, found
+    return place, found
 
 
 def _take(found: dict[str, Any], name: str, suffix: str) -> GRUParams:

@@ -1,0 +1,419 @@
+"""Flax's own modules beside ours with the same weights, there and back, and their checkpoints."""
+
+import operator
+import re
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import orbax.checkpoint as ocp
+import pytest
+from flax import linen as nn
+from flax import nnx, serialization
+from test_interop import AFTER, BATCH, HIDDEN, INPUT, TIME, draw, draw_params, tolerance
+from test_interop import dtype as dtype
+from test_interop_torch import same_bits
+
+import gru_jax as gj
+from gru_jax import interop
+from gru_jax.linen import GRU
+from gru_jax.nnx import GRU as NNXGRU
+
+LENGTHS = np.array([5, 1, 3])
+
+
+def cell(dtype="float32", **options):
+    return gj.gru(HIDDEN, reset="after", dtype=dtype, **options)
+
+
+def make_nets(dtype):
+    odd = {"activation": "softsign", "gate_activation": "hard_sigmoid"}
+    return {
+        "forward": gj.recurrent(cell(dtype)),
+        "backward": gj.recurrent(cell(dtype, **odd), reverse=True),
+        "both": gj.bidirectional(cell(dtype), cell(dtype, **odd)),
+        "sum": gj.bidirectional(cell(dtype), merge="sum"),
+        "stack": gj.stack(gj.recurrent(cell(dtype)), gj.bidirectional(cell(dtype))),
+    }
+
+
+def check_same(rng, dtype, net, params, theirs, weights, convert):
+    """Compares outputs, and gradients of weights and inputs, under lengths."""
+    xs = draw(rng, (BATCH, TIME, INPUT), dtype)
+    size = jax.eval_shape(net.apply, params, xs)[0].shape[-1]
+    weigh = draw(rng, (BATCH, TIME, size), dtype)
+    # Theirs do not put zeros in padded steps: they are not compared.
+    valid = jnp.asarray(np.arange(TIME) < LENGTHS[:, None], dtype)[..., None]
+
+    def ours(params, xs):
+        return net.apply(params, xs, lengths=LENGTHS)[0]
+
+    with jax.numpy_rank_promotion("allow"):
+        results = (ours(params, xs) * valid, theirs(weights, xs) * valid)
+        np.testing.assert_allclose(*results, **tolerance(dtype))
+        (mine, xs_mine), (peers, xs_peers) = (
+            jax.jit(jax.grad(lambda *a, f=f: (weigh * valid * f(*a)).sum(), argnums=(0, 1)))(w, xs)
+            for f, w in ((ours, params), (theirs, weights))
+        )
+    np.testing.assert_allclose(xs_mine, xs_peers, **tolerance(dtype))
+    assert all(np.abs(leaf).max() > 1e-3 for leaf in jax.tree.leaves(peers))
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, **tolerance(dtype)), convert(mine), peers
+    )
+
+
+CASES = [("float32", "both"), *(("float64", name) for name in make_nets("float32"))]
+
+
+@pytest.mark.parametrize(("dtype", "name"), CASES, indirect=["dtype"])
+def test_linen_computes_what_ours_does(rng, dtype, name):
+    net = make_nets(dtype)[name]
+    params = draw_params(rng, net, dtype)
+    module, variables = interop.to_linen(net, params)
+    lengths = {} if name == "stack" else {"seq_lengths": LENGTHS}
+    if name == "stack":  # a Sequential hands on no lengths
+
+        def theirs(variables, xs):
+            for number, layer in enumerate(module.layers):
+                own = {"params": variables["params"][f"layers_{number}"]}
+                xs = layer.apply(own, xs, seq_lengths=LENGTHS)
+            return xs
+
+        module.apply(variables, jnp.zeros((BATCH, TIME, INPUT), dtype))
+    else:
+
+        def theirs(variables, xs):
+            return module.apply(variables, xs, **lengths)
+
+    convert = lambda grads: interop.to_linen(net, grads)[1]  # noqa: E731
+    check_same(rng, dtype, net, params, theirs, variables, convert)
+    again, same = interop.from_linen(module, variables)
+    assert again.architecture == net.architecture
+    same_bits(same, params)
+    same_bits(interop.to_linen(again, same)[1], variables)
+
+
+@pytest.mark.parametrize(("dtype", "name"), CASES, indirect=["dtype"])
+def test_nnx_computes_what_ours_does(rng, dtype, name):
+    net = make_nets(dtype)[name]
+    params = jax.tree.map(lambda a: draw(rng, a.shape, dtype), net.init(jax.random.key(0), INPUT))
+    params = without_b_h(params)
+    graph, state, rest = nnx.split(interop.to_nnx(net, params), nnx.Param, ...)
+    layers = len(interop.to_nnx(net, params).layers) if name == "stack" else 0
+
+    def theirs(tree, xs):
+        state_now = jax.tree.map(lambda a: a, state)
+        nnx.replace_by_pure_dict(state_now, tree)
+        module = nnx.merge(graph, state_now, rest, copy=True)
+        for number in range(layers):
+            xs = module.layers[number](xs, seq_lengths=LENGTHS)
+        return xs if layers else module(xs, seq_lengths=LENGTHS)
+
+    def convert(grads):
+        return nnx.to_pure_dict(nnx.state(interop.to_nnx(net, without_b_h(grads)), nnx.Param))
+
+    weights = nnx.to_pure_dict(state)
+    check_same(rng, dtype, net, params, theirs, weights, convert)
+    again, same = interop.from_nnx(interop.to_nnx(net, params))
+    assert again.architecture == net.architecture
+    same_bits(same, params)
+
+
+def without_b_h(tree):
+    def zero(node):
+        return node._replace(b_h=jnp.zeros_like(node.b_h))
+
+    return jax.tree.map(
+        lambda node: zero(node) if isinstance(node, gj.GRUParams) else node,
+        tree,
+        is_leaf=lambda node: isinstance(node, gj.GRUParams),
+    )
+
+
+def test_a_cell_is_a_cell(rng):
+    x, h = draw(rng, (BATCH, INPUT), "float32"), draw(rng, (BATCH, HIDDEN), "float32")
+    params = without_b_h(draw_params(rng, AFTER, "float32"))
+    expected = AFTER.step(params, x, h)
+    module, variables = interop.to_linen(AFTER, params)
+    other = interop.to_nnx(AFTER, params)
+    with jax.numpy_rank_promotion("allow"):
+        np.testing.assert_allclose(module.apply(variables, h, x)[0], expected, rtol=1e-5, atol=1e-5)
+        np.testing.assert_allclose(other(h, x)[0], expected, rtol=1e-5, atol=1e-5)
+    for again, same in (interop.from_linen(module, variables), interop.from_nnx(other)):
+        assert again.architecture == AFTER.architecture
+        same_bits(same, params)
+
+
+def test_nnx_has_dropout_between_layers_and_no_b_h(rng):
+    net = gj.stack(gj.recurrent(AFTER), gj.dropout(0.25), gj.recurrent(AFTER), gj.dropout(0.5))
+    params = draw_params(rng, net, "float32")
+    with pytest.raises(ValueError, match="to_nnx: b_h must be zero, got other numbers: Flax nnx's"):
+        interop.to_nnx(net, params)
+    params = without_b_h(params)
+    module = interop.to_nnx(net, params)
+    again, same = interop.from_nnx(module)
+    assert again.architecture == net.architecture
+    same_bits(same, params)
+    xs = draw(rng, (BATCH, TIME, INPUT), "float32")
+    module.eval()
+    with jax.numpy_rank_promotion("allow"):
+        np.testing.assert_allclose(module(xs), net.apply(params, xs)[0], rtol=1e-5, atol=1e-5)
+    with pytest.raises(
+        ValueError, match="to_linen: net must be without dropout, got a rate of 0.25"
+    ):
+        interop.to_linen(net, params)
+
+
+class Model(nn.Module):
+    """GRUs as users write them, in a compact module and by attributes."""
+
+    def setup(self):
+        self.encoder = nn.RNN(nn.GRUCell(HIDDEN))
+        self.pair = nn.Bidirectional(nn.RNN(nn.GRUCell(HIDDEN)), nn.RNN(nn.GRUCell(HIDDEN)))
+        self.inner = Compact()
+
+    def __call__(self, xs):
+        return self.inner(self.pair(self.encoder(xs)))
+
+
+class Compact(nn.Module):
+    @nn.compact
+    def __call__(self, xs):
+        return nn.Dense(2)(nn.RNN(nn.GRUCell(HIDDEN))(xs))
+
+
+@pytest.fixture(scope="module")
+def model():
+    model, xs = Model(), jax.random.normal(jax.random.key(1), (BATCH, TIME, INPUT))
+    with jax.numpy_rank_promotion("allow"):
+        variables = model.init(jax.random.key(0), xs)
+    rng = np.random.default_rng(0)
+    return model, jax.tree.map(lambda a: draw(rng, a.shape, a.dtype), variables), xs
+
+
+def test_a_gru_is_found_in_a_users_model_by_its_name(model):
+    module, variables, xs = model
+    encoder, params = interop.from_linen(None, variables, name="encoder")
+    pair, pair_params = interop.from_linen(None, variables, name="pair")
+    inner, inner_params = interop.from_linen(None, variables, name="inner/GRUCell_0")
+    ys, _ = encoder.apply(params, xs)
+    ys, _ = pair.apply(pair_params, ys)
+    ys, _ = gj.recurrent(inner).apply(inner_params, ys)
+    dense = variables["params"]["inner"]["Dense_0"]
+    ys = ys @ dense["kernel"] + jnp.broadcast_to(dense["bias"], (BATCH, TIME, 2))
+    with jax.numpy_rank_promotion("allow"):
+        np.testing.assert_allclose(ys, module.apply(variables, xs), rtol=1e-5, atol=1e-5)
+    rnn = nn.RNN(nn.GRUCell(HIDDEN), reverse=True, keep_order=True)
+    back, same = interop.from_linen(rnn, variables, name="inner/GRUCell_0")
+    assert dict(back.architecture.options)["reverse"]
+    same_bits(same, inner_params)
+    only = {"params": {"encoder": variables["params"]["encoder"], "head": {"w": jnp.ones(2)}}}
+    same_bits(interop.from_linen(None, only)[1], params)
+    there = re.escape("of which there is 'encoder', 'inner/GRUCell_0', 'pair'; got None")
+    with pytest.raises(ValueError, match=f"from_linen: name must be that of a GRU, {there}"):
+        interop.from_linen(None, variables)
+
+
+def test_partitioned_variables_are_taken_out_of_their_boxes(rng):
+    init = nn.with_partitioning(nn.initializers.lecun_normal(), (None, "model"))
+    module = nn.RNN(nn.GRUCell(HIDDEN, kernel_init=init))
+    with jax.numpy_rank_promotion("allow"):
+        variables = module.init(jax.random.key(0), draw(rng, (1, 2, INPUT), "float32"))
+    same_bits(
+        interop.from_linen(module, variables)[1],
+        interop.from_linen(module, nn.meta.unbox(variables))[1],
+    )
+
+
+def checkpoints(tmp_path, variables):
+    """Writes variables as users do, and yields each file or folder."""
+    (tmp_path / "a.msgpack").write_bytes(serialization.to_bytes(variables))
+    yield tmp_path / "a.msgpack"
+    with ocp.StandardCheckpointer() as saver:
+        saver.save(tmp_path / "standard", variables)
+    yield tmp_path / "standard"
+    with ocp.CheckpointManager(tmp_path / "steps") as manager:
+        for step in (9, 10):
+            saved = jax.tree.map(lambda a, step=step: a * step, variables)
+            manager.save(step, args=ocp.args.StandardSave(saved))
+        manager.wait_until_finished()
+    yield tmp_path / "steps" / "9"
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning:orbax")
+def test_a_checkpoint_of_flaxs_gru_drops_into_our_modules(rng, tmp_path):
+    theirs = nn.RNN(nn.GRUCell(HIDDEN))
+    xs = draw(rng, (BATCH, TIME, INPUT), "float32")
+    with jax.numpy_rank_promotion("allow"):
+        variables = theirs.init(jax.random.key(0), xs)
+        variables = jax.tree.map(lambda a: draw(rng, a.shape, a.dtype), variables)
+        expected = theirs.apply(variables, xs)
+    ours = GRU(HIDDEN, reset="after")
+    other = NNXGRU(INPUT, HIDDEN, reset="after", rngs=nnx.Rngs(0))
+    for path in checkpoints(tmp_path, variables):
+        _, params = interop.read(path, format="flax")
+        factor = 9 if path.name == "9" else 1
+        jax.tree.map(
+            lambda a, b, factor=factor: np.testing.assert_array_equal(a, b * factor),
+            interop.to_linen(ours.net(), params)[1],
+            variables,
+        )
+        if factor == 1:
+            ys, _ = ours.apply(ours.variables_from(params), xs)
+            np.testing.assert_allclose(ys, expected, rtol=1e-5, atol=1e-5)
+            other.set_params(params)
+            np.testing.assert_allclose(other(xs)[0], expected, rtol=1e-5, atol=1e-5)
+    latest, last = (
+        interop.read(path)[1] for path in (tmp_path / "steps", tmp_path / "steps" / "10")
+    )
+    same_bits(latest, last)
+    assert (latest.W_c != params.W_c).all()
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning:orbax")
+def test_a_checkpoint_of_nnx_and_one_of_a_train_state_are_read(rng, tmp_path):
+    params = without_b_h(draw_params(rng, AFTER, "float32"))
+    state = nnx.state(interop.to_nnx(gj.recurrent(AFTER), params))
+    with ocp.StandardCheckpointer() as saver:
+        saver.save(tmp_path / "nnx", state)
+    same_bits(interop.read(tmp_path / "nnx")[1], params)
+    same_bits(interop.from_nnx(state)[1], params)
+    _, variables = interop.to_linen(gj.recurrent(AFTER), params)
+    moments = {"0": {"mu": variables["params"], "nu": variables["params"]}}
+    train_state = {"params": variables["params"], "opt_state": moments, "step": 3}
+    (tmp_path / "a.msgpack").write_bytes(serialization.msgpack_serialize(train_state))
+    same_bits(interop.read(tmp_path / "a.msgpack")[1], params)
+
+
+def test_a_damaged_msgpack_is_one_error(rng, tmp_path):
+    path, net = tmp_path / "a.msgpack", gj.recurrent(gj.gru(2, reset="after"))
+    interop.write(path, net, draw_params(rng, net, "float32", 1))
+    whole = path.read_bytes()
+    for size in range(0, len(whole), 2):
+        path.write_bytes(whole[:size])
+        with pytest.raises(ValueError, match=r"a\.msgpack"):
+            interop.read(path)
+    messages = []
+    for _ in range(1000):
+        flipped = bytearray(whole)
+        flipped[rng.integers(len(whole))] ^= 1 << rng.integers(8)
+        path.write_bytes(flipped)
+        try:
+            interop.read(path)
+        except ValueError as error:
+            messages.append(str(error))
+    assert len(messages) > 200
+    assert all(str(path) in message for message in messages)
+    path.write_bytes(b"\xdd\xff\xff\xff\xff" + b"\x91" * 5000)  # an array of 2^32 - 1 arrays
+    with pytest.raises(ValueError, match=r"a\.msgpack must be a whole checkpoint"):
+        interop.read(path)
+
+
+def test_a_damaged_folder_is_one_error(rng, tmp_path):
+    net = gj.recurrent(AFTER)
+    _, variables = interop.to_linen(net, draw_params(rng, net, "float32"))
+    with ocp.StandardCheckpointer() as saver:
+        saver.save(tmp_path / "x", variables)
+    for file in (tmp_path / "x").rglob("*"):
+        if file.is_file():
+            file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
+    with pytest.raises(ValueError, match="x must be a whole checkpoint of Flax's, but cannot be"):
+        interop.read(tmp_path / "x")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(ValueError, match="empty must be a whole checkpoint of Flax's"):
+        interop.read(tmp_path / "empty")
+
+
+def linen_case(module, edit=lambda tree: tree):
+    with jax.numpy_rank_promotion("allow"):
+        variables = module.init(jax.random.key(0), jnp.zeros((1, 2, INPUT)))
+    return lambda: interop.from_linen(module, {"params": edit(dict(variables["params"]))})
+
+
+def tree_case(**tree):
+    return lambda: interop.from_linen(None, tree)
+
+
+RNN = nn.RNN(nn.GRUCell(HIDDEN))
+_, PLAIN = interop.to_linen(AFTER, AFTER.init(jax.random.key(0), INPUT))
+PLAIN = PLAIN["params"]
+REFUSED = {
+    "another cell": (
+        linen_case(nn.RNN(nn.LSTMCell(HIDDEN))),
+        "module must be an RNN of a GRUCell, got one with",
+    ),
+    "a minimal cell": (
+        linen_case(nn.RNN(nn.MGUCell(HIDDEN))),
+        "module must be an RNN of a GRUCell, got one with hf, hn, if, in.",
+    ),
+    "another order": (
+        linen_case(nn.RNN(nn.GRUCell(HIDDEN), reverse=True)),
+        "keep_order must be True with reverse=True, got False: such an RNN hands out its outputs "
+        "last step first, and ours are in the order of the inputs.",
+    ),
+    "another merge": (
+        linen_case(nn.Bidirectional(RNN.copy(), RNN.copy(), merge_fn=operator.mul)),
+        "merge_fn must be the default or jnp.add, got <built-in function mul>",
+    ),
+    "a gate": (
+        linen_case(nn.RNN(nn.GRUCell(HIDDEN, gate_fn=nn.relu))),
+        "gate_fn must be hard_sigmoid, sigmoid of jax.nn, got",
+    ),
+    "a function": (
+        linen_case(nn.RNN(nn.GRUCell(HIDDEN, activation_fn=jnp.sin))),
+        "activation_fn must be elu, ",
+    ),
+    "more layers": (
+        linen_case(nn.Sequential([RNN.copy(), nn.relu, RNN.copy()])),
+        "module must have GRUs alone in a Sequential, with dropout behind them, got",
+    ),
+    "a dense layer": (
+        linen_case(nn.Sequential([RNN.copy(), nn.Dense(3)])),
+        "module must be a GRUCell, RNN, Bidirectional or Sequential, got a Dense: give the part",
+    ),
+    "no GRU": (tree_case(Dense_0={"kernel": np.ones(3)}), "there is none among Dense_0; got None"),
+    "nothing": (tree_case(), "there is none among ; got None"),
+    "no bias": (tree_case(**PLAIN | {"hn": {"kernel": 1.0}}), "must have hn/bias, got none"),
+    "another shape": (
+        tree_case(**PLAIN | {"hz": {"kernel": np.ones((4, 5), "f")}}),
+        "hz/kernel must be (4, 4), got (4, 5)",
+    ),
+    "unknown between": (
+        tree_case(layers_0={"cell": PLAIN}, layers_2={"cell": PLAIN}),
+        "layers without any must be said by the module",
+    ),
+    "nnx's other cell": (
+        lambda: interop.from_nnx(nnx.OptimizedLSTMCell(3, 4, rngs=nnx.Rngs(0))),
+        "got a OptimizedLSTMCell",
+    ),
+    "nnx's own reverse": (
+        lambda: interop.from_nnx(nnx.RNN(nnx.GRUCell(3, 4, rngs=nnx.Rngs(0)), reverse=True)),
+        "keep_order must be True",
+    ),
+    "no Flax": (lambda: interop.from_nnx({}), "there is none among ; got None"),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_is_no_gru_of_ours_is_one_sentence(name):
+    read, message = REFUSED[name]
+    with pytest.raises(ValueError, match=r"^from_(linen|nnx): ") as error:
+        read()
+    assert message in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("net", "message"),
+    [
+        (gj.recurrent(AFTER, reverse=True), "net must run forward, got reverse=True: a file of"),
+        (gj.bidirectional(AFTER, merge="sum"), 'merge must be "concat", got "sum": a file of'),
+        (gj.recurrent(cell(activation="relu")), "activation must be 'tanh', got 'relu': a file of"),
+        (gj.recurrent(gj.gru(4)), 'reset must be "after", got "before": in a file of'),
+    ],
+)
+def test_a_file_of_variables_does_not_say_what_it_would_lose(rng, tmp_path, net, message):
+    with pytest.raises(ValueError, match=r"^write: ") as error:
+        interop.write(tmp_path / "a.msgpack", net, draw_params(rng, net, "float32"))
+    assert message in str(error.value)
+    assert not list(tmp_path.iterdir())
