@@ -91,19 +91,20 @@ class Bench:
 class Convert:
     """Turn a file with a GRU into another framework's, exactly; what cannot be is refused.
 
-    The endings say which: .pt .pth (PyTorch), .keras .h5, .msgpack and Orbax folders (Flax), .eqx
-    (Equinox), .onnx, .safetensors; .npz and .safetensors may hold PyTorch's or Haiku's arrays, too.
+    Known by their endings are .pt .pth (PyTorch), .keras .h5 (Keras), .msgpack and Orbax folders
+    (Flax), .eqx (Equinox), .onnx and .safetensors. Arrays of PyTorch's or Haiku's may also stand in
+    .npz and .safetensors. Weights are exact; a model for ONNX is without dropout.
     """
 
-    source: Annotated[Path, tyro.conf.Positional]
+    source: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="SOURCE")]
     """File to read; also the folder of a training run."""
-    target: Annotated[Path, tyro.conf.Positional]
+    target: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="TARGET")]
     """File to write; its ending says for whom."""
     from_: Annotated[FormatName | None, tyro.conf.arg(name="from")] = None
     """Format of SOURCE, where the ending does not say."""
     to: FormatName | None = None
     """Format of TARGET, where the ending does not say."""
-    name: str | None = None
+    name: Annotated[str | None, tyro.conf.arg(metavar="NAME")] = None
     """Which GRU, where SOURCE holds more: encoder.gru, encoder/rnn, a node's or a layer's name."""
     overwrite: bool = False
     """Replace TARGET if it is there."""
@@ -113,11 +114,11 @@ class Convert:
 class Inspect:
     """Show what is in a file with a GRU: its architecture, and shape and dtype of each array."""
 
-    file: Annotated[Path, tyro.conf.Positional]
+    file: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="FILE")]
     """Any file that convert reads; also the folder of a training run."""
     from_: Annotated[FormatName | None, tyro.conf.arg(name="from")] = None
     """Its format, where the ending does not say."""
-    name: str | None = None
+    name: Annotated[str | None, tyro.conf.arg(metavar="NAME")] = None
     """Which GRU, where the file holds more."""
 
 

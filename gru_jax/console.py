@@ -1,6 +1,7 @@
 """What a run looks like in a terminal: a bar that lives there, plain lines anywhere else."""
 
 import contextlib
+import inspect
 import signal
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -22,6 +23,7 @@ from rich.tree import Tree
 
 from gru_jax.bench.measure import Entry
 from gru_jax.bench.summary import label
+from gru_jax.building import BUILDERS
 from gru_jax.explain import Report
 from gru_jax.fitting import Row
 from gru_jax.runs import Run
@@ -189,10 +191,7 @@ def reports(console: Console, rows: Sequence[Report], looked_at: int, given: int
 
 def architecture(console: Console, net: Cell | Layer, params: Params) -> None:
     """Prints what a net is, layer by layer, and how large."""
-    tree = (
-        _branch(net.architecture) if net.architecture else Tree("a net with functions of its own")
-    )
-    console.print(tree)
+    console.print(_branch(net.architecture) if net.architecture else "a net with own functions")
     leaves = jax.tree.leaves(params)
     dtypes = ", ".join(sorted({str(leaf.dtype) for leaf in leaves}))
     size = sum(leaf.nbytes for leaf in leaves)
@@ -200,8 +199,15 @@ def architecture(console: Console, net: Cell | Layer, params: Params) -> None:
 
 
 def _branch(architecture: Architecture) -> Tree:
-    options = (f"{k}={v!r}" for k, v in architecture.options if v not in (None, False))
-    branch = Tree(Text(architecture.builder, "bold").append(f"  {', '.join(options)}", "dim"))
+    """Returns a net as calls of its builders, without what is the default anyway."""
+    parameters = inspect.signature(BUILDERS[architecture.builder]).parameters
+    defaults = {name: parameter.default for name, parameter in parameters.items()}
+    said = [
+        repr(value) if name in ("hidden_size", "size", "rate", "stddev") else f"{name}={value!r}"
+        for name, value in architecture.options
+        if value != ("float32" if name == "dtype" else defaults.get(name))
+    ]
+    branch = Tree(Text(architecture.builder, "bold").append(f"({', '.join(said)})" * bool(said)))
     for part in architecture.parts:
         branch.children.append(_branch(part))
     return branch

@@ -49,8 +49,9 @@ def test_inspect_says_what_a_file_holds(rng, tmp_path, capsys):
     interop.save(tmp_path / "a.safetensors", net, draw_params(rng, net, "float32"))
     assert main(["inspect", str(tmp_path / "a.safetensors")]) == 0
     said = capsys.readouterr().out
-    assert "activation='relu'" in said
-    assert re.search(r"── dropout  rate=0\.2", said)
+    assert "── gru(5, activation='relu')\n" in said
+    assert re.search(r"── dropout\(0\.2\)\n", said)
+    assert "── gru(4, reset='after')\n" in said
     rows = [line.split() for line in said.splitlines() if re.match(r"\d\.", line)]
     shapes = {row[0]: ("".join(row[1:-2]), row[-2], int(row[-1].replace(",", ""))) for row in rows}
     assert shapes["0.backward.W_z"] == ("7x4", "float32", 28)

@@ -159,7 +159,7 @@ def test_nnx_has_dropout_between_layers_and_no_b_h(rng):
     with jax.numpy_rank_promotion("allow"):
         np.testing.assert_allclose(module(xs), net.apply(params, xs)[0], rtol=1e-5, atol=1e-5)
     with pytest.raises(
-        ValueError, match="to_linen: net must be without dropout, got a rate of 0.25"
+        ValueError, match=r"to_linen: net must be without dropout, got a rate of 0\.25"
     ):
         interop.to_linen(net, params)
 
