@@ -144,16 +144,16 @@ def test_an_activation_is_onnxs_in_each_direction(rng, ours):
         ["X", "W", "R"],
         hidden_size=HIDDEN,
         direction="bidirectional",
-        activations=["HardSigmoid", name, "Sigmoid", "tanh"],
-        activation_alpha=[1 / 6, *([] if alpha is None else [alpha])],
-        activation_beta=[0.5, *([] if beta is None else [beta])],
+        activations=["Sigmoid", name, "HardSigmoid", "tanh"],
+        activation_alpha=[*([] if alpha is None else [alpha]), 1 / 6],
+        activation_beta=[*([] if beta is None else [beta]), 0.5],
     )
     weights = draw_weights(rng, "bidirectional")
     model = model_of([node], {name: weights[name] for name in "WR"})
     net, _ = assert_reads_as_it_runs(rng, model)
     ahead, back = (dict(part.options) for part in net.architecture.parts)
-    assert (ahead["gate_activation"], ahead["activation"]) == ("hard_sigmoid", ours)
-    assert (back["gate_activation"], back["activation"]) == ("sigmoid", "tanh")
+    assert (ahead["gate_activation"], ahead["activation"]) == ("sigmoid", ours)
+    assert (back["gate_activation"], back["activation"]) == ("hard_sigmoid", "tanh")
 
 
 @pytest.mark.parametrize("opset", [7, 13, 22])
@@ -233,6 +233,29 @@ def test_nodes_that_hand_on_all_they_have_are_a_stack(rng, case):
     assert_close(last, list(Y_h), atol=1e-6)
     for name, alone in zip(("one", "two"), params, strict=True):
         jax.tree.map(np.testing.assert_array_equal, interop.from_onnx(model, name=name)[1], alone)
+
+
+@pytest.mark.parametrize("layout", [(1, 1), (0, 1), (1, 0)])
+@pytest.mark.usefixtures("x64")
+def test_nodes_of_either_layout_are_a_stack(rng, layout):
+    """Batch and time change places between two that differ in layout."""
+    shared = {"direction": "bidirectional", "hidden_size": HIDDEN}
+    order = {(1, 1): [0, 1, 2, 3], (0, 1): [2, 0, 1, 3], (1, 0): [1, 0, 2, 3]}[layout]
+    weights = draw_weights(rng, "bidirectional", dtype=np.float64, number="0")
+    weights |= draw_weights(rng, "bidirectional", inputs=2 * HIDDEN, dtype=np.float64, number="1")
+    nodes = [
+        gru(["X", "W0", "R0", "B0"], ["first", "h"], "one", layout=layout[0], **shared),
+        helper.make_node("Transpose", ["first"], ["t"], perm=order),
+        RESHAPE,
+        gru(["xs", "W1", "R1", "B1"], name="two", layout=layout[1], **shared),
+    ]
+    model = model_of(nodes, weights | SIZES, dtype=np.float64)
+    xs = draw_xs(rng, np.float64)
+    net, params = interop.from_onnx(model)
+    feeds = {"X": xs if layout[0] else xs.swapaxes(0, 1)}
+    Y, _ = ReferenceEvaluator(model).run(None, feeds)
+    Y = Y.transpose(1, 2, 0, 3) if layout[1] else Y
+    np.testing.assert_allclose(net.apply(params, xs)[0], side_by_side(Y), rtol=1e-12, atol=1e-14)
 
 
 # What is written.

@@ -184,6 +184,16 @@ def test_a_shape_that_fits_one_size_alone_is_no_stack(rng):
         interop.from_onnx(model)
 
 
+def test_rows_that_only_a_larger_batch_has_are_looked_at(rng):
+    cut = [
+        node("Shape", ["X"], ["batch"], start=1, end=2),
+        node("Slice", ["rows", "0", "batch", "1"], ["h0"]),
+    ]
+    constants = {"rows": ROWS, "0": np.array([0]), "1": np.array([1])}
+    with pytest.raises(ValueError, match="one state for all sequences"):
+        interop.from_onnx(with_initial(rng, cut, **constants))
+
+
 def test_an_initial_state_is_learned_where_it_is_a_constant(rng):
     """Written down for each sequence, or spread over however many there are."""
     row = rng.normal(size=HIDDEN).astype(np.float32)

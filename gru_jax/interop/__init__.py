@@ -15,6 +15,8 @@ from gru_jax.interop.formats import read as read
 from gru_jax.interop.formats import write as write
 from gru_jax.interop.haiku import from_haiku as from_haiku
 from gru_jax.interop.haiku import to_haiku as to_haiku
+from gru_jax.interop.keras import from_keras as from_keras
+from gru_jax.interop.keras import to_keras as to_keras
 from gru_jax.interop.linen import from_linen as from_linen
 from gru_jax.interop.linen import to_linen as to_linen
 from gru_jax.interop.nnx import from_nnx as from_nnx

@@ -21,6 +21,7 @@ from gru_jax.interop.haiku import from_haiku, to_haiku
 from gru_jax.interop.keras import read_keras, to_keras
 from gru_jax.interop.onnx import from_onnx, to_onnx
 from gru_jax.interop.torch import from_torch, read_torch, to_torch, to_torch_state
+from gru_jax.layers.directions import recurrent
 from gru_jax.npz import read_npz
 from gru_jax.types import Cell, Layer, Params
 
@@ -152,7 +153,9 @@ def _write_equinox(path: Path, net: Cell | Layer, params: Params) -> None:
 
 
 def _write_keras(path: Path, net: Cell | Layer, params: Params) -> None:
-    atomic.write(path, to_keras(net, params).save)
+    # Keras' files are of models.
+    layer = recurrent(net) if isinstance(net, Cell) else net
+    atomic.write(path, to_keras(layer, params).save)
 
 
 def _write_onnx(path: Path, net: Cell | Layer, params: Params) -> None:

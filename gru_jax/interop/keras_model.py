@@ -1,0 +1,55 @@
+"""The layers of a Keras model, if it is nothing but one behind the other."""
+
+from typing import Any
+
+
+def find_layer(source: Any, name: str) -> Any:
+    """Returns the layer by this name."""
+    found = {layer.name: layer for layer in getattr(source, "layers", ())}
+    if name not in found:
+        many = ", ".join(map(repr, found))[:200] or "none"
+        raise ValueError(
+            f"from_keras: name must be that of a layer of the model ({many}), got {name!r}."
+        )
+    return found[name]
+
+
+def chain(source: Any) -> list[Any]:
+    """Returns the layers that a model runs one behind the other."""
+    import keras
+
+    if isinstance(source, keras.Sequential):
+        return source.layers
+    if not isinstance(source, keras.Model):
+        return [source]
+    if not hasattr(source, "inputs"):
+        raise ValueError(
+            f"from_keras: source must be a Sequential or functional model, got {source.name!r}, a "
+            f"{type(source).__name__} of its own: take its layers one by one."
+        )
+    layers = [part for part in source.layers if not isinstance(part, keras.layers.InputLayer)]
+    ready, made, masks = source.inputs, [], []
+    for layer in layers:
+        first, *more = keras.tree.flatten(layer.input)
+        if not _among(first, ready) or any(tensor.dtype != "bool" for tensor in more):
+            raise _not_a_chain(f"{layer.name!r}, which reads something else")
+        if isinstance(layer, keras.layers.RNN | keras.layers.Bidirectional):
+            masks.append(more)
+            if [*map(id, more)] != [*map(id, masks[0])]:
+                raise _not_a_chain(f"{layer.name!r}, which is given another mask")
+        outputs = keras.tree.flatten(layer.output)
+        ready, made = outputs[:1], made + outputs
+    if not all(_among(tensor, made) for tensor in source.outputs):
+        raise _not_a_chain("an output that no layer has when it is run once")
+    return layers
+
+
+def _among(tensor: Any, tensors: list[Any]) -> bool:
+    return any(tensor is other for other in tensors)
+
+
+def _not_a_chain(got: str) -> ValueError:
+    return ValueError(
+        "from_keras: layers must each read the outputs of the one before and one mask, and be run "
+        f"once, got {got}: take them one by one, by name."
+    )
