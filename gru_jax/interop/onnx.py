@@ -51,7 +51,7 @@ def from_onnx(
     many = ", ".join(repr(node_name(node)) for node in grus)[:200] or "none outside functions"
     wanted = f"from_onnx: name must be that of one GRU in {file.label} ({many}), got {name!r}"
     if not chosen or (name is not None and len(chosen) > 1):
-        raise ValueError(f"{wanted}, which is {len(chosen)} of them.")
+        raise ValueError(f"{wanted}, which names {len(chosen) or 'none'} of them.")
     levels = [take_level(file, node) for node in chosen]
     for level, (before, after) in zip(levels, pairwise(chosen), strict=False):
         if reason := _not_a_stack(file, before, after, level):
