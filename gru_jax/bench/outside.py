@@ -1,6 +1,5 @@
 """GRUs that are not written in JAX, on the CPU, with as many threads as they take by themselves."""
 
-import importlib
 from collections.abc import Callable
 from typing import Any
 
@@ -15,7 +14,8 @@ from gru_jax.interop.gates import join
 
 def build_torch(problem: Problem, reset: Reset) -> Contender:
     """Builds PyTorch's `nn.GRU`, batch-major, and `nn.GRUCell` for the single step."""
-    torch: Any = importlib.import_module("torch")  # in no extra, so not there for type checkers
+    import torch
+
     size, params = problem.size, problem.params_of(reset)
 
     def convert(params: GRUParams) -> Any:

@@ -4,7 +4,7 @@ import operator
 import re
 from collections.abc import Iterator, Mapping
 from functools import cache
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 import jax.numpy as jnp
 import numpy as np
@@ -39,8 +39,8 @@ def kinds() -> Kinds:
     from flax import linen, nnx
 
     names = ("GRUCell", "RNN", "Bidirectional", "Sequential", "Dropout")
-    found = [(getattr(linen, name), getattr(nnx, name)) for name in names]
-    return Kinds(*found, concat=tuple(kind.merge_fn for kind in found[2]))
+    cell, rnn, both, chain, dropout = ((getattr(linen, n), getattr(nnx, n)) for n in names)
+    return Kinds(cell, rnn, both, chain, dropout, tuple(kind.merge_fn for kind in both))
 
 
 def read_tree(
@@ -128,7 +128,7 @@ def _take_chain(function: str, module: Any | None, tree: Tree) -> Iterator[Level
     flat = tree["layers"] if set(tree) == {"layers"} else tree
     numbers = {key: re.fullmatch(r"(?:layers_)?(\d+)", str(key)) for key in flat}
     trees = {int(number[1]): flat[key] for key, number in numbers.items() if number}
-    modules = [None] * len(trees) if module is None else list(module.layers)
+    modules: list[Any] = [None] * len(trees) if module is None else list(module.layers)
     if not trees or len(trees) < len(flat) or not trees.keys() <= set(range(len(modules))):
         raise ValueError(
             f"{function}: variables must be those of a GRUCell, RNN, Bidirectional or Sequential "
@@ -172,7 +172,7 @@ def _take_rnn(function: str, module: Any | None, tree: Tree, way: str = "") -> R
     return _take_run(function, module.cell, tree["cell"])._replace(reverse=module.reverse)
 
 
-def _merge(function: str, module: Any | None) -> str:
+def _merge(function: str, module: Any | None) -> Literal["concat", "sum"]:
     if module is None or module.merge_fn in kinds().concat:
         return "concat"
     if module.merge_fn in (jnp.add, operator.add):

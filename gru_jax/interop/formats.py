@@ -64,11 +64,11 @@ def read(
     path = Path(path)
     if not path.exists():
         raise FileNotFoundError(f"read: no file {path}.")
-    format = format or _guess(path)
+    said = format or _guess(path)
     try:
-        return _find("read", format).read(path, name)
+        return _find("read", said).read(path, name)
     except ModuleNotFoundError as error:
-        raise _missing("read", format, error) from error
+        raise _missing("read", said, error) from error
     except ValueError as error:
         if str(path) in str(error):
             raise
@@ -96,11 +96,11 @@ def write(
         OSError: if the file cannot be written.
     """
     path = Path(path)
-    format = format or _by_ending("write", path)
+    said = format or _by_ending("write", path)
     try:
-        _find("write", format).write(path, net, params)
+        _find("write", said).write(path, net, params)
     except ModuleNotFoundError as error:
-        raise _missing("write", format, error) from error
+        raise _missing("write", said, error) from error
 
 
 def _read_haiku(path: Path, name: str | None) -> tuple[Cell | Layer, Params]:
@@ -142,7 +142,7 @@ def _write_npz(path: Path, arrays: dict[str, Array]) -> None:
     narrow = {name: np.asarray(array) for name, array in arrays.items()}
     if odd := {str(a.dtype) for a in narrow.values() if a.dtype.kind not in "f"}:
         raise ValueError(f"write: an .npz must hold NumPy's own dtypes, got {', '.join(odd)}.")
-    atomic.write(path, lambda beside: np.savez(beside, **narrow))
+    atomic.write(path, lambda beside: np.savez(beside, allow_pickle=False, **narrow))
 
 
 def _write_equinox(path: Path, net: Cell | Layer, params: Params) -> None:
@@ -163,7 +163,7 @@ def _write_onnx(path: Path, net: Cell | Layer, params: Params) -> None:
     atomic.write(path, lambda beside: beside.write_bytes(model))
 
 
-FORMATS: dict[str, Format] = {
+FORMATS: dict[FormatName, Format] = {
     "torch": Format((".pt", ".pth"), _read_torch, _write_torch),
     "keras": Format((".keras", ".h5"), read_keras, _write_keras),
     "flax": Format((".msgpack", ""), read_flax, write_flax),
@@ -174,13 +174,13 @@ FORMATS: dict[str, Format] = {
 }
 
 
-def _find(function: str, format: str) -> Format:
+def _find(function: str, format: FormatName) -> Format:
     if format not in FORMATS:
         raise ValueError(f"{function}: format must be one of {', '.join(FORMATS)}, got {format!r}.")
     return FORMATS[format]
 
 
-def _guess(path: Path) -> str:
+def _guess(path: Path) -> FormatName:
     """Returns the format of a file that is there."""
     if path.suffix == ".safetensors":
         header, arrays = files.read_safetensors("read", path)
@@ -200,7 +200,7 @@ def _guess(path: Path) -> str:
     )
 
 
-def _by_ending(function: str, path: Path) -> str:
+def _by_ending(function: str, path: Path) -> FormatName:
     for name, format in FORMATS.items():
         if path.suffix in format.endings and (path.suffix or path.is_dir()):
             return name
@@ -211,7 +211,7 @@ def _by_ending(function: str, path: Path) -> str:
     )
 
 
-def _missing(function: str, format: str, error: ModuleNotFoundError) -> ValueError:
+def _missing(function: str, format: FormatName, error: ModuleNotFoundError) -> ValueError:
     return ValueError(
         f"{function}: format {format} needs a package that is not installed: "
         f"pip install {error.name}."
