@@ -186,7 +186,7 @@ def test_a_loss_that_is_not_finite_stops_names_the_step_and_keeps_the_parameters
 @pytest.mark.parametrize(
     ("args", "message"),
     [
-        ([], "Expected one of {train, evaluate, predict, explain, bench}"),
+        ([], "Expected one of {train, evaluate, predict, explain, convert, inspect, bench}"),
         (["trian"], "Unrecognized options: trian (see gru-jax --help)"),
         (["train", "--sed", "3"], "Unrecognized options: --sed, 3 (see gru-jax train --help)"),
         (["train", "--seed", "x"], "Error parsing --seed: invalid literal for int()"),

@@ -11,6 +11,9 @@ import gru_jax as gj
 from gru_jax import interop
 from gru_jax.cli import main
 
+# Keras' own: NumPy 2 asks for a `copy` that its variables do not know.
+pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
+
 BOTH = gj.bidirectional(AFTER)
 FILES = {
     "a.pt": (gj.recurrent(AFTER), ()),

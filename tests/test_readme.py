@@ -12,12 +12,17 @@ def test_the_code_in_the_readme_runs_and_learns(capsys, monkeypatch, tmp_path):
     names = {}
     for block in blocks:
         exec(block, names)
-    assert len(blocks) == 4
+    assert len(blocks) == 6
     assert names["hs"].shape == (32, 100, 64)
     assert names["metrics"]["loss"].shape == (3,)
     lines = re.findall(r"^\d+ [\d.]+ [\d.]+$", capsys.readouterr().out, re.MULTILINE)
     assert len(lines) == 30
-    assert {path.name for path in tmp_path.iterdir()} == {"gates.png", "cell.gif"}
+    assert {path.name for path in tmp_path.iterdir()} == {
+        "gates.png",
+        "cell.gif",
+        "cell.onnx",
+        "net.safetensors",
+    }
     assert float(lines[-1].split()[-1]) > 0.95
 
 

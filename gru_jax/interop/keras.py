@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -81,7 +82,8 @@ def read_keras(
     if not Path(path).exists():
         raise FileNotFoundError(f"read_keras: no file {path}.")
     try:
-        model = keras.saving.load_model(path, compile=False, safe_mode=True)
+        with jax.numpy_rank_promotion("allow"):
+            model = keras.saving.load_model(path, compile=False, safe_mode=True)
     except Exception as error:  # of zip, HDF5, JSON, and whatever a lying file makes Keras raise
         why = " ".join(str(error).split())[:300]
         raise ValueError(
@@ -104,17 +106,27 @@ def to_keras(net: Cell | Layer, params: Params) -> "keras.layers.GRUCell | keras
     Raises:
         ValueError: where Keras' GRU cannot be this net, and why.
     """
-    import keras
-
     levels = take_apart("to_keras", net, params)
     check("to_keras", levels, KERAS)
-    dtype = str(levels[0].runs[0].params.W_c.dtype)
-    if isinstance(net, Cell):
-        cell = keras.layers.GRUCell(**_options(levels[0].runs[0]))
-        cell.build((None, levels[0].runs[0].input_size))
-        cell.set_weights(_weights(levels[0].runs[0]))
-        return cell
-    model = keras.Sequential([keras.Input((None, levels[0].runs[0].input_size), dtype=dtype)])
+    with jax.numpy_rank_promotion("allow"):  # what Keras draws, until ours takes its place
+        return _cell(levels[0].runs[0]) if isinstance(net, Cell) else _model(levels)
+
+
+def _cell(run: Run) -> "keras.layers.GRUCell":
+    import keras
+
+    cell = keras.layers.GRUCell(**_options(run))
+    cell.build((None, run.input_size))
+    cell.set_weights(_weights(run))
+    return cell
+
+
+def _model(levels: list[Level]) -> "keras.Sequential":
+    import keras
+
+    first = levels[0].runs[0]
+    dtype = str(first.params.W_c.dtype)
+    model = keras.Sequential([keras.Input((None, first.input_size), dtype=dtype)])
     for level in levels:
         if len({run.hidden_size for run in level.runs}) > 1:
             sizes = " and ".join(str(run.hidden_size) for run in level.runs)
