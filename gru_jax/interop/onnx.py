@@ -2,7 +2,7 @@
 
 import os
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -126,63 +126,18 @@ def to_onnx(
             "to_onnx: params must be float16, float32 or float64, got bfloat16, which no runtime "
             "has a GRU for: cast them."
         )
-    for level in levels:
-        if len({(run.hidden_size, run.reset) for run in level.runs}) > 1:
-            came = " and ".join(f'{run.hidden_size} with "{run.reset}"' for run in level.runs)
-            raise ValueError(
-                "to_onnx: net must have one hidden size and one reset in both directions, got "
-                f"{came}: ONNX's GRU has one for both; convert them one by one."
-            )
-    nodes: list[onnx.NodeProto] = []
-    constants = {"0": np.array(0), "1": np.array(1), "[0]": np.array([0]), "[1]": np.array([1])}
-
-    def add(op: str, inputs: list[str], *outputs: str, **options: Any) -> str:
-        nodes.append(helper.make_node(op, inputs, outputs, outputs[0], **options))
-        return outputs[0]
-
+    graph = _Graph([], {})
+    x = "xs" if time_major else graph.add("Transpose", ["xs"], "xs_by_time", perm=[1, 0, 2])
     sizes: list[int] = []
-    x = "xs" if time_major else add("Transpose", ["xs"], "xs_by_time", perm=[1, 0, 2])
     for number, level in enumerate(levels):
-        name, runs = f"gru_{number}", level.runs
-        hidden, here = runs[0].hidden_size, range(len(sizes), len(sizes) + len(runs))
-        sizes += [hidden] * len(runs)
-        gates = zip(*(join(run.params, "zrc", old=True) for run in runs), strict=True)
-        W, R, b_x, b_h = (np.stack([np.asarray(a).T for a in arrays]) for arrays in gates)
-        constants |= {f"{name}.W": W, f"{name}.R": R, f"{name}.B": np.concatenate([b_x, b_h], 1)}
-        constants[f"{name}.sizes"] = np.array([0, 0, hidden * len(runs)])
-        h0 = ""
-        if initial_state:
-            each = [add("Unsqueeze", [f"h0_{k}", "[0]"], f"{name}.h0_{k}") for k in here]
-            h0 = add("Concat", each, f"{name}.h0", axis=0)
-        elif any(run.h0 is not None for run in runs):
-            each = [np.zeros(hidden, dtype) if run.h0 is None else run.h0 for run in runs]
-            constants[f"{name}.each_h0"] = np.stack(each)[:, None]
-            batch = add("Shape", [x], f"{name}.batch", start=1, end=2)
-            shape = add("Concat", ["[1]", batch, "[1]"], f"{name}.h0_shape", axis=0)
-            h0 = add("Expand", [f"{name}.each_h0", shape], f"{name}.h0")
-        direction = "reverse" if runs[0].reverse else "forward"
-        used = [ACTIVATIONS[f] for run in runs for f in (run.gate_activation, run.activation)]
-        functions, alphas, betas = zip(*used, strict=True)
-        steps = "lengths" if lengths else ""
-        ys = add(
-            "GRU",
-            [x, f"{name}.W", f"{name}.R", f"{name}.B", steps, h0],
-            name,
-            f"{name}.h_last",
-            hidden_size=hidden,
-            linear_before_reset=int(runs[0].reset == "after"),
-            direction="bidirectional" if len(runs) == 2 else direction,
-            activations=functions,
-            activation_alpha=[n for n in alphas if n is not None] or None,
-            activation_beta=[n for n in betas if n is not None] or None,
-        )
-        for d, k in enumerate(here):
-            add("Gather", [f"{name}.h_last", str(d)], f"h_last_{k}", axis=0)
-        ys = add("Transpose", [ys], f"{name}.by_direction", perm=[0, 2, 1, 3])
-        last = time_major and number == len(levels) - 1
-        x = add("Reshape", [ys, f"{name}.sizes"], "ys" if last else f"{name}.ys")
+        last = number == len(levels) - 1
+        ys = "ys" if last and time_major else f"gru_{number}.ys"
+        states = range(len(sizes), len(sizes) + len(level.runs))
+        _add_level(graph, f"gru_{number}", level, x, ys, states, lengths, initial_state)
+        sizes += [run.hidden_size for run in level.runs]
+        x = ys
     if not time_major:
-        add("Transpose", [x], "ys", perm=[1, 0, 2])
+        graph.add("Transpose", [x], "ys", perm=[1, 0, 2])
 
     kind = helper.np_dtype_to_tensor_dtype(dtype)
 
@@ -195,14 +150,88 @@ def to_onnx(
     inputs += [info(f"h0_{k}", "batch", n) for k, n in enumerate(sizes) if initial_state]
     outputs = [info("ys", *outer, sum(run.hidden_size for run in levels[-1].runs))]
     outputs += [info(f"h_last_{k}", "batch", n) for k, n in enumerate(sizes)]
-    read = {key for node in nodes for key in node.input}
-    tensors = [
-        onnx.numpy_helper.from_array(value, key) for key, value in constants.items() if key in read
-    ]
+    tensors = [onnx.numpy_helper.from_array(a, key) for key, a in graph.constants.items()]
     # Of 2022, so that old runtimes read it, too.
     return helper.make_model(
-        helper.make_graph(nodes, "gru_jax", inputs, outputs, tensors),
+        helper.make_graph(graph.nodes, "gru_jax", inputs, outputs, tensors),
         producer_name="gru_jax",
         opset_imports=[helper.make_opsetid("", 17)],
         ir_version=8,
     )
+
+
+class _Graph(NamedTuple):
+    """The nodes of a model, and what they read that does not change."""
+
+    nodes: list["onnx.NodeProto"]
+    constants: dict[str, np.ndarray]
+
+    def add(self, op: str, inputs: list[str], *outputs: str, **options: Any) -> str:
+        """Appends a node, named as its first output, which is returned."""
+        from onnx import helper
+
+        self.nodes.append(helper.make_node(op, inputs, outputs, outputs[0], **options))
+        return outputs[0]
+
+
+def _add_level(
+    graph: _Graph,
+    name: str,
+    level: Level,
+    x: str,
+    ys: str,
+    states: range,
+    lengths: bool,
+    initial_state: bool,
+) -> None:
+    """Appends a GRU from `x` to `ys`, time-major, whose states have these numbers."""
+    runs = level.runs
+    if len({(run.hidden_size, run.reset) for run in runs}) > 1:
+        came = " and ".join(f'{run.hidden_size} with "{run.reset}"' for run in runs)
+        raise ValueError(
+            "to_onnx: net must have one hidden size and one reset in both directions, got "
+            f"{came}: ONNX's GRU has one for both; convert them one by one."
+        )
+    hidden = runs[0].hidden_size
+    gates = zip(*(join(run.params, "zrc", old=True) for run in runs), strict=True)
+    W, R, b_x, b_h = (np.stack([np.asarray(a).T for a in arrays]) for arrays in gates)
+    graph.constants.update(
+        {
+            f"{name}.W": W,
+            f"{name}.R": R,
+            f"{name}.B": np.concatenate([b_x, b_h], 1),
+            f"{name}.sizes": np.array([0, 0, hidden * len(runs)]),
+        }
+    )
+    h0 = ""
+    if initial_state:
+        graph.constants["[0]"] = np.array([0])
+        each = [graph.add("Unsqueeze", [f"h0_{k}", "[0]"], f"{name}.h0_{k}") for k in states]
+        h0 = graph.add("Concat", each, f"{name}.h0", axis=0)
+    elif any(run.h0 is not None for run in runs):
+        zeros = np.zeros(hidden, W.dtype)
+        each = [zeros if run.h0 is None else np.asarray(run.h0) for run in runs]
+        graph.constants.update({f"{name}.each_h0": np.stack(each)[:, None], "[1]": np.array([1])})
+        batch = graph.add("Shape", [x], f"{name}.batch", start=1, end=2)
+        shape = graph.add("Concat", ["[1]", batch, "[1]"], f"{name}.h0_shape", axis=0)
+        h0 = graph.add("Expand", [f"{name}.each_h0", shape], f"{name}.h0")
+    direction = "reverse" if runs[0].reverse else "forward"
+    used = [ACTIVATIONS[f] for run in runs for f in (run.gate_activation, run.activation)]
+    functions, alphas, betas = zip(*used, strict=True)
+    graph.add(
+        "GRU",
+        [x, f"{name}.W", f"{name}.R", f"{name}.B", "lengths" if lengths else "", h0],
+        name,
+        f"{name}.h_last",
+        hidden_size=hidden,
+        linear_before_reset=int(runs[0].reset == "after"),
+        direction="bidirectional" if len(runs) == 2 else direction,
+        activations=functions,
+        activation_alpha=[n for n in alphas if n is not None] or None,
+        activation_beta=[n for n in betas if n is not None] or None,
+    )
+    for d, number in enumerate(states):
+        graph.constants[str(d)] = np.array(d)
+        graph.add("Gather", [f"{name}.h_last", str(d)], f"h_last_{number}", axis=0)
+    by_step = graph.add("Transpose", [name], f"{name}.by_step", perm=[0, 2, 1, 3])
+    graph.add("Reshape", [by_step, f"{name}.sizes"], ys)
