@@ -6,8 +6,9 @@
     params = cell.init(key, 12)
     hs, h_last = gj.unroll(cell, params, xs)
 
-Figures (`gru_jax.plot`), checkpoints (`gru_jax.checkpoint`) and the command are imported where
-they are used.
+Figures (`gru_jax.plot`), other frameworks' weights and files (`gru_jax.interop`), Flax modules
+(`gru_jax.linen`, `gru_jax.nnx`), checkpoints (`gru_jax.checkpoint`) and the command are imported
+where they are used.
 """
 
 from gru_jax.cells.gru import candidate as candidate

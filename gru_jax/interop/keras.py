@@ -87,7 +87,8 @@ def read_keras(
     except Exception as error:  # of zip, HDF5, JSON, and whatever a lying file makes Keras raise
         why = " ".join(str(error).split())[:300]
         raise ValueError(
-            f"read_keras: {path} must be a whole model that Keras reads, but: {why}"
+            f"read_keras: {path} must be a whole model that Keras reads, but: {why} Weights "
+            "alone are for model.load_weights; then give the model to from_keras."
         ) from error
     return from_keras(model, name=name)
 
