@@ -16,6 +16,8 @@ def write(path: Path, save: Callable[[Path], object]) -> None:
         raise FileNotFoundError(
             f"{path} must be in a folder that exists, but {path.parent} does not."
         )
+    if path.is_dir():
+        raise IsADirectoryError(f"{path} must be a file, but is a folder.")
     beside = path.with_name(f".{path.stem}.new{path.suffix}")
     try:
         save(beside)

@@ -21,7 +21,7 @@ from gru_jax.bench.measure import Entry, count_turns, measure
 from gru_jax.bench.settings import check
 from gru_jax.commands import Bench, Convert, Evaluate, Explain, Inspect, Predict, Train, parse
 from gru_jax.data.files import read_sequences
-from gru_jax.interop.formats import FormatName
+from gru_jax.interop.formats import FormatName, take_layer
 from gru_jax.tasks import japanese_vowels as task
 from gru_jax.types import Cell, Layer, Params
 
@@ -138,7 +138,7 @@ def explain(command: Explain) -> int:
 
 def convert(command: Convert) -> int:
     """Reads a file, writes another, and says what was in it."""
-    if command.target.exists() and not command.overwrite:
+    if command.target.is_file() and not command.overwrite:
         raise ValueError(f"{command.target} is there already: --overwrite replaces it.")
     net, params = _read(command.source, command.from_, command.name)
     interop.write(command.target, net, params, format=command.to)
@@ -160,7 +160,8 @@ def inspect(command: Inspect) -> int:
 def _read(path: Path, format: FormatName | None, name: str | None) -> tuple[Cell | Layer, Params]:
     if (path / "config.json").is_file():
         trained = runs.load_trained(path)
-        return task.network(trained.config), trained.params
+        net = task.network(trained.config)
+        return (net, trained.params) if name is None else take_layer(net, trained.params, name)
     return interop.read(path, format=format, name=name)
 
 

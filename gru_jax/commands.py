@@ -17,6 +17,7 @@ from gru_jax.bench.problem import DEFAULT_SIZES
 from gru_jax.interop.formats import FormatName
 from gru_jax.tasks import japanese_vowels as task
 
+FORMATS = f"{{{','.join(get_args(FormatName))}}}"
 RunFolder: TypeAlias = Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
 
 
@@ -89,23 +90,25 @@ class Bench:
 
 @dataclasses.dataclass(frozen=True)
 class Convert:
-    """Turn a file with a GRU into another framework's, exactly; what cannot be is refused.
+    """Turn a file with a GRU into another framework's; what cannot be is refused.
 
-    Known by their endings are .pt .pth (PyTorch), .keras .h5 (Keras), .msgpack and Orbax folders
-    (Flax), .eqx (Equinox), .onnx and .safetensors. Arrays of PyTorch's or Haiku's may also stand in
-    .npz and .safetensors. Weights are exact; a model for ONNX is without dropout.
+    Known by their endings are .pt .pth (PyTorch), .keras .h5 (Keras), .msgpack
+    and Orbax folders (Flax), .eqx (Equinox), .onnx and .safetensors. Arrays by
+    PyTorch's or Haiku's names may also stand in .npz and .safetensors: to write
+    such a one, say --to. Weights are exact; ONNX is written without dropout.
     """
 
     source: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="SOURCE")]
     """File to read; also the folder of a training run."""
     target: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="TARGET")]
     """File to write; its ending says for whom."""
-    from_: Annotated[FormatName | None, tyro.conf.arg(name="from")] = None
+    from_: Annotated[FormatName | None, tyro.conf.arg(name="from", metavar=FORMATS)] = None
     """Format of SOURCE, where the ending does not say."""
-    to: FormatName | None = None
+    to: Annotated[FormatName | None, tyro.conf.arg(metavar=FORMATS)] = None
     """Format of TARGET, where the ending does not say."""
     name: Annotated[str | None, tyro.conf.arg(metavar="NAME")] = None
-    """Which GRU, where SOURCE holds more: encoder.gru, encoder/rnn, a node's or a layer's name."""
+    """Which GRU, where SOURCE holds more: encoder.gru, encoder/rnn, the name of a node or a layer;
+    of a net of ours, a layer's number in the stack, from 0."""
     overwrite: bool = False
     """Replace TARGET if it is there."""
 
@@ -116,7 +119,7 @@ class Inspect:
 
     file: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="FILE")]
     """Any file that convert reads; also the folder of a training run."""
-    from_: Annotated[FormatName | None, tyro.conf.arg(name="from")] = None
+    from_: Annotated[FormatName | None, tyro.conf.arg(name="from", metavar=FORMATS)] = None
     """Its format, where the ending does not say."""
     name: Annotated[str | None, tyro.conf.arg(metavar="NAME")] = None
     """Which GRU, where the file holds more."""

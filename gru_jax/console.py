@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from rich.console import Console
 from rich.progress import (
@@ -26,6 +27,7 @@ from gru_jax.bench.summary import label
 from gru_jax.building import BUILDERS
 from gru_jax.explain import Report
 from gru_jax.fitting import Row
+from gru_jax.interop.files import input_size
 from gru_jax.runs import Run
 from gru_jax.tasks import japanese_vowels as task
 from gru_jax.train import count_parameters
@@ -195,7 +197,10 @@ def architecture(console: Console, net: Cell | Layer, params: Params) -> None:
     leaves = jax.tree.leaves(params)
     dtypes = ", ".join(sorted({str(leaf.dtype) for leaf in leaves}))
     size = sum(leaf.nbytes for leaf in leaves)
-    console.print(f"{count_parameters(params):,} parameters, {dtypes}, {size:,} bytes")
+    count, inputs = count_parameters(params), input_size(net, params)
+    console.print(f"{count:,} parameters, {dtypes}, {size:,} bytes, {inputs} inputs")
+    if odd := sum(int((~jnp.isfinite(leaf)).sum()) for leaf in leaves):
+        console.print(f"{odd:,} parameters are infinite or not numbers", style="bold")
 
 
 def _branch(architecture: Architecture) -> Tree:

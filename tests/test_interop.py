@@ -188,16 +188,16 @@ REFUSED = {
     "layer norm": (
         interop.to_torch_state,
         gj.recurrent(gj.layer_norm_gru(4)),
-        "to_torch: net must be of GRUs in recurrent, bidirectional and stack, got layer_norm_gru, "
-        "which other frameworks do not have as it is here: convert the layers around it one by "
-        "one, or keep the whole with interop.save.",
+        "to_torch: net must be of GRUs in recurrent, bidirectional and stack, got layer_norm_gru: "
+        "convert the recurrent layers by themselves, each with its part of the parameters, or keep "
+        "the whole with interop.save.",
     ),
     "a head": (
         interop.to_torch_state,
         gj.stack(gj.recurrent(AFTER), gj.pool(), gj.dense(2)),
-        "to_torch: net must be of GRUs in recurrent, bidirectional and stack, got pool, which "
-        "other frameworks do not have as it is here: convert the layers around it one by one, or "
-        "keep the whole with interop.save.",
+        "to_torch: net must be of GRUs in recurrent, bidirectional and stack, got pool: "
+        "convert the recurrent layers by themselves, each with its part of the parameters, or keep "
+        "the whole with interop.save.",
     ),
     "zoneout": (
         interop.to_torch_state,
@@ -291,8 +291,9 @@ def test_parameters_of_another_net_are_refused(net, params, message):
 @pytest.mark.parametrize(
     ("params", "message"),
     [
-        ({}, "params must hold a GRU, got nothing."),
-        ({"linear": {"w": 1}}, "params must be of GRUs alone, each with w_i, w_h and b, got 'lin"),
+        ({}, "there must be a GRU, got nothing."),
+        (3, "params must be dicts of arrays by module, got a int."),
+        ({"linear": {"w": 1}}, "there must be a GRU, got linear."),
         (
             {
                 "gru": {
@@ -307,3 +308,50 @@ def test_haikus_parameters_that_do_not_fit_are_one_sentence(params, message):
     with pytest.raises(ValueError, match=r"^from_haiku: ") as error:
         interop.from_haiku(params)
     assert message in str(error.value)
+
+
+def test_haikus_grus_are_found_among_other_modules(rng):
+    net = gj.stack(*[gj.recurrent(gj.gru(4))] * 2)
+    params = draw_params(rng, net, "float32")
+    grus = {f"encoder/{name}": arrays for name, arrays in interop.to_haiku(net, params).items()}
+    larger = {"embed": {"w": np.ones(3)}, **grus, "linear": {"w": np.ones(3), "b": np.ones(3)}}
+    same_bits(interop.from_haiku(larger, name="encoder")[1], params)
+    for name, one in (("encoder/gru", params[0]), ("gru_1", params[1])):
+        same_bits(interop.from_haiku(larger, name=name)[1], one)
+    del larger["encoder/gru"]
+    same_bits(interop.from_haiku(larger)[1], params[1])
+    with pytest.raises(ValueError, match=r"^from_haiku: name must be 'encoder/gru_1', got 'x'"):
+        interop.from_haiku(larger, name="x")
+
+
+TO = (
+    interop.to_torch_state,
+    interop.to_keras,
+    interop.to_linen,
+    interop.to_nnx,
+    interop.to_equinox,
+    interop.to_onnx,
+)
+
+
+@pytest.mark.parametrize("to", TO)
+@pytest.mark.parametrize(
+    ("dtype", "message"),
+    [
+        (np.float64, "params.W_r must be float32 while JAX holds 32 bits, got float64"),
+        (np.int32, "params.W_r must be floating-point numbers, got int32."),
+    ],
+)
+def test_numbers_that_would_be_rounded_on_the_way_are_refused(to, dtype, message):
+    params = jax.tree.map(lambda a: np.ones(a.shape, dtype), AFTER.init(jax.random.key(0), 3))
+    with pytest.raises(ValueError, match=rf"^to_\w+: {message}"):
+        to(AFTER, params)
+
+
+@pytest.mark.parametrize("to", [to for to in TO if to is not interop.to_equinox])
+def test_a_net_of_several_dtypes_is_refused(to):
+    net = gj.stack(*[gj.recurrent(AFTER)] * 2)
+    first, second = net.init(jax.random.key(0), 3)
+    second = jax.tree.map(lambda a: a.astype(jnp.float16), second)
+    with pytest.raises(ValueError, match=r"weights must have one dtype, got float16 and float32"):
+        to(net, (first, second))

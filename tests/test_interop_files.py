@@ -173,8 +173,8 @@ def test_pytorchs_arrays_are_known_by_their_names_in_other_files(tmp_path):
         tmp_path / "a.npz", **{f"model.rnn.{k}": v for k, v in state.items()}, other=np.ones(3)
     )
     same_bits(interop.read(tmp_path / "a.npz", name="model.rnn")[1], params)
-    with pytest.raises(ValueError, match=r"a\.npz: from_torch: name must be .* got 'rnn'"):
-        interop.read(tmp_path / "a.npz", name="rnn")
+    with pytest.raises(ValueError, match=r"a\.npz: from_torch: name must be .* got 'gru'"):
+        interop.read(tmp_path / "a.npz", name="gru")
 
 
 def test_haikus_arrays_are_known_by_their_names(rng, tmp_path):
@@ -185,7 +185,7 @@ def test_haikus_arrays_are_known_by_their_names(rng, tmp_path):
     assert again.architecture == net.architecture
     same_bits(same, params)
     same_bits(interop.read(tmp_path / "a.npz", name="gru_1")[1], params[1])
-    with pytest.raises(ValueError, match="must hold a GRU 'x', got gru, gru_1"):
+    with pytest.raises(ValueError, match="name must be 'gru' or 'gru_1', got 'x'"):
         interop.read(tmp_path / "a.npz", name="x")
 
 
@@ -221,3 +221,44 @@ def test_what_is_no_such_file_is_said(rng, tmp_path):
     with pytest.raises(FileNotFoundError, match="must be in a folder that exists"):
         interop.write(tmp_path / "no" / "a.safetensors", AFTER, params)
     assert {path.name for path in tmp_path.iterdir()} == {"a.bin", "a.npz"}
+
+
+def test_a_layer_of_a_stack_is_read_by_its_number(rng, tmp_path):
+    net = gj.stack(gj.gaussian_noise(0.1), gj.recurrent(AFTER), gj.pool(), gj.dense(2))
+    params = draw_params(rng, net, "float32")
+    interop.save(tmp_path / "net.safetensors", net, params)
+    layer, same = interop.read(tmp_path / "net.safetensors", name="1")
+    assert layer.architecture == gj.recurrent(AFTER).architecture
+    same_bits(same, params[1])
+    with pytest.raises(ValueError, match=r"name must be None or .* in the stack, 0 1 2 3, got '4'"):
+        interop.read(tmp_path / "net.safetensors", name="4")
+    interop.save(tmp_path / "cell.safetensors", AFTER, params[1])
+    with pytest.raises(ValueError, match=r"name must be None .* got '0'"):
+        interop.read(tmp_path / "cell.safetensors", name="0")
+    interop.write(tmp_path / "cell.eqx", AFTER, params[1])
+    with pytest.raises(ValueError, match=r"name must be None, for .*\.eqx holds a single cell"):
+        interop.read(tmp_path / "cell.eqx", name="0")
+
+
+ENDINGS = (".pt", ".keras", ".h5", ".msgpack", ".eqx", ".onnx", ".safetensors", ".npz")
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
+def test_an_empty_file_is_called_empty_and_a_folder_a_folder(rng, tmp_path, ending):
+    path = tmp_path / f"a{ending}"
+    path.touch()
+    with pytest.raises(ValueError, match="must hold a net, but is empty"):
+        interop.read(path)
+    path.unlink()
+    path.mkdir()
+    with pytest.raises(ValueError, match=f"a{ending} must be a whole checkpoint of Flax's"):
+        interop.read(path)
+    with pytest.raises(ValueError, match=f"a{ending} must be a file, but is a folder"):
+        interop.read(path, format="onnx")
+    if ending == ".pt":
+        return  # Needs PyTorch to be written.
+    net = gj.recurrent(gj.gru(4) if ending == ".npz" else AFTER)
+    params, format = draw_params(rng, net, "float32"), "haiku" if ending == ".npz" else None
+    with pytest.raises(IsADirectoryError, match=f"a{ending} must be a file, but is a folder"):
+        interop.write(path, net, params, format=format)
+    assert [each.name for each in tmp_path.iterdir()] == [path.name]

@@ -1,7 +1,6 @@
 """Flax's own modules beside ours with the same weights, there and back, and their checkpoints."""
 
 import operator
-import re
 
 import jax
 import jax.numpy as jnp
@@ -16,6 +15,7 @@ from test_interop_torch import same_bits
 
 import gru_jax as gj
 from gru_jax import interop
+from gru_jax.interop.flax_tree import OURS
 from gru_jax.linen import GRU
 from gru_jax.nnx import GRU as NNXGRU
 
@@ -209,8 +209,9 @@ def test_a_gru_is_found_in_a_users_model_by_its_name(model):
     same_bits(same, inner_params)
     only = {"params": {"encoder": variables["params"]["encoder"], "head": {"w": jnp.ones(2)}}}
     same_bits(interop.from_linen(None, only)[1], params)
-    there = re.escape("of which there is 'encoder', 'inner/GRUCell_0', 'pair'; got None")
-    with pytest.raises(ValueError, match=f"from_linen: name must be that of a GRU, {there}"):
+    same_bits(interop.from_linen(None, variables, name="GRUCell_0")[1], inner_params)
+    known = "'encoder' or 'inner/GRUCell_0' or 'pair'"
+    with pytest.raises(ValueError, match=f"^from_linen: name must be {known}, got None"):
         interop.from_linen(None, variables)
 
 
@@ -371,8 +372,8 @@ REFUSED = {
         linen_case(nn.Sequential([RNN.copy(), nn.Dense(3)])),
         "module must be a GRUCell, RNN, Bidirectional or Sequential, got a Dense: give the part",
     ),
-    "no GRU": (tree_case(Dense_0={"kernel": np.ones(3)}), "there is none among Dense_0; got None"),
-    "nothing": (tree_case(), "there is none among ; got None"),
+    "no GRU": (tree_case(Dense_0={"kernel": np.ones(3)}), "there must be a GRU, got Dense_0."),
+    "nothing": (tree_case(), "there must be a GRU, got nothing."),
     "no bias": (tree_case(**PLAIN | {"hn": {"kernel": 1.0}}), "must have hn/bias, got none"),
     "another shape": (
         tree_case(**PLAIN | {"hz": {"kernel": np.ones((4, 5), "f")}}),
@@ -390,7 +391,11 @@ REFUSED = {
         lambda: interop.from_nnx(nnx.RNN(nnx.GRUCell(3, 4, rngs=nnx.Rngs(0)), reverse=True)),
         "keep_order must be True",
     ),
-    "no Flax": (lambda: interop.from_nnx({}), "there is none among ; got None"),
+    "no tree": (
+        lambda: interop.from_linen(None, None),
+        "there must be arrays by name in dicts, got a NoneType.",
+    ),
+    "no Flax": (lambda: interop.from_nnx({}), "there must be a GRU, got nothing."),
 }
 
 
@@ -417,3 +422,45 @@ def test_a_file_of_variables_does_not_say_what_it_would_lose(rng, tmp_path, net,
         interop.write(tmp_path / "a.msgpack", net, draw_params(rng, net, "float32"))
     assert message in str(error.value)
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning:orbax")
+@pytest.mark.parametrize("reset", ["before", "after"])
+@pytest.mark.parametrize("bidirectional", [False, True])
+def test_a_checkpoint_of_our_own_modules_is_read(rng, tmp_path, reset, bidirectional):
+    module = GRU(HIDDEN, num_layers=2, bidirectional=bidirectional, reset=reset)
+    params = draw_params(rng, module.net(), "float32")
+    variables = module.variables_from(params)
+    whole = {"params": {"encoder": variables["params"], "head": {"kernel": jnp.ones(2)}}}
+    (tmp_path / "a.msgpack").write_bytes(serialization.to_bytes(whole))
+    gru = NNXGRU(
+        INPUT, HIDDEN, num_layers=2, bidirectional=bidirectional, reset=reset, rngs=nnx.Rngs(0)
+    )
+    gru.set_params(params)
+    with ocp.StandardCheckpointer() as saver:
+        saver.save(tmp_path / "b", nnx.state(gru))
+    for name in ("a.msgpack", "b"):
+        net, same = interop.read(tmp_path / name)
+        layer = (gj.bidirectional if bidirectional else gj.recurrent)(gj.gru(HIDDEN, reset=reset))
+        assert net.architecture == gj.stack(layer, layer).architecture
+        same_bits(same, params)
+
+
+def test_weights_that_are_no_gru_of_ours_are_one_sentence():
+    tree = {"forward": {name: np.ones((7, 4) if "W" in name else 4, "f") for name in OURS}}
+    for name, odd in (("W_z", (6, 4)), ("b_r", (3,)), ("b_c", ()), ("W_c", (4,)), ("W_c", (4, 4))):
+        wrong = {"forward": tree["forward"] | {name: np.ones(odd, "f")}}
+        with pytest.raises(ValueError, match=r"^from_linen: \w_\w must be \("):
+            interop.from_linen(None, wrong)
+    del tree["forward"]["b_z"]
+    with pytest.raises(ValueError, match=r"^from_linen: there must be a GRU, got forward"):
+        interop.from_linen(None, tree)
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+def test_16_bits_cross_to_nnx_and_back(rng, dtype):
+    net = gj.recurrent(gj.gru(HIDDEN, reset="after", dtype=dtype))
+    params = draw_params(rng, net, dtype)._replace(b_h=jnp.zeros(HIDDEN, dtype))
+    module = interop.to_nnx(net, params)
+    assert module(jnp.ones((2, TIME, INPUT), dtype)).shape == (2, TIME, HIDDEN)
+    same_bits(interop.from_nnx(module)[1], params)

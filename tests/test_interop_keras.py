@@ -329,8 +329,12 @@ CHAIN = "layers must each read the outputs of the one before and one mask, and b
 FUNCTIONS = ", ".join(ACTIVATIONS)
 
 REFUSED = {
-    "source must be of GRU, RNN, Bidirectional and Dropout layers, got 'd', a Dense: take the GRU "
-    "alone, by name.": lambda rng: sequential(rng, layers.GRU(2), layers.Dense(1, name="d")),
+    "name must be 'one' or 'two', got None.": lambda rng: sequential(
+        rng,
+        *(layers.GRU(2, return_sequences=True, name=name) for name in ("one", "two")),
+        layers.Dense(1),
+    ),
+    "there must be a GRU, got d.": lambda rng: sequential(rng, layers.Dense(1, name="d")),
     "cell of 'l' must be a GRUCell, got a LSTMCell.": (
         lambda rng: built(rng, layers.RNN(layers.LSTMCell(2), name="l"))
     ),
@@ -379,10 +383,6 @@ REFUSED = {
     "one by one.": lambda _: Own(name="o"),
     "source must be of GRU, RNN, Bidirectional and Dropout layers, got 'm', a str: take the GRU "
     "alone, by name.": lambda _: "m",
-    "source must be of GRU, RNN, Bidirectional and Dropout layers, got 'inner', a Sequential: take "
-    "the GRU alone, by name.": lambda rng: sequential(
-        rng, keras.Sequential([layers.GRU(2)], name="inner")
-    ),
     f"{CHAIN} 'two', which is given another mask: take them one by one, by name.": half_masked,
 }
 
@@ -396,8 +396,18 @@ def test_what_ours_cannot_be_is_one_sentence(rng, message):
 
 def test_a_name_that_is_not_there_is_told_with_those_that_are(rng):
     model = sequential(rng, layers.GRU(2, name="encoder"))
-    with pytest.raises(ValueError, match=r"of the model \('encoder'\), got 'decoder'"):
+    with pytest.raises(ValueError, match=r"^from_keras: name must be 'encoder', got 'decoder'\.$"):
         interop.from_keras(model, name="decoder")
+
+
+def test_the_only_gru_of_a_larger_model_is_found_also_in_a_model_inside(rng):
+    inner = keras.Sequential([layers.GRU(2, name="encoder")], name="inner")
+    model = sequential(rng, layers.Dense(3), inner, layers.Dense(1))
+    encoder = interop.from_keras(inner.layers[0])
+    for name in (None, "encoder", "inner/encoder", "inner"):
+        net, params = interop.from_keras(model, name=name)
+        assert net.architecture == encoder[0].architecture
+        assert_same_bits(params, encoder[1])
 
 
 WRITTEN = {

@@ -54,8 +54,9 @@ REFUSED = {
     "name must be that of one GRU in source ('one', 'two'), got 'g', which names none of them.": (
         lambda rng: (stack_of(rng, [TRANSPOSE, RESHAPE], constants=SIZES), "g")
     ),
-    "name must be that of one GRU in source (none outside functions), got None, which names none "
-    "of them.": lambda _: model_of([node("Identity", ["X"], ["ys"])], {}, outputs=["ys"]),
+    "source must have a GRU outside functions, got none.": lambda _: model_of(
+        [node("Identity", ["X"], ["ys"])], {}, outputs=["ys"]
+    ),
     "clip of 'g' in source must not be there, got 3: ONNX clips what goes into the activations, "
     "our clip is of the state, so no net of ours is the same.": lambda rng: one(rng, clip=3.0),
     "activations of 'g' in source must be among Elu(alpha=1.0), HardSigmoid(alpha=0.16666667, "

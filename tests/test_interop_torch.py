@@ -100,8 +100,20 @@ def test_a_gru_is_found_inside_a_larger_model():
     same_bits(interop.from_torch(larger)[1], params)
     two = larger | {f"decoder.{k}": v for k, v in state.items()}
     same_bits(interop.from_torch(two, name="encoder.gru")[1], params)
-    with pytest.raises(ValueError, match=r"there is 'encoder.gru', 'decoder'; got None"):
+    same_bits(interop.from_torch({"epoch": 3, "state": two}, name="encoder.gru")[1], params)
+    same_bits(interop.from_torch(two, name="gru")[1], params)
+    with pytest.raises(ValueError, match=r"name must be 'encoder.gru' or 'decoder', got None"):
         interop.from_torch(two)
+    both = two | {f"best.{k}": v for k, v in two.items()}
+    with pytest.raises(ValueError, match=r"got 'gru'"):
+        interop.from_torch(both, name="gru")
+    same_bits(interop.from_torch(both, name="encoder.gru")[1], params)
+
+
+def rows(count):
+    """Returns the state dict of another recurrent network: with so many rows a unit."""
+    state, _ = case("plain")
+    return {k: np.ones((count * 4, *v.shape[1:]), "f") for k, v in state.items()}
 
 
 def plain(**changes):
@@ -112,8 +124,11 @@ def plain(**changes):
 @pytest.mark.parametrize(
     ("state", "message"),
     [
-        ({}, "name must be that of a GRU in the state dict, of which there is none among "),
-        ({"fc.weight": np.ones(3)}, "there is none among fc.weight; got None"),
+        ({}, "there must be a GRU, got nothing."),
+        (None, "there must be a GRU, got nothing."),
+        ({"fc.weight": np.ones(3)}, "there must be a GRU, got fc.weight."),
+        (rows(4), "source must be a GRU, with 3 x 4 rows for 4 units, got an LSTM, with 4 x 4."),
+        (rows(1), "source must be a GRU, with 3 x 4 rows for 4 units, got an RNN, with 1 x 4."),
         (plain(weight_hh_l0=np.ones((16, 4), "f")), "weight_hh_l0 must be (12, 4), got (16, 4)"),
         (plain(weight_ih_l0=np.ones((9, 3), "f")), "weight_ih_l0 must be (12, 3), got (9, 3)"),
         (plain(weight_hh_l0=None), "source must have weight_hh_l0, got none"),

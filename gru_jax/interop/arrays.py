@@ -24,7 +24,8 @@ def exact(function: str, name: str, value: ArrayLike) -> Array:
     if array.dtype != value.dtype:
         raise ValueError(
             f"{function}: {name} must be {array.dtype} while JAX holds 32 bits, got {value.dtype}: "
-            'cast it, or begin with jax.config.update("jax_enable_x64", True).'
+            'cast it, or begin with jax.config.update("jax_enable_x64", True), which in a shell is '
+            "JAX_ENABLE_X64=1."
         )
     return array
 

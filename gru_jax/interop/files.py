@@ -54,7 +54,7 @@ def save(path: str | os.PathLike[str], net: Cell | Layer | None, params: Params)
                 "holds a function of its own; save(path, None, params) keeps the arrays."
             )
         header["architecture"] = json.dumps(as_dict(net.architecture))
-        header["input_size"] = str(_input_size(net, params))
+        header["input_size"] = str(input_size(net, params))
     atomic.write(Path(path), lambda beside: save_file(arrays, beside, header))
 
 
@@ -127,8 +127,12 @@ def _shapes(net: Cell | Layer, input_size: int) -> Params:
     return jax.eval_shape(lambda key: net.init(key, input_size), jax.random.key(0))
 
 
-def _input_size(net: Cell | Layer, params: Params) -> int:
-    """Returns the features for which the net has parameters of these shapes."""
+def input_size(net: Cell | Layer, params: Params) -> int:
+    """Returns the features for which the net has parameters of these shapes.
+
+    Raises:
+        ValueError: if there are none.
+    """
     shapes = jax.tree.map(np.shape, params)
     rows, *columns = next((leaf.shape for leaf in jax.tree.leaves(params)), (1,))
     # The first weights act on x and the state, or on x alone (dense).

@@ -4,11 +4,10 @@ from pathlib import Path
 from typing import Any
 
 from gru_jax import atomic
-from gru_jax.interop.flax_tree import is_nnx
+from gru_jax.interop.flax_tree import read_tree
 from gru_jax.interop.levels import take_apart
 from gru_jax.interop.limits import LINEN, check
-from gru_jax.interop.linen import from_linen, to_linen
-from gru_jax.interop.nnx import from_nnx
+from gru_jax.interop.linen import to_linen
 from gru_jax.npz import check_size
 from gru_jax.quiet import quiet
 from gru_jax.types import Cell, Layer, Params
@@ -25,6 +24,8 @@ STATED = LINEN._replace(
 
 def read_flax(path: Path, name: str | None) -> tuple[Cell | Layer, Params]:
     """Returns the GRU in linen's variables or nnx's state, in a `.msgpack` or an Orbax folder.
+
+    Flax's own, or of `gru_jax.linen` or `gru_jax.nnx`.
 
     A file says no activations and no directions: they are taken to be those of a new module.
 
@@ -46,7 +47,9 @@ def read_flax(path: Path, name: str | None) -> tuple[Cell | Layer, Params]:
             f"{path} must be a whole checkpoint of Flax's, but cannot be read: {reason[0][:160]}"
         ) from error
     tree = _plain(tree)
-    return from_nnx(tree, name=name) if is_nnx(tree) else from_linen(None, tree, name=name)
+    while isinstance(tree, dict) and "params" in tree:
+        tree = tree["params"]
+    return read_tree("read", None, tree, name)
 
 
 def write_flax(path: Path, net: Cell | Layer, params: Params) -> None:

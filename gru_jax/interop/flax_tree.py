@@ -14,12 +14,15 @@ from gru_jax.cells.gru_params import GRUParams
 from gru_jax.interop.arrays import floats
 from gru_jax.interop.gates import TURNING, Joined, part
 from gru_jax.interop.levels import Level, Run, assemble, assemble_cell
+from gru_jax.interop.names import choose
 from gru_jax.types import Cell, Layer, Params
 
 Tree: TypeAlias = Mapping[Any, Any]
 
 LINEN, NNX = {"ir", "iz", "in", "hr", "hz", "hn"}, {"dense_i", "dense_h"}
 """What a cell's arrays are under."""
+OURS = set(GRUParams._fields)
+"""What a cell's arrays are called in our own modules, with b_h or without."""
 
 
 class Kinds(NamedTuple):
@@ -48,9 +51,14 @@ def read_tree(
 ) -> tuple[Cell | Layer, Params]:
     """Returns the net of a module, or of what its arrays' names say if there is none.
 
+    Trees of our own modules are read, too.
+
     Raises:
         ValueError: if there is no GRU by this name, or it is something that ours cannot be.
     """
+    if not isinstance(tree, Mapping):
+        kind = type(tree).__name__
+        raise ValueError(f"{function}: there must be arrays by name in dicts, got a {kind}.")
     tree = _without_rngs(tree)
     if module is None or name is not None:
         tree = _find(function, tree, name)
@@ -61,14 +69,9 @@ def read_tree(
     return assemble(function, list(_take_levels(function, module, tree)))
 
 
-def is_nnx(tree: Tree) -> bool:
-    """Returns whether there is a cell of nnx's in a tree."""
-    inner = (part for part in tree.values() if isinstance(part, Mapping))
-    return set(tree) == NNX or any(map(is_nnx, inner))
-
-
 def _is_cell(tree: Tree) -> bool:
-    return set(tree) in (LINEN, NNX) and all(isinstance(leaf, Mapping) for leaf in tree.values())
+    theirs = set(tree) in (LINEN, NNX) and all(isinstance(leaf, Mapping) for leaf in tree.values())
+    return theirs or set(tree) in (OURS, OURS - {"b_h"})
 
 
 def _without_rngs(tree: Tree) -> Tree:
@@ -84,14 +87,9 @@ def _without_rngs(tree: Tree) -> Tree:
 
 def _find(function: str, tree: Tree, name: str | None) -> Tree:
     """Returns the part of a tree that is by this name, or the only GRU in it."""
-    whole = r"(/?layers[_/]\d+)?(/?(forward|backward)_rnn)?(/?cell)?$"
+    whole = r"(/?layers[_/]\d+)?(/?(forward|backward)(_rnn)?)?(/?cell)?$"
     there = list(dict.fromkeys(re.sub(whole, "", place) for place in _places(tree, "")))
-    if (name is None and len(there) != 1) or (name is not None and name not in there):
-        many = ", ".join(map(repr, there)) or f"none among {', '.join(map(str, tree))[:200]}"
-        raise ValueError(
-            f"{function}: name must be that of a GRU, of which there is {many}; got {name!r}."
-        )
-    for key in filter(None, (there[0] if name is None else name).split("/")):
+    for key in filter(None, choose(function, there, name, tree, separator="/").split("/")):
         tree = tree[key] if key in tree else tree[int(key)]
     return tree
 
@@ -114,6 +112,11 @@ def _take_levels(function: str, module: Any | None, tree: Tree) -> Iterator[Leve
         )
     if keys == {"cell"}:
         yield Level((_take_rnn(function, module, tree),))
+    elif keys == {"forward"}:
+        yield Level((_take_run(function, None, tree["forward"]),))
+    elif keys == {"forward", "backward"}:
+        ahead, back = (_take_run(function, None, tree[key]) for key in ("forward", "backward"))
+        yield Level((ahead, back._replace(reverse=True)))
     elif keys == {"forward_rnn", "backward_rnn"}:
         ahead, back = (
             _take_rnn(function, getattr(module, key, None), tree[key], key)
@@ -187,8 +190,8 @@ def _take_run(function: str, module: Any | None, tree: Tree) -> Run:
     if module is not None and not isinstance(module, kinds().cell):
         kind = type(module).__name__
         raise ValueError(f"{function}: cell must be a GRUCell, got a {kind}.")
-    take = _take_linen if set(tree) == LINEN else _take_nnx
-    run = Run(take(function, tree))
+    takes = {"ir": _take_linen, "dense_i": _take_nnx, "W_r": _take_ours}
+    run = Run(next(take for name, take in takes.items() if name in tree)(function, tree))
     if module is None:
         return run
     names = {fn: name for name, fn in ACTIVATIONS.items()}
@@ -202,6 +205,13 @@ def _take_run(function: str, module: Any | None, tree: Tree) -> Run:
     return run._replace(
         gate_activation=names[module.gate_fn], activation=names[module.activation_fn]
     )
+
+
+def _take_ours(function: str, tree: Tree) -> GRUParams:
+    hidden = np.size(tree["b_c"])
+    rows = max((hidden + 1, *np.shape(tree["W_c"])[:1]))
+    shapes = {"W": (rows, hidden), "b": (hidden,)}
+    return GRUParams(**{n: floats(function, n, leaf, shapes[n[0]]) for n, leaf in tree.items()})
 
 
 def _take_linen(function: str, tree: Tree) -> GRUParams:

@@ -14,6 +14,7 @@ import numpy as np
 from jaxtyping import Array
 
 from gru_jax import atomic
+from gru_jax.building import build
 from gru_jax.interop import files
 from gru_jax.interop.equinox import read_equinox, to_equinox
 from gru_jax.interop.flax_files import read_flax, write_flax
@@ -52,7 +53,8 @@ def read(
             `.npz` and `.safetensors`: they are known by their names.
         format: of the file; None is told by its ending, and by the names of its arrays.
         name: which GRU, where the file holds more: `encoder.gru` in a state dict, a node's name in
-            ONNX, `encoder/rnn` in Flax and Haiku, a layer's name in Keras.
+            ONNX, `encoder/rnn` in Flax and Haiku, a layer's name in Keras, its number in a stack of
+            ours.
 
     Returns:
         The net and its parameters, as from the `from_*` function of the format.
@@ -64,9 +66,14 @@ def read(
     path = Path(path)
     if not path.exists():
         raise FileNotFoundError(f"read: no file {path}.")
+    if not path.is_dir() and not path.stat().st_size:
+        raise ValueError(f"read: {path} must hold a net, but is empty.")
     said = format or _guess(path)
+    form = _find("read", said)
+    if path.is_dir() and "" not in form.endings:
+        raise ValueError(f"read: {path} must be a file, but is a folder.")
     try:
-        return _find("read", said).read(path, name)
+        return form.read(path, name)
     except ModuleNotFoundError as error:
         raise _missing("read", said, error) from error
     except ValueError as error:
@@ -101,6 +108,17 @@ def write(
         _find("write", said).write(path, net, params)
     except ModuleNotFoundError as error:
         raise _missing("write", said, error) from error
+
+
+def _read_own(path: Path, name: str | None) -> tuple[Cell | Layer, Params]:
+    net, params = files.load(path)
+    return (net, params) if name is None else take_layer(net, params, name)
+
+
+def _read_equinox(path: Path, name: str | None) -> tuple[Cell | Layer, Params]:
+    if name is not None:
+        raise ValueError(f"read: name must be None, for {path} holds a single cell, got {name!r}.")
+    return read_equinox(path)
 
 
 def _read_haiku(path: Path, name: str | None) -> tuple[Cell | Layer, Params]:
@@ -168,10 +186,27 @@ FORMATS: dict[FormatName, Format] = {
     "keras": Format((".keras", ".h5"), read_keras, _write_keras),
     "flax": Format((".msgpack", ""), read_flax, write_flax),
     "haiku": Format((), _read_haiku, _write_haiku),
-    "equinox": Format((".eqx",), lambda path, _: read_equinox(path), _write_equinox),
+    "equinox": Format((".eqx",), _read_equinox, _write_equinox),
     "onnx": Format((".onnx",), lambda path, name: from_onnx(path, name=name), _write_onnx),
-    "safetensors": Format((".safetensors",), lambda path, _: files.load(path), files.save),
+    "safetensors": Format((".safetensors",), _read_own, files.save),
 }
+
+
+def take_layer(net: Cell | Layer, params: Params, name: str) -> tuple[Cell | Layer, Params]:
+    """Returns one layer of a stack of ours by its number, from 0.
+
+    Raises:
+        ValueError: if there is no such layer.
+    """
+    whole = net.architecture
+    layers = whole.parts if whole and whole.builder == "stack" else ()
+    known = [str(number) for number in range(len(layers))]
+    if name not in known:
+        raise ValueError(
+            f"read: name must be None or the number of a layer in the stack, {' '.join(known)}, "
+            f"got {name!r}."
+        )
+    return build(layers[int(name)]), params[int(name)]
 
 
 def _find(function: str, format: FormatName) -> Format:
@@ -181,7 +216,9 @@ def _find(function: str, format: FormatName) -> Format:
 
 
 def _guess(path: Path) -> FormatName:
-    """Returns the format of a file that is there."""
+    """Returns the format of a file or a folder that is there."""
+    if path.is_dir():
+        return "flax"
     if path.suffix == ".safetensors":
         header, arrays = files.read_safetensors("read", path)
         names = set() if "architecture" in header else set(arrays)
@@ -202,12 +239,14 @@ def _guess(path: Path) -> FormatName:
 
 def _by_ending(function: str, path: Path) -> FormatName:
     for name, format in FORMATS.items():
-        if path.suffix in format.endings and (path.suffix or path.is_dir()):
+        if path.suffix and path.suffix in format.endings:
             return name
-    known = " ".join(ending for format in FORMATS.values() for ending in format.endings)
+    known = " ".join(ending for form in FORMATS.values() for ending in form.endings if ending)
+    told = ", ".join(FORMATS)
+    if path.suffix == ".npz":
+        told = "torch or haiku"
     raise ValueError(
-        f"{function}: {path} must end in one of {known.strip()}, or the format be said: "
-        f"{', '.join(FORMATS)}."
+        f"{function}: {path} must end in one of {known}, or the format be said: {told}."
     )
 
 

@@ -9,6 +9,7 @@ from gru_jax.interop.arrays import floats
 from gru_jax.interop.gates import Joined, join, part
 from gru_jax.interop.levels import Level, Run, assemble, take_apart
 from gru_jax.interop.limits import HAIKU, check
+from gru_jax.interop.names import choose
 from gru_jax.types import ArrayLike, Cell, Layer, Params
 
 
@@ -20,7 +21,8 @@ def from_haiku(
     Args:
         params: of one `hk.GRU`, or of several in the order in which `hk.DeepRNN` runs them:
             `{"gru": {"w_i": ..., "w_h": ..., "b": ...}, "gru_1": ...}`.
-        name: of the one module to take among others, e.g. `"encoder/gru"`; None takes all.
+        name: among others, of the one to take, e.g. `"encoder/gru"`, or what stands before the
+            names of several, e.g. `"encoder"`; None takes all if there is nothing else.
 
     Returns:
         The net and its parameters: one layer as it is, more in a stack.
@@ -28,19 +30,18 @@ def from_haiku(
     Raises:
         ValueError: if something else stands there, or arrays do not fit each other.
     """
-    if not params or name not in (None, *params):
-        raise ValueError(
-            f"from_haiku: params must hold a GRU{f' {name!r}' if name else ''}, got "
-            f"{', '.join(params) or 'nothing'}."
-        )
+    if not isinstance(params, Mapping):
+        kind = type(params).__name__
+        raise ValueError(f"from_haiku: params must be dicts of arrays by module, got a {kind}.")
+    places = [module for module, arrays in params.items() if set(arrays) == {"w_i", "w_h", "b"}]
+    within = [place for place in places if place.startswith(f"{name}/")]
+    if name is None and len(places) == len(params):
+        within = places
+    if not within:
+        within = [choose("from_haiku", places, name, params, separator="/")]
     levels = []
-    params = params if name is None else {name: params[name]}
-    for module, arrays in params.items():
-        if set(arrays) != {"w_i", "w_h", "b"}:
-            raise ValueError(
-                f"from_haiku: params must be of GRUs alone, each with w_i, w_h and b, got "
-                f"{module!r} with {', '.join(arrays)}."
-            )
+    for module in within:
+        arrays = params[module]
         hidden = jnp.shape(arrays["w_h"])[:1]
         needed = {
             "w_i": (*jnp.shape(arrays["w_i"])[:1], *(3 * n for n in hidden)),

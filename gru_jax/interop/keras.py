@@ -11,7 +11,7 @@ import numpy as np
 from gru_jax.activations import ACTIVATIONS
 from gru_jax.interop.arrays import floats
 from gru_jax.interop.gates import Joined, check_turning, join, part
-from gru_jax.interop.keras_model import chain, find_layer
+from gru_jax.interop.keras_model import chain, choose_backend, find_layer
 from gru_jax.interop.levels import Level, Run, assemble, assemble_cell, take_apart
 from gru_jax.interop.limits import KERAS, check
 from gru_jax.types import Cell, Layer, Params
@@ -23,19 +23,20 @@ if TYPE_CHECKING:
 def from_keras(source: Any, *, name: str | None = None) -> tuple[Cell | Layer, Params]:
     """Returns Keras' GRUs as a net of ours, bit for bit, whatever backend Keras has.
 
-    All steps come out, and the last states beside them; a Keras layer without `return_sequences`
-    gives the last states alone. Masks are arguments of `apply`: of `Masking` it is
-    `mask=(xs != mask_value).any(-1)`. In masked steps Keras repeats its last output, ours is zero.
-    `stateful` and `unroll` are not of the net. `dropout` and `recurrent_dropout` inside a GRU act
-    in training alone and are left out: put `dropout(rate, per_sequence=True)` before the layer, or
-    build it with `recurrent(cell, recurrent_dropout=rate)`. Variables keep their own dtype, so that
-    mixed precision is float32 here.
+    All steps come out, and the last states beside them, also of a layer without `return_sequences`.
+    Masks are arguments of `apply`: of `Masking` it is `mask=(xs != mask_value).any(-1)`. In masked
+    steps Keras repeats its last output, ours is zero. `stateful` and `unroll` are not of the net.
+    `dropout` and `recurrent_dropout` inside a GRU act in training alone and are left out: put
+    `dropout(rate, per_sequence=True)` before the layer, or build it with
+    `recurrent(cell, recurrent_dropout=rate)`. Variables keep their own dtype, so that mixed
+    precision is float32 here.
 
     Args:
         source: a `GRUCell`, a `GRU`, an `RNN` of `GRUCell`s, a `Bidirectional` of one of these, or
             a model of nothing else, one behind the other, but `Dropout` between them and `Masking`
             before them.
-        name: of the layer to take, where a model has others, too.
+        name: of the layer to take, where a model has others, too, e.g. `"encoder"`, or
+            `"inner/encoder"` in a model inside; None is the only GRU there.
 
     Returns:
         The net and its parameters: of a cell a cell, of all else a layer. Without bias, ours are
@@ -46,7 +47,10 @@ def from_keras(source: Any, *, name: str | None = None) -> tuple[Cell | Layer, P
     """
     import keras
 
-    if name is not None:
+    plain = ("RNN", "Bidirectional", "Dropout", "InputLayer", "Masking")
+    plain = tuple(getattr(keras.layers, kind) for kind in plain)
+    layers = getattr(source, "layers", ())
+    if name is not None or not all(isinstance(layer, plain) for layer in layers):
         source = find_layer(source, name)
     if isinstance(source, keras.layers.GRUCell):
         return assemble_cell(_take_run(source, source.name))
@@ -77,6 +81,7 @@ def read_keras(
         ValueError: if it is damaged, or `from_keras` raises.
         FileNotFoundError: if there is no such file.
     """
+    choose_backend()
     import keras
 
     if not Path(path).exists():
@@ -96,7 +101,8 @@ def read_keras(
 def to_keras(net: Cell | Layer, params: Params) -> "keras.layers.GRUCell | keras.Sequential":
     """Returns a net of ours in Keras, built, bit for bit.
 
-    In float64, Keras' own tanh is of float32.
+    Keras runs on JAX, unless KERAS_BACKEND says something else or TensorFlow is there. In float64
+    its own tanh on JAX is of float32.
 
     Args:
         net: a cell, which becomes a `GRUCell`, or a layer, which becomes a model of `GRU`,
@@ -109,6 +115,7 @@ def to_keras(net: Cell | Layer, params: Params) -> "keras.layers.GRUCell | keras
     """
     levels = take_apart("to_keras", net, params)
     check("to_keras", levels, KERAS)
+    choose_backend()
     with jax.numpy_rank_promotion("allow"):  # what Keras draws, until ours takes its place
         return _cell(levels[0].runs[0]) if isinstance(net, Cell) else _model(levels)
 

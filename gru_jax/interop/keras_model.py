@@ -1,17 +1,33 @@
-"""The layers of a Keras model, if it is nothing but one behind the other."""
+"""The layers of a Keras model, if it is nothing but one behind the other, and its backend."""
 
+import importlib.util
+import os
 from typing import Any
 
+from gru_jax.interop.names import choose
 
-def find_layer(source: Any, name: str) -> Any:
-    """Returns the layer by this name."""
-    found = {layer.name: layer for layer in getattr(source, "layers", ())}
-    if name not in found:
-        many = ", ".join(map(repr, found))[:200] or "none"
-        raise ValueError(
-            f"from_keras: name must be that of a layer of the model ({many}), got {name!r}."
-        )
-    return found[name]
+
+def choose_backend() -> None:
+    """Puts Keras on JAX where it would ask for a TensorFlow that is not there."""
+    if importlib.util.find_spec("tensorflow") is None:
+        os.environ.setdefault("KERAS_BACKEND", "jax")
+
+
+def find_layer(source: Any, name: str | None) -> Any:
+    """Returns the layer by this name, also in a model inside the model; None is the only GRU."""
+    import keras
+
+    found, kinds = _layers_by_path(source, ""), keras.layers.RNN | keras.layers.Bidirectional
+    places = [path for path, layer in found.items() if name or isinstance(layer, kinds)]
+    return found[choose("from_keras", places, name, found, separator="/")]
+
+
+def _layers_by_path(source: Any, place: str) -> dict[str, Any]:
+    found = {}
+    for layer in getattr(source, "layers", ()):
+        found[place + layer.name] = layer
+        found |= _layers_by_path(layer, f"{place}{layer.name}/")
+    return found
 
 
 def chain(source: Any) -> list[Any]:

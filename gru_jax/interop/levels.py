@@ -5,6 +5,7 @@ net, params  <--assemble----  levels  <--(gates.part)--  their arrays
 """
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import Any, Literal, NamedTuple
 
 import jax
@@ -13,7 +14,7 @@ from jaxtyping import Array, Float
 from gru_jax.cells.gru import gru
 from gru_jax.cells.gru_params import GRUParams
 from gru_jax.cells.learned_initial_state import LearnedInitialStateParams, learned_initial_state
-from gru_jax.interop.arrays import check_dtypes
+from gru_jax.interop.arrays import check_dtypes, floats
 from gru_jax.layers.combine import stack
 from gru_jax.layers.directions import Directions, bidirectional, recurrent
 from gru_jax.layers.pointwise import dropout
@@ -147,6 +148,7 @@ def take_apart(function: str, net: Cell | Layer, params: Params) -> list[Level]:
             levels.append(_take_level(function, entry, options, entry_params))
     if not levels:
         raise ValueError(f"{function}: net must have a recurrent layer, got none.")
+    check_dtypes(function, [[(run.params, run.h0) for run in level.runs] for level in levels])
     return levels
 
 
@@ -191,13 +193,20 @@ def _take_run(function: str, entry: Architecture, params: Params) -> Run:
         if not isinstance(params, LearnedInitialStateParams):
             kind = type(params).__name__
             raise ValueError(f"{function}: params must be LearnedInitialStateParams, got a {kind}.")
-        return _take_run(function, entry.parts[0], params.cell)._replace(h0=params.h0)
+        return _take_run(function, entry.parts[0], params.cell)._replace(
+            h0=_weights(function, "h0", params.h0)
+        )
     if entry.builder != "gru":
         raise ValueError(
             f"{function}: net must be of GRUs in recurrent, bidirectional and stack, got "
-            f"{entry.builder}, which other frameworks do not have as it is here: convert the "
-            "layers around it one by one, or keep the whole with interop.save."
+            f"{entry.builder}: convert the recurrent layers by themselves, each with its part of "
+            "the parameters, or keep the whole with interop.save."
         )
     options = dict(entry.options)
     gru(options["hidden_size"], reset=options["reset"]).input_shape(params)
+    params = GRUParams(*map(partial(_weights, function), GRUParams._fields, params))
     return Run(params, options["activation"], options["gate_activation"], options["clip"])
+
+
+def _weights(function: str, name: str, leaf: Any) -> Any:
+    return None if leaf is None else floats(function, f"params.{name}", leaf)

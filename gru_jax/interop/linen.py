@@ -48,7 +48,7 @@ def from_linen(
     from flax.core import meta
 
     tree = meta.unbox(variables)
-    while "params" in tree:
+    while isinstance(tree, Mapping) and "params" in tree:
         tree = tree["params"]
     return read_tree("from_linen", module, tree, name)
 

@@ -91,15 +91,17 @@ def _cell(run: Run) -> "nnx.GRUCell":
             "to_nnx: b_h must be zero, got other numbers: Flax nnx's GRUCell adds no bias to the "
             "product inside the candidate; Flax linen, Keras, PyTorch and gru_jax.nnx.GRU do."
         )
-    cell = nnx.GRUCell(
-        run.input_size,
-        run.hidden_size,
-        gate_fn=ACTIVATIONS[run.gate_activation],
-        activation_fn=ACTIVATIONS[run.activation],
-        param_dtype=b_x.dtype,
-        rngs=nnx.Rngs(0),
+    # Abstract, for nothing needs to be drawn, and Flax cannot draw orthogonal matrices of 16 bits.
+    cell = nnx.eval_shape(
+        lambda: nnx.GRUCell(
+            run.input_size,
+            run.hidden_size,
+            gate_fn=ACTIVATIONS[run.gate_activation],
+            activation_fn=ACTIVATIONS[run.activation],
+            param_dtype=b_x.dtype,
+            rngs=nnx.Rngs(0),
+        )
     )
-    graph, state = nnx.split(cell)
     tree = {"dense_i": {"kernel": W_x, "bias": b_x}, "dense_h": {"kernel": W_h}}
-    nnx.replace_by_pure_dict(state, tree)
-    return nnx.merge(graph, state)
+    nnx.update(cell, tree)
+    return cell

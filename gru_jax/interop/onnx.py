@@ -48,7 +48,9 @@ def from_onnx(
     file = read(source)
     grus = [n for n in file.nodes if n.op_type == "GRU" and n.domain in ("", "ai.onnx")]
     chosen = [node for node in grus if name in (None, node_name(node))]
-    many = ", ".join(repr(node_name(node)) for node in grus)[:200] or "none outside functions"
+    many = ", ".join(repr(node_name(node)) for node in grus)[:200]
+    if not grus:
+        raise ValueError(f"from_onnx: {file.label} must have a GRU outside functions, got none.")
     wanted = f"from_onnx: name must be that of one GRU in {file.label} ({many}), got {name!r}"
     if not chosen or (name is not None and len(chosen) > 1):
         raise ValueError(f"{wanted}, which names {len(chosen) or 'none'} of them.")

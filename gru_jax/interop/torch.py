@@ -5,6 +5,7 @@ of r and z are only ever added, so ours is their sum; on the way back the second
 """
 
 import re
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,6 +25,7 @@ from gru_jax.interop.levels import (
     take_apart,
 )
 from gru_jax.interop.limits import TORCH, check
+from gru_jax.interop.names import choose
 from gru_jax.npz import check_size
 from gru_jax.types import ArrayLike, Cell, Layer, Params
 
@@ -38,14 +40,14 @@ def from_torch(
 ) -> tuple[Cell | Layer, Params]:
     """Returns a PyTorch GRU as a net of ours.
 
-    `batch_first` is not of the weights: ours are batch-major, and take other data by `time_axis`
-    in `unroll`. PyTorch's `h_n` is `jnp.stack(jax.tree.leaves(state))` of ours.
+    `batch_first` is not of the weights: `ys, state = net.apply(params, xs)` is batch-major.
+    PyTorch's `h_n` is `jnp.stack(jax.tree.leaves(state))` of ours.
 
     Args:
-        source: a module, or a state dict of one with tensors or NumPy arrays. A state dict does not
-            say what the dropout between layers is: it is 0 then.
-        name: where the GRU is in a larger model's state dict, e.g. `"encoder.gru"`; None is the
-            only one there is.
+        source: a module, or a state dict of one with tensors or NumPy arrays, alone or in a
+            checkpoint's dict. It does not say what the dropout between layers is: 0 then.
+        name: where the GRU is in a larger model, e.g. `"encoder.gru"`, or the end of that; None is
+            the only one there is.
 
     Returns:
         The net and its parameters: of `nn.GRUCell` a cell, of `nn.GRU` a layer. Without bias, ours
@@ -54,9 +56,9 @@ def from_torch(
     Raises:
         ValueError: if there is no GRU by this name, or its arrays do not fit each other.
     """
-    whole = isinstance(source, Mapping)
-    rate = 0.0 if whole else getattr(source, "dropout", 0.0)
-    place, found = _find(source if whole else source.state_dict(), name)
+    state = source if isinstance(source, Mapping) else getattr(source, "state_dict", dict)()
+    rate = getattr(source, "dropout", 0.0)
+    place, found = _find(_flatten(state, ""), name)
     if "weight_ih" in found:
         return assemble_cell(Run(_take(found, place, "")))
     suffixes = {key.removeprefix("weight_ih") for key in found if key.startswith("weight_ih")}
@@ -158,13 +160,7 @@ def _find(state: Mapping[str, Any], name: str | None) -> tuple[str, dict[str, An
     """Returns the name of the GRU and its arrays."""
     places = [re.fullmatch(r"(?:(.*)\.)?weight_ih(?:_l0)?", key) for key in state]
     there = [place[1] or "" for place in places if place]
-    if (name is None and len(there) != 1) or (name is not None and name not in there):
-        many = ", ".join(map(repr, there)) or f"none among {', '.join(map(str, state))[:200]}"
-        raise ValueError(
-            f"from_torch: name must be that of a GRU in the state dict, of which there is {many}; "
-            f"got {name!r}."
-        )
-    place = there[0] if name is None else name
+    place = choose("from_torch", there, name, state, separator=".")
     prefix = f"{place}." if place else ""
     found = {key.removeprefix(prefix): state[key] for key in state if key.startswith(prefix)}
     found = {key: array for key, array in found.items() if "." not in key}
@@ -184,9 +180,14 @@ def _take(found: dict[str, Any], name: str, suffix: str) -> GRUParams:
         raise ValueError(
             f"from_torch: {name or 'source'} must have {', '.join(missing)}, got none."
         )
-    weight_ih, weight_hh = found[keys[0]], found[keys[1]]
-    inputs, hidden = np.shape(weight_ih)[1:], np.shape(weight_hh)[1:]
+    inputs, hidden = (tuple(np.shape(found[key]))[1:] for key in keys[:2])
     gates = tuple(3 * size for size in hidden)
+    for count, kind in ((1, "an RNN"), (4, "an LSTM")):
+        if all(np.shape(found[key])[:1] == (count * sum(hidden),) for key in keys):
+            raise ValueError(
+                f"from_torch: {name or 'source'} must be a GRU, with 3 x {sum(hidden)} rows for "
+                f"{sum(hidden)} units, got {kind}, with {count} x {sum(hidden)}."
+            )
     shapes = (gates + inputs, gates + hidden, gates, gates)
     W_x, W_h, *biases = (
         floats("from_torch", key, as_numpy(found[key]), shape)
@@ -221,16 +222,21 @@ def read_torch(path: Path) -> dict[str, Any]:
 
     check_size(path)
     try:
-        saved = torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of TorchScript, which is an error anyway
+            saved = torch.load(path, map_location="cpu", weights_only=True)
+        found = _flatten(saved, "")
     except Exception as error:  # pickle, zip and PyTorch raise a dozen things at damage
-        reason = str(error).strip().splitlines() or [repr(error)]
+        alien = re.search(r"GLOBAL (\S+)", str(error))
+        why = f"{type(error).__name__}: {str(error).split('.')[0][:160]}"
+        if alien:
+            why = f"it holds a {alien[1]}, which only unpickling could build"
         raise ValueError(
-            f"{path} must be a whole state dict, torch.save(module.state_dict(), file), but cannot "
-            f"be read with weights_only=True: {reason[0][:160]}"
+            f"{path} must be a whole state dict, torch.save(module.state_dict(), file), that is "
+            f"read with weights_only=True, but {why}."
         ) from error
-    found = _flatten(saved, "")
     for name, tensor in found.items():
-        if tensor.numel() * tensor.element_size() > tensor.untyped_storage().nbytes():
+        if tensor.nbytes > tensor.untyped_storage().nbytes():
             raise ValueError(f"{path}: {name} must have all its numbers in the file, got fewer.")
     return found
 
@@ -241,4 +247,4 @@ def _flatten(value: Any, name: str) -> dict[str, Any]:
         for key, inner in value.items():
             found |= _flatten(inner, f"{name}.{key}" if name else str(key))
         return found
-    return {name: value} if hasattr(value, "untyped_storage") else {}
+    return {name: value} if hasattr(value, "shape") else {}
