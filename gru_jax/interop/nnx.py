@@ -91,8 +91,10 @@ def _cell(run: Run) -> "nnx.GRUCell":
             "to_nnx: b_h must be zero, got other numbers: Flax nnx's GRUCell adds no bias to the "
             "product inside the candidate; Flax linen, Keras, PyTorch and gru_jax.nnx.GRU do."
         )
-    # Abstract, for nothing needs to be drawn, and Flax cannot draw orthogonal matrices of 16 bits.
-    cell = nnx.eval_shape(
+    # Flax's own recurrent_kernel_init is orthogonal, and there are no such matrices of 16 bits.
+    narrow = b_x.dtype.itemsize == 2
+    drawn = {"recurrent_kernel_init": nnx.initializers.zeros} if narrow else {}
+    cell = nnx.eval_shape(  # abstract, for nothing needs to be drawn
         lambda: nnx.GRUCell(
             run.input_size,
             run.hidden_size,
@@ -100,6 +102,7 @@ def _cell(run: Run) -> "nnx.GRUCell":
             activation_fn=ACTIVATIONS[run.activation],
             param_dtype=b_x.dtype,
             rngs=nnx.Rngs(0),
+            **drawn,
         )
     )
     tree = {"dense_i": {"kernel": W_x, "bias": b_x}, "dense_h": {"kernel": W_h}}
