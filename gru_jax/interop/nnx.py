@@ -93,7 +93,7 @@ def _cell(run: Run) -> "nnx.GRUCell":
         )
     # Flax's own recurrent_kernel_init is orthogonal, and there are no such matrices of 16 bits.
     narrow = b_x.dtype.itemsize == 2
-    drawn = {"recurrent_kernel_init": nnx.initializers.zeros} if narrow else {}
+    drawn: dict[str, Any] = {"recurrent_kernel_init": nnx.initializers.zeros} if narrow else {}
     cell = nnx.eval_shape(  # abstract, for nothing needs to be drawn
         lambda: nnx.GRUCell(
             run.input_size,
