@@ -21,7 +21,7 @@ from jaxtyping import Array, Bool, Float, Integer
 
 from gru_jax import modules
 from gru_jax.activations import Activation
-from gru_jax.types import ArrayLike, Initializer, Key, Layer, Params, Shape, State
+from gru_jax.types import ArrayLike, Cell, Initializer, Key, Layer, Params, Shape, State
 
 
 class GRU(nn.Module):
@@ -85,8 +85,8 @@ class GRU(nn.Module):
     def __call__(
         self,
         xs: Float[ArrayLike, "*batch time input"],
-        h0: State | None = None,
         *,
+        h0: State | None = None,
         lengths: Integer[ArrayLike, "*batch"] | None = None,
         mask: Bool[ArrayLike, "*batch time"] | None = None,
         resets: Bool[ArrayLike, "*batch time"] | None = None,
@@ -158,12 +158,22 @@ class GRU(nn.Module):
     @nn.nowrap
     def params_from(self, variables: Mapping[str, Any]) -> Params:
         """Returns the parameters of `net()` from this module's variables, {"params": ...}."""
+        if "params" not in variables:
+            got = ", ".join(variables)[:200] or "nothing"
+            raise ValueError(f'GRU: variables must have the collection "params", got {got}.')
         return modules.take_params(self, nn.meta.unbox(variables["params"]))
 
     @nn.nowrap
-    def variables_from(self, params: Params) -> dict[str, Any]:
-        """Returns this module's variables, {"params": ...}, from parameters of `net()`."""
-        return {"params": modules.name_params(self, self.net(), params)}
+    def variables_from(self, net: Cell | Layer, params: Params) -> dict[str, Any]:
+        """Returns this module's variables, {"params": ...}, from a net and its parameters.
+
+        As of `interop.from_linen`. The arrays are bare: `nn.meta.replace_boxed(variables, these)`
+        puts them into the boxes of metadata that `init` made.
+
+        Raises:
+            ValueError: if this module would compute something else with them.
+        """
+        return {"params": modules.name_params(self, self.net(), net, params)}
 
     @nn.compact
     def _params(self, input_size: int) -> Params:
@@ -177,8 +187,8 @@ class GRU(nn.Module):
         def box(name: str, leaf: Array) -> Any:
             return jax.tree.map(lambda _: leaf, metadata[name[0]])
 
-        metadata = modules.find_metadata(self, input_size, _read_metadata)
         named = modules.name_layer(modules.make_layer(self, _unbox).init(key, input_size))
+        metadata = modules.find_metadata(self, input_size, _read_metadata)
         return {d: {name: box(name, leaf) for name, leaf in named[d].items()} for d in named}
 
 

@@ -8,7 +8,7 @@
 `options` is a module: what has the attributes in `CELL` and `RUN`, the sizes, and the dtypes.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import jax
@@ -17,15 +17,18 @@ from jaxtyping import Array, PyTree
 
 from gru_jax.cells.gru import gru
 from gru_jax.cells.gru_params import GRUParams
+from gru_jax.initializers import check_count
 from gru_jax.layers.combine import stack
 from gru_jax.layers.directions import Directions, bidirectional, recurrent
 from gru_jax.layers.pointwise import dropout
-from gru_jax.types import ArrayLike, Initializer, Layer, Params, Shape
+from gru_jax.types import Architecture, ArrayLike, Cell, Initializer, Layer, Params, Shape
 
 INITIALIZERS = ("kernel_init", "recurrent_init", "bias_init", "update_bias_init")
 CELL = ("reset", "activation", "gate_activation", "clip")
 RANDOM = ("zoneout", "recurrent_dropout", "drop_connect")
 RUN = (*RANDOM, "memory", "chunk_size")
+FREE = (*RUN, "dtype")
+"""In what a net may differ from the module that takes its parameters."""
 
 
 def make_layer(options: Any, unbox: Callable[[Any], Array]) -> Layer:
@@ -52,8 +55,11 @@ def make_layer(options: Any, unbox: Callable[[Any], Array]) -> Layer:
 def make_net(options: Any, unbox: Callable[[Any], Array]) -> Layer:
     """Returns the layers with dropout between them; a single layer as it is."""
     count, rate = options.num_layers, options.dropout
-    if not isinstance(count, int) or count < 1:
-        raise ValueError(f"GRU: num_layers must be a whole number from 1, got {count}.")
+    check_count("GRU", "num_layers", count)
+    for name in ("dtype", "param_dtype"):
+        dtype = getattr(options, name)
+        if dtype is not None and not jnp.issubdtype(dtype, jnp.floating):
+            raise ValueError(f"GRU: {name} must be a floating type, got {jnp.dtype(dtype)}.")
     layer = make_layer(options, unbox)
     if count > 1:
         between = (dropout(rate), layer) if rate else (layer,)
@@ -113,10 +119,23 @@ def name_layer(params: GRUParams | Directions) -> dict[str, dict[str, Any]]:
     }
 
 
-def name_params(options: Any, net: Layer, params: Params) -> dict[str, Any]:
-    """Returns the net's parameters by name; a stack's may come without the () of its dropout."""
+def name_params(
+    options: Any, own: Layer, net: Cell | Layer, params: Params
+) -> dict[str, dict[str, dict[str, Any]]]:
+    """Returns a net's parameters by name, for a module that runs the same net.
+
+    Args:
+        options: the module.
+        own: its net.
+        net: whose parameters they are; a cell is one layer, forward.
+        params: its parameters; a stack's may come without the () of its dropout.
+
+    Raises:
+        ValueError: if the module would compute something else with them.
+    """
+    _check_same(own, recurrent(net) if isinstance(net, Cell) else net)
     layers = (params,) if isinstance(params, GRUParams | Directions) else params
-    layers = [layer for layer in layers if layer != ()]
+    layers = [layer for layer in layers if not isinstance(layer, tuple) or layer]
     for layer in layers:
         for each in layer if isinstance(layer, Directions) else (layer,):
             if not isinstance(each, GRUParams):
@@ -128,8 +147,39 @@ def name_params(options: Any, net: Layer, params: Params) -> dict[str, Any]:
     params = take_params(options, named)
     W_r = jax.tree.leaves(params)[0]
     xs = jax.ShapeDtypeStruct((1, W_r.shape[0] - options.hidden_size), W_r.dtype)
-    jax.eval_shape(net.apply, params, xs)  # Raises where shapes do not fit each other.
+    jax.eval_shape(own.apply, params, xs)  # Raises where shapes do not fit each other.
+    if W_r.dtype != options.param_dtype:
+        raise ValueError(
+            f"GRU: params must be {jnp.dtype(options.param_dtype)}, as param_dtype says, "
+            f"got {W_r.dtype}."
+        )
     return named
+
+
+def _check_same(own: Layer, net: Layer) -> None:
+    needed, came = (dict(_say(layer.architecture)) for layer in (own, net))
+    for name in (*needed, *came):
+        ours, theirs = (said.get(name, "nothing") for said in (needed, came))
+        if ours != theirs:
+            raise ValueError(
+                f"GRU: net must have {name} {ours} to be what this module runs, got {theirs}."
+            )
+
+
+def _say(entry: Architecture | None, name: str = "") -> Iterator[tuple[str, Any]]:
+    """Yields what a net computes in evaluation, by name."""
+    if entry is None:
+        yield "activations", "without names"
+    elif entry.builder == "stack":
+        layers = [part for part in entry.parts if part.builder != "dropout"]
+        for i, part in enumerate(layers):
+            yield from _say(part, f"layers_{i}")
+    else:
+        place = name or "layers_0"
+        yield place, entry.builder
+        yield from ((f"{place}.{k}", v) for k, v in entry.options if k not in FREE)
+        for direction, part in zip(("forward", "backward"), entry.parts, strict=False):
+            yield from _say(part, f"{place}.{direction}")
 
 
 def take_params(options: Any, named: Mapping[str, Any]) -> Params:

@@ -23,7 +23,7 @@ from jaxtyping import Array, Bool, Float, Integer
 
 from gru_jax import modules
 from gru_jax.activations import Activation
-from gru_jax.types import ArrayLike, Initializer, Key, Layer, Params, Shape, State
+from gru_jax.types import ArrayLike, Cell, Initializer, Key, Layer, Params, Shape, State
 
 
 class GRU(nnx.Module):
@@ -122,8 +122,8 @@ class GRU(nnx.Module):
         self.net()  # Raises where an option is out of range.
         layer, more = modules.make_layer(self, _unbox), {"W": kernel_metadata, "b": bias_metadata}
         for layer_name, size in modules.input_sizes(self, input_size).items():
-            metadata = modules.find_metadata(self, size, _read_metadata)
             named = modules.name_layer(layer.init(rngs.params(), size))
+            metadata = modules.find_metadata(self, size, _read_metadata)
             params = {
                 direction: nnx.Dict(
                     {
@@ -139,8 +139,8 @@ class GRU(nnx.Module):
     def __call__(
         self,
         xs: Float[ArrayLike, "*batch time input"],
-        h0: State | None = None,
         *,
+        h0: State | None = None,
         lengths: Integer[ArrayLike, "*batch"] | None = None,
         mask: Bool[ArrayLike, "*batch time"] | None = None,
         resets: Bool[ArrayLike, "*batch time"] | None = None,
@@ -174,6 +174,11 @@ class GRU(nnx.Module):
             self.deterministic if deterministic is None else deterministic
         ):
             source = self.rngs if rngs is None else rngs
+            if source is None:
+                raise ValueError(
+                    "GRU: rngs must be given in training, for the module was built with nothing "
+                    "random and keeps none, got None."
+                )
             source = source["dropout"] if isinstance(source, nnx.Rngs) else source
             key = source() if isinstance(source, nnx.RngStream) else source
         params, xs, h0 = modules.cast(self.dtype, (self.params(), xs, h0))
@@ -207,27 +212,32 @@ class GRU(nnx.Module):
 
     def params(self) -> Params:
         """Returns the parameters of `net()`, arrays."""
+        return modules.take_params(self, self._read())
 
+    def _read(self) -> dict[str, dict[str, dict[str, Array]]]:
         def read(layer: Any) -> dict[str, dict[str, Array]]:
             return {d: {n: param[...] for n, param in named.items()} for d, named in layer.items()}
 
         names = modules.input_sizes(self, self.input_size)
-        return modules.take_params(self, {name: read(getattr(self, name)) for name in names})
+        return {name: read(getattr(self, name)) for name in names}
 
-    def set_params(self, params: Params) -> None:
-        """Puts parameters of `net()` in the place of this module's own.
+    def set_params(self, net: Cell | Layer, params: Params) -> None:
+        """Puts a net's parameters, as of `interop.from_nnx`, in the place of this module's own.
+
+        They go to the devices on which those are.
 
         Raises:
-            ValueError: if they are of another net, or of another input size.
+            ValueError: if this module would compute something else with them, or they are for
+                another input size or of another dtype.
         """
-        named = modules.name_params(self, self.net(), params)
+        named = modules.name_params(self, self.net(), net, params)
         size = jax.tree.leaves(params)[0].shape[0] - self.hidden_size
         if size != self.input_size:
             raise ValueError(
                 f"GRU: params must be for {self.input_size} inputs, as input_size says, "
                 f"got those for {size}."
             )
-        nnx.update(self, jax.tree.map(jnp.asarray, named))
+        nnx.update(self, jax.tree.map(_put, named, self._read()))
 
     def set_view(self, deterministic: bool | None = None) -> None:
         """Called by `nnx.view`.
@@ -237,6 +247,12 @@ class GRU(nnx.Module):
         """
         if deterministic is not None:
             self.deterministic = deterministic
+
+
+def _put(leaf: ArrayLike, old: Array) -> Array:
+    """Returns an array on the devices of another, if it is that of a mesh."""
+    committed = getattr(old, "committed", False)
+    return jax.device_put(leaf, old.sharding) if committed else jnp.asarray(leaf)
 
 
 def _read_metadata(initializer: Initializer, shape: Shape) -> Any:

@@ -157,7 +157,9 @@ CASES = {
     "stack: layers must be Layers, e.g. recurrent(cell), got a list.": lambda: gj.stack([]),
     'gru: reset must be "before" or "after", got \'late\'.': lambda: gj.gru(3, reset="late"),
     "gru: dtype must be a floating type, got int32.": lambda: gj.gru(3, dtype=jnp.int32),
-    "gru: input_size must be 1 or more, got 0.": lambda: CELL.init(jax.random.key(0), 0),
+    "gru: input_size must be a whole number from 1, got 0.": lambda: CELL.init(
+        jax.random.key(0), 0
+    ),
     "gru: clip must be None or above 0 and finite, got 0.": lambda: gj.gru(3, clip=0),
     "gru: clip must be None or above 0 and finite, got nan.": lambda: gj.gru(3, clip=np.nan),
     f"gru: activation must be a function or one of {NAMES}, got 'tan'.": lambda: gj.gru(
@@ -190,9 +192,9 @@ CASES = {
     "layer_norm_gru: dtype must be a floating type, got int32.": lambda: gj.layer_norm_gru(
         3, dtype=jnp.int32
     ),
-    "layer_norm_gru: input_size must be 1 or more, got 0.": lambda: gj.layer_norm_gru(3).init(
-        jax.random.key(0), 0
-    ),
+    "layer_norm_gru: input_size must be a whole number from 1, got 0.": lambda: gj.layer_norm_gru(
+        3
+    ).init(jax.random.key(0), 0),
     "layer_norm_gru: params.g_zx must be (64,) float32 to match params.W_r (76, 64), "
     "got (63,) float32.": lambda: gj.unroll(
         gj.layer_norm_gru(64), NORMED._replace(g_zx=NORMED.g_zx[1:]), XS
@@ -239,7 +241,7 @@ CASES = {
     "dense: lengths must be (32,) integers to match the batch axes of xs, got (31,) int32.": (
         lambda: gj.dense(9).apply(DENSE, XS, lengths=jnp.ones(31, int))
     ),
-    "dense: size must be 1 or more, got 0.": lambda: gj.dense(0),
+    "dense: size must be a whole number from 1, got 0.": lambda: gj.dense(0),
     "dropout: rate must be 0 <= rate < 1, got 1.": lambda: gj.dropout(1),
     "gaussian_noise: stddev must be 0 or more and finite, got -1.": lambda: gj.gaussian_noise(-1),
     'pool: kind must be "max", "mean" or "last", got \'sum\'.': lambda: gj.pool("sum"),
@@ -284,7 +286,9 @@ CASES = {
     ),
     "cut_time: batch must hold arrays [batch, time, ...] and size divide their steps, "
     "got (32, 100, 12) and 3.": lambda: gj.cut_time({"xs": XS}, 3),
-    "dense: input_size must be 1 or more, got 0.": lambda: gj.dense(9).init(jax.random.key(0), 0),
+    "dense: input_size must be a whole number from 1, got 0.": lambda: gj.dense(9).init(
+        jax.random.key(0), 0
+    ),
     "pad: sequences must be one or more, got none.": lambda: gj.pad([]),
     "pad: sequences must all be [time, input], got shapes [(2, 1), (2, 2)].": lambda: gj.pad(
         [np.zeros((2, 1)), np.zeros((2, 2))]

@@ -252,7 +252,7 @@ def test_a_checkpoint_of_flaxs_gru_drops_into_our_modules(rng, tmp_path):
     ours = GRU(HIDDEN, reset="after")
     other = NNXGRU(INPUT, HIDDEN, reset="after", rngs=nnx.Rngs(0))
     for path in checkpoints(tmp_path, variables):
-        _, params = interop.read(path, format="flax")
+        net, params = interop.read(path, format="flax")
         factor = 9 if path.name == "9" else 1
         jax.tree.map(
             lambda a, b, factor=factor: np.testing.assert_array_equal(a, b * factor),
@@ -260,9 +260,9 @@ def test_a_checkpoint_of_flaxs_gru_drops_into_our_modules(rng, tmp_path):
             variables,
         )
         if factor == 1:
-            ys, _ = ours.apply(ours.variables_from(params), xs)
+            ys, _ = ours.apply(ours.variables_from(net, params), xs)
             np.testing.assert_allclose(ys, expected, rtol=1e-5, atol=1e-5)
-            other.set_params(params)
+            other.set_params(net, params)
             np.testing.assert_allclose(other(xs)[0], expected, rtol=1e-5, atol=1e-5)
     latest, last = (
         interop.read(path)[1] for path in (tmp_path / "steps", tmp_path / "steps" / "10")
@@ -430,13 +430,13 @@ def test_a_file_of_variables_does_not_say_what_it_would_lose(rng, tmp_path, net,
 def test_a_checkpoint_of_our_own_modules_is_read(rng, tmp_path, reset, bidirectional):
     module = GRU(HIDDEN, num_layers=2, bidirectional=bidirectional, reset=reset)
     params = draw_params(rng, module.net(), "float32")
-    variables = module.variables_from(params)
+    variables = module.variables_from(module.net(), params)
     whole = {"params": {"encoder": variables["params"], "head": {"kernel": jnp.ones(2)}}}
     (tmp_path / "a.msgpack").write_bytes(serialization.to_bytes(whole))
     gru = NNXGRU(
         INPUT, HIDDEN, num_layers=2, bidirectional=bidirectional, reset=reset, rngs=nnx.Rngs(0)
     )
-    gru.set_params(params)
+    gru.set_params(module.net(), params)
     with ocp.StandardCheckpointer() as saver:
         saver.save(tmp_path / "b", nnx.state(gru))
     for name in ("a.msgpack", "b"):

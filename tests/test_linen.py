@@ -67,6 +67,7 @@ def test_values_and_gradients_are_those_of_flax_own_cell(rng):
     params = draw(rng, 1, True, "after")
     xs, h0 = draw_data(rng, 1, True)
     gru = GRU(HIDDEN, bidirectional=True, reset="after")
+    lengths = jnp.array([TIME, 4, 1])
     net = nn.Bidirectional(*(nn.RNN(nn.GRUCell(HIDDEN)) for _ in range(2)), return_carry=True)
 
     def peer(params, xs, h0):
@@ -83,13 +84,12 @@ def test_values_and_gradients_are_those_of_flax_own_cell(rng):
             }
             for name, p in params._asdict().items()
         }
-        lengths = jnp.array([TIME, 4, 1])
         carry, ys = net.apply({"params": weights}, xs, initial_carry=h0, seq_lengths=lengths)
         valid = jnp.arange(TIME)[None, :, None] < lengths[:, None, None]
         return jnp.where(valid, ys, 0), carry
 
     def ours(params, xs, h0):
-        return gru.apply(gru.variables_from(params), xs, h0, lengths=jnp.array([TIME, 4, 1]))
+        return gru.apply(gru.variables_from(gru.net(), params), xs, h0=h0, lengths=lengths)
 
     weigh = jnp.asarray(rng.normal(size=(BATCH, TIME, 2 * HIDDEN)), jnp.float32)
 
@@ -173,7 +173,7 @@ def test_scan_over_pieces_of_time_goes_on_where_the_piece_before_ended():
             gru = GRU(HIDDEN, num_layers=2, name="gru")
 
             def go_on(gru, state, xs):
-                return gru(xs, state)[::-1]
+                return gru(xs, h0=state)[::-1]
 
             scan = nn.scan(
                 go_on,
@@ -314,3 +314,14 @@ def test_parameters_of_another_size_are_flax_own_error():
         GRU(HIDDEN).apply(variables, XS[..., 1:])
     with pytest.raises(errors.ScopeParamNotFoundError, match="layers_1"):
         GRU(HIDDEN, num_layers=2).apply(variables, XS)
+
+
+def test_variables_without_their_collection_are_refused():
+    gru = GRU(HIDDEN)
+    with pytest.raises(ValueError, match=r'must have the collection "params", got layers_0\.$'):
+        gru.params_from(gru.init(KEY, XS)["params"])
+
+
+def test_an_input_without_features_is_one_sentence():
+    with pytest.raises(ValueError, match=r"^gru: input_size must be a whole number from 1, got 0"):
+        GRU(HIDDEN).init(KEY, XS[..., :0])

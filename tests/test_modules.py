@@ -23,19 +23,19 @@ VALID = np.arange(TIME) < LENGTHS[:, None]
 NOISES = ("zoneout", "recurrent_dropout", "drop_connect")
 
 
-def make_linen(params, **options):
+def make_linen(params, net=None, **options):
     gru = gru_jax.linen.GRU(HIDDEN, **options)
 
     def apply(*args, key=None, **options):
         return gru.apply(variables, *args, rngs={} if key is None else {"dropout": key}, **options)
 
-    variables = gru.variables_from(params)
+    variables = gru.variables_from(net or gru.net(), params)
     return gru, apply
 
 
-def make_nnx(params, **options):
+def make_nnx(params, net=None, **options):
     gru = gru_jax.nnx.GRU(INPUT, HIDDEN, rngs=nnx.Rngs(0), **options)
-    gru.set_params(params)
+    gru.set_params(net or gru.net(), params)
 
     def apply(*args, key=None, method="__call__", **options):
         return getattr(gru, method)(*args, **options | ({} if key is None else {"rngs": key}))
@@ -45,7 +45,7 @@ def make_nnx(params, **options):
 
 @pytest.fixture(params=[make_linen, make_nnx], ids=["linen", "nnx"])
 def make(request):
-    """`(params, **options) -> (module, apply)`."""
+    """`(params, net of these, **options) -> (module, apply)`."""
     return request.param
 
 
@@ -105,13 +105,14 @@ def test_numbers_and_boundaries_are_those_of_numpy_loops(rng, make, count, both,
     params = draw(rng, count, both, reset, jnp.float64)
     xs, h0 = draw_data(rng, count, both, jnp.float64)
     resets = rng.random((BATCH, TIME)) < 0.3
-    _, apply = make(params, num_layers=count, bidirectional=both, reset=reset)
-    ys, h_last = apply(xs, h0, lengths=LENGTHS, resets=resets)
+    options = {"num_layers": count, "bidirectional": both, "param_dtype": jnp.float64}
+    _, apply = make(params, **options, reset=reset)
+    ys, h_last = apply(xs, h0=h0, lengths=LENGTHS, resets=resets)
     want, want_last = loop(params, np.asarray(xs), h0, resets)
     np.testing.assert_allclose(ys, want, atol=1e-12)
     np.testing.assert_allclose(jax.tree.leaves(h_last), want_last, atol=1e-12)
     assert jax.tree.structure(h_last) == jax.tree.structure(h0)
-    masked, _ = apply(xs.at[~VALID].set(jnp.nan), h0, mask=VALID, resets=resets)
+    masked, _ = apply(xs.at[~VALID].set(jnp.nan), h0=h0, mask=VALID, resets=resets)
     np.testing.assert_array_equal(masked, ys)
 
 
@@ -148,7 +149,7 @@ def test_clip_and_activations_arrive(rng, make):
     )
     want, _ = reference.unroll(params, xs, h0, VALID, gates=gates, clip=0.2)
     assert np.abs(want).max() == 0.2
-    np.testing.assert_allclose(apply(xs, h0, lengths=LENGTHS)[0], want, atol=1e-6)
+    np.testing.assert_allclose(apply(xs, h0=h0, lengths=LENGTHS)[0], want, atol=1e-6)
 
 
 def test_memory_and_chunks_are_as_told(rng, make):
@@ -169,24 +170,24 @@ def test_half_precision_in_is_half_precision_out(rng, make):
     params = draw(rng, 2, True)
     gru, apply = make(params, num_layers=2, bidirectional=True, dtype=half)
     xs, h0 = draw_data(rng, 2, True)
-    ys, h_last = apply(xs, h0)
+    ys, h_last = apply(xs, h0=h0)
     chex.assert_tree_all_finite(ys)
     assert {leaf.dtype for leaf in jax.tree.leaves((ys, h_last))} == {jnp.dtype(half)}
     assert {leaf.dtype for leaf in jax.tree.leaves(gru.initial_state((BATCH, INPUT)))} == {
         jnp.dtype(half)
     }
-    full, _ = make(params, num_layers=2, bidirectional=True)[1](xs, h0)
+    full, _ = make(params, num_layers=2, bidirectional=True)[1](xs, h0=h0)
     np.testing.assert_allclose(ys.astype(jnp.float32), full, atol=0.05)
 
 
 @pytest.mark.untyped
 def test_with_no_dtype_all_are_promoted_together(rng, make):
     half = jax.tree.map(lambda leaf: leaf.astype(jnp.bfloat16), draw(rng, 1, False))
-    _, apply = make(half)
+    _, apply = make(half, param_dtype=jnp.bfloat16)
     xs, h0 = draw_data(rng)
     low = xs.astype(jnp.bfloat16)
     assert apply(low)[0].dtype == jnp.bfloat16
-    assert apply(low, h0)[0].dtype == apply(xs)[0].dtype == jnp.float32
+    assert apply(low, h0=h0)[0].dtype == apply(xs)[0].dtype == jnp.float32
     assert apply(jnp.ones((BATCH, TIME, INPUT), int))[0].dtype == jnp.bfloat16
 
 
@@ -255,7 +256,7 @@ def test_weights_go_to_the_net_and_back(rng, make, count, both, reset):
 def read_params(gru, params):
     if isinstance(gru, nnx.Module):
         return gru.params()
-    return gru.params_from(gru.variables_from(params))
+    return gru.params_from(gru.variables_from(gru.net(), params))
 
 
 WRONG = {
@@ -266,6 +267,11 @@ WRONG = {
     "dropout: rate must be 0 <= rate < 1, got 1.": {"num_layers": 2, "dropout": 1},
     'gru: reset must be "before" or "after", got \'never\'.': {"reset": "never"},
     "recurrent: zoneout must be 0 <= zoneout < 1, got 2.0.": {"zoneout": 2},
+    "GRU: dtype must be a floating type, got int32.": {"dtype": jnp.int32},
+    "GRU: param_dtype must be a floating type, got complex64.": {"param_dtype": jnp.complex64},
+    "GRU: params must be bfloat16, as param_dtype says, got float32.": {
+        "param_dtype": jnp.bfloat16
+    },
     "GRU: params must have the layers, directions and biases that the options say, "
     "got them without layers_1/forward/W_c.": {"num_layers": 2},
     "GRU: params must have the layers, directions and biases that the options say, "
@@ -287,6 +293,78 @@ def test_both_directions_cannot_stream(rng, make):
     gru, apply = make(draw(rng, 1, True), bidirectional=True)
     with pytest.raises(ValueError, match="bidirectional: step must see the whole sequence first"):
         apply(jnp.ones((BATCH, INPUT)), gru.initial_state((BATCH, INPUT)), method="step")
+
+
+CELL = gj.gru(HIDDEN)
+OTHERS = {
+    "layers_0 recurrent to be what this module runs, got bidirectional.": (
+        gj.bidirectional(CELL),
+        {},
+    ),
+    "layers_0.reverse False to be what this module runs, got True.": (
+        gj.recurrent(CELL, reverse=True),
+        {},
+    ),
+    "layers_0.merge concat to be what this module runs, got sum.": (
+        gj.bidirectional(CELL, merge="sum"),
+        {"bidirectional": True},
+    ),
+    "layers_0.backward.activation tanh to be what this module runs, got relu.": (
+        gj.bidirectional(CELL, gj.gru(HIDDEN, activation="relu")),
+        {"bidirectional": True},
+    ),
+    "layers_1.forward.clip None to be what this module runs, got 0.5.": (
+        gj.stack(*map(gj.recurrent, (CELL, gj.gru(HIDDEN, clip=0.5)))),
+        {"num_layers": 2},
+    ),
+    "layers_1 nothing to be what this module runs, got recurrent.": (
+        gj.stack(*map(gj.recurrent, (CELL, CELL))),
+        {},
+    ),
+    "layers_0.forward gru to be what this module runs, got learned_initial_state.": (
+        gj.learned_initial_state(CELL),
+        {},
+    ),
+    "layers_0 recurrent to be what this module runs, got nothing.": (
+        gj.gru(HIDDEN, activation=jnp.sin),
+        {},
+    ),
+}
+
+
+@pytest.mark.parametrize("message", OTHERS)
+def test_parameters_of_a_net_that_computes_something_else_are_refused(make, message):
+    net, options = OTHERS[message]
+    with pytest.raises(ValueError) as error:  # noqa: PT011, the whole message is compared
+        make(net.init(KEY, INPUT), net, **options)
+    assert str(error.value) == f"GRU: net must have {message}"
+
+
+def test_noise_memory_and_dropout_may_be_other_than_where_parameters_come_from(rng, make):
+    params, (xs, _) = draw(rng, 2, False), draw_data(rng)
+    cell = gj.recurrent(CELL, recurrent_dropout=0.1, memory="states")
+    net = gj.stack(cell, gj.dropout(0.3), cell)
+    _, apply = make((params[0], (), params[1]), net, num_layers=2, zoneout=0.1, deterministic=True)
+    _, plain = make(params, num_layers=2, zoneout=0.1, deterministic=True)
+    np.testing.assert_array_equal(apply(xs)[0], plain(xs)[0])
+    own = make(draw(rng, 1, False), activation=jnp.sin)[0].net()
+    make(draw(rng, 1, False), own, activation=jnp.sin)
+
+
+def test_states_are_passed_by_name_for_a_sequential_would_pass_them_on(rng, make):
+    """Flax's `Sequential` hands all that a layer returns to the next one."""
+    _, apply = make(draw(rng, 1, False))
+    xs, h0 = draw_data(rng)
+    with pytest.raises(TypeError, match="positional argument"):
+        apply(xs, h0)
+
+
+def test_a_pair_of_states_has_names(rng, make):
+    _, apply = make(draw(rng, 1, True), bidirectional=True)
+    xs, h0 = draw_data(rng, 1, True)
+    needed = r"^bidirectional: state must be Directions\(forward, backward\), got a tuple\."
+    with pytest.raises(ValueError, match=needed):
+        apply(xs, h0=tuple(h0))
 
 
 @pytest.mark.untyped

@@ -66,7 +66,7 @@ def test_values_and_gradients_are_those_of_flax_own_cell(rng):
     params = params._replace(b_h=0 * params.b_h)
     xs, h0 = draw_data(rng)
     gru = GRU(INPUT, HIDDEN, reset="after", rngs=nnx.Rngs(0))
-    gru.set_params(params)
+    gru.set_params(gru.net(), params)
     cell = nnx.GRUCell(INPUT, HIDDEN, rngs=nnx.Rngs(0))
     peer = nnx.RNN(cell)
     weights = [params.W_r, -params.W_z, params.W_c]
@@ -82,7 +82,7 @@ def test_values_and_gradients_are_those_of_flax_own_cell(rng):
 
         return nnx.jit(nnx.grad(loss, argnums=(0, 1, 2), has_aux=True))
 
-    (mine, *dx), ys = gradient(lambda net, xs, h0: net(xs, h0)[0])(gru, xs, h0)
+    (mine, *dx), ys = gradient(lambda net, xs, h0: net(xs, h0=h0)[0])(gru, xs, h0)
     (theirs, *dx_peer), ys_peer = gradient(lambda net, xs, h0: net(xs, initial_carry=h0))(
         peer, xs, h0
     )
@@ -275,8 +275,39 @@ def test_weights_for_other_inputs_are_refused_and_change_nothing(rng):
     gru = GRU(INPUT + 1, HIDDEN, rngs=nnx.Rngs(0))
     before = jax.tree.map(np.asarray, gru.params())
     with pytest.raises(ValueError) as error:  # noqa: PT011, the whole message is compared
-        gru.set_params(draw(rng, 1, False))
+        gru.set_params(gru.net(), draw(rng, 1, False))
     assert str(error.value) == (
         "GRU: params must be for 5 inputs, as input_size says, got those for 4."
     )
     jax.tree.map(np.testing.assert_array_equal, gru.params(), before)
+
+
+def test_in_training_a_key_must_come_from_somewhere():
+    gru = GRU(INPUT, HIDDEN, rngs=nnx.Rngs(0))
+    gru.zoneout = 0.5
+    with pytest.raises(ValueError, match=r"^GRU: rngs must be given in training, for the module"):
+        gru(XS)
+    gru(XS, rngs=KEY)
+    gru(XS, deterministic=True)
+
+
+def test_parameters_are_put_where_the_old_ones_are():
+    init = nnx.with_partitioning(jax.nn.initializers.glorot_uniform(), (None, "model"))
+    auto = jax.sharding.AxisType.Auto
+    with jax.set_mesh(jax.make_mesh((1,), ("model",), axis_types=(auto,))):
+        gru = GRU(INPUT, HIDDEN, kernel_init=init, rngs=nnx.Rngs(0))
+        before = gru.layers_0.forward.W_r[...].sharding
+        gru.set_params(gru.net(), jax.tree.map(lambda a: np.asarray(a) + 1, gru.params()))
+    assert before.spec == jax.P(None, "model")
+    assert gru.layers_0.forward.W_r[...].sharding == before
+    plain = GRU(INPUT, HIDDEN, rngs=nnx.Rngs(0))
+    plain.set_params(plain.net(), plain.params())
+    assert not plain.layers_0.forward.W_r[...].committed
+
+
+@pytest.mark.parametrize("sizes", [(0, 5), (4.0, 5), (4, 0), (4, 5.0)])
+def test_sizes_are_whole_numbers(sizes):
+    name = "hidden_size" if sizes[0] == 4 and type(sizes[0]) is int else "input_size"
+    with pytest.raises(ValueError, match=f"^gru: {name} must be a whole number from 1, got "):
+        GRU(*sizes, rngs=nnx.Rngs(0))
+    assert GRU(np.int64(4), np.int64(5), num_layers=np.int64(2), rngs=nnx.Rngs(0))

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from gru_jax.initializers import draw
+from gru_jax.initializers import check_count, draw
 from gru_jax.types import Initializer, Key, Params, Shape
 
 
@@ -40,10 +40,7 @@ class Start(NamedTuple):
 def check_start(function: str, start: Start) -> None:
     """Raises where an option is out of range."""
     hidden_size, reset, dtype, *_ = start
-    if not isinstance(hidden_size, int) or hidden_size < 1:
-        raise ValueError(
-            f"{function}: hidden_size must be a whole number from 1, got {hidden_size}."
-        )
+    check_count(function, "hidden_size", hidden_size)
     if reset not in ("before", "after"):
         raise ValueError(f'{function}: reset must be "before" or "after", got {reset!r}.')
     if not jnp.issubdtype(dtype, jnp.floating):
@@ -52,8 +49,7 @@ def check_start(function: str, start: Start) -> None:
 
 def init_gru_params(key: Key, input_size: int, start: Start, function: str) -> GRUParams:
     """Returns the first parameters; `function` is the name to blame in an error."""
-    if input_size < 1:
-        raise ValueError(f"{function}: input_size must be 1 or more, got {input_size}.")
+    check_count(function, "input_size", input_size)
     size, dtype, bias_init = start.hidden_size, start.dtype, start.bias_init
 
     def init_gate(key: Key, bias_init: Initializer = bias_init) -> tuple[Array, Array]:

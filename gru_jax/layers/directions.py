@@ -116,6 +116,11 @@ def bidirectional(
     def both(calls, params, xs, state=None, *, lengths=None, mask=None, resets=None, key=None):
         steps = {"lengths": lengths, "mask": mask, "resets": resets}
         state = Directions(None, None) if state is None else state
+        if not isinstance(state, Directions):
+            raise ValueError(
+                "bidirectional: state must be Directions(forward, backward), got a "
+                f"{type(state).__name__}."
+            )
         keys = (None, None) if key is None else jax.random.split(key)
         ys_ahead, ahead = calls[0](params.forward, xs, state.forward, **steps, key=keys[0])
         ys_back, back = calls[1](params.backward, xs, state.backward, **steps, key=keys[1])

@@ -12,7 +12,7 @@ from jaxtyping import Array, Float
 from gru_jax.architecture import describe
 from gru_jax.arguments import valid_steps
 from gru_jax.bounds import select
-from gru_jax.initializers import draw
+from gru_jax.initializers import check_count, draw
 from gru_jax.linear import affine
 from gru_jax.types import ArrayLike, Initializer, Key, Layer, Params, Shape, State
 
@@ -42,12 +42,10 @@ def dense(
     Raises:
         ValueError: if `size` is below 1.
     """
-    if size < 1:
-        raise ValueError(f"dense: size must be 1 or more, got {size}.")
+    check_count("dense", "size", size)
 
     def init(key: Key, input_size: int) -> DenseParams:
-        if input_size < 1:
-            raise ValueError(f"dense: input_size must be 1 or more, got {input_size}.")
+        check_count("dense", "input_size", input_size)
         key_W, key_b = jax.random.split(key)
         return DenseParams(
             draw(kernel_init, key_W, (input_size, size), dtype),
