@@ -1,6 +1,8 @@
 """Files that are whole or not there: written beside their place, then moved to it."""
 
 import os
+import shutil
+import uuid
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,17 +13,31 @@ def write_text(path: Path, text: str) -> None:
 
 
 def write(path: Path, save: Callable[[Path], object]) -> None:
-    """Writes a file with `save(path_beside)`, or leaves what was there."""
+    """Writes a file with `save(path_beside)`, or leaves what was there.
+
+    The permissions of a file that is replaced are kept; a link to one is itself replaced.
+
+    Raises:
+        OSError: if it cannot be written, whatever `save` makes of that.
+    """
     if not path.parent.is_dir():
         raise FileNotFoundError(
             f"{path} must be in a folder that exists, but {path.parent} does not."
         )
     if path.is_dir():
         raise IsADirectoryError(f"{path} must be a file, but is a folder.")
-    beside = path.with_name(f".{path.stem}.new{path.suffix}")
+    if path.exists() and not path.is_file():
+        raise FileExistsError(f"{path} must be a file, but is a device or a pipe.")
+    beside = _beside(path)
     try:
         save(beside)
+        if path.is_file():
+            shutil.copymode(path, beside)
         os.replace(beside, path)
+    except (OSError, ValueError):
+        raise
+    except Exception as error:  # What libraries make of a full disk is of many kinds.
+        raise OSError(f"{path} must be written whole, but: {error}") from error
     finally:
         beside.unlink(missing_ok=True)
 
@@ -35,6 +51,11 @@ def check_target(path: Path) -> None:
     if path.is_dir():
         raise IsADirectoryError(f"{path} must be a file, but is a folder.")
     path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.stem}.new{path.suffix}")
+    beside = _beside(path)
     beside.write_text("")
     beside.unlink()
+
+
+def _beside(path: Path) -> Path:
+    """Returns a place that nothing has, nor will have: others may write the same file."""
+    return path.with_name(f".{path.stem}.{uuid.uuid4().hex}{path.suffix}")

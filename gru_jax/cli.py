@@ -21,7 +21,8 @@ from gru_jax.bench.measure import Entry, count_turns, measure
 from gru_jax.bench.settings import check
 from gru_jax.commands import Bench, Convert, Evaluate, Explain, Inspect, Predict, Train, parse
 from gru_jax.data.files import read_sequences
-from gru_jax.interop.formats import FormatName, take_layer
+from gru_jax.interop.files import take_layer
+from gru_jax.interop.formats import FormatName
 from gru_jax.tasks import japanese_vowels as task
 from gru_jax.types import Cell, Layer, Params
 
@@ -138,7 +139,7 @@ def explain(command: Explain) -> int:
 
 def convert(command: Convert) -> int:
     """Reads a file, writes another, and says what was in it."""
-    if command.target.is_file() and not command.overwrite:
+    if os.path.lexists(command.target) and not command.overwrite:
         raise ValueError(f"{command.target} is there already: --overwrite replaces it.")
     net, params = _read(command.source, command.from_, command.name)
     interop.write(command.target, net, params, format=command.to)
@@ -158,7 +159,7 @@ def inspect(command: Inspect) -> int:
 
 
 def _read(path: Path, format: FormatName | None, name: str | None) -> tuple[Cell | Layer, Params]:
-    if (path / "config.json").is_file():
+    if format is None and (path / "config.json").is_file():
         trained = runs.load_trained(path)
         net = task.network(trained.config)
         return (net, trained.params) if name is None else take_layer(net, trained.params, name)

@@ -80,6 +80,12 @@ def test_a_trained_run_is_a_source(tmp_path, capsys):
     assert "gaussian_noise" in capsys.readouterr().out
 
 
+def test_a_folder_that_is_said_to_be_flaxs_is_no_run(tmp_path, capsys):
+    (tmp_path / "config.json").write_text("{}")
+    assert main(["inspect", str(tmp_path), "--from", "flax"]) == 2
+    assert "must be a whole checkpoint of Flax's" in capsys.readouterr().err
+
+
 def test_nothing_is_overwritten_unless_it_is_asked_for(rng, tmp_path, capsys):
     source, target = tmp_path / "a.safetensors", tmp_path / "b.onnx"
     interop.save(source, AFTER, draw_params(rng, AFTER, "float32"))
@@ -87,6 +93,10 @@ def test_nothing_is_overwritten_unless_it_is_asked_for(rng, tmp_path, capsys):
     assert main(["convert", str(source), str(target)]) == 2
     assert target.read_text() == "before"
     assert re.search(r"b\.onnx is there already: --overwrite replaces it", capsys.readouterr().err)
+    link = tmp_path / "link.onnx"
+    link.symlink_to(tmp_path / "nowhere.onnx")
+    assert main(["convert", str(source), str(link)]) == 2
+    assert link.is_symlink()
     assert main(["convert", str(source), str(target), "--overwrite"]) == 0
     same_bits(interop.read(target)[1], interop.read(source)[1])
 

@@ -141,7 +141,9 @@ def test_a_function_among_the_options_cannot_be_said():
     cell = gj.gru(4, activation=jnp.sin)
     for net in (cell, gj.recurrent(cell), gj.stack(gj.bidirectional(gj.gru(4), cell))):
         assert net.architecture is None
-        with pytest.raises(ValueError, match="to_torch: net must be built by gru_jax with activat"):
+        with pytest.raises(
+            ValueError, match="to_torch_state: net must be built by gru_jax with activat"
+        ):
             interop.to_torch_state(net, ())
 
 
@@ -150,107 +152,106 @@ REFUSED = {
     "reset before": (
         interop.to_torch_state,
         gj.gru(4),
-        'to_torch: reset must be "after", got "before": in PyTorch\'s GRU r multiplies the product '
+        'reset must be "after", got "before": in PyTorch\'s GRU r multiplies the product '
         "of h with its weights, so no weights of it give this candidate; Keras, ONNX and Haiku "
         "have this form.",
     ),
     "reset after": (
         interop.to_haiku,
         AFTER,
-        'to_haiku: reset must be "before", got "after": in Haiku\'s GRU r multiplies h before its '
+        'reset must be "before", got "after": in Haiku\'s GRU r multiplies h before its '
         "product with the weights, so no weights of it give this candidate; all others have this "
         "form.",
     ),
     "activation": (
         interop.to_equinox,
         gj.gru(4, reset="after", activation="relu"),
-        "to_equinox: activation must be 'tanh', got 'relu': Equinox's GRUCell has no other; Keras "
+        "activation must be 'tanh', got 'relu': Equinox's GRUCell has no other; Keras "
         "and Flax have all of them.",
     ),
     "gate activation": (
         interop.to_torch_state,
         gj.gru(4, reset="after", gate_activation="hard_sigmoid"),
-        "to_torch: gate_activation must be 'sigmoid', got 'hard_sigmoid': PyTorch's GRU has no "
+        "gate_activation must be 'sigmoid', got 'hard_sigmoid': PyTorch's GRU has no "
         "other; Keras, Flax and ONNX have hard_sigmoid, too.",
     ),
     "clip": (
         interop.to_torch_state,
         gj.gru(4, reset="after", clip=1.0),
-        "to_torch: clip must be None, got 1.0: PyTorch's GRU does not bound its states, nor does "
+        "clip must be None, got 1.0: PyTorch's GRU does not bound its states, nor does "
         "any other framework's; interop.save keeps such a net.",
     ),
     "learned state": (
         interop.to_torch_state,
         gj.learned_initial_state(AFTER),
-        "to_torch: net must begin at zeros, got a learned initial state: PyTorch's GRU has none; "
+        "net must begin at zeros, got a learned initial state: PyTorch's GRU has none; "
         "convert the cell inside with params.cell, and begin it at params.h0.",
     ),
     "layer norm": (
         interop.to_torch_state,
         gj.recurrent(gj.layer_norm_gru(4)),
-        "to_torch: net must be of GRUs in recurrent, bidirectional and stack, got layer_norm_gru: "
+        "net must be of GRUs in recurrent, bidirectional and stack, got layer_norm_gru: "
         "convert the recurrent layers by themselves, each with its part of the parameters, or keep "
         "the whole with interop.save.",
     ),
     "a head": (
         interop.to_torch_state,
         gj.stack(gj.recurrent(AFTER), gj.pool(), gj.dense(2)),
-        "to_torch: net must be of GRUs in recurrent, bidirectional and stack, got pool: "
+        "net must be of GRUs in recurrent, bidirectional and stack, got pool: "
         "convert the recurrent layers by themselves, each with its part of the parameters, or keep "
         "the whole with interop.save.",
     ),
     "zoneout": (
         interop.to_torch_state,
         gj.recurrent(AFTER, zoneout=0.1),
-        "to_torch: net must be without zoneout, got 0.1: no other framework has it as it is here; "
+        "net must be without zoneout, got 0.1: no other framework has it as it is here; "
         "the parameters are the same in a net built without it.",
     ),
     "reverse": (
         interop.to_torch_state,
         gj.recurrent(AFTER, reverse=True),
-        "to_torch: net must run forward, got reverse=True: PyTorch's GRU cannot run backward alone "
+        "net must run forward, got reverse=True: PyTorch's GRU cannot run backward alone "
         "with outputs in the order of the inputs; turn the data, or use ONNX or Flax.",
     ),
     "sum": (
         interop.to_torch_state,
         gj.bidirectional(AFTER, merge="sum"),
-        'to_torch: merge must be "concat", got "sum": PyTorch\'s GRU puts the outputs of its two '
+        'merge must be "concat", got "sum": PyTorch\'s GRU puts the outputs of its two '
         "directions side by side; Keras and Flax can add them, too.",
     ),
     "two directions": (
         interop.to_equinox,
         gj.bidirectional(AFTER),
-        "to_equinox: net must run in one direction, got two: Equinox's GRUCell is one cell; "
+        "net must run in one direction, got two: Equinox's GRUCell is one cell; "
         "convert params.forward and params.backward one by one, each with its cell.",
     ),
     "two layers": (
         interop.to_equinox,
         gj.stack(gj.recurrent(AFTER), gj.recurrent(AFTER)),
-        "to_equinox: net must be one layer, got 2: Equinox's GRUCell is a single one; convert them "
-        "one by one.",
+        "net must be one layer, got 2: Equinox's GRUCell is a single one; convert them one by one.",
     ),
     "dropout": (
         interop.to_haiku,
         gj.stack(gj.recurrent(gj.gru(4)), gj.dropout(0.2), gj.recurrent(gj.gru(4))),
-        "to_haiku: net must be without dropout, got a rate of 0.2: Haiku's GRU has no place for "
+        "net must be without dropout, got a rate of 0.2: Haiku's GRU has no place for "
         "it; the parameters are the same in a stack without it, but for its ().",
     ),
     "dropout first": (
         interop.to_torch_state,
         gj.stack(gj.dropout(0.2), gj.recurrent(AFTER)),
-        "to_torch: net must have dropout behind a recurrent layer alone, one, and not "
+        "net must have dropout behind a recurrent layer alone, one, and not "
         "per_sequence, which no other framework has: leave it out of the stack.",
     ),
     "dropout last": (
         interop.to_torch_state,
         gj.stack(gj.recurrent(AFTER), gj.dropout(0.2)),
-        "to_torch: net must end without dropout, got a rate of 0.2: PyTorch's GRU has it between "
+        "net must end without dropout, got a rate of 0.2: PyTorch's GRU has it between "
         "layers alone; put an nn.Dropout behind the module.",
     ),
     "two sizes": (
         interop.to_torch_state,
         gj.stack(gj.recurrent(AFTER), gj.recurrent(gj.gru(5, reset="after"))),
-        "to_torch: net must have one count of directions and hidden size in all layers, got "
+        "net must have one count of directions and hidden size in all layers, got "
         "[(1, 4), (1, 5)]: PyTorch's GRU has one for all; convert them one by one.",
     ),
 }
@@ -261,14 +262,16 @@ def test_what_a_framework_cannot_say_is_refused_with_the_reason_and_what_would_w
     convert, net, message = REFUSED[name]
     with pytest.raises(ValueError, match=r"^to_\w+: ") as error:
         convert(net, net.init(jax.random.key(0), 3))
-    assert str(error.value) == message
+    assert str(error.value) == f"{convert.__name__}: {message}"
 
 
 def test_biases_are_left_out_only_where_they_are_zero():
     params = AFTER.init(jax.random.key(0), 3)
     assert set(interop.to_torch_state(AFTER, params, bias=False)) == {"weight_ih", "weight_hh"}
     params = params._replace(b_h=params.b_h.at[1].set(0.1))
-    with pytest.raises(ValueError, match="to_torch: bias must be True where biases are not zero"):
+    with pytest.raises(
+        ValueError, match="to_torch_state: bias must be True where biases are not zero"
+    ):
         interop.to_torch_state(AFTER, params, bias=False)
 
 
@@ -283,7 +286,7 @@ def test_biases_are_left_out_only_where_they_are_zero():
     ],
 )
 def test_parameters_of_another_net_are_refused(net, params, message):
-    with pytest.raises(ValueError, match=r"^(to_torch|gru): ") as error:
+    with pytest.raises(ValueError, match=r"^(to_torch_state|gru): ") as error:
         interop.to_torch_state(net, params)
     assert message in str(error.value)
 
@@ -310,11 +313,49 @@ def test_haikus_parameters_that_do_not_fit_are_one_sentence(params, message):
     assert message in str(error.value)
 
 
+def test_haikus_layers_are_in_their_order_however_the_dict_is_sorted(rng):
+    """As JAX sorts it: gru, gru_1, gru_10, gru_2."""
+    net = gj.stack(*[gj.recurrent(gj.gru(INPUT))] * 12)
+    params = draw_params(rng, net, "float32")
+    weights = jax.tree.map(lambda a: a, interop.to_haiku(net, params))
+    assert list(weights)[2] == "gru_10"
+    same_bits(interop.from_haiku(weights)[1], params)
+
+
+@pytest.mark.parametrize(
+    "names", [("one", "two"), ("gru", "gru_2"), ("gru_1", "gru_2"), ("x/gru", "y/gru_1")]
+)
+def test_haikus_grus_whose_names_say_no_order_are_taken_one_by_one(rng, names):
+    net = gj.stack(*[gj.recurrent(gj.gru(INPUT))] * 2)
+    params = draw_params(rng, net, "float32")
+    found = dict(zip(names, interop.to_haiku(net, params).values(), strict=True))
+    with pytest.raises(ValueError, match=r"^from_haiku: name must be .* got None"):
+        interop.from_haiku(found)
+    same_bits(interop.from_haiku(found, name=names[1])[1], params[1])
+    behind = {"a/gru": found[names[0]], "a/linear": {"w": np.ones(3)}, "a/gru_1": found[names[1]]}
+    with pytest.raises(ValueError, match=r"^from_haiku: name must be .* got 'a'"):
+        interop.from_haiku(behind, name="a")
+
+
+def test_equinoxs_cell_is_no_subclass_which_may_compute_something_else():
+    class Own(eqx.nn.GRUCell):
+        pass
+
+    needed = "from_equinox: source must be an eqx.nn.GRUCell, got a Own"
+    with pytest.raises(ValueError, match=needed):
+        interop.from_equinox(Own(INPUT, HIDDEN, key=jax.random.key(0)))
+
+
 def test_haikus_grus_are_found_among_other_modules(rng):
     net = gj.stack(*[gj.recurrent(gj.gru(4))] * 2)
     params = draw_params(rng, net, "float32")
     grus = {f"encoder/{name}": arrays for name, arrays in interop.to_haiku(net, params).items()}
-    larger = {"embed": {"w": np.ones(3)}, **grus, "linear": {"w": np.ones(3), "b": np.ones(3)}}
+    larger = {
+        "embed": {"w": np.ones(3)},
+        **grus,
+        "none": None,
+        "linear": {"w": np.ones(3), "b": np.ones(3)},
+    }
     same_bits(interop.from_haiku(larger, name="encoder")[1], params)
     for name, one in (("encoder/gru", params[0]), ("gru_1", params[1])):
         same_bits(interop.from_haiku(larger, name=name)[1], one)

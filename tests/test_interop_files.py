@@ -67,6 +67,7 @@ def test_what_cannot_be_saved_leaves_the_file_that_was_there(tmp_path, net, para
 
 
 CELL = {"builder": "gru", "hidden_size": 2}
+SAID = {"format": "gru_jax 1"}
 LIES = {
     "no JSON": ("{", "Expecting property name"),
     "a list": ([], "'list' object has no attribute"),
@@ -78,6 +79,10 @@ LIES = {
     "enormous": (CELL | {"hidden_size": 10**9}, "must have W_c (1000000003, 1000000000), got (5"),
     "others": (CELL | {"reset": "after"}, "must have b_h (2,), got nothing"),
     "a layer of layers": ({"builder": "recurrent", "parts": [{"builder": "pool"}]}, "cell must be"),
+    "many layers": (
+        {"builder": "stack", "parts": [{"builder": "dense", "size": 3}] * 107},
+        "its layers must be those of 6 arrays, got more",
+    ),
     "bottomless": ("[" * 100_000, "recursion"),
     "deep": ('{"builder":"residual","parts":[' * 900 + json.dumps(CELL) + "]}" * 900, "recursion"),
 }
@@ -90,11 +95,32 @@ def test_a_header_that_lies_is_one_error(tmp_path, name):
     params = gj.gru(2).init(jax.random.key(0), 3)
     arrays = {k: np.asarray(v) for k, v in params._asdict().items() if v is not None}
     text = header if isinstance(header, str) else json.dumps(header)
-    save_file(arrays, path, {"architecture": text, "input_size": "3"})
+    save_file(arrays, path, {"architecture": text, "input_size": "3"} | SAID)
     with pytest.raises(ValueError, match=r"^load: .*net\.safetensors must have ") as error:
         interop.load(path)
     assert message in str(error.value)
     assert "\n" not in str(error.value)
+
+
+def test_a_file_of_another_version_is_refused(tmp_path):
+    path, params = tmp_path / "x.safetensors", {"W": np.ones(2, "f")}
+    header = {"architecture": json.dumps(CELL), "input_size": "3", "format": "gru_jax 2"}
+    save_file(params, path, header)
+    needed = "must be of the format 'gru_jax 1', got 'gru_jax 2': another version of gru_jax wrote"
+    with pytest.raises(ValueError, match=needed):
+        interop.load(path)
+
+
+def test_arrays_that_are_too_many_for_memory_are_one_error(tmp_path, monkeypatch):
+    path, params = tmp_path / "x.safetensors", {"W": np.ones(2, "f")}
+    interop.save(path, None, params)
+
+    def fail(*_):
+        raise MemoryError("Unable to allocate")
+
+    monkeypatch.setattr(np, "frombuffer", fail)
+    with pytest.raises(ValueError, match="must be a whole safetensors file, but cannot be read"):
+        interop.load_params(path, params)
 
 
 def test_arrays_that_are_not_the_nets_are_named(rng, tmp_path):
@@ -180,10 +206,14 @@ def test_pytorchs_arrays_are_known_by_their_names_in_other_files(tmp_path):
 def test_haikus_arrays_are_known_by_their_names(rng, tmp_path):
     net = gj.stack(*[gj.recurrent(gj.gru(4))] * 2)
     params = draw_params(rng, net, "float32")
-    interop.write(tmp_path / "a.npz", net, params, format="haiku")
-    again, same = interop.read(tmp_path / "a.npz")
-    assert again.architecture == net.architecture
-    same_bits(same, params)
+    for name in ("a.npz", "a.safetensors", "a.bin"):
+        interop.write(tmp_path / name, net, params, format="haiku")
+        format = "haiku" if name == "a.bin" else None
+        again, same = interop.read(tmp_path / name, format=format)
+        assert again.architecture == net.architecture
+        same_bits(same, params)
+    interop.write(tmp_path / "b.bin", AFTER, AFTER.init(jax.random.key(0), 3), format="equinox")
+    assert {p.name for p in tmp_path.iterdir()} == {"a.npz", "a.safetensors", "a.bin", "b.bin"}
     same_bits(interop.read(tmp_path / "a.npz", name="gru_1")[1], params[1])
     with pytest.raises(ValueError, match="name must be 'gru' or 'gru_1', got 'x'"):
         interop.read(tmp_path / "a.npz", name="x")

@@ -125,7 +125,19 @@ def plain(**changes):
     ("state", "message"),
     [
         ({}, "there must be a GRU, got nothing."),
-        (None, "there must be a GRU, got nothing."),
+        (None, "source must be a module or a state dict, got a NoneType."),
+        (gj.GRUParams, "source must be a module or a state dict, got GRUParams."),
+        ("a.pt", "source must be a module or a state dict, got a str."),
+        (
+            plain(weight_ih_l1_reverse=np.ones((12, 4), "f")),
+            "source must have all layers from 0, each in the directions of the first, got one too "
+            "many or too few: weight_ih_l1_reverse.",
+        ),
+        (
+            plain(**{"parametrizations.bias_hh_l0.original": np.ones(12, "f")}, bias_hh_l0=None),
+            "source must have plain weights, got parametrizations of bias_hh_l0: torch.nn.utils."
+            "parametrize.remove_parametrizations makes them plain.",
+        ),
         ({"fc.weight": np.ones(3)}, "there must be a GRU, got fc.weight."),
         (rows(4), "source must be a GRU, with 3 x 4 rows for 4 units, got an LSTM, with 4 x 4."),
         (rows(1), "source must be a GRU, with 3 x 4 rows for 4 units, got an RNN, with 1 x 4."),
@@ -144,7 +156,8 @@ def plain(**changes):
         ),
         (
             plain(weight_ih_l2=np.ones((12, 4), "f"), weight_hh_l2=np.ones((12, 4), "f")),
-            "must have weight_ih_l1",
+            "must have all layers from 0, each in the directions of the first, got one too many or "
+            "too few: weight_ih_l1.",
         ),
     ],
 )
@@ -153,6 +166,17 @@ def test_a_state_dict_that_does_not_fit_is_one_sentence(state, message):
         interop.from_torch(state)
     assert message in str(error.value)
     assert "\n" not in str(error.value)
+
+
+def test_dicts_that_hold_each_other_without_end_are_refused():
+    twice = {}
+    for _ in range(60):
+        twice = {"a": twice, "b": twice}
+    itself = {}
+    itself["a"] = itself
+    for endless in (twice, itself):
+        with pytest.raises(ValueError, match="at most 100000 arrays in dicts 64 deep, got more"):
+            interop.from_torch(endless)
 
 
 def test_an_archive_with_pickles_in_it_is_refused(tmp_path):

@@ -216,9 +216,61 @@ def test_a_damaged_file_is_one_error(torch, tmp_path, rng):
             messages.append(str(error))
     assert len(messages) > 30
     assert all(str(path) in message for message in messages)
-    torch.save({"weight_ih": torch.ones(1).expand(3 * 10**6, 10**6)}, path)
-    with pytest.raises(ValueError, match="weight_ih must have all its numbers in the file"):
+    wide = {"weight_ih": torch.ones(1).expand(3, 10**12), "weight_hh": torch.ones(3, 1)}
+    torch.save(wide, path)
+    with pytest.raises(ValueError, match="weight_ih must be a tensor with all its numbers, got fe"):
         interop.read(path)
+
+
+def test_a_byte_that_is_another_is_seen(torch, tmp_path):
+    """By the archive's checksums: the weights stand there plainly, and any number is a number."""
+    path = tmp_path / "a.pt"
+    torch.save(torch.nn.GRU(8, 8).state_dict(), path)
+    whole = bytearray(path.read_bytes())
+    whole[whole.index(torch.load(path)["weight_hh_l0"].numpy().tobytes()) + 3] ^= 64
+    path.write_bytes(whole)
+    with pytest.raises(ValueError, match=r"a\.pt must be a whole .* has another checksum"):
+        interop.read(path)
+
+
+ODD = {
+    "sparse_coo": lambda torch: torch.ones(15, 3).to_sparse(),
+    "sparse_csr": lambda torch: torch.ones(15, 3).to_sparse_csr(),
+    "meta": lambda torch: torch.ones(15, 3, device="meta"),
+    "quantized": lambda torch: torch.quantize_per_tensor(torch.ones(15, 3), 1, 0, torch.qint8),
+    "torch.float8_e5m2": lambda torch: torch.ones(15, 3).to(torch.float8_e5m2),
+}
+
+
+@pytest.mark.filterwarnings("ignore:Sparse CSR:UserWarning", "ignore:torch.quantize:UserWarning")
+@pytest.mark.parametrize("name", ODD)
+def test_a_tensor_that_is_no_plain_array_is_named_and_does_no_harm_elsewhere(torch, tmp_path, name):
+    odd, path = ODD[name](torch), tmp_path / "a.pt"
+    state = torch.nn.GRUCell(INPUT, HIDDEN).state_dict()
+    with pytest.raises(ValueError, match=rf"^from_torch: weight_ih must be .* got {name}\.$"):
+        interop.from_torch(state | {"weight_ih": odd})
+    torch.save({"gru": state, "other": odd, "wide": torch.ones(1).expand(9)}, path)
+    same_bits(interop.read(path)[1], interop.from_torch(state)[1])
+
+
+def test_dropout_is_that_of_the_gru_inside_a_model(torch):
+    class Model(torch.nn.Module):
+        def __init__(self, dropout):
+            super().__init__()
+            self.gru = torch.nn.GRU(INPUT, HIDDEN, 2, dropout=0.25)
+            self.dropout = dropout
+
+    for other in (0.9, torch.nn.Dropout(0.3)):
+        net, params = interop.from_torch(Model(other))
+        assert interop.to_torch(net, params).dropout == 0.25
+
+    class Own(torch.nn.GRU):
+        pass
+
+    own = Own(INPUT, HIDDEN)
+    with pytest.raises(ValueError, match=r"must be PyTorch's own GRU, got a Own, .* state_dict"):
+        interop.from_torch(own)
+    assert interop.from_torch(own.state_dict())
 
 
 def test_the_network_of_an_ours_is_pytorchs_in_training(torch):

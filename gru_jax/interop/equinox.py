@@ -26,7 +26,7 @@ def from_equinox(source: "eqx.nn.GRUCell") -> tuple[Cell, Params]:
     """
     import equinox as eqx
 
-    if not isinstance(source, eqx.nn.GRUCell):
+    if type(source) is not eqx.nn.GRUCell:  # of a subclass, the call may be another
         kind = type(source).__name__
         raise ValueError(f"from_equinox: source must be an eqx.nn.GRUCell, got a {kind}.")
     return _convert(source.weight_ih, source.weight_hh, source.bias, source.bias_n)
@@ -71,6 +71,9 @@ def to_equinox(net: Cell | Layer, params: Params) -> "eqx.nn.GRUCell":
 
 def read_equinox(path: Path) -> tuple[Cell, Params]:
     """Returns the cell that `eqx.tree_serialise_leaves` wrote, alone, to a file.
+
+    The format has no end: a file that is cut just behind its second array is that of a cell without
+    bias.
 
     Raises:
         FileNotFoundError: if there is no such file.

@@ -7,8 +7,9 @@ text, what builds the net again. Nothing in it is ever run.
 import contextlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -18,9 +19,11 @@ from gru_jax import atomic
 from gru_jax.architecture import as_dict, from_dict
 from gru_jax.building import build
 from gru_jax.interop.arrays import exact
-from gru_jax.types import Cell, Layer, Params
+from gru_jax.types import Architecture, Cell, Layer, Params
 
 FORMAT = "gru_jax 1"
+MOST_WITHOUT = 100
+"""Layers without parameters that a file may have beyond one for each array."""
 
 
 def save(path: str | os.PathLike[str], net: Cell | Layer | None, params: Params) -> None:
@@ -65,20 +68,45 @@ def load(path: str | os.PathLike[str]) -> tuple[Cell | Layer, Params]:
         FileNotFoundError: if there is no such file.
         ValueError: if it is damaged, has no net in its header, or other arrays than that net's.
     """
-    header, arrays = read_safetensors("load", path)
+    header, shapes = read_header("load", path)
     if "architecture" not in header or "input_size" not in header:
         raise ValueError(
             f"load: {path} must have a net of gru_jax in its header, got none: it holds arrays "
             "alone, which load_params reads."
         )
+    if header.get("format") != FORMAT:
+        raise ValueError(
+            f"load: {path} must be of the format {FORMAT!r}, got {header.get('format')!r}: another "
+            "version of gru_jax wrote it."
+        )
     try:
-        net = build(from_dict(json.loads(header["architecture"])))
+        architecture = from_dict(json.loads(header["architecture"]))
+        if _count_layers(architecture) > len(shapes) + MOST_WITHOUT:
+            raise ValueError(f"its layers must be those of {len(shapes)} arrays, got more")
+        net = build(architecture)
         like = _shapes(net, int(header["input_size"]))
     except Exception as error:  # Whatever a lying header makes json, the builders and JAX raise.
         raise ValueError(
             f"load: {path} must have a net in its header that can be built, but: {error}"
         ) from error
-    return net, _fill("load", path, like, arrays)
+    return net, _fill("load", path, like, shapes)
+
+
+def take_layer(net: Cell | Layer, params: Params, name: str) -> tuple[Cell | Layer, Params]:
+    """Returns one layer of a stack of ours by its number, from 0.
+
+    Raises:
+        ValueError: if there is no such layer.
+    """
+    whole = net.architecture
+    layers = whole.parts if whole and whole.builder == "stack" else ()
+    known = [str(number) for number in range(len(layers))]
+    if name not in known:
+        raise ValueError(
+            f"read: name must be None or the number of a layer in the stack, {' '.join(known)}, "
+            f"got {name!r}."
+        )
+    return build(layers[int(name)]), params[int(name)]
 
 
 def load_params(path: str | os.PathLike[str], like: Params) -> Params:
@@ -92,21 +120,37 @@ def load_params(path: str | os.PathLike[str], like: Params) -> Params:
         FileNotFoundError: if there is no such file.
         ValueError: if it is damaged, or paths or shapes are others.
     """
-    return _fill("load_params", path, like, read_safetensors("load_params", path)[1])
+    return _fill("load_params", path, like, read_header("load_params", path)[1])
 
 
-def read_safetensors(
+def read_header(
     function: str, path: str | os.PathLike[str]
-) -> tuple[Mapping[str, str], dict[str, np.ndarray]]:
-    """Returns the header's texts and the arrays; `function` is the name to blame in an error."""
+) -> tuple[Mapping[str, str], dict[str, tuple[int, ...]]]:
+    """Returns the texts in the header of a safetensors file, and each array's shape by its name.
+
+    `function` is the name to blame in an error.
+    """
+    with _open(function, path) as file:
+        shapes = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}
+        return file.metadata() or {}, shapes
+
+
+def read_arrays(function: str, path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
+    """Returns the arrays of a safetensors file by name."""
+    with _open(function, path) as file:
+        return {name: file.get_tensor(name) for name in file.keys()}
+
+
+@contextlib.contextmanager
+def _open(function: str, path: str | os.PathLike[str]) -> Iterator[Any]:
     from safetensors import SafetensorError, safe_open
 
     if not Path(path).is_file():
         raise FileNotFoundError(f"{function}: no file {path}.")
     try:
         with safe_open(path, framework="numpy") as file:
-            return file.metadata() or {}, {name: file.get_tensor(name) for name in file.keys()}
-    except (SafetensorError, AttributeError, TypeError, ValueError) as error:
+            yield file
+    except (SafetensorError, AttributeError, TypeError, ValueError, MemoryError) as error:
         raise ValueError(
             f"{function}: {path} must be a whole safetensors file, but cannot be read ({error})."
         ) from error
@@ -121,6 +165,10 @@ def _leaves(function: str, tree: Params) -> dict[str, jax.Array]:
             raise ValueError(f"{function}: params must have one array a path, got two {name}.")
         leaves[name] = leaf
     return leaves
+
+
+def _count_layers(entry: Architecture) -> int:
+    return sum(map(_count_layers, entry.parts)) if entry.parts else 1
 
 
 def _shapes(net: Cell | Layer, input_size: int) -> Params:
@@ -145,15 +193,15 @@ def input_size(net: Cell | Layer, params: Params) -> int:
 
 
 def _fill(
-    function: str, path: str | os.PathLike[str], like: Params, arrays: dict[str, np.ndarray]
+    function: str, path: str | os.PathLike[str], like: Params, found: dict[str, tuple[int, ...]]
 ) -> Params:
     needed = {name: np.shape(leaf) for name, leaf in _leaves(function, like).items()}
-    found = {name: array.shape for name, array in arrays.items()}
     for name in sorted(needed.keys() | found.keys()):
         if needed.get(name) != found.get(name):
             raise ValueError(
                 f"{function}: {path} must have {name} {needed.get(name, 'nowhere')}, "
                 f"got {found.get(name, 'nothing')}."
             )
+    arrays = read_arrays(function, path)  # now that they are known not to be too large
     leaves = [exact(function, f"{path}: {name}", arrays[name]) for name in needed]
     return jax.tree.unflatten(jax.tree.structure(like), leaves)

@@ -4,6 +4,7 @@ net, params = interop.read("encoder.onnx")
 interop.write("encoder.pt", net, params)
 """
 
+import io
 import os
 from collections.abc import Callable
 from functools import partial
@@ -14,14 +15,14 @@ import numpy as np
 from jaxtyping import Array
 
 from gru_jax import atomic
-from gru_jax.building import build
 from gru_jax.interop import files
 from gru_jax.interop.equinox import read_equinox, to_equinox
 from gru_jax.interop.flax_files import read_flax, write_flax
 from gru_jax.interop.haiku import from_haiku, to_haiku
 from gru_jax.interop.keras import read_keras, to_keras
 from gru_jax.interop.onnx import from_onnx, to_onnx
-from gru_jax.interop.torch import from_torch, read_torch, to_torch, to_torch_state
+from gru_jax.interop.torch import from_torch, to_torch, to_torch_state
+from gru_jax.interop.torch_state import read_torch
 from gru_jax.layers.directions import recurrent
 from gru_jax.npz import read_npz
 from gru_jax.types import Cell, Layer, Params
@@ -112,7 +113,7 @@ def write(
 
 def _read_own(path: Path, name: str | None) -> tuple[Cell | Layer, Params]:
     net, params = files.load(path)
-    return (net, params) if name is None else take_layer(net, params, name)
+    return (net, params) if name is None else files.take_layer(net, params, name)
 
 
 def _read_equinox(path: Path, name: str | None) -> tuple[Cell | Layer, Params]:
@@ -136,15 +137,13 @@ def _read_torch(path: Path, name: str | None) -> tuple[Cell | Layer, Params]:
 
 def _read_arrays(path: Path) -> dict[str, np.ndarray]:
     if path.suffix == ".safetensors":
-        return files.read_safetensors("read", path)[1]
+        return files.read_arrays("read", path)
     return read_npz(path)
 
 
 def _write_torch(path: Path, net: Cell | Layer, params: Params) -> None:
-    if path.suffix == ".npz":
-        _write_npz(path, to_torch_state(net, params))
-    elif path.suffix == ".safetensors":
-        files.save(path, None, to_torch_state(net, params))
+    if path.suffix in (".npz", ".safetensors"):
+        _write_arrays(path, to_torch_state(net, params))
     else:
         import torch
 
@@ -153,21 +152,29 @@ def _write_torch(path: Path, net: Cell | Layer, params: Params) -> None:
 
 def _write_haiku(path: Path, net: Cell | Layer, params: Params) -> None:
     modules = to_haiku(net, params)
-    _write_npz(path, {f"{m}/{k}": a for m, arrays in modules.items() for k, a in arrays.items()})
+    arrays = {f"{m}/{k}": a for m, arrays in modules.items() for k, a in arrays.items()}
+    _write_arrays(path, arrays)
 
 
-def _write_npz(path: Path, arrays: dict[str, Array]) -> None:
+def _write_arrays(path: Path, arrays: dict[str, Array]) -> None:
+    if path.suffix == ".safetensors":
+        files.save(path, None, arrays)
+        return
     narrow = {name: np.asarray(array) for name, array in arrays.items()}
-    if odd := {str(a.dtype) for a in narrow.values() if a.dtype.kind not in "f"}:
+    if odd := {str(a.dtype) for a in narrow.values() if a.dtype.kind != "f"}:
         raise ValueError(f"write: an .npz must hold NumPy's own dtypes, got {', '.join(odd)}.")
-    atomic.write(path, lambda beside: np.savez(beside, allow_pickle=False, **narrow))
+    buffer = io.BytesIO()  # To a path, NumPy would add an ending of its own.
+    np.savez(buffer, allow_pickle=False, **narrow)
+    atomic.write(path, lambda beside: beside.write_bytes(buffer.getvalue()))
 
 
 def _write_equinox(path: Path, net: Cell | Layer, params: Params) -> None:
     cell = to_equinox(net, params)
     import equinox as eqx
 
-    atomic.write(path, lambda beside: eqx.tree_serialise_leaves(beside, cell))
+    buffer = io.BytesIO()  # To a path, Equinox would add an ending of its own.
+    eqx.tree_serialise_leaves(buffer, cell)
+    atomic.write(path, lambda beside: beside.write_bytes(buffer.getvalue()))
 
 
 def _write_keras(path: Path, net: Cell | Layer, params: Params) -> None:
@@ -192,23 +199,6 @@ FORMATS: dict[FormatName, Format] = {
 }
 
 
-def take_layer(net: Cell | Layer, params: Params, name: str) -> tuple[Cell | Layer, Params]:
-    """Returns one layer of a stack of ours by its number, from 0.
-
-    Raises:
-        ValueError: if there is no such layer.
-    """
-    whole = net.architecture
-    layers = whole.parts if whole and whole.builder == "stack" else ()
-    known = [str(number) for number in range(len(layers))]
-    if name not in known:
-        raise ValueError(
-            f"read: name must be None or the number of a layer in the stack, {' '.join(known)}, "
-            f"got {name!r}."
-        )
-    return build(layers[int(name)]), params[int(name)]
-
-
 def _find(function: str, format: FormatName) -> Format:
     if format not in FORMATS:
         raise ValueError(f"{function}: format must be one of {', '.join(FORMATS)}, got {format!r}.")
@@ -220,8 +210,8 @@ def _guess(path: Path) -> FormatName:
     if path.is_dir():
         return "flax"
     if path.suffix == ".safetensors":
-        header, arrays = files.read_safetensors("read", path)
-        names = set() if "architecture" in header else set(arrays)
+        header, shapes = files.read_header("read", path)
+        names = set() if "architecture" in header else set(shapes)
     elif path.suffix == ".npz":
         names = set(read_npz(path))
     else:

@@ -19,10 +19,12 @@ def from_haiku(
     """Returns Haiku's GRUs as a net of ours, bit for bit.
 
     Args:
-        params: of one `hk.GRU`, or of several in the order in which `hk.DeepRNN` runs them:
-            `{"gru": {"w_i": ..., "w_h": ..., "b": ...}, "gru_1": ...}`.
+        params: of one `hk.GRU`, or of several that `hk.DeepRNN` runs, by the names that Haiku
+            gives them: `{"gru": {"w_i": ..., "w_h": ..., "b": ...}, "gru_1": ...}`. By other
+            names, take them one by one: a dict does not say their order.
         name: among others, of the one to take, e.g. `"encoder/gru"`, or what stands before the
-            names of several, e.g. `"encoder"`; None takes all if there is nothing else.
+            names of several, e.g. `"encoder"`, if nothing else is there; None takes all or the
+            only one.
 
     Returns:
         The net and its parameters: one layer as it is, more in a stack.
@@ -33,14 +35,21 @@ def from_haiku(
     if not isinstance(params, Mapping):
         kind = type(params).__name__
         raise ValueError(f"from_haiku: params must be dicts of arrays by module, got a {kind}.")
-    places = [module for module, arrays in params.items() if set(arrays) == {"w_i", "w_h", "b"}]
-    within = [place for place in places if place.startswith(f"{name}/")]
-    if name is None and len(places) == len(params):
-        within = places
-    if not within:
-        within = [choose("from_haiku", places, name, params, separator="/")]
+    places = [
+        module
+        for module, arrays in params.items()
+        if isinstance(arrays, Mapping) and set(arrays) == {"w_i", "w_h", "b"}
+    ]
+    prefix = "" if name is None else f"{name}/"
+    within = {module for module in params if module.startswith(prefix)}
+    # JAX sorts dicts, and gru_10 stands before gru_2 then.
+    stacked = [
+        f"{prefix}gru_{number}" if number else f"{prefix}gru" for number in range(len(within))
+    ]
+    if not within or not within == set(stacked) <= set(places):
+        stacked = [choose("from_haiku", places, name, params, separator="/")]
     levels = []
-    for module in within:
+    for module in stacked:
         arrays = params[module]
         hidden = jnp.shape(arrays["w_h"])[:1]
         needed = {

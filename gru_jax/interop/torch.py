@@ -5,9 +5,7 @@ of r and z are only ever added, so ours is their sum; on the way back the second
 """
 
 import re
-import warnings
 from collections.abc import Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import jax.numpy as jnp
@@ -26,8 +24,8 @@ from gru_jax.interop.levels import (
 )
 from gru_jax.interop.limits import TORCH, check
 from gru_jax.interop.names import choose
-from gru_jax.npz import check_size
-from gru_jax.types import ArrayLike, Cell, Layer, Params
+from gru_jax.interop.torch_state import as_numpy, flatten
+from gru_jax.types import Cell, Layer, Params
 
 if TYPE_CHECKING:
     import torch
@@ -56,20 +54,42 @@ def from_torch(
     Raises:
         ValueError: if there is no GRU by this name, or its arrays do not fit each other.
     """
-    state = source if isinstance(source, Mapping) else getattr(source, "state_dict", dict)()
-    rate = getattr(source, "dropout", 0.0)
-    place, found = _find(_flatten(state, ""), name)
+    if isinstance(source, Mapping):
+        (place, found), rate = _find(flatten(source), name), 0.0
+    elif hasattr(source, "state_dict") and not isinstance(source, type):
+        place, found = _find(flatten(source.state_dict()), name)
+        rate = _dropout_of(source.get_submodule(place))
+    else:
+        came = source.__name__ if isinstance(source, type) else f"a {type(source).__name__}"
+        raise ValueError(f"from_torch: source must be a module or a state dict, got {came}.")
     if "weight_ih" in found:
         return assemble_cell(Run(_take(found, place, "")))
     suffixes = {key.removeprefix("weight_ih") for key in found if key.startswith("weight_ih")}
     count = sum(not suffix.endswith("_reverse") for suffix in suffixes)
+    ways = ("", "_reverse") if "_l0_reverse" in suffixes else ("",)
+    if odd := suffixes ^ {f"_l{number}{way}" for number in range(count) for way in ways}:
+        raise ValueError(
+            f"from_torch: {place or 'source'} must have all layers from 0, each in the directions "
+            f"of the first, got one too many or too few: weight_ih{min(odd)}."
+        )
     levels = []
     for number in range(count):
-        runs = [Run(_take(found, place, f"_l{number}"))]
-        if f"_l{number}_reverse" in suffixes:
-            runs.append(Run(_take(found, place, f"_l{number}_reverse"), reverse=True))
+        runs = (Run(_take(found, place, f"_l{number}{way}"), reverse=bool(way)) for way in ways)
         levels.append(Level(tuple(runs), dropout=rate if number < count - 1 else 0.0))
     return assemble("from_torch", levels)
+
+
+def _dropout_of(module: "torch.nn.Module") -> float:
+    """Returns the rate between a GRU's layers."""
+    import torch
+
+    own = (torch.nn.GRU, torch.nn.GRUCell)
+    if isinstance(module, own) and type(module) not in own:
+        raise ValueError(
+            f"from_torch: source must be PyTorch's own GRU, got a {type(module).__name__}, which "
+            "may compute something else: give its state_dict()."
+        )
+    return module.dropout if isinstance(module, torch.nn.GRU) else 0.0
 
 
 def to_torch_state(
@@ -85,7 +105,7 @@ def to_torch_state(
     Raises:
         ValueError: where PyTorch's GRU cannot be this net, and why.
     """
-    return _to_state(take_apart("to_torch", net, params), isinstance(net, Cell), bias)
+    return _to_state("to_torch_state", take_apart("to_torch_state", net, params), net, bias)
 
 
 def to_torch(
@@ -104,7 +124,7 @@ def to_torch(
     import torch
 
     levels = take_apart("to_torch", net, params)
-    state = _to_state(levels, isinstance(net, Cell), bias)
+    state = _to_state("to_torch", levels, net, bias)
     first = levels[0].runs[0]
     dtype = getattr(torch, str(first.params.W_c.dtype))
     if isinstance(net, Cell):
@@ -126,19 +146,21 @@ def to_torch(
     return module
 
 
-def _to_state(levels: list[Level], is_cell: bool, bias: bool) -> dict[str, Array]:
-    check("to_torch", levels, TORCH)
+def _to_state(
+    function: str, levels: list[Level], net: Cell | Layer, bias: bool
+) -> dict[str, Array]:
+    check(function, levels, TORCH)
     shapes = {(len(level.runs), run.hidden_size) for level in levels for run in level.runs}
     rates = {level.dropout for level in levels[:-1]}
     for what, values in (("count of directions and hidden size", shapes), ("dropout", rates)):
         if len(values) > 1:
             raise ValueError(
-                f"to_torch: net must have one {what} in all layers, got {sorted(values)}: "
+                f"{function}: net must have one {what} in all layers, got {sorted(values)}: "
                 "PyTorch's GRU has one for all; convert them one by one."
             )
     if levels[-1].dropout:
         raise ValueError(
-            f"to_torch: net must end without dropout, got a rate of {levels[-1].dropout}: "
+            f"{function}: net must end without dropout, got a rate of {levels[-1].dropout}: "
             "PyTorch's GRU has it between layers alone; put an nn.Dropout behind the module."
         )
     state = {}
@@ -147,10 +169,10 @@ def _to_state(levels: list[Level], is_cell: bool, bias: bool) -> dict[str, Array
             W_x, W_h, b_x, b_h = join(run.params, "rzc", old=True)
             if not bias and (b_x.any() or b_h.any()):
                 raise ValueError(
-                    "to_torch: bias must be True where biases are not zero, got False: without "
+                    f"{function}: bias must be True where biases are not zero, got False: without "
                     "them the module would compute something else."
                 )
-            suffix = "" if is_cell else f"_l{number}{'_reverse' * direction}"
+            suffix = "" if isinstance(net, Cell) else f"_l{number}{'_reverse' * direction}"
             arrays = (W_x.T, W_h.T, b_x, b_h)[: 4 if bias else 2]
             state |= {key + suffix: a for key, a in zip(NAMES, arrays, strict=False)}
     return state
@@ -163,6 +185,12 @@ def _find(state: Mapping[str, Any], name: str | None) -> tuple[str, dict[str, An
     place = choose("from_torch", there, name, state, separator=".")
     prefix = f"{place}." if place else ""
     found = {key.removeprefix(prefix): state[key] for key in state if key.startswith(prefix)}
+    if odd := [key.split(".")[1] for key in found if key.startswith("parametrizations.")]:
+        raise ValueError(
+            f"from_torch: {place or 'source'} must have plain weights, got parametrizations of "
+            f"{', '.join(dict.fromkeys(odd))}: torch.nn.utils.parametrize.remove_parametrizations "
+            "makes them plain."
+        )
     found = {key: array for key, array in found.items() if "." not in key}
     known = re.compile(rf"(?:{'|'.join(NAMES)})(?:_l\d+(?:_reverse)?)?")
     if odd := [key for key in found if not known.fullmatch(key)]:
@@ -190,61 +218,8 @@ def _take(found: dict[str, Any], name: str, suffix: str) -> GRUParams:
             )
     shapes = (gates + inputs, gates + hidden, gates, gates)
     W_x, W_h, *biases = (
-        floats("from_torch", key, as_numpy(found[key]), shape)
+        floats("from_torch", key, as_numpy(key, found[key]), shape)
         for key, shape in zip(keys, shapes, strict=False)
     )
     b_x, b_h = biases or [jnp.zeros(gates, W_h.dtype)] * 2
     return part("from_torch", Joined(W_x.T, W_h.T, b_x, b_h), "rzc", old=True, reset="after")
-
-
-def as_numpy(value: Any) -> ArrayLike:
-    """Returns a tensor as NumPy's, which has no bfloat16 of its own; leaves others as they are."""
-    if not hasattr(value, "detach"):
-        return value
-    value = value.detach().cpu()
-    if str(value.dtype) != "torch.bfloat16":
-        return value.numpy()
-    import ml_dtypes
-
-    return value.float().numpy().astype(ml_dtypes.bfloat16)
-
-
-def read_torch(path: Path) -> dict[str, Any]:
-    """Returns the tensors of a `.pt` or `.pth` file by name, with PyTorch's weights-only loader.
-
-    Dicts inside dicts, as checkpoints have them, are joined by dots.
-
-    Raises:
-        FileNotFoundError: if there is no such file.
-        ValueError: if it is damaged, or holds more than tensors, numbers and words.
-    """
-    import torch
-
-    check_size(path)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of TorchScript, which is an error anyway
-            saved = torch.load(path, map_location="cpu", weights_only=True)
-        found = _flatten(saved, "")
-    except Exception as error:  # pickle, zip and PyTorch raise a dozen things at damage
-        alien = re.search(r"GLOBAL (\S+)", str(error))
-        why = f"{type(error).__name__}: {str(error).split('.')[0][:160]}"
-        if alien:
-            why = f"it holds a {alien[1]}, which only unpickling could build"
-        raise ValueError(
-            f"{path} must be a whole state dict, torch.save(module.state_dict(), file), that is "
-            f"read with weights_only=True, but {why}."
-        ) from error
-    for name, tensor in found.items():
-        if tensor.nbytes > tensor.untyped_storage().nbytes():
-            raise ValueError(f"{path}: {name} must have all its numbers in the file, got fewer.")
-    return found
-
-
-def _flatten(value: Any, name: str) -> dict[str, Any]:
-    if isinstance(value, Mapping):
-        found = {}
-        for key, inner in value.items():
-            found |= _flatten(inner, f"{name}.{key}" if name else str(key))
-        return found
-    return {name: value} if hasattr(value, "shape") else {}
