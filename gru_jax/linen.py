@@ -32,6 +32,8 @@ class GRU(nn.Module):
     `bidirectional` also `backward`; in these W_r, b_r, W_z, b_z, W_c, b_c, with reset="after" also
     b_h. W_* is [input + hidden, hidden], its first rows act on x.
 
+    A call returns a pair, which Flax's `Sequential` would hand on as two arguments: take the first.
+
     Attributes:
         hidden_size: features of the state, in each direction.
         num_layers: layers, each over the outputs of the one before.
@@ -141,7 +143,10 @@ class GRU(nn.Module):
 
     @nn.nowrap
     def initial_state(self, x_shape: Shape) -> State:
-        """Returns the state before the first step; `x_shape` is one step's [*batch, input]."""
+        """Returns the state before the first step; `x_shape` is one step's [*batch, input].
+
+        With dtype=None it is of param_dtype, whatever the inputs will be.
+        """
 
         def begin() -> State:
             params = net.init(jax.random.key(0), x_shape[-1])

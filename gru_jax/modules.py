@@ -77,6 +77,12 @@ def input_sizes(options: Any, input_size: int) -> dict[str, int]:
     return {f"layers_{i}": width if i else input_size for i in range(options.num_layers)}
 
 
+def leaf_names(options: Any) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Returns the names of the directions, and of the arrays in each."""
+    directions = ("forward", "backward") if options.bidirectional else ("forward",)
+    return directions, GRUParams._fields if options.reset == "after" else GRUParams._fields[:-1]
+
+
 def is_random(options: Any) -> bool:
     """Returns whether anything is random in training."""
     return any(getattr(options, name) for name in ("dropout", *RANDOM))
@@ -184,8 +190,7 @@ def _say(entry: Architecture | None, name: str = "") -> Iterator[tuple[str, Any]
 
 def take_params(options: Any, named: Mapping[str, Any]) -> Params:
     """Returns the parameters as the net's own: what `name_params` undoes."""
-    directions = ("forward", "backward") if options.bidirectional else ("forward",)
-    fields = GRUParams._fields if options.reset == "after" else GRUParams._fields[:-1]
+    directions, fields = leaf_names(options)
     each_layer = range(options.num_layers)
     names = {f"layers_{i}/{d}/{field}" for i in each_layer for d in directions for field in fields}
     paths = [path for path, _ in jax.tree.leaves_with_path(named)]

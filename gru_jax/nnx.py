@@ -33,6 +33,8 @@ class GRU(nnx.Module):
     `backward`; in these W_r, b_r, W_z, b_z, W_c, b_c, with reset="after" also b_h:
     `gru.layers_0.forward.W_r`. W_* is [input + hidden, hidden], its first rows act on x.
 
+    A call returns a pair, which Flax's `Sequential` would hand on as two arguments: take the first.
+
     Args:
         input_size: features of one step.
         hidden_size: features of the state, in each direction.
@@ -181,9 +183,9 @@ class GRU(nnx.Module):
                 )
             source = source["dropout"] if isinstance(source, nnx.Rngs) else source
             key = source() if isinstance(source, nnx.RngStream) else source
-        params, xs, h0 = modules.cast(self.dtype, (self.params(), xs, h0))
-        steps = {"lengths": lengths, "mask": mask, "resets": resets}
-        return self.net().apply(params, xs, h0, **steps, key=key)
+        net, params = self._run()
+        params, xs, h0 = modules.cast(self.dtype, (params, xs, h0))
+        return net.apply(params, xs, h0, lengths=lengths, mask=mask, resets=resets, key=key)
 
     def step(
         self, x: Float[ArrayLike, "*batch input"], state: State
@@ -200,11 +202,16 @@ class GRU(nnx.Module):
         Raises:
             ValueError: with `bidirectional`, which must see the whole sequence first.
         """
-        return self.net().step(*modules.cast(self.dtype, (self.params(), x, state)))
+        net, params = self._run()
+        return net.step(*modules.cast(self.dtype, (params, x, state)))
 
     def initial_state(self, x_shape: Shape) -> State:
-        """Returns the state before the first step; `x_shape` is one step's [*batch, input]."""
-        return modules.cast(self.dtype, self.net().initial_state(self.params(), x_shape))
+        """Returns the state before the first step; `x_shape` is one step's [*batch, input].
+
+        With dtype=None it is of param_dtype, whatever the inputs will be.
+        """
+        net, params = self._run()
+        return modules.cast(self.dtype, net.initial_state(params, x_shape))
 
     def net(self) -> Layer:
         """Returns the net that this module runs, for use without Flax."""
@@ -212,14 +219,19 @@ class GRU(nnx.Module):
 
     def params(self) -> Params:
         """Returns the parameters of `net()`, arrays."""
-        return modules.take_params(self, self._read())
+        return self._run()[1]
+
+    def _run(self) -> tuple[Layer, Params]:
+        # Without a public method, each of which `nnx.tabulate` traces by itself.
+        return modules.make_net(self, _unbox), modules.take_params(self, self._read())
 
     def _read(self) -> dict[str, dict[str, dict[str, Array]]]:
-        def read(layer: Any) -> dict[str, dict[str, Array]]:
-            return {d: {n: param[...] for n, param in named.items()} for d, named in layer.items()}
-
-        names = modules.input_sizes(self, self.input_size)
-        return {name: read(getattr(self, name)) for name in names}
+        directions, fields = modules.leaf_names(self)
+        layers = {name: getattr(self, name) for name in modules.input_sizes(self, self.input_size)}
+        return {
+            name: {d: {f: getattr(getattr(layer, d), f)[...] for f in fields} for d in directions}
+            for name, layer in layers.items()
+        }
 
     def set_params(self, net: Cell | Layer, params: Params) -> None:
         """Puts a net's parameters, as of `interop.from_nnx`, in the place of this module's own.

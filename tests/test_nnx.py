@@ -311,3 +311,11 @@ def test_sizes_are_whole_numbers(sizes):
     with pytest.raises(ValueError, match=f"^gru: {name} must be a whole number from 1, got "):
         GRU(*sizes, rngs=nnx.Rngs(0))
     assert GRU(np.int64(4), np.int64(5), num_layers=np.int64(2), rngs=nnx.Rngs(0))
+
+
+def test_tabulate_shows_the_number_of_parameters_and_leaves_the_module_whole():
+    gru = GRU(INPUT, HIDDEN, num_layers=2, reset="after", rngs=nnx.Rngs(0))
+    text = nnx.tabulate(gru, XS, console_kwargs={"width": 160, "force_terminal": False})
+    sizes = [3 * (size + HIDDEN + 1) * HIDDEN + HIDDEN for size in (INPUT, HIDDEN)]
+    assert f"Total Parameters: {sum(sizes)}" in text
+    gru(XS)
