@@ -15,7 +15,7 @@ from test_interop_torch import same_bits
 
 import gru_jax as gj
 from gru_jax import interop
-from gru_jax.interop.flax_tree import OURS
+from gru_jax.interop.flax_cell import OURS
 from gru_jax.linen import GRU
 from gru_jax.nnx import GRU as NNXGRU
 
@@ -325,16 +325,26 @@ def test_a_damaged_folder_is_one_error(rng, tmp_path):
         interop.read(tmp_path / "empty")
 
 
-def linen_case(module, edit=lambda tree: tree):
+ONES = jnp.ones((1, 2, INPUT))
+
+
+def linen_case(module):
+    rngs = {"params": jax.random.key(0), "dropout": jax.random.key(1)}
     with jax.numpy_rank_promotion("allow"):
-        variables = module.init(jax.random.key(0), jnp.zeros((1, 2, INPUT)))
-    return lambda: interop.from_linen(module, {"params": edit(dict(variables["params"]))})
+        variables = module.init(rngs, ONES)
+    return lambda: interop.from_linen(module, variables)
 
 
 def tree_case(**tree):
     return lambda: interop.from_linen(None, tree)
 
 
+def nnx_cell():
+    return nnx.GRUCell(INPUT, HIDDEN, rngs=nnx.Rngs(0))
+
+
+RNGS = nnx.Rngs(0)
+OWN = {name: np.ones((7, 4) if "W" in name else 4, "f") for name in OURS}
 RNN = nn.RNN(nn.GRUCell(HIDDEN))
 _, PLAIN = interop.to_linen(AFTER, AFTER.init(jax.random.key(0), INPUT))
 PLAIN = PLAIN["params"]
@@ -366,15 +376,20 @@ REFUSED = {
     ),
     "more layers": (
         linen_case(nn.Sequential([RNN.copy(), nn.relu, RNN.copy()])),
-        "module must have GRUs alone in a Sequential, with dropout behind them, got",
+        "module must have GRUs alone in a Sequential, with one dropout behind each and no "
+        "broadcast_dims, got relu.",
     ),
     "a dense layer": (
         linen_case(nn.Sequential([RNN.copy(), nn.Dense(3)])),
-        "module must be a GRUCell, RNN, Bidirectional or Sequential, got a Dense: give the part",
+        "module must be Flax's own GRUCell or RNN or Bidirectional or Sequential, got a Dense: "
+        "give the part that is one or, if it computes the same, its variables alone.",
     ),
     "no GRU": (tree_case(Dense_0={"kernel": np.ones(3)}), "there must be a GRU, got Dense_0."),
     "nothing": (tree_case(), "there must be a GRU, got nothing."),
-    "no bias": (tree_case(**PLAIN | {"hn": {"kernel": 1.0}}), "must have hn/bias, got none"),
+    "no bias": (
+        tree_case(**PLAIN | {"hn": {"kernel": np.ones((4, 4), "f")}}),
+        "must have hn/bias, got none",
+    ),
     "another shape": (
         tree_case(**PLAIN | {"hz": {"kernel": np.ones((4, 5), "f")}}),
         "hz/kernel must be (4, 4), got (4, 5)",
@@ -394,6 +409,36 @@ REFUSED = {
     "no tree": (
         lambda: interop.from_linen(None, None),
         "there must be arrays by name in dicts, got a NoneType.",
+    ),
+    "two RNNs of no pair": (
+        tree_case(forward={"cell": PLAIN}, backward={"cell": PLAIN}),
+        "name must be 'forward' or 'backward', got None.",
+    ),
+    "half a pair": (
+        tree_case(forward_rnn={"cell": PLAIN}, backward_rnn="x"),
+        "backward_rnn must be an RNN of a GRUCell, got one with a str.",
+    ),
+    "half a pair of ours": (
+        tree_case(forward=OWN, backward={"W_r": 1}),
+        "backward must be a GRU, got W_r.",
+    ),
+    "a string": (tree_case(**OWN | {"W_z": "x"}), "W_z must be an array, got a str."),
+    "a scalar": (
+        tree_case(**{k: {leaf: np.float32(1) for leaf in PLAIN[k]} for k in PLAIN}),
+        "hn/bias must be (1,), got ()",
+    ),
+    "several dtypes": (
+        tree_case(**OWN | {"W_z": np.ones((7, 4), np.float16)}),
+        "weights must have one dtype, got float16 and float32.",
+    ),
+    "a part of a module": (
+        lambda: interop.from_linen(RNN, {"cell": PLAIN}, name="layers_0"),
+        "name must be None, got 'layers_0': name says where all arrays of the module are; for a "
+        "part of them give None for the module.",
+    ),
+    "another module's": (
+        lambda: interop.from_linen(RNN, {"forward_rnn": {"cell": PLAIN}, "backward_rnn": {}}),
+        "variables must be those of the RNN, got forward_rnn.",
     ),
     "no Flax": (lambda: interop.from_nnx({}), "there must be a GRU, got nothing."),
 }
@@ -447,7 +492,7 @@ def test_a_checkpoint_of_our_own_modules_is_read(rng, tmp_path, reset, bidirecti
 
 
 def test_weights_that_are_no_gru_of_ours_are_one_sentence():
-    tree = {"forward": {name: np.ones((7, 4) if "W" in name else 4, "f") for name in OURS}}
+    tree = {"forward": dict(OWN)}
     for name, odd in (("W_z", (6, 4)), ("b_r", (3,)), ("b_c", ()), ("W_c", (4,)), ("W_c", (4, 4))):
         wrong = {"forward": tree["forward"] | {name: np.ones(odd, "f")}}
         with pytest.raises(ValueError, match=r"^from_linen: \w_\w must be \("):
@@ -464,3 +509,75 @@ def test_16_bits_cross_to_nnx_and_back(rng, dtype):
     module = interop.to_nnx(net, params)
     assert module(jnp.ones((2, TIME, INPUT), dtype)).shape == (2, TIME, HIDDEN)
     same_bits(interop.from_nnx(module)[1], params)
+
+
+NAMES = ("gru_cell", "encoder_cell", "rnn_forward", "backward", "a/b", "cell", "layers_0", "7", 7)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_gru_may_have_any_name(rng, name):
+    params = draw_params(rng, AFTER, "float32")
+    _, variables = interop.to_linen(AFTER, params)
+    tree = {name: variables["params"], "head": {"kernel": jnp.ones(2)}}
+    for said in (None, str(name)):
+        same_bits(interop.from_linen(None, tree, name=said)[1], params)
+    several = {name: {"cell": variables["params"]}, "head": variables["params"]}
+    same_bits(interop.from_linen(None, several, name=str(name))[1], params)
+    known = f"'{name}' or 'head'"
+    with pytest.raises(ValueError, match=f"^from_linen: name must be {known}, got None"):
+        interop.from_linen(None, several)
+
+
+def test_names_that_read_alike_are_refused():
+    with pytest.raises(ValueError, match="name must be 'a/b' or 'a/b', got 'a/b'"):
+        interop.from_linen(None, {"a/b": PLAIN, "a": {"b": PLAIN}}, name="a/b")
+
+
+KEYS = [
+    *PLAIN,
+    *sorted(OURS),
+    "dense_i",
+    "dense_h",
+    "kernel",
+    "bias",
+    "cell",
+    "forward",
+    "backward",
+]
+KEYS += ["forward_rnn", "backward_rnn", "layers", "layers_0", "layers_1", "params", "value", "rngs"]
+KEYS += [0, "1", None, "a/b", "_cell"]
+WHOLE = [set(PLAIN), OURS, {"dense_i", "dense_h"}, {"kernel", "bias"}, {"forward", "backward"}]
+WHOLE += [{"forward_rnn", "backward_rnn"}, {"layers_0", "layers_1"}, {"cell"}]
+LEAVES = [None, "x", 3, 1.5, [1.0], [[1.0], 2], b"", True, np.array("x"), np.array(None), {}]
+LEAVES += [
+    np.ones(shape, "f") for shape in ((), 4, 12, (3, 4), (4, 4), (3, 12), (4, 12), (1, 1, 1))
+]
+LEAVES += [np.ones((7, 4), dtype) for dtype in ("f", "f2", int, bool)]
+
+
+def draw_tree(rng, depth=0):
+    if depth > 4 or rng.random() < 0.15 * depth:
+        return PLAIN if rng.random() < 0.3 else LEAVES[rng.integers(len(LEAVES))]
+    whole = rng.random() < 0.6
+    keys = WHOLE[rng.integers(len(WHOLE))] if whole else rng.choice(np.array(KEYS, object), 2)
+    return {key: draw_tree(rng, depth + 1) for key in sorted(keys, key=str)}
+
+
+def test_any_tree_is_a_gru_or_one_sentence(rng):
+    modules = (None, RNN, nn.GRUCell(4), nn.Bidirectional(RNN, RNN), nn.Sequential([RNN, RNN]))
+    messages, nets = [], 0
+    for number in range(1500):
+        tree, module = draw_tree(rng), modules[number % 5]
+        for read in (
+            interop.from_nnx,
+            lambda tree, module=module: interop.from_linen(module, tree),
+        ):
+            try:
+                read(tree)
+                nets += 1
+            except ValueError as error:
+                messages.append(str(error))
+    assert not [message for message in messages if "\n" in message]
+    assert all(message.startswith(("from_linen: ", "from_nnx: ")) for message in messages)
+    assert len(set(messages)) > 50
+    assert nets > 50

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from gru_jax import atomic
+from gru_jax.interop.flax_names import bare
 from gru_jax.interop.flax_tree import read_tree
 from gru_jax.interop.levels import take_apart
 from gru_jax.interop.limits import LINEN, check
@@ -38,17 +39,12 @@ def read_flax(path: Path, name: str | None) -> tuple[Cell | Layer, Params]:
         ValueError: if it is damaged, or there is no such GRU.
     """
     try:
-        tree = _restore_folder(path) if path.is_dir() else _restore_msgpack(path)
-        if not isinstance(tree, dict):
-            raise ValueError(f"it holds no tree of arrays, but a {type(tree).__name__}")
+        tree = bare(_restore_folder(path) if path.is_dir() else _restore_msgpack(path))
     except Exception as error:  # what msgpack, NumPy, Orbax and TensorStore raise at damage
         reason = str(error).strip().splitlines() or [repr(error)]
         raise ValueError(
             f"{path} must be a whole checkpoint of Flax's, but cannot be read: {reason[0][:160]}"
         ) from error
-    tree = _plain(tree)
-    while isinstance(tree, dict) and "params" in tree:
-        tree = tree["params"]
     return read_tree("read", None, tree, name)
 
 
@@ -82,10 +78,3 @@ def _restore_folder(path: Path) -> Any:
     path = path / "default" if (path / "default").is_dir() else path
     with quiet(), ocp.StandardCheckpointer() as reader:
         return reader.restore(path.absolute())
-
-
-def _plain(tree: Any) -> Any:
-    """Returns a tree with arrays in place of nnx's variables, {"value": array}."""
-    if not isinstance(tree, dict):
-        return tree
-    return _plain(tree["value"]) if set(tree) == {"value"} else {k: _plain(tree[k]) for k in tree}

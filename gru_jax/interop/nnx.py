@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import jax.numpy as jnp
 
 from gru_jax.activations import ACTIVATIONS
+from gru_jax.interop.flax_names import bare
 from gru_jax.interop.flax_tree import read_tree
 from gru_jax.interop.gates import join
 from gru_jax.interop.levels import Level, Run, take_apart
@@ -28,8 +29,7 @@ def from_nnx(
         source: `nnx.GRUCell`, or `nnx.RNN`, `nnx.Bidirectional` or an `nnx.Sequential` of them
             with dropout between. Or the state of one, as a checkpoint holds it: activations and
             directions are taken to be those of a new module then.
-        name: in a state, where the GRU is among more, e.g. `"encoder/rnn"`; None is the only one
-            there is.
+        name: where the GRU is among more, e.g. `"encoder/rnn"`; None is the only one there is.
 
     Returns:
         The net and its parameters: of `nnx.GRUCell` a cell, of the others a layer.
@@ -39,11 +39,10 @@ def from_nnx(
     """
     from flax import nnx
 
-    if isinstance(source, nnx.Module):
-        tree = nnx.to_pure_dict(nnx.state(source, nnx.Param))
-        return read_tree("from_nnx", source, tree, name)
-    tree = nnx.to_pure_dict(source) if isinstance(source, nnx.State) else source
-    return read_tree("from_nnx", None, tree, name)
+    if not isinstance(source, nnx.Module):
+        return read_tree("from_nnx", None, bare(source), name)
+    tree = nnx.to_pure_dict(nnx.state(source, nnx.Param))
+    return read_tree("from_nnx", source, tree, name)
 
 
 def to_nnx(net: Cell | Layer, params: Params) -> "nnx.Module":
