@@ -410,6 +410,10 @@ REFUSED = {
         lambda: interop.from_linen(None, None),
         "there must be arrays by name in dicts, got a NoneType.",
     ),
+    "another start": (
+        linen_case(nn.RNN(nn.GRUCell(HIDDEN, carry_init=nn.initializers.ones))),
+        "carry_init must be zeros, got <function ones",
+    ),
     "two RNNs of no pair": (
         tree_case(forward={"cell": PLAIN}, backward={"cell": PLAIN}),
         "name must be 'forward' or 'backward', got None.",
@@ -509,6 +513,18 @@ def test_16_bits_cross_to_nnx_and_back(rng, dtype):
     module = interop.to_nnx(net, params)
     assert module(jnp.ones((2, TIME, INPUT), dtype)).shape == (2, TIME, HIDDEN)
     same_bits(interop.from_nnx(module)[1], params)
+
+
+@pytest.mark.parametrize("theirs", [True, False])
+def test_other_starts_of_nnx_are_refused(theirs):
+    init = nnx.initializers.ones if theirs else nnx.initializers.zeros
+    with pytest.warns(UserWarning, match="carry_init"):
+        module = nnx.GRUCell(INPUT, HIDDEN, carry_init=init, rngs=nnx.Rngs(0))
+    if theirs:
+        with pytest.raises(ValueError, match=r"^from_nnx: carry_init must be zeros, got <function"):
+            interop.from_nnx(module)
+    else:
+        assert interop.from_nnx(module)[0].architecture == AFTER.architecture
 
 
 NAMES = ("gru_cell", "encoder_cell", "rnn_forward", "backward", "a/b", "cell", "layers_0", "7", 7)

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping
 from functools import cache
 from typing import Any, Literal, NamedTuple
 
+import jax
 import jax.numpy as jnp
 
 from gru_jax.activations import ACTIVATIONS
@@ -175,6 +176,11 @@ def _take_run(function: str, module: Any | None, tree: Tree) -> Run:
     run = Run(take_cell(function, tree))
     if module is None:
         return run
+    if module.carry_init not in (None, jax.nn.initializers.zeros):
+        raise ValueError(
+            f"{function}: carry_init must be zeros, got {module.carry_init}: give `apply` the "
+            "state that it draws."
+        )
     names = {fn: name for name, fn in ACTIVATIONS.items()}
     for option, known in (("gate_fn", TURNING), ("activation_fn", tuple(ACTIVATIONS))):
         came = names.get(getattr(module, option))
