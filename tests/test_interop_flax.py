@@ -339,6 +339,26 @@ def tree_case(**tree):
     return lambda: interop.from_linen(None, tree)
 
 
+class MyCell(nn.GRUCell):
+    pass
+
+
+class MyRNN(nn.RNN):
+    pass
+
+
+class MyBidirectional(nn.Bidirectional):
+    pass
+
+
+class MyNNXCell(nnx.GRUCell):
+    pass
+
+
+class MyNNXRNN(nnx.RNN):
+    pass
+
+
 def nnx_cell():
     return nnx.GRUCell(INPUT, HIDDEN, rngs=nnx.Rngs(0))
 
@@ -413,6 +433,26 @@ REFUSED = {
     "another start": (
         linen_case(nn.RNN(nn.GRUCell(HIDDEN, carry_init=nn.initializers.ones))),
         "carry_init must be zeros, got <function ones",
+    ),
+    "a cell that inherits": (linen_case(nn.RNN(MyCell(HIDDEN))), "cell must be Flax's own GRUCell"),
+    "an RNN that inherits": (linen_case(MyRNN(nn.GRUCell(HIDDEN))), "got a MyRNN: give the part"),
+    "nnx's cell that inherits": (lambda: interop.from_nnx(MyNNXCell(3, 4, rngs=RNGS)), "MyNNXCell"),
+    "nnx's RNN that inherits": (lambda: interop.from_nnx(MyNNXRNN(nnx_cell())), "got a MyNNXRNN: "),
+    "one that inherits in a pair": (
+        lambda: interop.from_nnx(nnx.Bidirectional(nnx.RNN(nnx_cell()), MyNNXRNN(nnx_cell()))),
+        "backward_rnn must be Flax's own RNN, got a MyNNXRNN",
+    ),
+    "a pair that inherits in a chain": (
+        linen_case(nn.Sequential([RNN.copy(), MyBidirectional(RNN.copy(), RNN.copy())])),
+        "got a MyBidirectional: give the part",
+    ),
+    "our own module": (
+        lambda: interop.from_linen(GRU(HIDDEN), GRU(HIDDEN).init(jax.random.key(0), ONES)),
+        "Sequential, got gru_jax's GRU: its net() and its params_from(variables) are what this",
+    ),
+    "our own module of nnx": (
+        lambda: interop.from_nnx(NNXGRU(INPUT, HIDDEN, rngs=RNGS)),
+        "got gru_jax's GRU: its net() and its params() are what this returns.",
     ),
     "two RNNs of no pair": (
         tree_case(forward={"cell": PLAIN}, backward={"cell": PLAIN}),

@@ -71,13 +71,17 @@ def read_tree(
 
 
 def _check_kind(function: str, what: str, module: Any | None, *known: tuple[type, ...]) -> None:
-    """Raises unless a module is one of these."""
+    """Raises unless a module is Flax's own: what inherits from one may compute anything."""
     kind = type(module)
-    if module is None or any(isinstance(module, each) for each in known):
+    if module is None or any(kind in each for each in known):
         return
     needed = " or ".join(each[0].__name__ for each in known)
     got = f"a {kind.__name__}"
     hint = "give the part that is one or, if it computes the same, its variables alone"
+    if kind.__module__ in ("gru_jax.linen", "gru_jax.nnx"):
+        got = f"gru_jax's {kind.__name__}"
+        params = "params_from(variables)" if function == "from_linen" else "params()"
+        hint = f"its net() and its {params} are what this returns"
     raise ValueError(f"{function}: {what} must be Flax's own {needed}, got {got}: {hint}.")
 
 
