@@ -454,6 +454,24 @@ REFUSED = {
         lambda: interop.from_nnx(NNXGRU(INPUT, HIDDEN, rngs=RNGS)),
         "got gru_jax's GRU: its net() and its params() are what this returns.",
     ),
+    "two dropouts": (
+        linen_case(
+            nn.Sequential(
+                [
+                    RNN.copy(),
+                    nn.Dropout(0.5, deterministic=True),
+                    nn.Dropout(0.1, deterministic=True),
+                ]
+            )
+        ),
+        "with one dropout behind each and no broadcast_dims, got Dropout.",
+    ),
+    "a dropout for all steps at once": (
+        lambda: interop.from_nnx(
+            nnx.Sequential(nnx.RNN(nnx_cell()), nnx.Dropout(0.5, broadcast_dims=(1,), rngs=RNGS))
+        ),
+        "with one dropout behind each and no broadcast_dims, got Dropout.",
+    ),
     "two RNNs of no pair": (
         tree_case(forward={"cell": PLAIN}, backward={"cell": PLAIN}),
         "name must be 'forward' or 'backward', got None.",

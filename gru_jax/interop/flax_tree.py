@@ -132,7 +132,9 @@ def _take_chain(function: str, module: Any | None, tree: Tree) -> Iterator[Level
             _check_kind(function, "module", each, *kinds()[:4])
             *before, last = _take_levels(function, each, trees[number])
             yield from before
-        elif type(each) in kinds().dropout and last:
+        elif (
+            type(each) in kinds().dropout and not each.broadcast_dims and last and not last.dropout
+        ):
             last = last._replace(dropout=each.rate)
         else:
             kind = getattr(each, "__name__", type(each).__name__)
