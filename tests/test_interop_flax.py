@@ -607,6 +607,27 @@ def test_names_that_read_alike_are_refused():
         interop.from_linen(None, {"a/b": PLAIN, "a": {"b": PLAIN}}, name="a/b")
 
 
+class NNXModel(nnx.Module):
+    def __init__(self):
+        self.enc = nnx.Dict(rnn=nnx.RNN(nnx_cell(), reverse=True, keep_order=True))
+        self.chain = nnx.Sequential(nnx.Linear(4, INPUT, rngs=nnx.Rngs(0)), nnx.RNN(nnx_cell()))
+
+
+def test_a_gru_is_found_in_a_users_model_of_nnx_by_its_name():
+    model = NNXModel()
+    net, params = interop.from_nnx(model, name="enc/rnn")
+    assert dict(net.architecture.options)["reverse"]
+    same_bits(params, interop.from_nnx(model.enc["rnn"])[1])
+    inner, same = interop.from_nnx(model, name="chain/layers/1")
+    assert inner.architecture == gj.recurrent(AFTER).architecture
+    same_bits(same, interop.from_nnx(model.chain.layers[1])[1])
+    known = "'chain/layers/1' or 'enc/rnn'"
+    with pytest.raises(ValueError, match=f"^from_nnx: name must be {known}, got None"):
+        interop.from_nnx(model)
+    del model.chain
+    assert interop.from_nnx(model)[0].architecture == net.architecture
+
+
 KEYS = [
     *PLAIN,
     *sorted(OURS),
