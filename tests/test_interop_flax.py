@@ -1,5 +1,6 @@
 """Flax's own modules beside ours with the same weights, there and back, and their checkpoints."""
 
+import json
 import operator
 
 import jax
@@ -676,3 +677,35 @@ def test_any_tree_is_a_gru_or_one_sentence(rng):
     assert all(message.startswith(("from_linen: ", "from_nnx: ")) for message in messages)
     assert len(set(messages)) > 50
     assert nets > 50
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning:orbax")
+@pytest.mark.parametrize("what", ["shape", "chunks"])
+def test_a_folder_of_enormous_arrays_is_refused_before_it_is_read(tmp_path, what):
+    with ocp.Checkpointer(ocp.PyTreeCheckpointHandler(use_ocdbt=False)) as saver:
+        saver.save(tmp_path / "x", {"params": {"cell": PLAIN}})
+    interop.read(tmp_path / "x")
+    described = tmp_path / "x" / "params.cell.hz.kernel" / ".zarray"
+    described.write_text(json.dumps(json.loads(described.read_text()) | {what: [40000, 40000]}))
+    with pytest.raises(ValueError, match=r"x must be .* must be 1073741824 bytes or less, got 64"):
+        interop.read(tmp_path / "x")
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning:orbax")
+def test_an_item_of_a_step_is_found_by_what_is_in_it(rng, tmp_path):
+    net = gj.recurrent(AFTER)
+    params = draw_params(rng, net, "float32")
+    save = ocp.args.StandardSave(interop.to_linen(net, params)[1])
+    for folder, items in (("one", ("state",)), ("two", ("state", "ema"))):
+        with ocp.CheckpointManager(tmp_path / folder) as manager:
+            more = {"other": ocp.args.JsonSave({"a": 1})}
+            manager.save(3, args=ocp.args.Composite(**dict.fromkeys(items, save), **more))
+            manager.wait_until_finished()
+        (tmp_path / folder / "\N{SUPERSCRIPT TWO}").mkdir()
+    for place in ("one", "one/3", "one/3/state", "two/3/ema"):
+        same_bits(interop.read(tmp_path / place)[1], params)
+    with pytest.raises(
+        ValueError, match=r"3 must be one item of a checkpoint, got 2: give "
+    ) as error:
+        interop.read(tmp_path / "two")
+    assert f"give {tmp_path}/two/3/ema or {tmp_path}/two/3/state." in str(error.value)
