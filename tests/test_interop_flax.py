@@ -1,5 +1,6 @@
 """Flax's own modules beside ours with the same weights, there and back, and their checkpoints."""
 
+import json
 import operator
 
 import jax
@@ -15,7 +16,7 @@ from test_interop_torch import same_bits
 
 import gru_jax as gj
 from gru_jax import interop
-from gru_jax.interop.flax_tree import OURS
+from gru_jax.interop.flax_cell import OURS
 from gru_jax.linen import GRU
 from gru_jax.nnx import GRU as NNXGRU
 
@@ -325,16 +326,46 @@ def test_a_damaged_folder_is_one_error(rng, tmp_path):
         interop.read(tmp_path / "empty")
 
 
-def linen_case(module, edit=lambda tree: tree):
+ONES = jnp.ones((1, 2, INPUT))
+
+
+def linen_case(module):
+    rngs = {"params": jax.random.key(0), "dropout": jax.random.key(1)}
     with jax.numpy_rank_promotion("allow"):
-        variables = module.init(jax.random.key(0), jnp.zeros((1, 2, INPUT)))
-    return lambda: interop.from_linen(module, {"params": edit(dict(variables["params"]))})
+        variables = module.init(rngs, ONES)
+    return lambda: interop.from_linen(module, variables)
 
 
 def tree_case(**tree):
     return lambda: interop.from_linen(None, tree)
 
 
+class MyCell(nn.GRUCell):
+    pass
+
+
+class MyRNN(nn.RNN):
+    pass
+
+
+class MyBidirectional(nn.Bidirectional):
+    pass
+
+
+class MyNNXCell(nnx.GRUCell):
+    pass
+
+
+class MyNNXRNN(nnx.RNN):
+    pass
+
+
+def nnx_cell():
+    return nnx.GRUCell(INPUT, HIDDEN, rngs=nnx.Rngs(0))
+
+
+RNGS = nnx.Rngs(0)
+OWN = {name: np.ones((7, 4) if "W" in name else 4, "f") for name in OURS}
 RNN = nn.RNN(nn.GRUCell(HIDDEN))
 _, PLAIN = interop.to_linen(AFTER, AFTER.init(jax.random.key(0), INPUT))
 PLAIN = PLAIN["params"]
@@ -366,15 +397,20 @@ REFUSED = {
     ),
     "more layers": (
         linen_case(nn.Sequential([RNN.copy(), nn.relu, RNN.copy()])),
-        "module must have GRUs alone in a Sequential, with dropout behind them, got",
+        "module must have GRUs alone in a Sequential, with one dropout behind each and no "
+        "broadcast_dims, got relu.",
     ),
     "a dense layer": (
         linen_case(nn.Sequential([RNN.copy(), nn.Dense(3)])),
-        "module must be a GRUCell, RNN, Bidirectional or Sequential, got a Dense: give the part",
+        "module must be Flax's own GRUCell or RNN or Bidirectional or Sequential, got a Dense: "
+        "give the part that is one or, if it computes the same, its variables alone.",
     ),
     "no GRU": (tree_case(Dense_0={"kernel": np.ones(3)}), "there must be a GRU, got Dense_0."),
     "nothing": (tree_case(), "there must be a GRU, got nothing."),
-    "no bias": (tree_case(**PLAIN | {"hn": {"kernel": 1.0}}), "must have hn/bias, got none"),
+    "no bias": (
+        tree_case(**PLAIN | {"hn": {"kernel": np.ones((4, 4), "f")}}),
+        "must have hn/bias, got none",
+    ),
     "another shape": (
         tree_case(**PLAIN | {"hz": {"kernel": np.ones((4, 5), "f")}}),
         "hz/kernel must be (4, 4), got (4, 5)",
@@ -394,6 +430,78 @@ REFUSED = {
     "no tree": (
         lambda: interop.from_linen(None, None),
         "there must be arrays by name in dicts, got a NoneType.",
+    ),
+    "another start": (
+        linen_case(nn.RNN(nn.GRUCell(HIDDEN, carry_init=nn.initializers.ones))),
+        "carry_init must be zeros, got <function ones",
+    ),
+    "a cell that inherits": (linen_case(nn.RNN(MyCell(HIDDEN))), "cell must be Flax's own GRUCell"),
+    "an RNN that inherits": (linen_case(MyRNN(nn.GRUCell(HIDDEN))), "got a MyRNN: give the part"),
+    "nnx's cell that inherits": (lambda: interop.from_nnx(MyNNXCell(3, 4, rngs=RNGS)), "MyNNXCell"),
+    "nnx's RNN that inherits": (lambda: interop.from_nnx(MyNNXRNN(nnx_cell())), "got a MyNNXRNN: "),
+    "one that inherits in a pair": (
+        lambda: interop.from_nnx(nnx.Bidirectional(nnx.RNN(nnx_cell()), MyNNXRNN(nnx_cell()))),
+        "backward_rnn must be Flax's own RNN, got a MyNNXRNN",
+    ),
+    "a pair that inherits in a chain": (
+        linen_case(nn.Sequential([RNN.copy(), MyBidirectional(RNN.copy(), RNN.copy())])),
+        "got a MyBidirectional: give the part",
+    ),
+    "our own module": (
+        lambda: interop.from_linen(GRU(HIDDEN), GRU(HIDDEN).init(jax.random.key(0), ONES)),
+        "Sequential, got gru_jax's GRU: its net() and its params_from(variables) are what this",
+    ),
+    "our own module of nnx": (
+        lambda: interop.from_nnx(NNXGRU(INPUT, HIDDEN, rngs=RNGS)),
+        "got gru_jax's GRU: its net() and its params() are what this returns.",
+    ),
+    "two dropouts": (
+        linen_case(
+            nn.Sequential(
+                [
+                    RNN.copy(),
+                    nn.Dropout(0.5, deterministic=True),
+                    nn.Dropout(0.1, deterministic=True),
+                ]
+            )
+        ),
+        "with one dropout behind each and no broadcast_dims, got Dropout.",
+    ),
+    "a dropout for all steps at once": (
+        lambda: interop.from_nnx(
+            nnx.Sequential(nnx.RNN(nnx_cell()), nnx.Dropout(0.5, broadcast_dims=(1,), rngs=RNGS))
+        ),
+        "with one dropout behind each and no broadcast_dims, got Dropout.",
+    ),
+    "two RNNs of no pair": (
+        tree_case(forward={"cell": PLAIN}, backward={"cell": PLAIN}),
+        "name must be 'forward' or 'backward', got None.",
+    ),
+    "half a pair": (
+        tree_case(forward_rnn={"cell": PLAIN}, backward_rnn="x"),
+        "backward_rnn must be an RNN of a GRUCell, got one with a str.",
+    ),
+    "half a pair of ours": (
+        tree_case(forward=OWN, backward={"W_r": 1}),
+        "backward must be a GRU, got W_r.",
+    ),
+    "a string": (tree_case(**OWN | {"W_z": "x"}), "W_z must be an array, got a str."),
+    "a scalar": (
+        tree_case(**{k: {leaf: np.float32(1) for leaf in PLAIN[k]} for k in PLAIN}),
+        "hn/bias must be (1,), got ()",
+    ),
+    "several dtypes": (
+        tree_case(**OWN | {"W_z": np.ones((7, 4), np.float16)}),
+        "weights must have one dtype, got float16 and float32.",
+    ),
+    "a part of a module": (
+        lambda: interop.from_linen(RNN, {"cell": PLAIN}, name="layers_0"),
+        "name must be None, got 'layers_0': name says where all arrays of the module are; for a "
+        "part of them give None for the module.",
+    ),
+    "another module's": (
+        lambda: interop.from_linen(RNN, {"forward_rnn": {"cell": PLAIN}, "backward_rnn": {}}),
+        "variables must be those of the RNN, got forward_rnn.",
     ),
     "no Flax": (lambda: interop.from_nnx({}), "there must be a GRU, got nothing."),
 }
@@ -447,7 +555,7 @@ def test_a_checkpoint_of_our_own_modules_is_read(rng, tmp_path, reset, bidirecti
 
 
 def test_weights_that_are_no_gru_of_ours_are_one_sentence():
-    tree = {"forward": {name: np.ones((7, 4) if "W" in name else 4, "f") for name in OURS}}
+    tree = {"forward": dict(OWN)}
     for name, odd in (("W_z", (6, 4)), ("b_r", (3,)), ("b_c", ()), ("W_c", (4,)), ("W_c", (4, 4))):
         wrong = {"forward": tree["forward"] | {name: np.ones(odd, "f")}}
         with pytest.raises(ValueError, match=r"^from_linen: \w_\w must be \("):
@@ -464,3 +572,140 @@ def test_16_bits_cross_to_nnx_and_back(rng, dtype):
     module = interop.to_nnx(net, params)
     assert module(jnp.ones((2, TIME, INPUT), dtype)).shape == (2, TIME, HIDDEN)
     same_bits(interop.from_nnx(module)[1], params)
+
+
+@pytest.mark.parametrize("theirs", [True, False])
+def test_other_starts_of_nnx_are_refused(theirs):
+    init = nnx.initializers.ones if theirs else nnx.initializers.zeros
+    with pytest.warns(UserWarning, match="carry_init"):
+        module = nnx.GRUCell(INPUT, HIDDEN, carry_init=init, rngs=nnx.Rngs(0))
+    if theirs:
+        with pytest.raises(ValueError, match=r"^from_nnx: carry_init must be zeros, got <function"):
+            interop.from_nnx(module)
+    else:
+        assert interop.from_nnx(module)[0].architecture == AFTER.architecture
+
+
+NAMES = ("gru_cell", "encoder_cell", "rnn_forward", "backward", "a/b", "cell", "layers_0", "7", 7)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_gru_may_have_any_name(rng, name):
+    params = draw_params(rng, AFTER, "float32")
+    _, variables = interop.to_linen(AFTER, params)
+    tree = {name: variables["params"], "head": {"kernel": jnp.ones(2)}}
+    for said in (None, str(name)):
+        same_bits(interop.from_linen(None, tree, name=said)[1], params)
+    several = {name: {"cell": variables["params"]}, "head": variables["params"]}
+    same_bits(interop.from_linen(None, several, name=str(name))[1], params)
+    known = f"'{name}' or 'head'"
+    with pytest.raises(ValueError, match=f"^from_linen: name must be {known}, got None"):
+        interop.from_linen(None, several)
+
+
+def test_names_that_read_alike_are_refused():
+    with pytest.raises(ValueError, match="name must be 'a/b' or 'a/b', got 'a/b'"):
+        interop.from_linen(None, {"a/b": PLAIN, "a": {"b": PLAIN}}, name="a/b")
+
+
+class NNXModel(nnx.Module):
+    def __init__(self):
+        self.enc = nnx.Dict(rnn=nnx.RNN(nnx_cell(), reverse=True, keep_order=True))
+        self.chain = nnx.Sequential(nnx.Linear(4, INPUT, rngs=nnx.Rngs(0)), nnx.RNN(nnx_cell()))
+
+
+def test_a_gru_is_found_in_a_users_model_of_nnx_by_its_name():
+    model = NNXModel()
+    net, params = interop.from_nnx(model, name="enc/rnn")
+    assert dict(net.architecture.options)["reverse"]
+    same_bits(params, interop.from_nnx(model.enc["rnn"])[1])
+    inner, same = interop.from_nnx(model, name="chain/layers/1")
+    assert inner.architecture == gj.recurrent(AFTER).architecture
+    same_bits(same, interop.from_nnx(model.chain.layers[1])[1])
+    known = "'chain/layers/1' or 'enc/rnn'"
+    with pytest.raises(ValueError, match=f"^from_nnx: name must be {known}, got None"):
+        interop.from_nnx(model)
+    del model.chain
+    assert interop.from_nnx(model)[0].architecture == net.architecture
+
+
+KEYS = [
+    *PLAIN,
+    *sorted(OURS),
+    "dense_i",
+    "dense_h",
+    "kernel",
+    "bias",
+    "cell",
+    "forward",
+    "backward",
+]
+KEYS += ["forward_rnn", "backward_rnn", "layers", "layers_0", "layers_1", "params", "value", "rngs"]
+KEYS += [0, "1", None, "a/b", "_cell"]
+WHOLE = [set(PLAIN), OURS, {"dense_i", "dense_h"}, {"kernel", "bias"}, {"forward", "backward"}]
+WHOLE += [{"forward_rnn", "backward_rnn"}, {"layers_0", "layers_1"}, {"cell"}]
+LEAVES = [None, "x", 3, 1.5, [1.0], [[1.0], 2], b"", True, np.array("x"), np.array(None), {}]
+LEAVES += [
+    np.ones(shape, "f") for shape in ((), 4, 12, (3, 4), (4, 4), (3, 12), (4, 12), (1, 1, 1))
+]
+LEAVES += [np.ones((7, 4), dtype) for dtype in ("f", "f2", int, bool)]
+
+
+def draw_tree(rng, depth=0):
+    if depth > 4 or rng.random() < 0.15 * depth:
+        return PLAIN if rng.random() < 0.3 else LEAVES[rng.integers(len(LEAVES))]
+    whole = rng.random() < 0.6
+    keys = WHOLE[rng.integers(len(WHOLE))] if whole else rng.choice(np.array(KEYS, object), 2)
+    return {key: draw_tree(rng, depth + 1) for key in sorted(keys, key=str)}
+
+
+def test_any_tree_is_a_gru_or_one_sentence(rng):
+    modules = (None, RNN, nn.GRUCell(4), nn.Bidirectional(RNN, RNN), nn.Sequential([RNN, RNN]))
+    messages, nets = [], 0
+    for number in range(1500):
+        tree, module = draw_tree(rng), modules[number % 5]
+        for read in (
+            interop.from_nnx,
+            lambda tree, module=module: interop.from_linen(module, tree),
+        ):
+            try:
+                read(tree)
+                nets += 1
+            except ValueError as error:
+                messages.append(str(error))
+    assert not [message for message in messages if "\n" in message]
+    assert all(message.startswith(("from_linen: ", "from_nnx: ")) for message in messages)
+    assert len(set(messages)) > 50
+    assert nets > 50
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning:orbax")
+@pytest.mark.parametrize("what", ["shape", "chunks"])
+def test_a_folder_of_enormous_arrays_is_refused_before_it_is_read(tmp_path, what):
+    with ocp.Checkpointer(ocp.PyTreeCheckpointHandler(use_ocdbt=False)) as saver:
+        saver.save(tmp_path / "x", {"params": {"cell": PLAIN}})
+    interop.read(tmp_path / "x")
+    described = tmp_path / "x" / "params.cell.hz.kernel" / ".zarray"
+    described.write_text(json.dumps(json.loads(described.read_text()) | {what: [40000, 40000]}))
+    with pytest.raises(ValueError, match=r"x must be .* must be 1073741824 bytes or less, got 64"):
+        interop.read(tmp_path / "x")
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning:orbax")
+def test_an_item_of_a_step_is_found_by_what_is_in_it(rng, tmp_path):
+    net = gj.recurrent(AFTER)
+    params = draw_params(rng, net, "float32")
+    save = ocp.args.StandardSave(interop.to_linen(net, params)[1])
+    for folder, items in (("one", ("state",)), ("two", ("state", "ema"))):
+        with ocp.CheckpointManager(tmp_path / folder) as manager:
+            more = {"other": ocp.args.JsonSave({"a": 1})}
+            manager.save(3, args=ocp.args.Composite(**dict.fromkeys(items, save), **more))
+            manager.wait_until_finished()
+        (tmp_path / folder / "\N{SUPERSCRIPT TWO}").mkdir()
+    for place in ("one", "one/3", "one/3/state", "two/3/ema"):
+        same_bits(interop.read(tmp_path / place)[1], params)
+    with pytest.raises(
+        ValueError, match=r"3 must be one item of a checkpoint, got 2: give "
+    ) as error:
+        interop.read(tmp_path / "two")
+    assert f"give {tmp_path}/two/3/ema or {tmp_path}/two/3/state." in str(error.value)

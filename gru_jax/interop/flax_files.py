@@ -1,14 +1,19 @@
 """Flax's files: `.msgpack`, and folders that Orbax wrote."""
 
+import math
 from pathlib import Path
 from typing import Any
 
+import jax
+import numpy as np
+
 from gru_jax import atomic
+from gru_jax.interop.flax_names import bare
 from gru_jax.interop.flax_tree import read_tree
 from gru_jax.interop.levels import take_apart
 from gru_jax.interop.limits import LINEN, check
 from gru_jax.interop.linen import to_linen
-from gru_jax.npz import check_size
+from gru_jax.npz import MAX_BYTES, check_size
 from gru_jax.quiet import quiet
 from gru_jax.types import Cell, Layer, Params
 
@@ -37,18 +42,14 @@ def read_flax(path: Path, name: str | None) -> tuple[Cell | Layer, Params]:
         FileNotFoundError: if there is no such file.
         ValueError: if it is damaged, or there is no such GRU.
     """
+    item = _find_item(path) if path.is_dir() else path
     try:
-        tree = _restore_folder(path) if path.is_dir() else _restore_msgpack(path)
-        if not isinstance(tree, dict):
-            raise ValueError(f"it holds no tree of arrays, but a {type(tree).__name__}")
+        tree = bare(_restore_folder(item) if item.is_dir() else _restore_msgpack(item))
     except Exception as error:  # what msgpack, NumPy, Orbax and TensorStore raise at damage
         reason = str(error).strip().splitlines() or [repr(error)]
         raise ValueError(
             f"{path} must be a whole checkpoint of Flax's, but cannot be read: {reason[0][:160]}"
         ) from error
-    tree = _plain(tree)
-    while isinstance(tree, dict) and "params" in tree:
-        tree = tree["params"]
     return read_tree("read", None, tree, name)
 
 
@@ -77,15 +78,32 @@ def _restore_msgpack(path: Path) -> Any:
 def _restore_folder(path: Path) -> Any:
     import orbax.checkpoint as ocp
 
-    steps = [step for step in path.iterdir() if step.name.isdigit()]
-    path = max(steps, key=lambda step: int(step.name), default=path)
-    path = path / "default" if (path / "default").is_dir() else path
     with quiet(), ocp.StandardCheckpointer() as reader:
+        _check_described(reader.metadata(path.absolute()).item_metadata.tree)
         return reader.restore(path.absolute())
 
 
-def _plain(tree: Any) -> Any:
-    """Returns a tree with arrays in place of nnx's variables, {"value": array}."""
-    if not isinstance(tree, dict):
-        return tree
-    return _plain(tree["value"]) if set(tree) == {"value"} else {k: _plain(tree[k]) for k in tree}
+def _check_described(described: Any) -> None:
+    """Raises unless arrays and the blocks they are in are small: too large, they end Python."""
+    size = 0
+    for leaf in jax.tree.leaves(described):
+        if getattr(leaf, "dtype", None) is not None:
+            block = getattr(getattr(leaf, "storage", None), "chunk_shape", None) or ()
+            size += max(map(math.prod, (leaf.shape, block))) * np.dtype(leaf.dtype).itemsize
+    if size > MAX_BYTES:
+        raise ValueError(f"its arrays must be {MAX_BYTES} bytes or less, got {size}")
+
+
+def _find_item(path: Path) -> Path:
+    """Returns the folder of arrays: this one, or the only item in it or in its last step."""
+    if (path / "_METADATA").exists():
+        return path
+    if steps := [step for step in path.iterdir() if step.name.isdecimal() and step.is_dir()]:
+        return _find_item(max(steps, key=lambda step: int(step.name)))
+    items = {metadata.parent.name: metadata.parent for metadata in path.glob("*/_METADATA")}
+    if len(items) > 1 and "default" not in items:
+        known = " or ".join(str(item) for _, item in sorted(items.items()))
+        raise ValueError(
+            f"{path} must be one item of a checkpoint, got {len(items)}: give {known}."
+        )
+    return items.get("default", next(iter(items.values()), path))

@@ -11,6 +11,7 @@ from jaxtyping import Array
 
 from gru_jax.activations import ACTIVATIONS
 from gru_jax.cells.gru_params import GRUParams
+from gru_jax.interop.flax_names import bare
 from gru_jax.interop.flax_tree import read_tree
 from gru_jax.interop.gates import join
 from gru_jax.interop.levels import Level, Run, take_apart
@@ -35,8 +36,8 @@ def from_linen(
             `layers_0`), and takes activations and directions to be those of a new module.
         variables: of the module, with or without the collection's name `params`; or a train
             state's dict with such `params`.
-        name: without a module, where the GRU is among more, e.g. `"encoder/GRUCell_0"`; None is
-            the only one there is.
+        name: where the GRU is among more, e.g. `"encoder/GRUCell_0"`; None is the only one there
+            is, or all that is in the variables of a module.
 
     Returns:
         The net and its parameters: of `nn.GRUCell` a cell, which is also what is left of an
@@ -45,12 +46,7 @@ def from_linen(
     Raises:
         ValueError: if there is no such GRU, or it is something that ours cannot be.
     """
-    from flax.core import meta
-
-    tree = meta.unbox(variables)
-    while isinstance(tree, Mapping) and "params" in tree:
-        tree = tree["params"]
-    return read_tree("from_linen", module, tree, name)
+    return read_tree("from_linen", module, bare(variables), name)
 
 
 def to_linen(net: Cell | Layer, params: Params) -> tuple["nn.Module", dict[str, Any]]:

@@ -3,13 +3,14 @@
 Its columns stand in the order r, z, c, its z weighs the old state, and it has no b_h.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import jax.numpy as jnp
 
 from gru_jax.activations import ACTIVATIONS
-from gru_jax.interop.flax_tree import read_tree
+from gru_jax.interop.flax_names import bare, find
+from gru_jax.interop.flax_tree import kinds, read_tree
 from gru_jax.interop.gates import join
 from gru_jax.interop.levels import Level, Run, take_apart
 from gru_jax.interop.limits import NNX, check
@@ -26,10 +27,9 @@ def from_nnx(
 
     Args:
         source: `nnx.GRUCell`, or `nnx.RNN`, `nnx.Bidirectional` or an `nnx.Sequential` of them
-            with dropout between. Or the state of one, as a checkpoint holds it: activations and
-            directions are taken to be those of a new module then.
-        name: in a state, where the GRU is among more, e.g. `"encoder/rnn"`; None is the only one
-            there is.
+            with dropout between, or a module that has one. Or the state of one, as a checkpoint
+            holds it: activations and directions are taken to be those of a new module then.
+        name: where the GRU is among more, e.g. `"encoder/rnn"`; None is the only one there is.
 
     Returns:
         The net and its parameters: of `nnx.GRUCell` a cell, of the others a layer.
@@ -39,11 +39,15 @@ def from_nnx(
     """
     from flax import nnx
 
-    if isinstance(source, nnx.Module):
-        tree = nnx.to_pure_dict(nnx.state(source, nnx.Param))
-        return read_tree("from_nnx", source, tree, name)
-    tree = nnx.to_pure_dict(source) if isinstance(source, nnx.State) else source
-    return read_tree("from_nnx", None, tree, name)
+    if not isinstance(source, nnx.Module):
+        return read_tree("from_nnx", None, bare(source), name)
+    module: Any = source
+    tree = nnx.to_pure_dict(nnx.state(module, nnx.Param))
+    if name is not None or not any(type(module) in kind for kind in kinds()):
+        for key in find("from_nnx", tree, name):
+            held = isinstance(module, Mapping | Sequence)
+            module, tree = module[key] if held else getattr(module, key), tree[key]
+    return read_tree("from_nnx", module, tree, None)
 
 
 def to_nnx(net: Cell | Layer, params: Params) -> "nnx.Module":
