@@ -140,7 +140,7 @@ def name_params(
         ValueError: if the module would compute something else with them.
     """
     _check_same(own, recurrent(net) if isinstance(net, Cell) else net)
-    layers = (params,) if isinstance(params, GRUParams | Directions) else params
+    layers: Any = (params,) if isinstance(params, GRUParams | Directions) else params
     layers = [layer for layer in layers if not isinstance(layer, tuple) or layer]
     for layer in layers:
         for each in layer if isinstance(layer, Directions) else (layer,):
