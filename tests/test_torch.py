@@ -108,6 +108,10 @@ def test_a_live_cell_and_its_half_precision(torch):
         cell.step(params, ours(x), ours(h)), module(x, h).detach(), rtol=1e-5, atol=1e-5
     )
     assert type(interop.to_torch(cell, params)) is torch.nn.GRUCell
+    bare, zero = interop.from_torch(torch.nn.GRUCell(INPUT, HIDDEN, bias=False))
+    again = interop.to_torch(bare, zero, bias=False)
+    assert set(again.state_dict()) == {"weight_ih", "weight_hh"}
+    same_bits(interop.from_torch(again)[1], zero)
     for dtype in ("bfloat16", "float16"):
         half = interop.from_torch(module.to(getattr(torch, dtype)))[1]
         assert half.W_r.dtype == dtype
