@@ -64,6 +64,34 @@ def test_inspect_says_what_a_file_holds(rng, tmp_path, capsys):
     assert f"{total:,} parameters, float32, {4 * total:,} bytes" in said
 
 
+def test_inspect_tells_mixed_dtypes_and_what_is_no_number(rng, tmp_path, capsys):
+    net = gj.stack(gj.recurrent(AFTER), gj.dense(2, dtype="float16"))
+    cell, head = draw_params(rng, net, "float32")
+    cell = cell._replace(b_r=cell.b_r.at[:2].set(np.array([np.inf, np.nan])))
+    head = type(head)(*(leaf.astype("float16") for leaf in head))
+    interop.save(tmp_path / "a.safetensors", net, (cell, head))
+    assert main(["inspect", str(tmp_path / "a.safetensors")]) == 0
+    said = capsys.readouterr().out
+    assert "── dense(2, dtype='float16')\n" in said
+    count, small = 3 * (7 * 4 + 4) + 4, 4 * 2 + 2
+    size = f"{count + small} parameters, float16, float32, {4 * count + 2 * small} bytes, 3 inputs"
+    assert f"{size}\n2 parameters are infinite or not numbers\n" in said
+
+
+def test_which_gru_and_which_format_can_be_said(rng, tmp_path):
+    first, second = (draw_params(rng, AFTER, "float32") for _ in range(2))
+    named = {"a": interop.to_torch_state(AFTER, first), "b": interop.to_torch_state(AFTER, second)}
+    two, other, target = (str(tmp_path / n) for n in ("two.npz", "one.bin", "out.safetensors"))
+    np.savez(two, **{f"{place}.{k}": v for place, state in named.items() for k, v in state.items()})
+    interop.write(other, AFTER, first, format="equinox")
+    for args, want in (([two, "--name", "b"], second), ([other, "--from", "equinox"], first)):
+        source, *flags = args
+        assert main(["convert", source, target, *flags, "--overwrite"]) == 0
+        same_bits(interop.load(target)[1], want)
+        assert main(["inspect", source]) == 2
+        assert main(["inspect", *args]) == 0
+
+
 def test_a_trained_run_is_a_source(tmp_path, capsys):
     run, small = tmp_path / "run", ["--hidden", "3", "--layers", "1", "--epochs", "1"]
     assert main(["train", "--out", str(run), *small]) == 0
@@ -75,6 +103,10 @@ def test_a_trained_run_is_a_source(tmp_path, capsys):
     from gru_jax.runs import load_trained
 
     same_bits(params, load_trained(run).params)
+    assert main(["convert", str(run), str(target), "--name", "1", "--overwrite"]) == 0
+    layer, part = interop.load(target)
+    assert layer.architecture == net.architecture.parts[1]
+    same_bits(part, params[1])
     capsys.readouterr()
     assert main(["inspect", str(run)]) == 0
     assert "gaussian_noise" in capsys.readouterr().out
@@ -132,5 +164,7 @@ def test_a_framework_that_is_not_installed_is_named(rng, tmp_path, monkeypatch, 
     interop.save(tmp_path / "a.safetensors", AFTER, draw_params(rng, AFTER, "float32"))
     monkeypatch.setitem(__import__("sys").modules, "onnx", None)
     assert main(["convert", str(tmp_path / "a.safetensors"), str(tmp_path / "a.onnx")]) == 2
+    (tmp_path / "b.onnx").write_bytes(b"1")
+    assert main(["inspect", str(tmp_path / "b.onnx")]) == 2
     said = capsys.readouterr().err
-    assert "format onnx needs a package that is not installed: pip install onnx." in said
+    assert said.count("format onnx needs a package that is not installed: pip install onnx.") == 2

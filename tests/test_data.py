@@ -226,6 +226,9 @@ def test_files_over_the_limit_are_refused_before_they_are_unpacked(tmp_path, mon
     assert (tmp_path / "bomb.npz").stat().st_size < 5000
     with pytest.raises(ValueError, match="must be 5000 bytes or less, unpacked, got 80128"):
         read_sequences(tmp_path / "bomb.npz", 2)
+    np.savez_compressed(tmp_path / "many.npz", a=np.zeros((200, 2)), b=np.zeros((200, 2)))
+    with pytest.raises(ValueError, match="must be 5000 bytes or less, unpacked, got 6656"):
+        read_sequences(tmp_path / "many.npz", 2)
     (tmp_path / "long.csv").write_text("1,2\n" * 2000)
     with pytest.raises(ValueError, match="must be 5000 bytes or less, unpacked, got 8000"):
         read_sequences(tmp_path / "long.csv", 2)

@@ -1,5 +1,7 @@
 """What crosses to other frameworks and what does not; Haiku and Equinox beside ours."""
 
+import json
+
 import equinox as eqx
 import haiku as hk
 import jax
@@ -137,6 +139,11 @@ def test_a_net_is_built_again_from_what_it_says_of_itself(name):
     same_bits(other.apply(params, xs, key=key), layer.apply(params, xs, key=key))
 
 
+def test_numpys_numbers_are_options_as_pythons_are():
+    entry = as_dict(gj.dropout(np.float32(0.25)).architecture)
+    assert json.dumps(entry) == json.dumps(as_dict(gj.dropout(0.25).architecture))
+
+
 def test_a_function_among_the_options_cannot_be_said():
     cell = gj.gru(4, activation=jnp.sin)
     for net in (cell, gj.recurrent(cell), gj.stack(gj.bidirectional(gj.gru(4), cell))):
@@ -265,10 +272,86 @@ def test_what_a_framework_cannot_say_is_refused_with_the_reason_and_what_would_w
     assert str(error.value) == f"{convert.__name__}: {message}"
 
 
-def test_biases_are_left_out_only_where_they_are_zero():
+LAYER = gj.recurrent(AFTER)
+TORCH, HARD = interop.to_torch_state, "hard_sigmoid"
+
+
+@pytest.mark.parametrize(
+    ("convert", "net", "start"),
+    [
+        (
+            TORCH,
+            gj.gru(4, reset="after", activation="relu"),
+            "activation must be 'tanh', got 'relu'",
+        ),
+        (TORCH, gj.recurrent(AFTER, drop_connect=0.1), "net must be without drop_connect"),
+        (TORCH, gj.recurrent(AFTER, recurrent_dropout=0.1), "net must be without recurrent_dropo"),
+        (
+            TORCH,
+            gj.stack(LAYER, gj.dropout(0.1), LAYER, gj.dropout(0.2), LAYER),
+            "net must have one dropout in all layers, got [0.1, 0.2]",
+        ),
+        (
+            TORCH,
+            gj.bidirectional(AFTER, gj.gru(5, reset="after")),
+            "net must have one count of directions and hidden size in all layers, got [(2, 4), (2",
+        ),
+        (interop.to_haiku, gj.gru(4, activation="relu"), "activation must be 'tanh', got 'relu'"),
+        (interop.to_haiku, gj.gru(4, gate_activation=HARD), "gate_activation must be 'sigmoid'"),
+        (interop.to_haiku, gj.bidirectional(gj.gru(4)), "net must run in one direction, got two"),
+        (interop.to_haiku, gj.recurrent(gj.gru(4), reverse=True), "net must run forward, got rev"),
+        (interop.to_haiku, gj.learned_initial_state(gj.gru(4)), "net must begin at zeros"),
+        (interop.to_equinox, gj.gru(4), 'reset must be "after", got "before"'),
+        (
+            interop.to_equinox,
+            gj.gru(4, reset="after", gate_activation=HARD),
+            "gate_activation must be 'sigmoid'",
+        ),
+        (interop.to_equinox, gj.recurrent(AFTER, reverse=True), "net must run forward, got rever"),
+        (interop.to_equinox, gj.stack(LAYER, gj.dropout(0.1)), "net must be without dropout"),
+        (interop.to_equinox, gj.learned_initial_state(AFTER), "net must begin at zeros"),
+        (interop.to_linen, gj.learned_initial_state(AFTER), "net must begin at zeros"),
+        (interop.to_nnx, gj.learned_initial_state(AFTER), "net must begin at zeros"),
+        (
+            interop.to_nnx,
+            gj.stack(LAYER, gj.dropout(0.2), gj.dropout(0.3)),
+            "net must have dropout behind a recurrent layer alone, one",
+        ),
+        (
+            interop.to_nnx,
+            gj.stack(LAYER, gj.dropout(0.2, per_sequence=True)),
+            "net must have dropout behind a recurrent layer alone, one, and not per_sequence",
+        ),
+    ],
+)
+def test_each_framework_has_its_own_limits(convert, net, start):
+    with pytest.raises(ValueError, match=r"^to_\w+: ") as error:
+        convert(net, net.init(jax.random.key(0), 3))
+    assert str(error.value).startswith(f"{convert.__name__}: {start}")
+
+
+def test_a_stack_in_a_stack_is_one(rng):
+    net = gj.stack(gj.stack(LAYER, LAYER), LAYER)
+    inside, last = draw_params(rng, net, "float32")
+    same_bits(
+        interop.to_torch_state(net, (inside, last)),
+        interop.to_torch_state(gj.stack(LAYER, LAYER, LAYER), (*inside, last)),
+    )
+
+
+@pytest.mark.parametrize(
+    ("to", "cell"), [(interop.to_torch_state, AFTER), (interop.to_haiku, gj.gru(4))]
+)
+def test_weights_cross_under_jit(rng, to, cell):
+    params = draw_params(rng, cell, "float32")
+    same_bits(jax.jit(lambda params: to(cell, params))(params), to(cell, params))
+
+
+@pytest.mark.parametrize("name", ["b_h", "b_r"])
+def test_biases_are_left_out_only_where_they_are_zero(name):
     params = AFTER.init(jax.random.key(0), 3)
     assert set(interop.to_torch_state(AFTER, params, bias=False)) == {"weight_ih", "weight_hh"}
-    params = params._replace(b_h=params.b_h.at[1].set(0.1))
+    params = params._replace(**{name: getattr(params, name).at[1].set(0.1)})
     with pytest.raises(
         ValueError, match="to_torch_state: bias must be True where biases are not zero"
     ):
@@ -281,7 +364,9 @@ def test_biases_are_left_out_only_where_they_are_zero():
         (3, (), "net must be a Cell or a Layer, e.g. gru(64), got a int"),
         (gj.gru(4), (), "gru: params must be GRUParams, got a tuple"),
         (gj.bidirectional(AFTER), (), "params must be Directions, got a tuple"),
+        (AFTER, gj.gru(5, reset="after").init(jax.random.key(0), 3), "gru: params.W_r must be"),
         (gj.stack(gj.recurrent(AFTER)), (), "params must be a tuple of 1, one entry a layer"),
+        (gj.stack(LAYER), [AFTER.init(jax.random.key(0), 3)], "params must be a tuple of 1, one"),
         (gj.learned_initial_state(AFTER), (), "must be LearnedInitialStateParams, got a tuple"),
     ],
 )
@@ -297,6 +382,7 @@ def test_parameters_of_another_net_are_refused(net, params, message):
         ({}, "there must be a GRU, got nothing."),
         (3, "params must be dicts of arrays by module, got a int."),
         ({"linear": {"w": 1}}, "there must be a GRU, got linear."),
+        ({"own": dict.fromkeys(("w_i", "w_h", "b", "w_c"), 1)}, "there must be a GRU, got own."),
         (
             {
                 "gru": {
@@ -396,3 +482,11 @@ def test_a_net_of_several_dtypes_is_refused(to):
     second = jax.tree.map(lambda a: a.astype(jnp.float16), second)
     with pytest.raises(ValueError, match=r"weights must have one dtype, got float16 and float32"):
         to(net, (first, second))
+
+
+def test_a_state_of_another_dtype_is_refused():
+    net = gj.learned_initial_state(AFTER)
+    params = net.init(jax.random.key(0), 3)
+    params = params._replace(h0=params.h0.astype(jnp.float16))
+    with pytest.raises(ValueError, match="weights must have one dtype, got float16 and float32"):
+        interop.to_onnx(net, params)

@@ -12,12 +12,14 @@ from test_interop import AFTER, NETS, draw_params
 from test_interop_torch import case, same_bits
 
 import gru_jax as gj
-from gru_jax import interop
+from gru_jax import interop, npz
+
+DENSE_FIRST = {"dense first": gj.residual(gj.stack(gj.dense(2), gj.recurrent(gj.gru(3))))}
 
 
-@pytest.mark.parametrize("name", NETS)
+@pytest.mark.parametrize("name", NETS | DENSE_FIRST)
 def test_a_net_comes_back_from_its_file_to_the_bit(rng, tmp_path, name):
-    path, net = tmp_path / "net.safetensors", NETS[name]
+    path, net = tmp_path / "net.safetensors", (NETS | DENSE_FIRST)[name]
     params = net.init(jax.random.key(0), 3)
     params = jax.tree.map(lambda a: jnp.asarray(rng.normal(size=a.shape), a.dtype), params)
     interop.save(path, net, params)
@@ -48,6 +50,7 @@ def test_any_pytree_of_numbers_comes_back(rng, tmp_path):
         (gj.gru(4), gj.gru(5).init(jax.random.key(0), 3), "save: params must be those of the net"),
         (None, {"a": "word"}, "save: params.a must be an array of numbers, got <class 'str'>"),
         (None, {"a": jax.random.key(0)}, "save: params.a must be an array of numbers, got key"),
+        (None, {"a": np.ones(2, "c8")}, "save: params.a must be an array of numbers, got complex"),
         (
             None,
             {"a.b": np.ones(1), "a": {"b": np.ones(1)}},
@@ -184,6 +187,15 @@ def test_absurd_sizes_are_refused_before_anything_is_made(tmp_path, size):
         interop.read(tmp_path / "net.eqx")
 
 
+@pytest.mark.parametrize("ending", [".eqx", ".msgpack"])
+def test_a_file_larger_than_may_be_is_not_read(rng, tmp_path, monkeypatch, ending):
+    path, net = tmp_path / f"a{ending}", gj.recurrent(AFTER)
+    interop.write(path, net, draw_params(rng, net, "float32"))
+    monkeypatch.setattr(npz, "MAX_BYTES", 500)
+    with pytest.raises(ValueError, match=rf"a\{ending} must be 500 bytes or less, unpacked, got"):
+        interop.read(path)
+
+
 def test_pytorchs_arrays_are_known_by_their_names_in_other_files(tmp_path):
     state, _ = case("both")
     net, params = interop.from_torch(state)
@@ -217,6 +229,9 @@ def test_haikus_arrays_are_known_by_their_names(rng, tmp_path):
     same_bits(interop.read(tmp_path / "a.npz", name="gru_1")[1], params[1])
     with pytest.raises(ValueError, match="name must be 'gru' or 'gru_1', got 'x'"):
         interop.read(tmp_path / "a.npz", name="x")
+    within = {f"model/encoder/{key}": array for key, array in np.load(tmp_path / "a.npz").items()}
+    np.savez(tmp_path / "a.npz", **within, **{"model/linear/w": np.ones(3)})
+    same_bits(interop.read(tmp_path / "a.npz", name="encoder/gru_1")[1], params[1])
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])

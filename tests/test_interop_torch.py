@@ -102,6 +102,9 @@ def test_a_gru_is_found_inside_a_larger_model():
     same_bits(interop.from_torch(two, name="encoder.gru")[1], params)
     same_bits(interop.from_torch({"epoch": 3, "state": two}, name="encoder.gru")[1], params)
     same_bits(interop.from_torch(two, name="gru")[1], params)
+    same_bits(interop.from_torch(state | {"head.weight": np.zeros((2, 4))})[1], params)
+    with pytest.raises(ValueError, match=r"got 'ru'"):
+        interop.from_torch(two, name="ru")
     with pytest.raises(ValueError, match=r"name must be 'encoder.gru' or 'decoder', got None"):
         interop.from_torch(two)
     both = two | {f"best.{k}": v for k, v in two.items()}
@@ -119,6 +122,16 @@ def rows(count):
 def plain(**changes):
     state, _ = case("plain")
     return {k: v for k, v in (state | changes).items() if v is not None}
+
+
+def layers(inputs, dtypes=("f", "f")):
+    """Returns the state dict of two layers, the second in both directions for so many inputs."""
+    return {
+        f"weight_{kind}_l{number}{way}": np.ones((12, size), dtypes[number])
+        for number in (0, 1)
+        for way, second in zip(("", "_reverse"), inputs, strict=True)
+        for kind, size in (("ih", second if number else 3), ("hh", 4))
+    }
 
 
 @pytest.mark.parametrize(
@@ -148,6 +161,12 @@ def plain(**changes):
         (plain(bias_hh_l0=np.ones(4, "f")), "bias_hh_l0 must be (12,), got (4,)"),
         (plain(bias_hh_l0=np.ones(12, int)), "bias_hh_l0 must be floating-point numbers"),
         (plain(bias_hh_l0=np.ones(12, np.float16)), "must have one dtype, got float16 and float32"),
+        (
+            plain(weight_hh_l0=np.ones((12, 4), np.float16)),
+            "must have one dtype, got float16 and float32",
+        ),
+        (layers((8, 8), ("f", np.float16)), "must have one dtype, got float16 and float32"),
+        (layers((8, 9)), "layer 1 must be for 8 inputs, the outputs of the layer before, got 9"),
         (plain(bias_hh_l0=np.ones(12)), "must be float32 while JAX holds 32 bits, got float64"),
         (plain(weight_hr_l0=np.ones((2, 4), "f")), "must be a GRU of PyTorch's, got one with weig"),
         (

@@ -293,6 +293,9 @@ def test_metadata_of_a_part_alone_are_refused():
         "GRU: recurrent_init must give no metadata that kernel_init does not give, too, "
         "got Partitioned(value=0, names=(None, 'model'), mesh=None)."
     )
+    init = nn.with_partitioning(jax.nn.initializers.zeros, ("model",))
+    with pytest.raises(ValueError, match="GRU: update_bias_init must give no metadata that bias_i"):
+        GRU(HIDDEN, update_bias_init=init).init(KEY, XS)
 
 
 def test_streaming_may_come_first_and_parameters_are_shared_with_the_call():

@@ -180,6 +180,24 @@ def test_half_precision_in_is_half_precision_out(rng, make):
     np.testing.assert_allclose(ys.astype(jnp.float32), full, atol=0.05)
 
 
+def test_a_step_in_half_precision_stays_there(rng, make):
+    _, apply = make(draw(rng, 1, False), dtype=jnp.bfloat16)
+    y, state = apply(jnp.ones((BATCH, INPUT)), jnp.ones((BATCH, HIDDEN)), method="step")
+    assert y.dtype == state.dtype == jnp.bfloat16
+
+
+@pytest.mark.parametrize("kind", ["linen", "nnx"])
+def test_the_weights_on_the_inputs_begin_as_glorots_do(kind):
+    """So many that the largest is near the bound, sqrt(6 / (inputs + hidden))."""
+    if kind == "linen":
+        gru = gru_jax.linen.GRU(HIDDEN)
+        params = gru.params_from(gru.init(KEY, jnp.ones((1, TIME, 50))))
+    else:
+        params = gru_jax.nnx.GRU(50, HIDDEN, rngs=nnx.Rngs(0)).params()
+    for W in (params.W_r, params.W_z, params.W_c):
+        np.testing.assert_allclose(np.abs(W[:50]).max(), np.sqrt(6 / 55), rtol=0.02)
+
+
 @pytest.mark.untyped
 def test_with_no_dtype_all_are_promoted_together(rng, make):
     half = jax.tree.map(lambda leaf: leaf.astype(jnp.bfloat16), draw(rng, 1, False))
@@ -378,6 +396,22 @@ def test_weights_of_other_kinds_are_refused(rng, make):
     ):
         with pytest.raises(ValueError, match=f"{needed}{came}"):
             make(wrong)
+
+
+@pytest.mark.untyped
+@pytest.mark.parametrize(
+    ("count", "both", "reset", "name"),
+    [
+        (2, False, "before", "layers_1/forward/W_c"),
+        (1, True, "before", "layers_0/backward/W_c"),
+        (1, False, "after", "layers_0/forward/b_h"),
+    ],
+)
+def test_weights_that_are_more_than_the_options_say_are_refused(
+    rng, make, count, both, reset, name
+):
+    with pytest.raises(ValueError, match=f"the options say, got them with {name}"):
+        make(draw(rng, count, both, reset))
 
 
 def test_weights_of_other_shapes_are_refused(rng, make):

@@ -128,6 +128,19 @@ def test_keys_may_be_given_in_the_call():
     assert np.abs(gru(XS, rngs=rngs.dropout)[0] - want).max() > 1e-2
 
 
+def test_the_keys_that_it_was_given_stay_where_they_are():
+    rngs = nnx.Rngs(0, dropout=1)
+    gru = GRU(INPUT, HIDDEN, num_layers=2, dropout=0.3, rngs=rngs)
+    before = rngs.dropout.count[...]
+    gru(XS)
+    assert rngs.dropout.count[...] == before
+
+
+def test_options_are_refused_when_it_is_made():
+    with pytest.raises(ValueError, match=r"^GRU: dropout must be 0 with num_layers=1"):
+        GRU(INPUT, HIDDEN, dropout=0.1, rngs=nnx.Rngs(0))
+
+
 def test_without_noise_nothing_random_is_kept():
     gru = GRU(INPUT, HIDDEN, rngs=nnx.Rngs(0))
     assert not nnx.to_flat_state(nnx.state(gru, nnx.RngState))
@@ -301,7 +314,7 @@ def test_parameters_are_put_where_the_old_ones_are():
     assert before.spec == jax.P(None, "model")
     assert gru.layers_0.forward.W_r[...].sharding == before
     plain = GRU(INPUT, HIDDEN, rngs=nnx.Rngs(0))
-    plain.set_params(plain.net(), plain.params())
+    plain.set_params(plain.net(), jax.tree.map(np.asarray, plain.params()))
     assert not plain.layers_0.forward.W_r[...].committed
 
 

@@ -10,7 +10,7 @@ import pytest
 from test_interop_torch import same_bits
 
 import gru_jax as gj
-from gru_jax import interop
+from gru_jax import interop, npz
 
 pytestmark = pytest.mark.peers
 
@@ -108,6 +108,10 @@ def test_a_live_cell_and_its_half_precision(torch):
         cell.step(params, ours(x), ours(h)), module(x, h).detach(), rtol=1e-5, atol=1e-5
     )
     assert type(interop.to_torch(cell, params)) is torch.nn.GRUCell
+    bare, zero = interop.from_torch(torch.nn.GRUCell(INPUT, HIDDEN, bias=False))
+    again = interop.to_torch(bare, zero, bias=False)
+    assert set(again.state_dict()) == {"weight_ih", "weight_hh"}
+    same_bits(interop.from_torch(again)[1], zero)
     for dtype in ("bfloat16", "float16"):
         half = interop.from_torch(module.to(getattr(torch, dtype)))[1]
         assert half.W_r.dtype == dtype
@@ -220,6 +224,13 @@ def test_a_damaged_file_is_one_error(torch, tmp_path, rng):
     torch.save(wide, path)
     with pytest.raises(ValueError, match="weight_ih must be a tensor with all its numbers, got fe"):
         interop.read(path)
+
+
+def test_a_file_larger_than_may_be_is_not_read(torch, tmp_path, monkeypatch):
+    torch.save(torch.nn.GRU(INPUT, HIDDEN).state_dict(), tmp_path / "a.pt")
+    monkeypatch.setattr(npz, "MAX_BYTES", 500)
+    with pytest.raises(ValueError, match=r"a\.pt must be 500 bytes or less, unpacked, got"):
+        interop.read(tmp_path / "a.pt")
 
 
 def test_a_byte_that_is_another_is_seen(torch, tmp_path):
