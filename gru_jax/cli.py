@@ -139,7 +139,8 @@ def explain(command: Explain) -> int:
 
 def convert(command: Convert) -> int:
     """Reads a file, writes another, and says what was in it."""
-    if os.path.lexists(command.target) and not command.overwrite:
+    target_is_there = os.path.lexists(command.target) and not command.target.is_dir()
+    if target_is_there and not command.overwrite:
         raise ValueError(f"{command.target} is there already: --overwrite replaces it.")
     net, params = _read(command.source, command.from_, command.name)
     interop.write(command.target, net, params, format=command.to)

@@ -125,6 +125,9 @@ def test_nothing_is_overwritten_unless_it_is_asked_for(rng, tmp_path, capsys):
     assert main(["convert", str(source), str(target)]) == 2
     assert target.read_text() == "before"
     assert re.search(r"b\.onnx is there already: --overwrite replaces it", capsys.readouterr().err)
+    (tmp_path / "c.onnx").mkdir()
+    assert main(["convert", str(source), str(tmp_path / "c.onnx")]) == 2
+    assert "c.onnx must be a file, but is a folder" in capsys.readouterr().err
     link = tmp_path / "link.onnx"
     link.symlink_to(tmp_path / "nowhere.onnx")
     assert main(["convert", str(source), str(link)]) == 2
