@@ -258,6 +258,41 @@ def test_nodes_of_either_layout_are_a_stack(rng, layout):
     np.testing.assert_allclose(net.apply(params, xs)[0], side_by_side(Y), rtol=1e-12, atol=1e-14)
 
 
+def full_lengths(name):
+    """Returns nodes that compute them from X, as old tf2onnx writes them."""
+    return [
+        helper.make_node("Shape", ["X"], [f"{name}.shape"]),
+        helper.make_node("Cast", [f"{name}.shape"], [f"{name}.floats"], to=TensorProto.FLOAT),
+        helper.make_node(
+            "Slice", [f"{name}.floats"], [f"{name}.batch"], axes=[0], starts=[1], ends=[2]
+        ),
+        helper.make_node("Cast", [f"{name}.batch"], [f"{name}.repeats"], to=TensorProto.INT64),
+        helper.make_node(
+            "Slice", [f"{name}.floats"], [f"{name}.time"], axes=[0], starts=[0], ends=[1]
+        ),
+        helper.make_node("Tile", [f"{name}.time", f"{name}.repeats"], [f"{name}.tiled"]),
+        helper.make_node("Cast", [f"{name}.tiled"], [name], to=TensorProto.INT32),
+    ]
+
+
+def test_full_lengths_that_a_model_computes_are_none(rng):
+    """Also where each of two nodes has its own."""
+    weights = draw_weights(rng, number="0")
+    weights |= draw_weights(rng, inputs=HIDDEN, number="1")
+    nodes = [
+        *full_lengths("n0"),
+        *full_lengths("n1"),
+        gru(["X", "W0", "R0", "B0", "n0"], ["first", ""], "one", hidden_size=HIDDEN),
+        helper.make_node("Squeeze", ["first"], ["xs"], axes=[1]),
+        gru(["xs", "W1", "R1", "B1", "n1"], name="two", hidden_size=HIDDEN),
+    ]
+    model = model_of(nodes, weights, opset=9)
+    xs = draw_xs(rng)
+    net, params = interop.from_onnx(model)
+    Y, _ = run(model, X=xs.swapaxes(0, 1))
+    np.testing.assert_allclose(net.apply(params, xs)[0], side_by_side(Y), atol=1e-6)
+
+
 # What is written.
 
 NETS = {

@@ -39,10 +39,16 @@ def with_initial(rng, before=(), **constants):
     return one(rng, ("X", "W", "R", "B", "", "h0"), before, constants)
 
 
+def with_lengths(rng, before=(), **constants):
+    return one(rng, ("X", "W", "R", "B", "n"), before, constants)
+
+
 W = np.ones((1, 3 * HIDDEN, INPUT), np.float32)
 ROWS = np.arange(2.0 * HIDDEN, dtype=np.float32).reshape(1, 2, HIDDEN)
 AXES = {"axes": np.array([1])}
 ONE_STATE = "initial_h of 'g' in source must be one state for all sequences of a batch"
+LENGTHS = "sequence_lens of 'g' in source must be an input of the model or the full length"
+TAKEN_OFF = "take it off the node, and give `apply`"
 STACK = (
     "name must be that of one GRU in source ('one', 'two'), got None, but all of them are no stack"
 )
@@ -108,10 +114,12 @@ REFUSED = {
     "W of 'g' in source must be a constant, got the output of a Relu.": (
         lambda rng: one(rng, ("X", "V", "R"), [node("Relu", ["W"], ["V"])])
     ),
-    f"{ONE_STATE}, (1, 5) for each, got (1, 2, 5) with rows that are not: take it off the node, "
-    "and give `apply` the state.": lambda rng: with_initial(rng, h0=ROWS),
-    f"{ONE_STATE}, (1, 5) for each, got (1, 2, 4) with rows that are not: take it off the node, "
-    "and give `apply` the state.": lambda rng: with_initial(rng, h0=ROWS[..., 1:]),
+    f"{ONE_STATE}, (1, 5) for each, got (1, 2, 5) with rows that are not: {TAKEN_OFF} the state.": (
+        lambda rng: with_initial(rng, h0=ROWS)
+    ),
+    f"{ONE_STATE}, (1, 5) for each, got (1, 2, 4) with rows that are not: {TAKEN_OFF} the state.": (
+        lambda rng: with_initial(rng, h0=ROWS[..., 1:])
+    ),
     f"{ONE_STATE}, got (2, 5).": lambda rng: with_initial(rng, h0=ROWS[0]),
     f"{ONE_STATE}, got the output of a Exp.": (
         lambda rng: with_initial(rng, [node("Exp", ["rows"], ["h0"])], rows=ROWS)
@@ -121,6 +129,28 @@ REFUSED = {
             rng, [node("ConstantOfShape", ["sizes"], ["h0"])], sizes=np.array([10**9, 10**9, 1])
         )
     ),
+    f"{LENGTHS}, got [2 2]: {TAKEN_OFF} lengths.": (
+        lambda rng: with_lengths(rng, n=np.array([2, 2], np.int32))
+    ),
+    f"{LENGTHS}, got [3 3 3]: {TAKEN_OFF} lengths.": (
+        lambda rng: with_lengths(rng, n=np.array([3, 3, 3], np.int32))
+    ),
+    f"{LENGTHS}, got [1 1]: {TAKEN_OFF} lengths.": (
+        lambda rng: with_lengths(
+            rng,
+            [
+                node("Shape", ["X"], ["batch"], start=1, end=2),
+                node("Expand", ["1", "batch"], ["n"]),
+            ],
+            **{"1": np.array([1], np.int32)},
+        )
+    ),
+    f"{LENGTHS}, got the output of a Sub: {TAKEN_OFF} lengths.": (
+        lambda rng: with_lengths(
+            rng, [node("Shape", ["X"], ["s"]), node("Sub", ["s", "1"], ["n"])], **{"1": np.array(1)}
+        )
+    ),
+    f"{LENGTHS}, got no tensor 'n': {TAKEN_OFF} lengths.": lambda rng: with_lengths(rng),
     f"{STACK}: what 'two' reads is not the outputs of 'one' alone, but the output of a Relu.": (
         lambda rng: stack_of(
             rng,
@@ -153,7 +183,7 @@ REFUSED = {
         )
     ),
     f"{STACK}: 'one' and 'two' are given different lengths.": (
-        lambda rng: relink(stack_of(rng, [SQUEEZE], constants=AXES, direction="forward"), 4, "n")
+        lambda rng: relink(stack_of(rng, [SQUEEZE], constants=AXES, direction="forward"), 4, "X")
     ),
     f"{STACK}: the initial state of 'two' comes from another GRU.": (
         lambda rng: relink(

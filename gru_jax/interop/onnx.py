@@ -10,7 +10,13 @@ from gru_jax.interop.gates import join
 from gru_jax.interop.levels import Level, assemble, take_apart
 from gru_jax.interop.limits import ONNX, check
 from gru_jax.interop.onnx_graph import File, UnknownValue, evaluate, read, walk
-from gru_jax.interop.onnx_node import ACTIVATIONS, node_input, node_name, take_level
+from gru_jax.interop.onnx_node import (
+    ACTIVATIONS,
+    node_input,
+    node_name,
+    take_lengths,
+    take_level,
+)
 from gru_jax.types import Cell, Layer, Params
 
 if TYPE_CHECKING:
@@ -27,10 +33,10 @@ def from_onnx(
     them on the way; they make a stack then. Dropout between them is the identity, as it is in a
     model for inference, and leaves no trace.
 
-    Lengths (`sequence_lens`), and initial states that the model computes from its inputs, are
-    arguments of `apply` and not of the net. An initial state that is a constant, the same for every
-    sequence, is learned, as in `learned_initial_state`; zeros are none. The state of a row of
-    length 0 is its initial state here, and zeros in ONNX Runtime.
+    Lengths (`sequence_lens`) and initial states that the model computes from its inputs are
+    arguments of `apply` and not of the net. Lengths that are full are none. An initial state that
+    is a constant, the same for every sequence, is learned, as in `learned_initial_state`; zeros are
+    none. The state of a row of length 0 is its initial state here, and zeros in ONNX Runtime.
 
     Args:
         source: a model or a file, beside which its external data is.
@@ -66,7 +72,7 @@ def _not_a_stack(
 ) -> str | None:
     """Returns why one node is not behind the other as in a stack of ours; None if it is."""
     first, second = node_name(before), node_name(after)
-    if node_input(before, 4) != node_input(after, 4):
+    if take_lengths(file, before) != take_lengths(file, after):
         return f"{first!r} and {second!r} are given different lengths"
     if any(node.op_type == "GRU" for node in walk(file, node_input(after, 5))[0]):
         return f"the initial state of {second!r} comes from another GRU"

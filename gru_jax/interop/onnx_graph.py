@@ -26,7 +26,7 @@ MOVING = {
     "Transpose",
     "Unsqueeze",
 }
-READING = {"Constant", "ConstantOfShape", "Expand", "Gather", "Slice"}
+READING = {"Constant", "ConstantOfShape", "Expand", "Gather", "Slice", "Tile"}
 LIMIT = 2**26  # numbers that one operator may hold
 
 
@@ -157,7 +157,7 @@ def _run(file: File, node: "onnx.NodeProto", inputs: dict[str, Any]) -> list[Any
     try:
         arrays = [np.asarray(value) for value in inputs.values()]
         count = sum(array.size for array in arrays)
-        if node.op_type in ("ConstantOfShape", "Expand"):
+        if node.op_type in ("ConstantOfShape", "Expand", "Tile"):
             count *= math.prod(int(n) for n in arrays[-1])
         if node.op_type == "Gather":
             count *= arrays[0].ndim

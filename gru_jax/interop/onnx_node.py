@@ -61,6 +61,7 @@ def take_level(file: File, node: "onnx.NodeProto") -> Level:
     """
     where = f"of {node_name(node)!r} in {file.label}"
     options = _attributes(where, node)
+    take_lengths(file, node)
     values = {
         name: _constant(file, f"{name} {where}", node_input(node, place))
         for place, name in enumerate("WRB", 1)
@@ -96,6 +97,30 @@ def take_level(file: File, node: "onnx.NodeProto") -> Level:
             )
         )
     return Level(tuple(runs))
+
+
+def take_lengths(file: File, node: "onnx.NodeProto") -> str:
+    """Returns the name of the lengths that are an argument, or nothing: full ones are none.
+
+    Raises:
+        ValueError: if the file itself says others.
+    """
+    name = node_input(node, 4)
+    if not name or walk(file, name)[1] & file.inputs:
+        return name
+    # Two sizes of time and batch, so that lengths written down in the file are seen.
+    for size in (2, 3):
+        try:
+            came: Any = evaluate(file, name, size=size).ravel()[:9]
+        except UnknownValue as reason:
+            came = reason
+        if not np.array_equal(came, np.full(size, size)):
+            raise ValueError(
+                f"from_onnx: sequence_lens of {node_name(node)!r} in {file.label} must be an input "
+                f"of the model or the full length, got {came}: take it off the node, and give "
+                "`apply` lengths."
+            )
+    return ""
 
 
 def say(name: str, alpha: float | None, beta: float | None) -> str:
