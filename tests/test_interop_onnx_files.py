@@ -6,7 +6,7 @@ import jax
 import numpy as np
 import onnx
 import pytest
-from onnx import TensorProto, helper
+from onnx import TensorProto, external_data_helper, helper, numpy_helper
 from test_interop_onnx import (
     HIDDEN,
     INPUT,
@@ -124,7 +124,7 @@ REFUSED = {
     f"{ONE_STATE}, got the output of a Exp.": (
         lambda rng: with_initial(rng, [node("Exp", ["rows"], ["h0"])], rows=ROWS)
     ),
-    f"{ONE_STATE}, got the output of a ConstantOfShape of 3.0e+18 numbers.": (
+    f"{ONE_STATE}, got the output of a ConstantOfShape of 4.0e+18 bytes.": (
         lambda rng: with_initial(
             rng, [node("ConstantOfShape", ["sizes"], ["h0"])], sizes=np.array([10**9, 10**9, 1])
         )
@@ -354,6 +354,28 @@ def test_external_data_elsewhere_is_refused(rng, tmp_path, where):
         interop.from_onnx(path)
     with pytest.raises(ValueError, match="must be a constant, got numbers in another file"):
         interop.from_onnx(model)
+
+
+@pytest.mark.parametrize(
+    ("attribute", "said"),
+    [("value", "numbers in another file"), ("more", "a Constant with 'more' TENSORS")],
+)
+def test_external_data_of_a_node_is_refused(rng, tmp_path, monkeypatch, attribute, said):
+    """ONNX's evaluator would look for it in the working directory."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "secret").write_bytes(W.tobytes())
+    secret = numpy_helper.from_array(W, "secret")
+    external_data_helper.set_external_data(secret, "secret")
+    secret.ClearField("raw_data")
+    options = (
+        {"value": secret}
+        if attribute == "value"
+        else {"value": numpy_helper.from_array(W), "more": [secret]}
+    )
+    model = one(rng, ("X", "V", "R"), [node("Constant", [], ["V"], **options)])
+    (tmp_path / "net.onnx").write_bytes(model.SerializeToString())
+    with pytest.raises(ValueError, match=said):
+        interop.from_onnx(tmp_path / "net.onnx")
 
 
 def test_external_data_that_is_too_short_is_refused(rng, tmp_path):

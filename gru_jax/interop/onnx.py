@@ -9,7 +9,7 @@ import numpy as np
 from gru_jax.interop.gates import join
 from gru_jax.interop.levels import Level, assemble, take_apart
 from gru_jax.interop.limits import ONNX, check
-from gru_jax.interop.onnx_graph import File, UnknownValue, evaluate, read, walk
+from gru_jax.interop.onnx_graph import File, evaluate, read, walk
 from gru_jax.interop.onnx_node import (
     ACTIVATIONS,
     node_input,
@@ -17,6 +17,7 @@ from gru_jax.interop.onnx_node import (
     take_lengths,
     take_level,
 )
+from gru_jax.interop.onnx_operators import UnknownValue
 from gru_jax.types import Cell, Layer, Params
 
 if TYPE_CHECKING:

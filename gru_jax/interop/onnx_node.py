@@ -8,7 +8,8 @@ import numpy as np
 from gru_jax.interop.arrays import check_dtypes, floats
 from gru_jax.interop.gates import Joined, check_turning, part
 from gru_jax.interop.levels import Level, Run
-from gru_jax.interop.onnx_graph import File, UnknownValue, evaluate, walk
+from gru_jax.interop.onnx_graph import File, evaluate, walk
+from gru_jax.interop.onnx_operators import UnknownValue
 
 if TYPE_CHECKING:
     import onnx
