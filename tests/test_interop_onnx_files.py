@@ -1,5 +1,6 @@
 """What ONNX files say and ours cannot, and files that lie: one sentence each."""
 
+import os
 import re
 
 import jax
@@ -23,7 +24,7 @@ from test_interop_onnx import (
 
 import gru_jax as gj
 from gru_jax import interop
-from gru_jax.interop import onnx_graph
+from gru_jax.interop import formats, onnx_graph
 from gru_jax.interop.levels import take_apart
 
 node = helper.make_node
@@ -333,9 +334,35 @@ def test_bytes_of_another_kind_are_refused(path):
         path.write_bytes(content)
         with pytest.raises(ValueError, match=re.escape(str(path))):
             interop.from_onnx(path)
-    path.unlink()
-    with pytest.raises(FileNotFoundError, match=re.escape(str(path))):
+
+
+def test_what_is_no_file_or_larger_than_protobuf_is_refused_unread(path):
+    for missing in (path.parent, path.parent / "gone.onnx"):
+        said = f"from_onnx: source must be a file, got {missing}, where there is none."
+        with pytest.raises(FileNotFoundError, match=re.escape(said)):
+            interop.from_onnx(missing)
+    os.truncate(path, 2**31)  # the rest is holes
+    said = (
+        f"source must be 2147483647 bytes or fewer, which protobuf holds, got {path} of 2147483648:"
+    )
+    with pytest.raises(ValueError, match=re.escape(said)):
         interop.from_onnx(path)
+
+
+def test_parameters_larger_than_protobuf_are_not_written(tmp_path, monkeypatch):
+    """They can be with ONNX's own `save`, beside the model."""
+    net = gj.recurrent(gj.gru(HIDDEN))
+    params = net.init(jax.random.key(0), INPUT)
+    size = sum(leaf.nbytes for leaf in params if leaf is not None)
+    monkeypatch.setattr(formats, "LARGEST", size + 2**24 - 1)
+    said = (
+        f"write: params must be {size - 1} bytes or fewer, got {size}: protobuf holds no more; onnx"
+    )
+    with pytest.raises(ValueError, match=re.escape(said)):
+        interop.write(tmp_path / "net.onnx", net, params)
+    assert not list(tmp_path.iterdir())
+    monkeypatch.setattr(formats, "LARGEST", size + 2**24)
+    interop.write(tmp_path / "net.onnx", net, params)
 
 
 @pytest.mark.parametrize("where", ["../secret", "/etc/passwd", "gone"])

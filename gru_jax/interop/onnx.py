@@ -111,6 +111,7 @@ def to_onnx(
     `xs` [batch, time, input]: what `apply` returns, with the state's arrays in the order of
     `jax.tree.leaves`. A cell is run from the first step to the last. Dropout is left out.
     ONNX Runtime runs float32 and float16; float64 is ONNX's, too, but not for all that run it.
+    More than 2 GiB go to a file with `onnx.save(..., save_as_external_data=True)` alone.
 
     Args:
         net: GRUs in `recurrent`, `bidirectional` and `stack`, or a cell.

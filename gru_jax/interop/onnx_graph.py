@@ -17,6 +17,7 @@ from gru_jax.interop.onnx_operators import MOVING, READING, UnknownValue, check_
 if TYPE_CHECKING:
     import onnx
 
+LARGEST = 2**31 - 1  # bytes of a file, which protobuf counts in 32 bits
 FACTOR = 16  # PyTorch's weights are cut, joined and turned, each time as a whole
 LIMIT = 2**26  # for shapes, and states that are made of one number
 
@@ -47,7 +48,7 @@ def read(source: "onnx.ModelProto | str | os.PathLike[str]") -> File:
     """Reads a model, but no external data yet.
 
     Raises:
-        ValueError: if it is no ONNX.
+        ValueError: if it is no ONNX, or larger than it can be.
         FileNotFoundError: if there is no such file.
     """
     import onnx
@@ -55,6 +56,15 @@ def read(source: "onnx.ModelProto | str | os.PathLike[str]") -> File:
     label, folder, model = "source", None, source
     if isinstance(source, str | os.PathLike):
         path = Path(source)
+        if not path.is_file():
+            raise FileNotFoundError(
+                f"from_onnx: source must be a file, got {path}, where there is none."
+            )
+        if (size := path.stat().st_size) > LARGEST:
+            raise ValueError(
+                f"from_onnx: source must be {LARGEST} bytes or fewer, which protobuf holds, got "
+                f"{path} of {size}: larger models have their weights in files beside them."
+            )
         content = path.read_bytes()
         label, folder = str(path), path.parent
         try:
