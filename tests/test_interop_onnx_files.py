@@ -61,8 +61,11 @@ REFUSED = {
     "name must be that of one GRU in source ('one', 'two'), got 'g', which names none of them.": (
         lambda rng: (stack_of(rng, [TRANSPOSE, RESHAPE], constants=SIZES), "g")
     ),
-    "source must have a GRU outside functions, got none.": lambda _: model_of(
-        [node("Identity", ["X"], ["ys"])], {}, outputs=["ys"]
+    "name must be that of one GRU in source ('Y', 'Y'), got 'Y', which names 2 of them.": (
+        lambda _: (model_of([gru(["X"], name="Y"), gru(["X"], name="")], {}), "Y")
+    ),
+    "source must have a GRU in its main graph, outside If, Loop and functions, got none.": (
+        lambda _: model_of([node("Identity", ["X"], ["ys"])], {}, outputs=["ys"])
     ),
     "clip of 'g' in source must not be there, got 3: ONNX clips what goes into the activations, "
     "our clip is of the state, so no net of ours is the same.": lambda rng: one(rng, clip=3.0),
@@ -121,6 +124,9 @@ REFUSED = {
     f"{ONE_STATE}, (1, 5) for each, got (1, 2, 4) with rows that are not: {TAKEN_OFF} the state.": (
         lambda rng: with_initial(rng, h0=ROWS[..., 1:])
     ),
+    f"initial_h of 'g' in source must be numbers, got NaN: {TAKEN_OFF} the state.": (
+        lambda rng: with_initial(rng, h0=np.where(ROWS == 1, np.nan, ROWS))
+    ),
     f"{ONE_STATE}, got (2, 5).": lambda rng: with_initial(rng, h0=ROWS[0]),
     f"{ONE_STATE}, got the output of a Exp.": (
         lambda rng: with_initial(rng, [node("Exp", ["rows"], ["h0"])], rows=ROWS)
@@ -172,7 +178,7 @@ REFUSED = {
     f"{STACK}: what 'two' reads is not the outputs of 'one' alone, but the graph's input 'X'.": (
         lambda rng: stack_of(rng, [], direction="forward", second="X")
     ),
-    f"{STACK}: 'two' reads the outputs of 'one' in another arrangement.": (
+    f"{STACK}: 'two' reads the outputs of 'one' rounded or in another arrangement.": (
         lambda rng: stack_of(
             rng,
             [
@@ -214,6 +220,28 @@ def test_a_shape_that_fits_one_size_alone_is_no_stack(rng):
     model = stack_of(rng, between, constants={"sizes": np.array([3, 2, 2 * HIDDEN])})
     with pytest.raises(ValueError, match="a Reshape that cannot be run"):
         interop.from_onnx(model)
+
+
+def test_outputs_that_are_rounded_on_the_way_are_no_stack(rng):
+    between = [
+        node("Cast", ["first"], ["half"], to=TensorProto.FLOAT16),
+        node("Cast", ["half"], ["whole"], to=TensorProto.FLOAT),
+        node("Squeeze", ["whole", "axes"], ["xs"]),
+    ]
+    model = stack_of(rng, between, constants=AXES, direction="forward")
+    with pytest.raises(ValueError, match="reads the outputs of 'one' rounded"):
+        interop.from_onnx(model)
+
+
+def test_nodes_that_share_a_name_go_by_their_outputs(rng):
+    model = stack_of(rng, [SQUEEZE], constants=AXES, direction="forward")
+    for gru_node in model.graph.node[0], model.graph.node[2]:
+        gru_node.name = "a"
+    _, params = interop.from_onnx(model)
+    for name, alone in zip(("first", "Y"), params, strict=True):
+        jax.tree.map(np.testing.assert_array_equal, interop.from_onnx(model, name=name)[1], alone)
+    with pytest.raises(ValueError, match=re.escape("('first', 'Y'), got 'a', which names none")):
+        interop.from_onnx(model, name="a")
 
 
 def test_rows_that_only_a_larger_batch_has_are_looked_at(rng):

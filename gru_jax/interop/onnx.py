@@ -41,8 +41,8 @@ def from_onnx(
 
     Args:
         source: a model or a file, beside which its external data is.
-        name: of the GRU to take, that of its node or, if it has none, of its first output; None
-            takes all.
+        name: of the GRU to take, that of its node or, if it has none or shares it, of its first
+            output; None takes all.
 
     Returns:
         The net and its parameters: one layer as it is, more in a stack.
@@ -54,10 +54,13 @@ def from_onnx(
     """
     file = read(source)
     grus = [n for n in file.nodes if n.op_type == "GRU" and n.domain in ("", "ai.onnx")]
-    chosen = [node for node in grus if name in (None, node_name(node))]
-    many = ", ".join(repr(node_name(node)) for node in grus)[:200]
+    chosen = [node for node in grus if name in (None, node_name(file, node))]
+    many = ", ".join(repr(node_name(file, node)) for node in grus)[:200]
     if not grus:
-        raise ValueError(f"from_onnx: {file.label} must have a GRU outside functions, got none.")
+        raise ValueError(
+            f"from_onnx: {file.label} must have a GRU in its main graph, outside If, Loop and "
+            "functions, got none."
+        )
     wanted = f"from_onnx: name must be that of one GRU in {file.label} ({many}), got {name!r}"
     if not chosen or (name is not None and len(chosen) > 1):
         raise ValueError(f"{wanted}, which names {len(chosen) or 'none'} of them.")
@@ -72,7 +75,7 @@ def _not_a_stack(
     file: File, before: "onnx.NodeProto", after: "onnx.NodeProto", level: Level
 ) -> str | None:
     """Returns why one node is not behind the other as in a stack of ours; None if it is."""
-    first, second = node_name(before), node_name(after)
+    first, second = node_name(file, before), node_name(file, after)
     if take_lengths(file, before) != take_lengths(file, after):
         return f"{first!r} and {second!r} are given different lengths"
     if any(node.op_type == "GRU" for node in walk(file, node_input(after, 5))[0]):
@@ -89,7 +92,7 @@ def _not_a_stack(
         except UnknownValue as reason:
             return f"what {second!r} reads is not the outputs of {first!r} alone, but {reason}"
         if not np.array_equal(found, xs.swapaxes(0, 1) if _layout(after) else xs):
-            return f"{second!r} reads the outputs of {first!r} in another arrangement"
+            return f"{second!r} reads the outputs of {first!r} rounded or in another arrangement"
     return None
 
 

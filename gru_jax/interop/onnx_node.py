@@ -44,9 +44,12 @@ WITH_ALPHA = ("affine", "elu", "hardsigmoid", "leakyrelu", "scaledtanh", "thresh
 WITH_BETA = ("affine", "hardsigmoid", "scaledtanh")
 
 
-def node_name(node: "onnx.NodeProto") -> str:
-    """Returns a node's name, or its first output's if it has none."""
-    return node.name or next(filter(None, node.output), "")
+def node_name(file: File, node: "onnx.NodeProto") -> str:
+    """Returns a GRU's name, or its first output's if it has none or another has the same."""
+    names = [other.name for other in file.nodes if other.op_type == "GRU"]
+    if node.name and names.count(node.name) == 1:
+        return node.name
+    return next(filter(None, node.output), "")
 
 
 def node_input(node: "onnx.NodeProto", place: int) -> str:
@@ -60,7 +63,7 @@ def take_level(file: File, node: "onnx.NodeProto") -> Level:
     Raises:
         ValueError: if it is broken, or something that ours cannot be.
     """
-    where = f"of {node_name(node)!r} in {file.label}"
+    where = f"of {node_name(file, node)!r} in {file.label}"
     options = _attributes(where, node)
     take_lengths(file, node)
     values = {
@@ -116,10 +119,10 @@ def take_lengths(file: File, node: "onnx.NodeProto") -> str:
         except UnknownValue as reason:
             came = reason
         if not np.array_equal(came, np.full(size, size)):
+            where = f"of {node_name(file, node)!r} in {file.label}"
             raise ValueError(
-                f"from_onnx: sequence_lens of {node_name(node)!r} in {file.label} must be an input "
-                f"of the model or the full length, got {came}: take it off the node, and give "
-                "`apply` lengths."
+                f"from_onnx: sequence_lens {where} must be an input of the model or the full "
+                f"length, got {came}: take it off the node, and give `apply` lengths."
             )
     return ""
 
@@ -189,6 +192,11 @@ def _initial_state(
             raise ValueError(f"{needed}, got {reason}.") from reason
         if states.ndim != 3 or states.size == 0:
             raise ValueError(f"{needed}, got {states.shape}.")
+        if (states != states).any():
+            raise ValueError(
+                f"from_onnx: initial_h {where} must be numbers, got NaN: take it off the node, and "
+                "give `apply` the state."
+            )
         rows += list(np.moveaxis(states, 1 - layout, 0))
         if any(row.shape != (directions, hidden) or (row != rows[0]).any() for row in rows):
             raise ValueError(
