@@ -12,7 +12,6 @@ from onnx.reference import ReferenceEvaluator
 import gru_jax as gj
 from gru_jax import interop
 from gru_jax.interop.limits import OF_ONNX
-from gru_jax.interop.onnx_node import ACTIVATIONS
 from gru_jax.layers.directions import Directions
 
 BATCH, TIME, INPUT, HIDDEN = 3, 6, 4, 5
@@ -139,7 +138,7 @@ def test_both_layouts_are_what_onnx_computes_in_float64(
 @pytest.mark.parametrize("ours", OF_ONNX)
 def test_an_activation_is_onnxs_in_each_direction(rng, ours):
     """The numbers of several are consumed in turn; a file without biases has none."""
-    name, alpha, beta = ACTIVATIONS[ours]
+    name, alpha, beta = OF_ONNX[ours]
     node = gru(
         ["X", "W", "R"],
         hidden_size=HIDDEN,

@@ -8,15 +8,9 @@ import numpy as np
 
 from gru_jax.interop.gates import join
 from gru_jax.interop.levels import Level, assemble, take_apart
-from gru_jax.interop.limits import ONNX, check
+from gru_jax.interop.limits import OF_ONNX, ONNX, check
 from gru_jax.interop.onnx_graph import File, evaluate, read, walk
-from gru_jax.interop.onnx_node import (
-    ACTIVATIONS,
-    node_input,
-    node_name,
-    take_lengths,
-    take_level,
-)
+from gru_jax.interop.onnx_node import node_input, node_name, take_lengths, take_level
 from gru_jax.interop.onnx_operators import UnknownValue
 from gru_jax.types import Cell, Layer, Params
 
@@ -229,7 +223,7 @@ def _add_level(
         shape = graph.add("Concat", ["[1]", batch, "[1]"], f"{name}.h0_shape", axis=0)
         h0 = graph.add("Expand", [f"{name}.each_h0", shape], f"{name}.h0")
     direction = "reverse" if runs[0].reverse else "forward"
-    used = [ACTIVATIONS[f] for run in runs for f in (run.gate_activation, run.activation)]
+    used = [OF_ONNX[f] for run in runs for f in (run.gate_activation, run.activation)]
     functions, alphas, betas = zip(*used, strict=True)
     graph.add(
         "GRU",

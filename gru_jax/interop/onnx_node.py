@@ -8,6 +8,7 @@ import numpy as np
 from gru_jax.interop.arrays import check_dtypes, floats
 from gru_jax.interop.gates import Joined, check_turning, part
 from gru_jax.interop.levels import Level, Run
+from gru_jax.interop.limits import OF_ONNX
 from gru_jax.interop.onnx_graph import File, evaluate, walk
 from gru_jax.interop.onnx_operators import UnknownValue
 
@@ -25,18 +26,6 @@ ATTRIBUTES = {
     "linear_before_reset": ("INT", "i", 0),
 }
 """Those of a GRU: their type, its field, and the value of one that is left out."""
-
-ACTIVATIONS: dict[str, tuple[str, float | None, float | None]] = {
-    "elu": ("Elu", 1.0, None),
-    "hard_sigmoid": ("HardSigmoid", 1 / 6, 0.5),
-    "linear": ("Affine", 1.0, 0.0),
-    "relu": ("Relu", None, None),
-    "sigmoid": ("Sigmoid", None, None),
-    "softplus": ("Softplus", None, None),
-    "softsign": ("Softsign", None, None),
-    "tanh": ("Tanh", None, None),
-}
-"""ONNX's name, alpha and beta of ours. Its attributes are float32, whatever the weights are."""
 
 # Left out. Affine and ScaledTanh have none here: by the standard it is 1, in ONNX Runtime 0.
 DEFAULTS = {"elu": (1.0, None), "hardsigmoid": (0.2, 0.5)}
@@ -217,7 +206,7 @@ def _activations(
         raise ValueError(
             f"from_onnx: activations {where} must be {2 * directions}, got {', '.join(names)}."
         )
-    known = {say(*theirs).lower(): ours for ours, theirs in ACTIVATIONS.items()}
+    known = {say(*theirs).lower(): ours for ours, theirs in OF_ONNX.items()}
     found = []
     for name in names:
         alpha, beta = DEFAULTS.get(name.lower(), (None, None))
@@ -225,7 +214,7 @@ def _activations(
         beta = next(betas, beta) if name.lower() in WITH_BETA else None
         came = say(name, alpha, beta)
         if came.lower() not in known:
-            wanted = ", ".join(say(*theirs) for theirs in ACTIVATIONS.values())
+            wanted = ", ".join(say(*theirs) for theirs in OF_ONNX.values())
             raise ValueError(
                 f"from_onnx: activations {where} must be among {wanted}, got {came}: no other is "
                 "the same function as one of ours."
