@@ -8,6 +8,7 @@ import onnxruntime
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
+from onnx.reference.ops.op_gru import CommonGRU
 
 import gru_jax as gj
 from gru_jax import interop
@@ -153,6 +154,12 @@ def test_an_activation_is_onnxs_in_each_direction(rng, ours):
     ahead, back = (dict(part.options) for part in net.architecture.parts)
     assert (ahead["gate_activation"], ahead["activation"]) == ("sigmoid", ours)
     assert (back["gate_activation"], back["activation"]) == ("hard_sigmoid", "tanh")
+
+
+def test_elu_without_its_number_is_onnxs(rng):
+    node = gru(["X", "W", "R"], hidden_size=HIDDEN, activations=["Sigmoid", "Elu"])
+    net, _ = assert_reads_as_it_runs(rng, model_of([node], draw_weights(rng)))
+    assert dict(net.architecture.parts[0].options)["activation"] == "elu"
 
 
 @pytest.mark.parametrize("opset", [7, 13, 22])
@@ -345,6 +352,26 @@ def test_onnx_computes_what_is_written_in_float64(rng, name):
     ys, *last = ReferenceEvaluator(interop.to_onnx(net, params)).run(None, {"xs": xs})
     want = jax.tree.leaves(layer.apply(params, xs))
     assert_close((ys, last), want, rtol=1e-12, atol=1e-14)
+
+
+@pytest.mark.usefixtures("x64")
+def test_hard_sigmoid_in_float64_has_onnxs_slope(rng, monkeypatch):
+    """And nothing else differs. ONNX's evaluator has no gates but sigmoid; it is lent these."""
+    net, params, layer = draw_net(rng, "after", jnp.float64, gate_activation="hard_sigmoid")
+    xs = draw_xs(rng, np.float64)
+    model = interop.to_onnx(net, params)
+    (node,) = (node for node in model.graph.node if node.op_type == "GRU")
+    (written,) = (entry.floats[0] for entry in node.attribute if entry.name == "activation_alpha")
+    want = jax.tree.leaves(layer.apply(params, xs))
+    # The slope is off by 5e-9, so a gate by 1.5e-8 at most, for it is flat beyond 3; the state by
+    # twice that a step, as it is less than 2 away from the candidate; and there are six steps.
+    for slope, atol in ((1 / 6, 1e-14), (written, 2e-7)):
+        monkeypatch.setattr(
+            CommonGRU, "f", lambda _, a, slope=slope: np.clip(slope * a + 0.5, 0, 1)
+        )
+        got = ReferenceEvaluator(model).run(None, {"xs": xs})
+        assert_close(got, want, atol=atol, rtol=0)
+    assert abs(written * 6 - 1) < 3e-8
 
 
 def test_float16_is_written_as_such(rng):

@@ -249,14 +249,19 @@ def test_rows_that_only_a_larger_batch_has_are_looked_at(rng):
         node("Shape", ["X"], ["batch"], start=1, end=2),
         node("Slice", ["rows", "0", "batch", "1"], ["h0"]),
     ]
-    constants = {"rows": ROWS, "0": np.array([0]), "1": np.array([1])}
+    constants = {"rows": ROWS[:, [0, 0, 1]], "0": np.array([0]), "1": np.array([1])}
     with pytest.raises(ValueError, match="one state for all sequences"):
         interop.from_onnx(with_initial(rng, cut, **constants))
 
 
 def test_an_initial_state_is_learned_where_it_is_a_constant(rng):
-    """Written down for each sequence, or spread over however many there are."""
+    """Written down for each sequence or for one, or spread over however many there are."""
     row = rng.normal(size=HIDDEN).astype(np.float32)
+    alone = [
+        node("Shape", ["X"], ["batch"], start=1, end=2),
+        node("Concat", ["one", "batch", "hidden"], ["sizes"], axis=0),
+        node("Reshape", ["row", "sizes"], ["h0"]),
+    ]
     spread = [
         node("Shape", ["X"], ["shape"]),
         node("Gather", ["shape", "1"], ["batch"]),
@@ -268,6 +273,7 @@ def test_an_initial_state_is_learned_where_it_is_a_constant(rng):
     for model in (
         with_initial(rng, h0=np.broadcast_to(row, (1, 3, HIDDEN))),
         with_initial(rng, spread, **numbers),
+        with_initial(rng, alone, one=np.array([1]), hidden=np.array([HIDDEN]), row=row),
     ):
         net, params = interop.from_onnx(model)
         assert net.architecture.parts[0].builder == "learned_initial_state"

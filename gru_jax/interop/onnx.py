@@ -107,7 +107,8 @@ def to_onnx(
     It computes `ys` [batch, time, features] and `h_last_0`, `h_last_1`, ... [batch, hidden] from
     `xs` [batch, time, input]: what `apply` returns, with the state's arrays in the order of
     `jax.tree.leaves`. A cell is run from the first step to the last. Dropout is left out.
-    ONNX Runtime runs float32 and float16; float64 is ONNX's, too, but not for all that run it.
+    ONNX Runtime runs float32 and float16; float64 is ONNX's, too, but not for all that run it. Its
+    attributes are float32 all the same: the slope of `hard_sigmoid`, 1/6, is off by 3e-8 of itself.
     More than 2 GiB go to a file with `onnx.save(..., save_as_external_data=True)` alone.
 
     Args:
