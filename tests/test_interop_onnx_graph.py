@@ -70,13 +70,22 @@ MUCH = {
         [node("Concat", [*["bytes"] * 300, "double"], ["V"], axis=0)],
         {"bytes": np.ones(1000, np.int8), "double": np.ones(1)},
     ),
-    "a Cast of 8.0e+03 bytes": (  # one of many
+    "a Concat of 1.5e+04 bytes": (  # the sixth of forty, each of which doubles
         [
-            node("Cast", [f"V{k}" if k else "ones"], [f"V{k + 1}"], to=TensorProto.DOUBLE)
-            for k in range(12)
-        ]
-        + [node("Identity", ["V12"], ["V"])],
-        {"ones": ONES},
+            *(
+                node("Concat", [f"W{k}" if k else "W"] * 2, [f"W{k + 1}"], axis=0)
+                for k in range(40)
+            ),
+            node("Identity", ["W40"], ["V"]),
+        ],
+        {},
+    ),
+    "a Cast of 8.0e+03 bytes": (  # the fourth of a dozen
+        [
+            *(node("Cast", ["bytes"], [f"V{k}"], to=TensorProto.DOUBLE) for k in range(12)),
+            node("Concat", [f"V{k}" for k in range(12)], ["V"], axis=0),
+        ],
+        {"bytes": np.ones(1000, np.int8)},
     ),
     "a Concat of 9.6e+04 bytes": (  # of a constant, of which 16 times as much may be made
         [

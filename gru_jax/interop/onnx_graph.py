@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 LARGEST = 2**31 - 1  # bytes of a file, which protobuf counts in 32 bits
 FACTOR = 16  # PyTorch's weights are cut, joined and turned, each time as a whole
-LIMIT = 2**26  # for shapes, and states that are made of one number
+LIMIT = 2**26  # bytes, for shapes, and states that are made of one number
 
 
 class File(NamedTuple):
