@@ -8,11 +8,11 @@ import onnxruntime
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
+from onnx.reference.ops.op_gru import CommonGRU
 
 import gru_jax as gj
 from gru_jax import interop
 from gru_jax.interop.limits import OF_ONNX
-from gru_jax.interop.onnx_node import ACTIVATIONS
 from gru_jax.layers.directions import Directions
 
 BATCH, TIME, INPUT, HIDDEN = 3, 6, 4, 5
@@ -139,7 +139,7 @@ def test_both_layouts_are_what_onnx_computes_in_float64(
 @pytest.mark.parametrize("ours", OF_ONNX)
 def test_an_activation_is_onnxs_in_each_direction(rng, ours):
     """The numbers of several are consumed in turn; a file without biases has none."""
-    name, alpha, beta = ACTIVATIONS[ours]
+    name, alpha, beta = OF_ONNX[ours]
     node = gru(
         ["X", "W", "R"],
         hidden_size=HIDDEN,
@@ -154,6 +154,12 @@ def test_an_activation_is_onnxs_in_each_direction(rng, ours):
     ahead, back = (dict(part.options) for part in net.architecture.parts)
     assert (ahead["gate_activation"], ahead["activation"]) == ("sigmoid", ours)
     assert (back["gate_activation"], back["activation"]) == ("hard_sigmoid", "tanh")
+
+
+def test_elu_without_its_number_is_onnxs(rng):
+    node = gru(["X", "W", "R"], hidden_size=HIDDEN, activations=["Sigmoid", "Elu"])
+    net, _ = assert_reads_as_it_runs(rng, model_of([node], draw_weights(rng)))
+    assert dict(net.architecture.parts[0].options)["activation"] == "elu"
 
 
 @pytest.mark.parametrize("opset", [7, 13, 22])
@@ -258,6 +264,41 @@ def test_nodes_of_either_layout_are_a_stack(rng, layout):
     np.testing.assert_allclose(net.apply(params, xs)[0], side_by_side(Y), rtol=1e-12, atol=1e-14)
 
 
+def full_lengths(name):
+    """Returns nodes that compute them from X, as old tf2onnx writes them."""
+    return [
+        helper.make_node("Shape", ["X"], [f"{name}.shape"]),
+        helper.make_node("Cast", [f"{name}.shape"], [f"{name}.floats"], to=TensorProto.FLOAT),
+        helper.make_node(
+            "Slice", [f"{name}.floats"], [f"{name}.batch"], axes=[0], starts=[1], ends=[2]
+        ),
+        helper.make_node("Cast", [f"{name}.batch"], [f"{name}.repeats"], to=TensorProto.INT64),
+        helper.make_node(
+            "Slice", [f"{name}.floats"], [f"{name}.time"], axes=[0], starts=[0], ends=[1]
+        ),
+        helper.make_node("Tile", [f"{name}.time", f"{name}.repeats"], [f"{name}.tiled"]),
+        helper.make_node("Cast", [f"{name}.tiled"], [name], to=TensorProto.INT32),
+    ]
+
+
+def test_full_lengths_that_a_model_computes_are_none(rng):
+    """Also where each of two nodes has its own."""
+    weights = draw_weights(rng, number="0")
+    weights |= draw_weights(rng, inputs=HIDDEN, number="1")
+    nodes = [
+        *full_lengths("n0"),
+        *full_lengths("n1"),
+        gru(["X", "W0", "R0", "B0", "n0"], ["first", ""], "one", hidden_size=HIDDEN),
+        helper.make_node("Squeeze", ["first"], ["xs"], axes=[1]),
+        gru(["xs", "W1", "R1", "B1", "n1"], name="two", hidden_size=HIDDEN),
+    ]
+    model = model_of(nodes, weights, opset=9)
+    xs = draw_xs(rng)
+    net, params = interop.from_onnx(model)
+    Y, _ = run(model, X=xs.swapaxes(0, 1))
+    np.testing.assert_allclose(net.apply(params, xs)[0], side_by_side(Y), atol=1e-6)
+
+
 # What is written.
 
 NETS = {
@@ -311,6 +352,26 @@ def test_onnx_computes_what_is_written_in_float64(rng, name):
     ys, *last = ReferenceEvaluator(interop.to_onnx(net, params)).run(None, {"xs": xs})
     want = jax.tree.leaves(layer.apply(params, xs))
     assert_close((ys, last), want, rtol=1e-12, atol=1e-14)
+
+
+@pytest.mark.usefixtures("x64")
+def test_hard_sigmoid_in_float64_has_onnxs_slope(rng, monkeypatch):
+    """And nothing else differs. ONNX's evaluator has no gates but sigmoid; it is lent these."""
+    net, params, layer = draw_net(rng, "after", jnp.float64, gate_activation="hard_sigmoid")
+    xs = draw_xs(rng, np.float64)
+    model = interop.to_onnx(net, params)
+    (node,) = (node for node in model.graph.node if node.op_type == "GRU")
+    (written,) = (entry.floats[0] for entry in node.attribute if entry.name == "activation_alpha")
+    want = jax.tree.leaves(layer.apply(params, xs))
+    # The slope is off by 5e-9, so a gate by 1.5e-8 at most, for it is flat beyond 3; the state by
+    # twice that a step, as it is less than 2 away from the candidate; and there are six steps.
+    for slope, atol in ((1 / 6, 1e-14), (written, 2e-7)):
+        monkeypatch.setattr(
+            CommonGRU, "f", lambda _, a, slope=slope: np.clip(slope * a + 0.5, 0, 1)
+        )
+        got = ReferenceEvaluator(model).run(None, {"xs": xs})
+        assert_close(got, want, atol=atol, rtol=0)
+    assert abs(written * 6 - 1) < 3e-8
 
 
 def test_float16_is_written_as_such(rng):

@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Literal, NamedTuple, TypeAlias
 
+import jax
 import numpy as np
 from jaxtyping import Array
 
@@ -21,6 +22,7 @@ from gru_jax.interop.flax_files import read_flax, write_flax
 from gru_jax.interop.haiku import from_haiku, to_haiku
 from gru_jax.interop.keras import read_keras, to_keras
 from gru_jax.interop.onnx import from_onnx, to_onnx
+from gru_jax.interop.onnx_graph import LARGEST
 from gru_jax.interop.torch import from_torch, to_torch, to_torch_state
 from gru_jax.interop.torch_state import read_torch
 from gru_jax.layers.directions import recurrent
@@ -184,6 +186,14 @@ def _write_keras(path: Path, net: Cell | Layer, params: Params) -> None:
 
 
 def _write_onnx(path: Path, net: Cell | Layer, params: Params) -> None:
+    size = sum(getattr(leaf, "nbytes", 0) for leaf in jax.tree.leaves(params))
+    most = LARGEST - 2**24  # leaves room for the second biases and the names
+    if size > most:
+        raise ValueError(
+            f"write: params must be {most} bytes or fewer, got {size}: protobuf holds no more; "
+            "onnx.save(interop.to_onnx(net, params), path, save_as_external_data=True) puts them "
+            "beside the model."
+        )
     model = to_onnx(net, params).SerializeToString()
     atomic.write(path, lambda beside: beside.write_bytes(model))
 

@@ -8,7 +8,17 @@ from gru_jax.interop.gates import TURNING
 from gru_jax.interop.levels import Level
 
 ANY = tuple(ACTIVATIONS)
-OF_ONNX = ("elu", "hard_sigmoid", "linear", "relu", "sigmoid", "softplus", "softsign", "tanh")
+OF_ONNX: dict[str, tuple[str, float | None, float | None]] = {
+    "elu": ("Elu", 1.0, None),
+    "hard_sigmoid": ("HardSigmoid", 1 / 6, 0.5),
+    "linear": ("Affine", 1.0, 0.0),
+    "relu": ("Relu", None, None),
+    "sigmoid": ("Sigmoid", None, None),
+    "softplus": ("Softplus", None, None),
+    "softsign": ("Softsign", None, None),
+    "tanh": ("Tanh", None, None),
+}
+"""ONNX's name, alpha and beta of ours. Its attributes are float32, whatever the weights are."""
 
 
 class Limits(NamedTuple):
@@ -61,7 +71,7 @@ EQUINOX = Limits("Equinox's GRUCell")
 ONNX = Limits(
     "ONNX's GRU",
     resets=("before", "after"),
-    activations=OF_ONNX,
+    activations=tuple(OF_ONNX),
     gate_activations=TURNING,
     stacked=True,
     merges=("concat",),

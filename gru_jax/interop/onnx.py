@@ -8,9 +8,10 @@ import numpy as np
 
 from gru_jax.interop.gates import join
 from gru_jax.interop.levels import Level, assemble, take_apart
-from gru_jax.interop.limits import ONNX, check
-from gru_jax.interop.onnx_graph import File, UnknownValue, evaluate, read, walk
-from gru_jax.interop.onnx_node import ACTIVATIONS, node_input, node_name, take_level
+from gru_jax.interop.limits import OF_ONNX, ONNX, check
+from gru_jax.interop.onnx_graph import File, evaluate, read, walk
+from gru_jax.interop.onnx_node import node_input, node_name, take_lengths, take_level
+from gru_jax.interop.onnx_operators import UnknownValue
 from gru_jax.types import Cell, Layer, Params
 
 if TYPE_CHECKING:
@@ -27,15 +28,15 @@ def from_onnx(
     them on the way; they make a stack then. Dropout between them is the identity, as it is in a
     model for inference, and leaves no trace.
 
-    Lengths (`sequence_lens`), and initial states that the model computes from its inputs, are
-    arguments of `apply` and not of the net. An initial state that is a constant, the same for every
-    sequence, is learned, as in `learned_initial_state`; zeros are none. The state of a row of
-    length 0 is its initial state here, and zeros in ONNX Runtime.
+    Lengths (`sequence_lens`) and initial states that the model computes from its inputs are
+    arguments of `apply` and not of the net. Lengths that are full are none. An initial state that
+    is a constant, the same for every sequence, is learned, as in `learned_initial_state`; zeros are
+    none. The state of a row of length 0 is its initial state here, and zeros in ONNX Runtime.
 
     Args:
         source: a model or a file, beside which its external data is.
-        name: of the GRU to take, that of its node or, if it has none, of its first output; None
-            takes all.
+        name: of the GRU to take, that of its node or, if it has none or shares it, of its first
+            output; None takes all.
 
     Returns:
         The net and its parameters: one layer as it is, more in a stack.
@@ -47,10 +48,13 @@ def from_onnx(
     """
     file = read(source)
     grus = [n for n in file.nodes if n.op_type == "GRU" and n.domain in ("", "ai.onnx")]
-    chosen = [node for node in grus if name in (None, node_name(node))]
-    many = ", ".join(repr(node_name(node)) for node in grus)[:200]
+    chosen = [node for node in grus if name in (None, node_name(file, node))]
+    many = ", ".join(repr(node_name(file, node)) for node in grus)[:200]
     if not grus:
-        raise ValueError(f"from_onnx: {file.label} must have a GRU outside functions, got none.")
+        raise ValueError(
+            f"from_onnx: {file.label} must have a GRU in its main graph, outside If, Loop and "
+            "functions, got none."
+        )
     wanted = f"from_onnx: name must be that of one GRU in {file.label} ({many}), got {name!r}"
     if not chosen or (name is not None and len(chosen) > 1):
         raise ValueError(f"{wanted}, which names {len(chosen) or 'none'} of them.")
@@ -65,8 +69,8 @@ def _not_a_stack(
     file: File, before: "onnx.NodeProto", after: "onnx.NodeProto", level: Level
 ) -> str | None:
     """Returns why one node is not behind the other as in a stack of ours; None if it is."""
-    first, second = node_name(before), node_name(after)
-    if node_input(before, 4) != node_input(after, 4):
+    first, second = node_name(file, before), node_name(file, after)
+    if take_lengths(file, before) != take_lengths(file, after):
         return f"{first!r} and {second!r} are given different lengths"
     if any(node.op_type == "GRU" for node in walk(file, node_input(after, 5))[0]):
         return f"the initial state of {second!r} comes from another GRU"
@@ -82,7 +86,7 @@ def _not_a_stack(
         except UnknownValue as reason:
             return f"what {second!r} reads is not the outputs of {first!r} alone, but {reason}"
         if not np.array_equal(found, xs.swapaxes(0, 1) if _layout(after) else xs):
-            return f"{second!r} reads the outputs of {first!r} in another arrangement"
+            return f"{second!r} reads the outputs of {first!r} rounded or in another arrangement"
     return None
 
 
@@ -103,7 +107,9 @@ def to_onnx(
     It computes `ys` [batch, time, features] and `h_last_0`, `h_last_1`, ... [batch, hidden] from
     `xs` [batch, time, input]: what `apply` returns, with the state's arrays in the order of
     `jax.tree.leaves`. A cell is run from the first step to the last. Dropout is left out.
-    ONNX Runtime runs float32 and float16; float64 is ONNX's, too, but not for all that run it.
+    ONNX Runtime runs float32 and float16; float64 is ONNX's, too, but not for all that run it. Its
+    attributes are float32 all the same: the slope of `hard_sigmoid`, 1/6, is off by 3e-8 of itself.
+    More than 2 GiB go to a file with `onnx.save(..., save_as_external_data=True)` alone.
 
     Args:
         net: GRUs in `recurrent`, `bidirectional` and `stack`, or a cell.
@@ -218,7 +224,7 @@ def _add_level(
         shape = graph.add("Concat", ["[1]", batch, "[1]"], f"{name}.h0_shape", axis=0)
         h0 = graph.add("Expand", [f"{name}.each_h0", shape], f"{name}.h0")
     direction = "reverse" if runs[0].reverse else "forward"
-    used = [ACTIVATIONS[f] for run in runs for f in (run.gate_activation, run.activation)]
+    used = [OF_ONNX[f] for run in runs for f in (run.gate_activation, run.activation)]
     functions, alphas, betas = zip(*used, strict=True)
     graph.add(
         "GRU",

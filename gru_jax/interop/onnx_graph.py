@@ -1,10 +1,10 @@
 """What can be read from an ONNX file without running it: constants, and arrays only moved.
 
-A file from outside is not trusted: nothing outside its folder is read, no operator but those named
-here is evaluated, and none that would make much out of little.
+A file from outside is not trusted: nothing outside its folder is read, no operator is evaluated but
+those that move arrays or make constants, and those behind one tensor may together make `FACTOR`
+times the bytes that it is made of, and `LIMIT` more.
 """
 
-import math
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,26 +12,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from gru_jax.interop.onnx_operators import MOVING, READING, UnknownValue, check_tensor, run
+
 if TYPE_CHECKING:
     import onnx
 
-MOVING = {
-    "Cast",
-    "Concat",
-    "Dropout",
-    "Identity",
-    "Reshape",
-    "Split",
-    "Squeeze",
-    "Transpose",
-    "Unsqueeze",
-}
-READING = {"Constant", "ConstantOfShape", "Expand", "Gather", "Slice"}
-LIMIT = 2**26  # numbers that one operator may hold
-
-
-class UnknownValue(Exception):
-    """Why a value cannot be known from the file; ends a sentence."""
+LARGEST = 2**31 - 1  # bytes of a file, which protobuf counts in 32 bits
+FACTOR = 16  # PyTorch's weights are cut, joined and turned, each time as a whole
+LIMIT = 2**26  # bytes, for shapes, and states that are made of one number
 
 
 class File(NamedTuple):
@@ -60,7 +48,7 @@ def read(source: "onnx.ModelProto | str | os.PathLike[str]") -> File:
     """Reads a model, but no external data yet.
 
     Raises:
-        ValueError: if it is no ONNX.
+        ValueError: if it is no ONNX, or larger than it can be.
         FileNotFoundError: if there is no such file.
     """
     import onnx
@@ -68,6 +56,15 @@ def read(source: "onnx.ModelProto | str | os.PathLike[str]") -> File:
     label, folder, model = "source", None, source
     if isinstance(source, str | os.PathLike):
         path = Path(source)
+        if not path.is_file():
+            raise FileNotFoundError(
+                f"from_onnx: source must be a file, got {path}, where there is none."
+            )
+        if (size := path.stat().st_size) > LARGEST:
+            raise ValueError(
+                f"from_onnx: source must be {LARGEST} bytes or fewer, which protobuf holds, got "
+                f"{path} of {size}: larger models have their weights in files beside them."
+            )
         content = path.read_bytes()
         label, folder = str(path), path.parent
         try:
@@ -126,6 +123,7 @@ def evaluate(
     nodes, ends = walk(file, name, given)
     values = {key: _read_tensor(file, key) for key in ends} | dict(given or {})
     moved = set(given or ())
+    room = FACTOR * sum(array.nbytes for array in values.values()) + LIMIT
     for node in nodes:
         inputs = {key: values.get(key) for key in node.input if key}
         if node.op_type == "Shape" and size is not None:
@@ -135,47 +133,14 @@ def evaluate(
         allowed = MOVING if moved & inputs.keys() else MOVING | READING
         if node.domain not in ("", "ai.onnx") or node.op_type not in allowed:
             raise UnknownValue(f"the output of a {node.op_type}")
-        values |= zip(node.output, _run(file, node, inputs), strict=False)
+        outputs = run(file.model, node, inputs, room)
+        # A constant is held by the file, as what the operators begin with is.
+        room += (FACTOR if node.op_type == "Constant" else -1) * sum(a.nbytes for a in outputs)
+        values |= zip(node.output, outputs, strict=False)
         moved |= set(node.output) if moved & inputs.keys() else set()
     if name not in values:
         raise UnknownValue(f"nothing by the name {name!r}")
     return np.asarray(values[name])
-
-
-def _run(file: File, node: "onnx.NodeProto", inputs: dict[str, Any]) -> list[Any]:
-    """Returns what one node computes, if it is neither broken nor too much."""
-    import onnx
-    from onnx.reference import ReferenceEvaluator
-
-    _check_inside(*(entry.t for entry in node.attribute))
-    graph = onnx.helper.make_graph([node], "node", [], [])
-    for key in inputs:
-        graph.input.add(name=key)
-    for key in node.output:
-        graph.output.add(name=key)
-    single = onnx.helper.make_model(graph, opset_imports=file.model.opset_import)
-    try:
-        arrays = [np.asarray(value) for value in inputs.values()]
-        count = sum(array.size for array in arrays)
-        if node.op_type in ("ConstantOfShape", "Expand"):
-            count *= math.prod(int(n) for n in arrays[-1])
-        if node.op_type == "Gather":
-            count *= arrays[0].ndim
-        if count > LIMIT:
-            raise UnknownValue(f"the output of a {node.op_type} of {count:.1e} numbers")
-        return list(ReferenceEvaluator(single).run(None, inputs))
-    except UnknownValue:
-        raise
-    except Exception as error:  # whatever a broken node makes NumPy and ONNX raise
-        why = " ".join(str(error).split())[:200]
-        raise UnknownValue(f"the output of a {node.op_type} that cannot be run: {why}") from error
-
-
-def _check_inside(*tensors: "onnx.TensorProto") -> None:
-    import onnx
-
-    if any(t.data_location == onnx.TensorProto.EXTERNAL for t in tensors):
-        raise UnknownValue("numbers in another file")
 
 
 def _read_tensor(file: File, name: str) -> np.ndarray:
@@ -186,8 +151,7 @@ def _read_tensor(file: File, name: str) -> np.ndarray:
         raise UnknownValue(
             f"the graph's input {name!r}" if name in file.inputs else f"no tensor {name!r}"
         )
-    if file.folder is None:
-        _check_inside(file.tensors[name])
+    check_tensor(f"a tensor {name!r}", file.tensors[name], external=file.folder is not None)
     try:
         return onnx.numpy_helper.to_array(file.tensors[name], str(file.folder or ""))
     except Exception as error:  # of many kinds: sizes, types, paths

@@ -8,7 +8,9 @@ import numpy as np
 from gru_jax.interop.arrays import check_dtypes, floats
 from gru_jax.interop.gates import Joined, check_turning, part
 from gru_jax.interop.levels import Level, Run
-from gru_jax.interop.onnx_graph import File, UnknownValue, evaluate, walk
+from gru_jax.interop.limits import OF_ONNX
+from gru_jax.interop.onnx_graph import File, evaluate, walk
+from gru_jax.interop.onnx_operators import UnknownValue
 
 if TYPE_CHECKING:
     import onnx
@@ -25,27 +27,18 @@ ATTRIBUTES = {
 }
 """Those of a GRU: their type, its field, and the value of one that is left out."""
 
-ACTIVATIONS: dict[str, tuple[str, float | None, float | None]] = {
-    "elu": ("Elu", 1.0, None),
-    "hard_sigmoid": ("HardSigmoid", 1 / 6, 0.5),
-    "linear": ("Affine", 1.0, 0.0),
-    "relu": ("Relu", None, None),
-    "sigmoid": ("Sigmoid", None, None),
-    "softplus": ("Softplus", None, None),
-    "softsign": ("Softsign", None, None),
-    "tanh": ("Tanh", None, None),
-}
-"""ONNX's name, alpha and beta of ours. Its attributes are float32, whatever the weights are."""
-
 # Left out. Affine and ScaledTanh have none here: by the standard it is 1, in ONNX Runtime 0.
 DEFAULTS = {"elu": (1.0, None), "hardsigmoid": (0.2, 0.5)}
 WITH_ALPHA = ("affine", "elu", "hardsigmoid", "leakyrelu", "scaledtanh", "thresholdedrelu")
 WITH_BETA = ("affine", "hardsigmoid", "scaledtanh")
 
 
-def node_name(node: "onnx.NodeProto") -> str:
-    """Returns a node's name, or its first output's if it has none."""
-    return node.name or next(filter(None, node.output), "")
+def node_name(file: File, node: "onnx.NodeProto") -> str:
+    """Returns a GRU's name, or its first output's if it has none or another has the same."""
+    names = [other.name for other in file.nodes if other.op_type == "GRU"]
+    if node.name and names.count(node.name) == 1:
+        return node.name
+    return next(filter(None, node.output), "")
 
 
 def node_input(node: "onnx.NodeProto", place: int) -> str:
@@ -59,8 +52,9 @@ def take_level(file: File, node: "onnx.NodeProto") -> Level:
     Raises:
         ValueError: if it is broken, or something that ours cannot be.
     """
-    where = f"of {node_name(node)!r} in {file.label}"
+    where = f"of {node_name(file, node)!r} in {file.label}"
     options = _attributes(where, node)
+    take_lengths(file, node)
     values = {
         name: _constant(file, f"{name} {where}", node_input(node, place))
         for place, name in enumerate("WRB", 1)
@@ -96,6 +90,30 @@ def take_level(file: File, node: "onnx.NodeProto") -> Level:
             )
         )
     return Level(tuple(runs))
+
+
+def take_lengths(file: File, node: "onnx.NodeProto") -> str:
+    """Returns the name of the lengths that are an argument, or nothing: full ones are none.
+
+    Raises:
+        ValueError: if the file itself says others.
+    """
+    name = node_input(node, 4)
+    if not name or walk(file, name)[1] & file.inputs:
+        return name
+    # Two sizes of time and batch, so that lengths written down in the file are seen.
+    for size in (2, 3):
+        try:
+            came: Any = evaluate(file, name, size=size).ravel()[:9]
+        except UnknownValue as reason:
+            came = reason
+        if not np.array_equal(came, np.full(size, size)):
+            where = f"of {node_name(file, node)!r} in {file.label}"
+            raise ValueError(
+                f"from_onnx: sequence_lens {where} must be an input of the model or the full "
+                f"length, got {came}: take it off the node, and give `apply` lengths."
+            )
+    return ""
 
 
 def say(name: str, alpha: float | None, beta: float | None) -> str:
@@ -154,7 +172,8 @@ def _initial_state(
         return None
     needed = f"from_onnx: initial_h {where} must be one state for all sequences of a batch"
     rows: list[np.ndarray] = []
-    for batch in (1, 2, 3):
+    # One, for which a file may be made; and more, whose rows may be others.
+    for batch in (1, 3):
         try:
             states = evaluate(file, name, size=batch)
         except UnknownValue as reason:
@@ -163,6 +182,11 @@ def _initial_state(
             raise ValueError(f"{needed}, got {reason}.") from reason
         if states.ndim != 3 or states.size == 0:
             raise ValueError(f"{needed}, got {states.shape}.")
+        if (states != states).any():
+            raise ValueError(
+                f"from_onnx: initial_h {where} must be numbers, got NaN: take it off the node, and "
+                "give `apply` the state."
+            )
         rows += list(np.moveaxis(states, 1 - layout, 0))
         if any(row.shape != (directions, hidden) or (row != rows[0]).any() for row in rows):
             raise ValueError(
@@ -183,7 +207,7 @@ def _activations(
         raise ValueError(
             f"from_onnx: activations {where} must be {2 * directions}, got {', '.join(names)}."
         )
-    known = {say(*theirs).lower(): ours for ours, theirs in ACTIVATIONS.items()}
+    known = {say(*theirs).lower(): ours for ours, theirs in OF_ONNX.items()}
     found = []
     for name in names:
         alpha, beta = DEFAULTS.get(name.lower(), (None, None))
@@ -191,7 +215,7 @@ def _activations(
         beta = next(betas, beta) if name.lower() in WITH_BETA else None
         came = say(name, alpha, beta)
         if came.lower() not in known:
-            wanted = ", ".join(say(*theirs) for theirs in ACTIVATIONS.values())
+            wanted = ", ".join(say(*theirs) for theirs in OF_ONNX.values())
             raise ValueError(
                 f"from_onnx: activations {where} must be among {wanted}, got {came}: no other is "
                 "the same function as one of ours."
