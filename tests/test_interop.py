@@ -160,27 +160,27 @@ REFUSED = {
         interop.to_torch_state,
         gj.gru(4),
         'reset must be "after", got "before": in PyTorch\'s GRU r multiplies the product '
-        "of h with its weights, so no weights of it give this candidate; Keras, ONNX and Haiku "
-        "have this form.",
+        "of h with its weights, so no weights of it give this candidate; use Keras, Haiku "
+        "or ONNX.",
     ),
     "reset after": (
         interop.to_haiku,
         AFTER,
         'reset must be "before", got "after": in Haiku\'s GRU r multiplies h before its '
-        "product with the weights, so no weights of it give this candidate; all others have this "
-        "form.",
+        "product with the weights, so no weights of it give this candidate; use Keras, PyTorch, "
+        "Flax linen, Flax nnx, Equinox or ONNX.",
     ),
     "activation": (
         interop.to_equinox,
         gj.gru(4, reset="after", activation="relu"),
-        "activation must be 'tanh', got 'relu': Equinox's GRUCell has no other; Keras "
-        "and Flax have all of them.",
+        "activation must be 'tanh', got 'relu': Equinox's GRUCell has no other; use Keras, "
+        "Flax linen, Flax nnx or ONNX.",
     ),
     "gate activation": (
         interop.to_torch_state,
         gj.gru(4, reset="after", gate_activation="hard_sigmoid"),
         "gate_activation must be 'sigmoid', got 'hard_sigmoid': PyTorch's GRU has no "
-        "other; Keras, Flax and ONNX have hard_sigmoid, too.",
+        "other; use Keras, Flax linen, Flax nnx or ONNX.",
     ),
     "clip": (
         interop.to_torch_state,
@@ -218,13 +218,13 @@ REFUSED = {
         interop.to_torch_state,
         gj.recurrent(AFTER, reverse=True),
         "net must run forward, got reverse=True: PyTorch's GRU cannot run backward alone "
-        "with outputs in the order of the inputs; turn the data, or use ONNX or Flax.",
+        "with outputs in the order of the inputs; use Flax linen, Flax nnx or ONNX.",
     ),
     "sum": (
         interop.to_torch_state,
         gj.bidirectional(AFTER, merge="sum"),
         'merge must be "concat", got "sum": PyTorch\'s GRU puts the outputs of its two '
-        "directions side by side; Keras and Flax can add them, too.",
+        "directions side by side; use Keras, Flax linen or Flax nnx.",
     ),
     "two directions": (
         interop.to_equinox,

@@ -18,7 +18,7 @@ from gru_jax.quiet import quiet
 from gru_jax.types import Cell, Layer, Params
 
 STATED = LINEN._replace(
-    name="a file of Flax's variables",
+    name="a file of variables without a module",
     activations=("tanh",),
     gate_activations=("sigmoid",),
     merges=("concat",),

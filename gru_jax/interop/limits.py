@@ -1,11 +1,11 @@
 """What each framework's GRU can say of a net, and the sentence where it cannot."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from gru_jax.activations import ACTIVATIONS
 from gru_jax.interop.gates import TURNING
-from gru_jax.interop.levels import Level
+from gru_jax.interop.levels import Level, Run
 
 ANY = tuple(ACTIVATIONS)
 OF_ONNX: dict[str, tuple[str, float | None, float | None]] = {
@@ -94,64 +94,80 @@ def check(function: str, levels: Sequence[Level], limits: Limits) -> None:
             "convert them one by one."
         )
     for level in levels:
-        _check_level(function, level, limits)
+        for reason, hint in _reasons(level, limits):
+            raise ValueError(f"{function}: {reason}; {hint or _who(level)}.")
 
 
-def _check_level(function: str, level: Level, limits: Limits) -> None:
+def _who(level: Level) -> str:
+    """Returns where a level can go, in words."""
+    everybody = (KERAS, TORCH, LINEN, NNX, HAIKU, EQUINOX, ONNX)
+    alone = level._replace(dropout=0.0)
+    fit = [limits.name.split("'")[0] for limits in everybody if not [*_reasons(alone, limits)]]
+    if not fit:
+        return "interop.save keeps such a net"
+    *others, last = fit
+    return f"use {', '.join(others)} or {last}" if others else f"use {last}"
+
+
+def _reasons(level: Level, limits: Limits) -> Iterator[tuple[str, str | None]]:
+    """Yields what a framework cannot say of a level and why, and what to do if not another."""
     name = limits.name
     if level.dropout and not limits.dropout:
-        raise ValueError(
-            f"{function}: net must be without dropout, got a rate of {level.dropout}: {name} has "
-            "no place for it; the parameters are the same in a stack without it, but for its ()."
+        yield (
+            f"net must be without dropout, got a rate of {level.dropout}: {name} has no place for "
+            "it",
+            "the parameters are the same in a stack without it, but for its ()",
         )
-    if len(level.runs) == 2 and level.merge not in limits.merges:
-        if limits.merges:
-            raise ValueError(
-                f'{function}: merge must be "concat", got "{level.merge}": {name} puts the outputs '
-                "of its two directions side by side; Keras and Flax can add them, too."
-            )
-        raise ValueError(
-            f"{function}: net must run in one direction, got two: {name} is one cell; convert "
-            "params.forward and params.backward one by one, each with its cell."
+    if len(level.runs) == 2 and not limits.merges:
+        yield (
+            f"net must run in one direction, got two: {name} is one cell",
+            "convert params.forward and params.backward one by one, each with its cell",
+        )
+    elif len(level.runs) == 2 and level.merge not in limits.merges:
+        yield (
+            f'merge must be "concat", got "{level.merge}": {name} puts the outputs of its two '
+            "directions side by side",
+            None,
         )
     for run in level.runs:
-        if run.reset not in limits.resets:
-            how, other = (
-                ("the product of h with its weights", "Keras, ONNX and Haiku have")
-                if run.reset == "before"
-                else ("h before its product with the weights", "all others have")
-            )
-            raise ValueError(
-                f'{function}: reset must be "{limits.resets[0]}", got "{run.reset}": in {name} r '
-                f"multiplies {how}, so no weights of it give this candidate; {other} this form."
-            )
-        for option in ("activation", "gate_activation"):
-            known, got = getattr(limits, f"{option}s"), getattr(run, option)
-            if got not in known:
-                why = f"{name} has no other; Keras and Flax have all of them"
-                if option == "gate_activation":
-                    why = (
-                        f"z of {name} weighs the old state, and of no other function is 1 - f(a) "
-                        "the same as f(-a); interop.save keeps such a net"
-                        if known == TURNING
-                        else f"{name} has no other; Keras, Flax and ONNX have hard_sigmoid, too"
-                    )
-                raise ValueError(
-                    f"{function}: {option} must be {' or '.join(map(repr, known))}, got {got!r}: "
-                    f"{why}."
-                )
-        if run.clip is not None:
-            raise ValueError(
-                f"{function}: clip must be None, got {run.clip}: {name} does not bound its states, "
-                "nor does any other framework's; interop.save keeps such a net."
-            )
-        if run.h0 is not None and not limits.learned:
-            raise ValueError(
-                f"{function}: net must begin at zeros, got a learned initial state: {name} has "
-                "none; convert the cell inside with params.cell, and begin it at params.h0."
-            )
+        yield from _reasons_of_run(run, limits)
     if len(level.runs) == 1 and level.runs[0].reverse and not limits.reverse:
-        raise ValueError(
-            f"{function}: net must run forward, got reverse=True: {name} cannot run backward "
-            "alone with outputs in the order of the inputs; turn the data, or use ONNX or Flax."
+        yield (
+            f"net must run forward, got reverse=True: {name} cannot run backward alone with "
+            "outputs in the order of the inputs",
+            None,
+        )
+
+
+def _reasons_of_run(run: Run, limits: Limits) -> Iterator[tuple[str, str | None]]:
+    name = limits.name
+    if run.reset not in limits.resets:
+        how = "the product of h with its weights"
+        if run.reset == "after":
+            how = "h before its product with the weights"
+        yield (
+            f'reset must be "{limits.resets[0]}", got "{run.reset}": in {name} r multiplies {how}, '
+            "so no weights of it give this candidate",
+            None,
+        )
+    for option in ("activation", "gate_activation"):
+        known, got = getattr(limits, f"{option}s"), getattr(run, option)
+        if got not in known:
+            why = f"{name} has no other"
+            if known == TURNING:
+                why = (
+                    f"z of {name} weighs the old state, and of no other function is 1 - f(a) the "
+                    "same as f(-a)"
+                )
+            yield f"{option} must be {' or '.join(map(repr, known))}, got {got!r}: {why}", None
+    if run.clip is not None:
+        yield (
+            f"clip must be None, got {run.clip}: {name} does not bound its states, nor does any "
+            "other framework's",
+            None,
+        )
+    if run.h0 is not None and not limits.learned:
+        yield (
+            f"net must begin at zeros, got a learned initial state: {name} has none",
+            "convert the cell inside with params.cell, and begin it at params.h0",
         )
