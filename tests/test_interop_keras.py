@@ -11,7 +11,6 @@ import pytest
 import gru_jax as gj
 from gru_jax import interop
 from gru_jax.activations import ACTIVATIONS
-from gru_jax.interop.keras import read_keras
 from gru_jax.layers.directions import Directions
 
 BATCH, TIME, INPUT, HIDDEN = 3, 6, 4, 5
@@ -242,58 +241,6 @@ def test_every_dtype_goes_there_and_back(rng, dtype):
     found, found_params = interop.from_keras(model)
     assert found.architecture == net.architecture
     assert_same_bits(found_params, params)
-
-
-# Files.
-
-
-@pytest.mark.parametrize("ending", [".keras", ".h5"])
-def test_a_file_holds_every_bit(rng, tmp_path, ending):
-    net, params = draw_net(rng, "stack")
-    path = tmp_path / f"model{ending}"
-    interop.to_keras(net, params).save(path)
-    found, found_params = read_keras(path)
-    assert found.architecture == net.architecture
-    assert_same_bits(found_params, params)
-
-
-def test_a_cells_file_is_of_a_model_that_runs_it(rng, tmp_path):
-    net, params = draw_net(rng, "cell")
-    interop.write(tmp_path / "cell.keras", net, params)
-    found, found_params = interop.read(tmp_path / "cell.keras")
-    assert found.architecture == gj.recurrent(net).architecture
-    assert_same_bits(found_params, params)
-
-
-@pytest.mark.parametrize("ending", [".keras", ".h5"])
-def test_a_damaged_file_is_one_sentence_with_its_name(rng, tmp_path, ending):
-    path = tmp_path / f"model{ending}"
-    built(rng, keras.Sequential([keras.Input((None, 1)), layers.GRU(1)])).save(path)
-    content = path.read_bytes()
-    for length in range(0, len(content), len(content) // 10):
-        path.write_bytes(content[:length])
-        with pytest.raises(ValueError, match=f"read_keras: {re.escape(str(path))} must be"):
-            read_keras(path)
-    for _ in range(30):
-        damaged = bytearray(content)
-        damaged[rng.integers(len(content))] ^= 255
-        path.write_bytes(damaged)
-        try:
-            read_keras(path)
-        except ValueError as error:
-            assert str(error).startswith((f"read_keras: {path} must be", "from_keras: "))  # noqa: PT017
-    path.unlink()
-    with pytest.raises(FileNotFoundError, match="read_keras: no file"):
-        read_keras(path)
-
-
-@pytest.mark.parametrize("ending", [".keras", ".h5"])
-def test_code_in_a_file_is_not_run(rng, tmp_path, ending):
-    path = tmp_path / f"model{ending}"
-    run = layers.Lambda(lambda xs: xs * 2)
-    sequential(rng, run, layers.GRU(2)).save(path)
-    with pytest.raises(ValueError, match=r"must be a whole model that Keras reads.*Lambda"):
-        read_keras(path)
 
 
 # Refusals.

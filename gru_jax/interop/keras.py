@@ -1,7 +1,5 @@
 """Keras' `GRU`: columns z, r, c, z on the old state, both forms; one bias or, reset after, two."""
 
-import os
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import jax
@@ -68,34 +66,6 @@ def from_keras(source: Any, *, name: str | None = None) -> tuple[Cell | Layer, P
     if not levels:
         raise ValueError("from_keras: source must have a GRU, got none.")
     return assemble("from_keras", levels)
-
-
-def read_keras(
-    path: str | os.PathLike[str], name: str | None = None
-) -> tuple[Cell | Layer, Params]:
-    """Returns the GRUs in a `.keras` or `.h5` file of a model, as `from_keras` does.
-
-    Code in the file (`Lambda` layers) is not run: Keras refuses it in its safe mode.
-
-    Raises:
-        ValueError: if it is damaged, or `from_keras` raises.
-        FileNotFoundError: if there is no such file.
-    """
-    choose_backend()
-    import keras
-
-    if not Path(path).exists():
-        raise FileNotFoundError(f"read_keras: no file {path}.")
-    try:
-        with jax.numpy_rank_promotion("allow"):
-            model = keras.saving.load_model(path, compile=False, safe_mode=True)
-    except Exception as error:  # of zip, HDF5, JSON, and whatever a lying file makes Keras raise
-        why = " ".join(str(error).split())[:300]
-        raise ValueError(
-            f"read_keras: {path} must be a whole model that Keras reads, but: {why} Weights "
-            "alone are for model.load_weights; then give the model to from_keras."
-        ) from error
-    return from_keras(model, name=name)
 
 
 def to_keras(net: Cell | Layer, params: Params) -> "keras.layers.GRUCell | keras.Sequential":
