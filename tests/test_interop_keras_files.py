@@ -126,6 +126,20 @@ def read_error(path):
 
 
 @pytest.mark.parametrize("ending", [".keras", ".h5"])
+@pytest.mark.parametrize("what", ["activation", "recurrent_activation"])
+def test_an_older_keras_hard_sigmoid_is_refused_for_its_slope(tmp_path, ending, what):
+    path = tmp_path / f"model{ending}"
+    saved(layers.GRU(2, **{what: "hard_sigmoid"}), path, version="2.2.4")
+    assert read_error(path) == (
+        f"read_keras: {path} must be saved by Keras 3 for hard_sigmoid, got Keras 2.2.4, whose "
+        "hard_sigmoid has another slope, 1/5 and not 1/6: multiply the kernels and biases of what "
+        "goes into it by 1.2, and save it by Keras 3."
+    )
+    saved(layers.GRU(2), path, version="2.2.4")
+    read_keras(path)
+
+
+@pytest.mark.parametrize("ending", [".keras", ".h5"])
 @pytest.mark.parametrize("told", [True, False])
 def test_weights_are_not_drawn_and_no_more_are_made_than_the_file_has(
     tmp_path, monkeypatch, ending, told

@@ -16,6 +16,7 @@ import jax
 
 from gru_jax.interop.keras import from_keras
 from gru_jax.interop.keras_model import choose_backend
+from gru_jax.interop.levels import take_apart
 from gru_jax.npz import MAX_BYTES, check_size
 from gru_jax.types import Cell, Layer, Params
 
@@ -46,25 +47,35 @@ def read_keras(
         raise FileNotFoundError(f"read_keras: no file {path}.")
     check_size(path)
     try:
-        model = _load(path)
+        model, version = _load(path)
     except Exception as error:  # of zip, HDF5, JSON, and whatever a lying file makes Keras raise
         _, _, why = str(error).rpartition("Exception encountered: ")  # behind the whole config
         why = " ".join(why.split())[:300].rstrip(".")
         raise ValueError(
             f"read_keras: {path} must be a whole model that Keras reads, but: {why}."
         ) from error
-    return from_keras(model, name=name)
+    net, params = from_keras(model, name=name)
+    runs = [run for level in take_apart("read_keras", net, params) for run in level.runs]
+    functions = [function for run in runs for function in (run.activation, run.gate_activation)]
+    if version.split(".")[0] in ("1", "2") and "hard_sigmoid" in functions:
+        raise ValueError(
+            f"read_keras: {path} must be saved by Keras 3 for hard_sigmoid, got Keras {version}, "
+            "whose hard_sigmoid has another slope, 1/5 and not 1/6: multiply the kernels and "
+            "biases of what goes into it by 1.2, and save it by Keras 3."
+        )
+    return net, params
 
 
-def _load(path: Path) -> Any:
-    """Returns the model in a file.
+def _load(path: Path) -> tuple[Any, str]:
+    """Returns the model in a file, and the version of Keras that saved it.
 
     Keras' own `load_model` draws all weights first, which takes minutes where a file says
     `"units": 8000`, before it sees that there are none. Ours are zeros, as many as fit in the file.
     """
     import keras
 
-    config = _strip(json.loads(_read_config(path)))
+    text, version = _read_config(path)
+    config = _strip(json.loads(text))
     zeros = _make_zeros(path.stat().st_size)
     ours: dict[str, Any] = dict.fromkeys((*DEFAULTS, zeros.__name__), zeros)
     if path.suffix != ".keras":  # Its classes are found in another way, which is told of ours here.
@@ -74,10 +85,10 @@ def _load(path: Path) -> Any:
     with jax.numpy_rank_promotion("allow"):
         model = keras.saving.deserialize_keras_object(config, custom_objects=ours, safe_mode=True)
         model.load_weights(path)
-    return model
+    return model, version
 
 
-def _read_config(path: Path) -> str | bytes:
+def _read_config(path: Path) -> tuple[str | bytes, str]:
     import h5py
 
     if path.suffix != ".keras":
@@ -89,14 +100,16 @@ def _read_config(path: Path) -> str | bytes:
                     "it holds weights alone: they are for model.load_weights; then give the model "
                     "to from_keras"
                 )
-            return told["model_config"]
+            version = told.get("keras_version", "1")
+            return told["model_config"], getattr(version, "decode", lambda: version)()
     with zipfile.ZipFile(path) as archive:
         size = archive.getinfo("config.json").file_size
         if size > MAX_CONFIG:
             raise ValueError(f"its config.json must be {MAX_CONFIG} bytes or less, got {size}")
         with archive.open("model.weights.h5") as weights, h5py.File(weights) as file:
             _check_arrays(file)
-        return archive.read("config.json")
+        version = json.loads(archive.read("metadata.json"))["keras_version"]
+        return archive.read("config.json"), str(version)
 
 
 def _check_arrays(file: Any) -> None:
