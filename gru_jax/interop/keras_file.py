@@ -13,6 +13,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import jax
+from jax.typing import DTypeLike
 
 from gru_jax.interop.keras import from_keras
 from gru_jax.interop.keras_model import choose_backend
@@ -20,6 +21,7 @@ from gru_jax.interop.levels import take_apart
 from gru_jax.npz import MAX_BYTES, check_size
 from gru_jax.types import Cell, Layer, Params
 
+ENDINGS = (".keras", ".h5", ".hdf5")
 MAX_CONFIG = 1 << 24
 """Largest text of a model's layers, in bytes; one of a thousand layers has a tenth of it."""
 
@@ -28,6 +30,25 @@ INSTEAD = {"stateful": False, "compile_config": None}
 
 DEFAULTS = ("glorot_uniform", "orthogonal", "uniform", "zeros", "ones")
 """Initializers that layers have where a config says none."""
+
+
+def check_file(function: str, path: Path, dtype: DTypeLike | None = None) -> None:
+    """Raises unless Keras knows the ending and, where a dtype is given, reads it back from there.
+
+    Raises:
+        ValueError: if not.
+    """
+    ending = path.suffix
+    if ending not in ENDINGS:
+        raise ValueError(
+            f"{function}: {path} must end in {' or '.join(ENDINGS)}, by which Keras knows its "
+            f"files, got {ending!r}: rename it."
+        )
+    if ending != ".keras" and str(jax.numpy.dtype(dtype)) == "bfloat16":
+        raise ValueError(
+            f"{function}: {path} must end in .keras for bfloat16, got {ending!r}, from which Keras "
+            "cannot read it back: rename it."
+        )
 
 
 def read_keras(
@@ -45,6 +66,7 @@ def read_keras(
     path = Path(path)
     if not path.exists():
         raise FileNotFoundError(f"read_keras: no file {path}.")
+    check_file("read_keras", path)
     check_size(path)
     try:
         model, version = _load(path)
