@@ -272,8 +272,22 @@ class Own(keras.Model):
     pass
 
 
+class Doubled(keras.Sequential):
+    def call(self, xs, **options):
+        return 2 * super().call(xs, **options)
+
+
+class Always(layers.Dropout):
+    pass
+
+
+class Shifted(layers.Masking):
+    pass
+
+
 CHAIN = "layers must each read the outputs of the one before and one mask, and be run once, got"
 FUNCTIONS = ", ".join(ACTIVATIONS)
+KINDS = "source must be of GRU, RNN, Bidirectional and Dropout layers, got"
 
 REFUSED = {
     "name must be 'one' or 'two', got None.": lambda rng: sequential(
@@ -316,6 +330,18 @@ REFUSED = {
     f"activation of 'g' must be one of {FUNCTIONS}, got gelu.": (
         lambda rng: built(rng, layers.GRU(2, activation="gelu", name="g"))
     ),
+    f"{KINDS} 'd', a Always: take the GRU alone, by name.": lambda rng: sequential(
+        rng, layers.GRU(2), Always(0.1, name="d")
+    ),
+    f"{KINDS} 'm', a Shifted: take the GRU alone, by name.": lambda rng: sequential(
+        rng, Shifted(name="m"), layers.GRU(2)
+    ),
+    "dropout must be drawn anew in each step, got 'd', a SpatialDropout1D: take the GRUs by name, "
+    "and put dropout(rate, per_sequence=True) between them.": lambda rng: sequential(
+        rng, layers.GRU(2, return_sequences=True), layers.SpatialDropout1D(0.1, name="d")
+    ),
+    "source must be a Sequential or functional model, got 's', a Doubled of its own: take its "
+    "layers one by one.": lambda _: Doubled([keras.Input((None, 2)), layers.GRU(2)], name="s"),
     "dropout must be behind a GRU, one, and without a noise_shape, got 'd': take the GRUs by name, "
     "and put ours where it is.": lambda rng: sequential(
         rng, layers.Dropout(0.1, name="d"), layers.GRU(2)

@@ -45,23 +45,23 @@ def from_keras(source: Any, *, name: str | None = None) -> tuple[Cell | Layer, P
     """
     import keras
 
-    plain = ("RNN", "Bidirectional", "Dropout", "InputLayer", "Masking")
-    plain = tuple(getattr(keras.layers, kind) for kind in plain)
+    kinds = keras.layers
+    plain = (kinds.RNN, kinds.Bidirectional, kinds.Dropout, kinds.InputLayer, kinds.Masking)
     layers = getattr(source, "layers", ())
     if name is not None or not all(isinstance(layer, plain) for layer in layers):
         source = find_layer(source, name)
     if isinstance(source, keras.layers.GRUCell):
         return assemble_cell(_take_run(source, source.name))
     levels: list[Level] = []
-    for layer in chain(source):
-        if isinstance(layer, keras.layers.Dropout):
+    for layer in chain(source):  # by exact types, for what is called in others may differ
+        if type(layer) is keras.layers.Dropout:
             if not levels or levels[-1].dropout or layer.noise_shape is not None:
                 raise ValueError(
                     "from_keras: dropout must be behind a GRU, one, and without a noise_shape, got "
                     f"{layer.name!r}: take the GRUs by name, and put ours where it is."
                 )
             levels[-1] = levels[-1]._replace(dropout=layer.rate)
-        elif levels or not isinstance(layer, keras.layers.InputLayer | keras.layers.Masking):
+        elif levels or type(layer) not in (keras.layers.InputLayer, keras.layers.Masking):
             levels += _take_levels(layer)
     if not levels:
         raise ValueError("from_keras: source must have a GRU, got none.")
@@ -163,6 +163,12 @@ def _take_levels(layer: Any) -> list[Level]:
             )
         runs = (_take_run(ahead.cell, layer.name), _take_run(back.cell, layer.name))
         return [Level((runs[0], runs[1]._replace(reverse=True)), layer.merge_mode)]
+    if type(layer) is keras.layers.SpatialDropout1D:
+        raise ValueError(
+            f"from_keras: dropout must be drawn anew in each step, got {layer.name!r}, a "
+            "SpatialDropout1D: take the GRUs by name, and put dropout(rate, per_sequence=True) "
+            "between them."
+        )
     if type(layer) not in (keras.layers.GRU, keras.layers.RNN):
         raise ValueError(
             f"from_keras: source must be of GRU, RNN, Bidirectional and Dropout layers, got "

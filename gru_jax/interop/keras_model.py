@@ -34,16 +34,17 @@ def chain(source: Any) -> list[Any]:
     """Returns the layers that a model runs one behind the other."""
     import keras
 
-    if isinstance(source, keras.Sequential):
-        return source.layers
     if not isinstance(source, keras.Model):
         return [source]
-    if not hasattr(source, "inputs"):
+    plain = type(source).call.__module__.startswith("keras.")
+    if plain and isinstance(source, keras.Sequential):
+        return source.layers
+    if not plain or not hasattr(source, "inputs"):
         raise ValueError(
             f"from_keras: source must be a Sequential or functional model, got {source.name!r}, a "
             f"{type(source).__name__} of its own: take its layers one by one."
         )
-    layers = [part for part in source.layers if not isinstance(part, keras.layers.InputLayer)]
+    layers = [part for part in source.layers if type(part) is not keras.layers.InputLayer]
     ready, made, masks = source.inputs, [], []
     for layer in layers:
         first, *more = keras.tree.flatten(layer.input)
