@@ -268,6 +268,12 @@ def half_masked(rng):
     return built(rng, keras.Model([xs, mask], layers.GRU(2, name="two")(ys, mask=mask)))
 
 
+def in_call(layer, **fixed):
+    """Returns a model that fixes an argument of the call of its layer."""
+    xs = keras.Input((TIME, 2))
+    return keras.Model(xs, layer(layers.GRU(2, return_sequences=True)(xs), **fixed))
+
+
 class Own(keras.Model):
     pass
 
@@ -288,6 +294,8 @@ class Shifted(layers.Masking):
 CHAIN = "layers must each read the outputs of the one before and one mask, and be run once, got"
 FUNCTIONS = ", ".join(ACTIVATIONS)
 KINDS = "source must be of GRU, RNN, Bidirectional and Dropout layers, got"
+CALLED = "must be called without fixed arguments, got"
+GIVE = "take the GRUs by name, and give h0, mask or key to apply."
 
 REFUSED = {
     "name must be 'one' or 'two', got None.": lambda rng: sequential(
@@ -339,6 +347,18 @@ REFUSED = {
     "dropout must be drawn anew in each step, got 'd', a SpatialDropout1D: take the GRUs by name, "
     "and put dropout(rate, per_sequence=True) between them.": lambda rng: sequential(
         rng, layers.GRU(2, return_sequences=True), layers.SpatialDropout1D(0.1, name="d")
+    ),
+    f"'d' {CALLED} training=True: {GIVE}": lambda _: in_call(
+        layers.Dropout(0.9, name="d"), training=True
+    ),
+    f"'g' {CALLED} a constant initial_state: {GIVE}": lambda _: in_call(
+        layers.GRU(2, name="g"), initial_state=jnp.ones((1, 2))
+    ),
+    f"'b' {CALLED} a constant initial_state: {GIVE}": lambda _: in_call(
+        layers.Bidirectional(layers.GRU(2), name="b"), initial_state=[jnp.ones((1, 2))] * 2
+    ),
+    f"'g' {CALLED} a constant mask: {GIVE}": lambda _: in_call(
+        layers.GRU(2, name="g"), mask=jnp.ones((1, TIME), bool)
     ),
     "source must be a Sequential or functional model, got 's', a Doubled of its own: take its "
     "layers one by one.": lambda _: Doubled([keras.Input((None, 2)), layers.GRU(2)], name="s"),
