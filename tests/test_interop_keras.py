@@ -117,7 +117,7 @@ def test_an_activation_is_keras_by_the_same_name(rng, name):
     xs = draw(rng, BATCH, TIME, INPUT)
     net, params = interop.from_keras(layer)
     assert dict(net.architecture.parts[0].options)["activation"] == name
-    np.testing.assert_allclose(net.apply(params, xs)[0], layer(xs), rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(net.apply(params, xs)[0], layer(xs), rtol=1e-5, atol=1e-6)
 
 
 # Models.
@@ -337,6 +337,10 @@ REFUSED = {
     ),
     f"activation of 'g' must be one of {FUNCTIONS}, got gelu.": (
         lambda rng: built(rng, layers.GRU(2, activation="gelu", name="g"))
+    ),
+    f"activation of 'g' must be one of {FUNCTIONS}, got a function tanh that is not Keras' own "
+    "and not recognised: give its name.": (
+        lambda rng: built(rng, layers.GRU(2, activation=jnp.tanh, name="g"))
     ),
     f"{KINDS} 'd', a Always: take the GRU alone, by name.": lambda rng: sequential(
         rng, layers.GRU(2), Always(0.1, name="d")

@@ -204,6 +204,8 @@ def _take_run(cell: Any, name: str) -> Run:
     ):
         if function not in known:
             came = getattr(function, "__name__", function)
+            if came in ACTIVATIONS:
+                came = f"a function {came} that is not Keras' own and not recognised: give its name"
             raise ValueError(
                 f"from_keras: {what} of {name!r} must be one of {', '.join(ACTIVATIONS)}, got "
                 f"{came}."
