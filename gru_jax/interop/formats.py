@@ -20,7 +20,8 @@ from gru_jax.interop import files
 from gru_jax.interop.equinox import read_equinox, to_equinox
 from gru_jax.interop.flax_files import read_flax, write_flax
 from gru_jax.interop.haiku import from_haiku, to_haiku
-from gru_jax.interop.keras import read_keras, to_keras
+from gru_jax.interop.keras import to_keras
+from gru_jax.interop.keras_file import read_keras
 from gru_jax.interop.onnx import from_onnx, to_onnx
 from gru_jax.interop.onnx_graph import LARGEST
 from gru_jax.interop.torch import from_torch, to_torch, to_torch_state

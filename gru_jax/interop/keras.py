@@ -1,7 +1,5 @@
 """Keras' `GRU`: columns z, r, c, z on the old state, both forms; one bias or, reset after, two."""
 
-import os
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import jax
@@ -47,55 +45,27 @@ def from_keras(source: Any, *, name: str | None = None) -> tuple[Cell | Layer, P
     """
     import keras
 
-    plain = ("RNN", "Bidirectional", "Dropout", "InputLayer", "Masking")
-    plain = tuple(getattr(keras.layers, kind) for kind in plain)
+    kinds = keras.layers
+    plain = (kinds.RNN, kinds.Bidirectional, kinds.Dropout, kinds.InputLayer, kinds.Masking)
     layers = getattr(source, "layers", ())
     if name is not None or not all(isinstance(layer, plain) for layer in layers):
         source = find_layer(source, name)
     if isinstance(source, keras.layers.GRUCell):
         return assemble_cell(_take_run(source, source.name))
     levels: list[Level] = []
-    for layer in chain(source):
-        if isinstance(layer, keras.layers.Dropout):
+    for layer in chain(source):  # by exact types, for what is called in others may differ
+        if type(layer) is keras.layers.Dropout:
             if not levels or levels[-1].dropout or layer.noise_shape is not None:
                 raise ValueError(
                     "from_keras: dropout must be behind a GRU, one, and without a noise_shape, got "
                     f"{layer.name!r}: take the GRUs by name, and put ours where it is."
                 )
             levels[-1] = levels[-1]._replace(dropout=layer.rate)
-        elif levels or not isinstance(layer, keras.layers.InputLayer | keras.layers.Masking):
+        elif levels or type(layer) not in (keras.layers.InputLayer, keras.layers.Masking):
             levels += _take_levels(layer)
     if not levels:
         raise ValueError("from_keras: source must have a GRU, got none.")
     return assemble("from_keras", levels)
-
-
-def read_keras(
-    path: str | os.PathLike[str], name: str | None = None
-) -> tuple[Cell | Layer, Params]:
-    """Returns the GRUs in a `.keras` or `.h5` file of a model, as `from_keras` does.
-
-    Code in the file (`Lambda` layers) is not run: Keras refuses it in its safe mode.
-
-    Raises:
-        ValueError: if it is damaged, or `from_keras` raises.
-        FileNotFoundError: if there is no such file.
-    """
-    choose_backend()
-    import keras
-
-    if not Path(path).exists():
-        raise FileNotFoundError(f"read_keras: no file {path}.")
-    try:
-        with jax.numpy_rank_promotion("allow"):
-            model = keras.saving.load_model(path, compile=False, safe_mode=True)
-    except Exception as error:  # of zip, HDF5, JSON, and whatever a lying file makes Keras raise
-        why = " ".join(str(error).split())[:300]
-        raise ValueError(
-            f"read_keras: {path} must be a whole model that Keras reads, but: {why} Weights "
-            "alone are for model.load_weights; then give the model to from_keras."
-        ) from error
-    return from_keras(model, name=name)
 
 
 def to_keras(net: Cell | Layer, params: Params) -> "keras.layers.GRUCell | keras.Sequential":
@@ -193,6 +163,12 @@ def _take_levels(layer: Any) -> list[Level]:
             )
         runs = (_take_run(ahead.cell, layer.name), _take_run(back.cell, layer.name))
         return [Level((runs[0], runs[1]._replace(reverse=True)), layer.merge_mode)]
+    if type(layer) is keras.layers.SpatialDropout1D:
+        raise ValueError(
+            f"from_keras: dropout must be drawn anew in each step, got {layer.name!r}, a "
+            "SpatialDropout1D: take the GRUs by name, and put dropout(rate, per_sequence=True) "
+            "between them."
+        )
     if type(layer) not in (keras.layers.GRU, keras.layers.RNN):
         raise ValueError(
             f"from_keras: source must be of GRU, RNN, Bidirectional and Dropout layers, got "
@@ -228,6 +204,8 @@ def _take_run(cell: Any, name: str) -> Run:
     ):
         if function not in known:
             came = getattr(function, "__name__", function)
+            if came in ACTIVATIONS:
+                came = f"a function {came} that is not Keras' own and not recognised: give its name"
             raise ValueError(
                 f"from_keras: {what} of {name!r} must be one of {', '.join(ACTIVATIONS)}, got "
                 f"{came}."

@@ -1,6 +1,7 @@
 """The layers of a Keras model, if it is nothing but one behind the other, and its backend."""
 
 import importlib.util
+import inspect
 import os
 from typing import Any
 
@@ -34,21 +35,23 @@ def chain(source: Any) -> list[Any]:
     """Returns the layers that a model runs one behind the other."""
     import keras
 
-    if isinstance(source, keras.Sequential):
-        return source.layers
     if not isinstance(source, keras.Model):
         return [source]
-    if not hasattr(source, "inputs"):
+    plain = type(source).call.__module__.startswith("keras.")
+    if plain and isinstance(source, keras.Sequential):
+        return source.layers
+    if not plain or not hasattr(source, "inputs"):
         raise ValueError(
             f"from_keras: source must be a Sequential or functional model, got {source.name!r}, a "
             f"{type(source).__name__} of its own: take its layers one by one."
         )
-    layers = [part for part in source.layers if not isinstance(part, keras.layers.InputLayer)]
+    layers = [part for part in source.layers if type(part) is not keras.layers.InputLayer]
     ready, made, masks = source.inputs, [], []
     for layer in layers:
         first, *more = keras.tree.flatten(layer.input)
         if not _among(first, ready) or any(tensor.dtype != "bool" for tensor in more):
             raise _not_a_chain(f"{layer.name!r}, which reads something else")
+        _check_call(layer)
         if isinstance(layer, keras.layers.RNN | keras.layers.Bidirectional):
             masks.append(more)
             if [*map(id, more)] != [*map(id, masks[0])]:
@@ -58,6 +61,22 @@ def chain(source: Any) -> list[Any]:
     if not all(_among(tensor, made) for tensor in source.outputs):
         raise _not_a_chain("an output that no layer has when it is run once")
     return layers
+
+
+def _check_call(layer: Any) -> None:
+    """Raises where a model fixes an argument of a layer's call, which no net of ours can."""
+    import keras
+
+    call = layer._inbound_nodes[0].arguments  # Keras tells it nowhere in public.
+    given = inspect.signature(layer.call).bind(*call.args, **call.kwargs).arguments
+    for name, value in given.items():
+        fixed = [part for part in keras.tree.flatten(value) if part is not None]
+        if not all(part is False or isinstance(part, keras.KerasTensor) for part in fixed):
+            came = f"{name}={value}" if value is True else f"a constant {name}"
+            raise ValueError(
+                f"from_keras: {layer.name!r} must be called without fixed arguments, got {came}: "
+                "take the GRUs by name, and give h0, mask or key to apply."
+            )
 
 
 def _among(tensor: Any, tensors: list[Any]) -> bool:
