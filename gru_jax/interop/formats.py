@@ -21,7 +21,7 @@ from gru_jax.interop.equinox import read_equinox, to_equinox
 from gru_jax.interop.flax_files import read_flax, write_flax
 from gru_jax.interop.haiku import from_haiku, to_haiku
 from gru_jax.interop.keras import to_keras
-from gru_jax.interop.keras_file import read_keras
+from gru_jax.interop.keras_file import check_file, read_keras
 from gru_jax.interop.onnx import from_onnx, to_onnx
 from gru_jax.interop.onnx_graph import LARGEST
 from gru_jax.interop.torch import from_torch, to_torch, to_torch_state
@@ -182,8 +182,9 @@ def _write_equinox(path: Path, net: Cell | Layer, params: Params) -> None:
 
 def _write_keras(path: Path, net: Cell | Layer, params: Params) -> None:
     # Keras' files are of models.
-    layer = recurrent(net) if isinstance(net, Cell) else net
-    atomic.write(path, to_keras(layer, params).save)
+    model = to_keras(recurrent(net) if isinstance(net, Cell) else net, params)
+    check_file("write", path, jax.tree.leaves(params)[0].dtype)
+    atomic.write(path, model.save)
 
 
 def _write_onnx(path: Path, net: Cell | Layer, params: Params) -> None:
