@@ -163,6 +163,28 @@ def test_nnx_has_dropout_between_layers_and_no_b_h(rng):
         ValueError, match=r"to_linen: net must be without dropout, got a rate of 0\.25"
     ):
         interop.to_linen(net, params)
+    net = gj.stack(gj.recurrent(AFTER), gj.recurrent(AFTER), gj.dropout(0.5))
+    module = interop.to_nnx(net, (params[0], params[2], params[3]))
+    same_bits(interop.from_nnx(nnx.state(module))[1], (params[0], params[2]))
+
+
+def test_operator_add_is_a_sum_too(rng):
+    net = make_nets("float32")["sum"]
+    params = draw_params(rng, net, "float32")
+    module = nn.Bidirectional(RNN.copy(), RNN.copy(), merge_fn=operator.add)
+    again, same = interop.from_linen(module, interop.to_linen(net, params)[1])
+    assert again.architecture == net.architecture
+    same_bits(same, params)
+
+
+def test_ten_layers_and_more_stay_in_their_order(rng):
+    """Of which names sort layers_10 before layers_2."""
+    net = gj.stack(*[gj.recurrent(AFTER)] * 11)
+    params = draw_params(rng, net, "float32")
+    _, variables = interop.to_linen(net, params)
+    backwards = dict(reversed(variables["params"].items()))
+    for tree in (backwards, dict(sorted(backwards.items()))):
+        same_bits(interop.from_linen(None, tree)[1], params)
 
 
 class Model(nn.Module):
@@ -283,8 +305,24 @@ def test_a_checkpoint_of_nnx_and_one_of_a_train_state_are_read(rng, tmp_path):
     _, variables = interop.to_linen(gj.recurrent(AFTER), params)
     moments = {"0": {"mu": variables["params"], "nu": variables["params"]}}
     train_state = {"params": variables["params"], "opt_state": moments, "step": 3}
-    (tmp_path / "a.msgpack").write_bytes(serialization.msgpack_serialize(train_state))
-    same_bits(interop.read(tmp_path / "a.msgpack")[1], params)
+    nested = {"params": variables, "step": 3}
+    for tree in (train_state, nested):
+        (tmp_path / "a.msgpack").write_bytes(serialization.msgpack_serialize(tree))
+        same_bits(interop.read(tmp_path / "a.msgpack")[1], params)
+        for module in (None, RNN):
+            same_bits(interop.from_linen(module, tree)[1], params)
+
+
+def test_a_gru_is_found_in_a_msgpack_by_its_name(rng, tmp_path):
+    net = gj.stack(gj.recurrent(AFTER), gj.recurrent(AFTER))
+    params = draw_params(rng, net, "float32")
+    _, variables = interop.to_linen(net, params)
+    tree = dict(zip(("encoder", "decoder"), variables["params"].values(), strict=True))
+    (tmp_path / "a.msgpack").write_bytes(serialization.to_bytes({"params": tree}))
+    for name, alone in zip(tree, params, strict=True):
+        same_bits(interop.read(tmp_path / "a.msgpack", name=name)[1], alone)
+    with pytest.raises(ValueError, match="name must be 'encoder' or 'decoder', got None"):
+        interop.read(tmp_path / "a.msgpack")
 
 
 def test_a_damaged_msgpack_is_one_error(rng, tmp_path):
@@ -308,6 +346,9 @@ def test_a_damaged_msgpack_is_one_error(rng, tmp_path):
     assert all(str(path) in message for message in messages)
     path.write_bytes(b"\xdd\xff\xff\xff\xff" + b"\x91" * 5000)  # an array of 2^32 - 1 arrays
     with pytest.raises(ValueError, match=r"a\.msgpack must be a whole checkpoint"):
+        interop.read(path)
+    path.write_bytes(serialization.msgpack_serialize([1, 2]))
+    with pytest.raises(ValueError, match=r"a\.msgpack: .* arrays by name in dicts, got a list\.$"):
         interop.read(path)
 
 
@@ -369,6 +410,7 @@ OWN = {name: np.ones((7, 4) if "W" in name else 4, "f") for name in OURS}
 RNN = nn.RNN(nn.GRUCell(HIDDEN))
 _, PLAIN = interop.to_linen(AFTER, AFTER.init(jax.random.key(0), INPUT))
 PLAIN = PLAIN["params"]
+DENSE = {"kernel": np.ones((4, 12), "f"), "bias": np.ones(12, "f")}
 REFUSED = {
     "another cell": (
         linen_case(nn.RNN(nn.LSTMCell(HIDDEN))),
@@ -404,6 +446,36 @@ REFUSED = {
         linen_case(nn.Sequential([RNN.copy(), nn.Dense(3)])),
         "module must be Flax's own GRUCell or RNN or Bidirectional or Sequential, got a Dense: "
         "give the part that is one or, if it computes the same, its variables alone.",
+    ),
+    "dropout first": (
+        linen_case(nn.Sequential([nn.Dropout(0.5, deterministic=True), RNN.copy()])),
+        "with one dropout behind each and no broadcast_dims, got Dropout.",
+    ),
+    "both reversed": (
+        linen_case(
+            nn.Bidirectional(nn.RNN(nn.GRUCell(HIDDEN), reverse=True, keep_order=True), RNN.copy())
+        ),
+        "forward_rnn must have reverse=False, got True.",
+    ),
+    "more behind a chain": (
+        tree_case(layers_0={"cell": PLAIN}, layers_1={"cell": PLAIN}, head={"w": np.ones(2)}),
+        "name must be 'layers_0' or 'layers_1', got None.",
+    ),
+    "more than a chain has": (
+        lambda: interop.from_linen(
+            nn.Sequential([RNN]), {"layers_0": {"cell": PLAIN}, "head": {"w": np.ones(2)}}
+        ),
+        "variables must be those of a GRUCell, RNN, Bidirectional or Sequential of them, got head, "
+        "layers_0;",
+    ),
+    "no dicts": (
+        tree_case(dense_i=np.ones(3), dense_h=np.ones(3)),
+        "there must be a GRU, got dense_i, dense_h.",
+    ),
+    "b_h in nnx": (
+        tree_case(dense_i=DENSE, dense_h=DENSE),
+        "must have dense_i/kernel, dense_i/bias and dense_h/kernel alone, got dense_h/bias, "
+        "dense_h/kernel, dense_i/bias, dense_i/kernel.",
     ),
     "no GRU": (tree_case(Dense_0={"kernel": np.ones(3)}), "there must be a GRU, got Dense_0."),
     "nothing": (tree_case(), "there must be a GRU, got nothing."),
@@ -522,6 +594,10 @@ def test_what_is_no_gru_of_ours_is_one_sentence(name):
         (gj.recurrent(AFTER, reverse=True), "net must run forward, got reverse=True: a file of"),
         (gj.bidirectional(AFTER, merge="sum"), 'merge must be "concat", got "sum": a file of'),
         (gj.recurrent(cell(activation="relu")), "activation must be 'tanh', got 'relu': a file of"),
+        (
+            gj.recurrent(cell(gate_activation="hard_sigmoid")),
+            "gate_activation must be 'sigmoid', got 'hard_sigmoid': a file of",
+        ),
         (gj.recurrent(gj.gru(4)), 'reset must be "after", got "before": in a file of'),
     ],
 )
@@ -611,6 +687,8 @@ def test_names_that_read_alike_are_refused():
 class NNXModel(nnx.Module):
     def __init__(self):
         self.enc = nnx.Dict(rnn=nnx.RNN(nnx_cell(), reverse=True, keep_order=True))
+        small = nnx.RNN(nnx.GRUCell(INPUT, 2, rngs=nnx.Rngs(0)))
+        self.blocks = nnx.List([nnx.Linear(4, INPUT, rngs=nnx.Rngs(0)), small])
         self.chain = nnx.Sequential(nnx.Linear(4, INPUT, rngs=nnx.Rngs(0)), nnx.RNN(nnx_cell()))
 
 
@@ -622,10 +700,14 @@ def test_a_gru_is_found_in_a_users_model_of_nnx_by_its_name():
     inner, same = interop.from_nnx(model, name="chain/layers/1")
     assert inner.architecture == gj.recurrent(AFTER).architecture
     same_bits(same, interop.from_nnx(model.chain.layers[1])[1])
-    known = "'chain/layers/1' or 'enc/rnn'"
-    with pytest.raises(ValueError, match=f"^from_nnx: name must be {known}, got None"):
-        interop.from_nnx(model)
-    del model.chain
+    for source in (model, nnx.state(model)):
+        block, same = interop.from_nnx(source, name="blocks/1")
+        assert block.architecture == gj.recurrent(gj.gru(2, reset="after")).architecture
+        same_bits(same, interop.from_nnx(model.blocks[1])[1])
+        known = "'blocks/1' or 'chain/layers/1' or 'enc/rnn'"
+        with pytest.raises(ValueError, match=f"^from_nnx: name must be {known}, got None"):
+            interop.from_nnx(source)
+    del model.chain, model.blocks
     assert interop.from_nnx(model)[0].architecture == net.architecture
 
 

@@ -405,6 +405,14 @@ def test_there_and_back_is_the_same_net_bit_for_bit(rng, tmp_path, name):
     assert interop.to_onnx(found, found_params, lengths=name == "stack") == model
 
 
+def test_what_is_written_is_of_2022(rng):
+    """Old runtimes refuse what is newer than they are."""
+    net, params, _ = draw_net(rng, "cell")
+    model = interop.to_onnx(net, params)
+    assert [(entry.domain, entry.version) for entry in model.opset_import] == [("", 17)]
+    assert model.ir_version == 8
+
+
 def test_external_data_beside_a_file_is_read(rng, tmp_path):
     net, params, _ = draw_net(rng, "after")
     model = interop.to_onnx(net, params)

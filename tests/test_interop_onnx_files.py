@@ -64,11 +64,16 @@ REFUSED = {
     "name must be that of one GRU in source ('Y', 'Y'), got 'Y', which names 2 of them.": (
         lambda _: (model_of([gru(["X"], name="Y"), gru(["X"], name="")], {}), "Y")
     ),
+    "name must be that of one GRU in source ('Y_h'), got 'Y', which names none of them.": (
+        lambda _: (model_of([gru(["X"], ["", "Y_h"], "")], {}), "Y")
+    ),
     "source must have a GRU in its main graph, outside If, Loop and functions, got none.": (
-        lambda _: model_of([node("Identity", ["X"], ["ys"])], {}, outputs=["ys"])
+        lambda rng: one(rng, domain="com.own")
     ),
     "clip of 'g' in source must not be there, got 3: ONNX clips what goes into the activations, "
     "our clip is of the state, so no net of ours is the same.": lambda rng: one(rng, clip=3.0),
+    "clip of 'g' in source must not be there, got 0: ONNX clips what goes into the activations, "
+    "our clip is of the state, so no net of ours is the same.": lambda rng: one(rng, clip=0.0),
     "activations of 'g' in source must be among Elu(alpha=1.0), HardSigmoid(alpha=0.16666667, "
     "beta=0.5), Affine(alpha=1.0, beta=0.0), Relu, Sigmoid, Softplus, Softsign, Tanh, got "
     "HardSigmoid(alpha=0.2, beta=0.5): no other is the same function as one of ours.": (
@@ -77,6 +82,15 @@ REFUSED = {
     "activations of 'g' in source must be hard_sigmoid or sigmoid for the gates, got relu: z "
     "weighs the candidate here, and of no other function is 1 - f(a) the same as f(-a).": (
         lambda rng: one(rng, activations=["Relu", "Tanh"])
+    ),
+    "activations of 'g' in source must be hard_sigmoid or sigmoid for the gates, got softsign: z "
+    "weighs the candidate here, and of no other function is 1 - f(a) the same as f(-a).": (
+        lambda rng: one(
+            rng,
+            constants=draw_weights(rng, "bidirectional"),
+            direction="bidirectional",
+            activations=["Sigmoid", "Tanh", "Softsign", "Tanh"],
+        )
     ),
     "activations of 'g' in source must be 2, got Sigmoid.": (
         lambda rng: one(rng, activations=["Sigmoid"])
@@ -87,6 +101,7 @@ REFUSED = {
     "linear_before_reset of 'g' in source must be 0 or 1, got 2.": (
         lambda rng: one(rng, linear_before_reset=2)
     ),
+    "layout of 'g' in source must be 0 or 1, got 2.": lambda rng: one(rng, layout=2),
     "attributes of 'g' in source must be those of a GRU, got 'layout' FLOAT.": (
         lambda rng: one(rng, layout=1.0)
     ),
@@ -94,6 +109,7 @@ REFUSED = {
         lambda rng: one(rng, peephole=1)
     ),
     "W of 'g' in source must be (1, 12, 4), got (1, 15, 4).": lambda rng: one(rng, hidden_size=4),
+    "W of 'g' in source must be (1, 3, 4), got (1, 15, 4).": lambda rng: one(rng, hidden_size=0),
     "W of 'g' in source must be (2, 15, 4), got (1, 15, 4).": (
         lambda rng: one(rng, direction="bidirectional")
     ),
@@ -118,6 +134,9 @@ REFUSED = {
     "W of 'g' in source must be a constant, got the output of a Relu.": (
         lambda rng: one(rng, ("X", "V", "R"), [node("Relu", ["W"], ["V"])])
     ),
+    "W of 'g' in source must be a constant, got the output of a Identity.": (
+        lambda rng: one(rng, ("X", "V", "R"), [node("Identity", ["W"], ["V"], domain="com.own")])
+    ),
     f"{ONE_STATE}, (1, 5) for each, got (1, 2, 5) with rows that are not: {TAKEN_OFF} the state.": (
         lambda rng: with_initial(rng, h0=ROWS)
     ),
@@ -128,6 +147,7 @@ REFUSED = {
         lambda rng: with_initial(rng, h0=np.where(ROWS == 1, np.nan, ROWS))
     ),
     f"{ONE_STATE}, got (2, 5).": lambda rng: with_initial(rng, h0=ROWS[0]),
+    f"{ONE_STATE}, got (1, 0, 5).": lambda rng: with_initial(rng, h0=ROWS[:, :0]),
     f"{ONE_STATE}, got the output of a Exp.": (
         lambda rng: with_initial(rng, [node("Exp", ["rows"], ["h0"])], rows=ROWS)
     ),
@@ -233,10 +253,11 @@ def test_outputs_that_are_rounded_on_the_way_are_no_stack(rng):
         interop.from_onnx(model)
 
 
-def test_nodes_that_share_a_name_go_by_their_outputs(rng):
+@pytest.mark.parametrize("shared", ["a", ""])
+def test_nodes_that_share_a_name_or_have_none_go_by_their_outputs(rng, shared):
     model = stack_of(rng, [SQUEEZE], constants=AXES, direction="forward")
     for gru_node in model.graph.node[0], model.graph.node[2]:
-        gru_node.name = "a"
+        gru_node.name = shared
     _, params = interop.from_onnx(model)
     for name, alone in zip(("first", "Y"), params, strict=True):
         jax.tree.map(np.testing.assert_array_equal, interop.from_onnx(model, name=name)[1], alone)
@@ -255,7 +276,11 @@ def test_rows_that_only_a_larger_batch_has_are_looked_at(rng):
 
 
 def test_an_initial_state_is_learned_where_it_is_a_constant(rng):
-    """Written down for each sequence or for one, or spread over however many there are."""
+    """Written down for each sequence or for one, or spread over however many there are.
+
+    Also where a file fits one size of batch alone, and where constants are inputs, too, as in files
+    of IR version 3.
+    """
     row = rng.normal(size=HIDDEN).astype(np.float32)
     alone = [
         node("Shape", ["X"], ["batch"], start=1, end=2),
@@ -270,9 +295,14 @@ def test_an_initial_state_is_learned_where_it_is_a_constant(rng):
         node("Expand", ["row", "sizes"], ["h0"]),
     ]
     numbers = {"1": np.array(1), "0": np.array([0]), "one": np.array([1]), "row": row[None, None]}
+    two = np.broadcast_to(row, (1, 2, HIDDEN))
+    old = with_initial(rng, h0=two)
+    old.graph.input.extend(onnx.ValueInfoProto(name=key.name) for key in old.graph.initializer)
     for model in (
+        old,
         with_initial(rng, h0=np.broadcast_to(row, (1, 3, HIDDEN))),
         with_initial(rng, spread, **numbers),
+        with_initial(rng, spread, **numbers | {"row": two}),
         with_initial(rng, alone, one=np.array([1]), hidden=np.array([HIDDEN]), row=row),
     ):
         net, params = interop.from_onnx(model)
