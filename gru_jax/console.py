@@ -213,8 +213,11 @@ def _branch(architecture: Architecture) -> Tree:
         if value != ("float32" if name == "dtype" else defaults.get(name))
     ]
     branch = Tree(Text(architecture.builder, "bold").append(f"({', '.join(said)})" * bool(said)))
-    for part in architecture.parts:
-        branch.children.append(_branch(part))
+    for number, part in enumerate(architecture.parts):
+        below = _branch(part)
+        if architecture.builder == "stack":  # by which --name knows it, and its arrays begin
+            below.label = Text(f"{number} ", "dim").append_text(below.label)
+        branch.children.append(below)
     return branch
 
 

@@ -32,7 +32,8 @@ class GRU(nn.Module):
     `bidirectional` also `backward`; in these W_r, b_r, W_z, b_z, W_c, b_c, with reset="after" also
     b_h. W_* is [input + hidden, hidden], its first rows act on x.
 
-    A call returns a pair, which Flax's `Sequential` would hand on as two arguments: take the first.
+    A call returns a pair, which Flax's `Sequential` hands on as two arguments: follow it there with
+    `lambda ys, h_last: ys`.
 
     Attributes:
         hidden_size: features of the state, in each direction.

@@ -168,7 +168,8 @@ def _check_same(own: Layer, net: Layer) -> None:
         ours, theirs = (said.get(name, "nothing") for said in (needed, came))
         if ours != theirs:
             raise ValueError(
-                f"GRU: net must have {name} {ours} to be what this module runs, got {theirs}."
+                f"GRU: net must have {name} {ours}, as this module was built, got {theirs}: build "
+                "the module as the net is."
             )
 
 

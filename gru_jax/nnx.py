@@ -33,7 +33,8 @@ class GRU(nnx.Module):
     `backward`; in these W_r, b_r, W_z, b_z, W_c, b_c, with reset="after" also b_h:
     `gru.layers_0.forward.W_r`. W_* is [input + hidden, hidden], its first rows act on x.
 
-    A call returns a pair, which Flax's `Sequential` would hand on as two arguments: take the first.
+    A call returns a pair, which Flax's `Sequential` hands on as two arguments: follow it there with
+    `lambda ys, h_last: ys`.
 
     Args:
         input_size: features of one step.

@@ -365,6 +365,28 @@ def test_a_damaged_folder_is_one_error(rng, tmp_path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(ValueError, match="empty must be a whole checkpoint of Flax's"):
         interop.read(tmp_path / "empty")
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "a.txt").write_text("text")
+    with pytest.raises(ValueError, match=r"other must be .* it has no metadata"):
+        interop.read(tmp_path / "other")
+
+
+@pytest.mark.parametrize("library", ["linen", "nnx"])
+def test_layers_around_something_unknown_are_taken_one_by_one(rng, library):
+    net = gj.stack(*[gj.recurrent(gj.gru(INPUT, reset="after"))] * 2)
+    params = without_b_h(draw_params(rng, net, "float32"))
+    if library == "nnx":
+        first, last = interop.to_nnx(net, params).layers
+        state = nnx.state(nnx.Sequential(first, nnx.Dropout(0.1, rngs=nnx.Rngs(0)), last))
+        read, names = interop.from_nnx, ("layers/0", "layers/2")
+    else:
+        tree = interop.to_linen(net, params)[1]["params"]
+        state = {"layers_0": tree["layers_0"], "layers_2": tree["layers_1"]}
+        read, names = lambda *a, **k: interop.from_linen(None, *a, **k), ("layers_0", "layers_2")
+    with pytest.raises(ValueError, match=f"name must be '{names[0]}' or '{names[1]}', got None"):
+        read(state)
+    for name, one in zip(names, params, strict=True):
+        same_bits(read(state, name=name)[1], one)
 
 
 ONES = jnp.ones((1, 2, INPUT))
@@ -489,7 +511,7 @@ REFUSED = {
     ),
     "unknown between": (
         tree_case(layers_0={"cell": PLAIN}, layers_2={"cell": PLAIN}),
-        "layers without any must be said by the module",
+        "name must be 'layers_0' or 'layers_2', got None.",
     ),
     "nnx's other cell": (
         lambda: interop.from_nnx(nnx.OptimizedLSTMCell(3, 4, rngs=nnx.Rngs(0))),

@@ -315,35 +315,35 @@ def test_both_directions_cannot_stream(rng, make):
 
 CELL = gj.gru(HIDDEN)
 OTHERS = {
-    "layers_0 recurrent to be what this module runs, got bidirectional.": (
+    "layers_0 recurrent, as this module was built, got bidirectional": (
         gj.bidirectional(CELL),
         {},
     ),
-    "layers_0.reverse False to be what this module runs, got True.": (
+    "layers_0.reverse False, as this module was built, got True": (
         gj.recurrent(CELL, reverse=True),
         {},
     ),
-    "layers_0.merge concat to be what this module runs, got sum.": (
+    "layers_0.merge concat, as this module was built, got sum": (
         gj.bidirectional(CELL, merge="sum"),
         {"bidirectional": True},
     ),
-    "layers_0.backward.activation tanh to be what this module runs, got relu.": (
+    "layers_0.backward.activation tanh, as this module was built, got relu": (
         gj.bidirectional(CELL, gj.gru(HIDDEN, activation="relu")),
         {"bidirectional": True},
     ),
-    "layers_1.forward.clip None to be what this module runs, got 0.5.": (
+    "layers_1.forward.clip None, as this module was built, got 0.5": (
         gj.stack(*map(gj.recurrent, (CELL, gj.gru(HIDDEN, clip=0.5)))),
         {"num_layers": 2},
     ),
-    "layers_1 nothing to be what this module runs, got recurrent.": (
+    "layers_1 nothing, as this module was built, got recurrent": (
         gj.stack(*map(gj.recurrent, (CELL, CELL))),
         {},
     ),
-    "layers_0.forward gru to be what this module runs, got learned_initial_state.": (
+    "layers_0.forward gru, as this module was built, got learned_initial_state": (
         gj.learned_initial_state(CELL),
         {},
     ),
-    "layers_0 recurrent to be what this module runs, got nothing.": (
+    "layers_0 recurrent, as this module was built, got nothing": (
         gj.gru(HIDDEN, activation=jnp.sin),
         {},
     ),
@@ -355,7 +355,8 @@ def test_parameters_of_a_net_that_computes_something_else_are_refused(make, mess
     net, options = OTHERS[message]
     with pytest.raises(ValueError) as error:  # noqa: PT011, the whole message is compared
         make(net.init(KEY, INPUT), net, **options)
-    assert str(error.value) == f"GRU: net must have {message}"
+    told = f"GRU: net must have {message}: build the module as the net is."
+    assert str(error.value) == told
 
 
 def test_noise_memory_and_dropout_may_be_other_than_where_parameters_come_from(rng, make):

@@ -79,7 +79,10 @@ def _restore_folder(path: Path) -> Any:
     import orbax.checkpoint as ocp
 
     with quiet(), ocp.StandardCheckpointer() as reader:
-        _check_described(reader.metadata(path.absolute()).item_metadata.tree)
+        described = reader.metadata(path.absolute()).item_metadata
+        if described is None:
+            raise ValueError("it has no metadata of arrays")
+        _check_described(described.tree)
         return reader.restore(path.absolute())
 
 

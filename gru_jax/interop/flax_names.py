@@ -73,7 +73,9 @@ def _is_layer(tree: Any) -> bool:
     if keys in ({"forward"}, {"forward", "backward"}):
         return any(map(is_ours, tree.values()))
     layers = numbered(tree) if keys else {}
-    return bool(layers) and all(map(_is_layer, layers.values()))
+    # Where one is missing, something without arrays stands there: each is a GRU of its own then.
+    whole = bool(layers) and max(layers) < len(layers)
+    return whole and all(map(_is_layer, layers.values()))
 
 
 def numbered(tree: Tree) -> dict[int, Tree]:

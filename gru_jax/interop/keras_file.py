@@ -70,6 +70,8 @@ def read_keras(
     check_size(path)
     try:
         model, version = _load(path)
+    except ModuleNotFoundError:
+        raise
     except Exception as error:  # of zip, HDF5, JSON, and whatever a lying file makes Keras raise
         _, _, why = str(error).rpartition("Exception encountered: ")  # behind the whole config
         why = " ".join(why.split())[:300].rstrip(".")
