@@ -203,8 +203,11 @@ def architecture(console: Console, net: Cell | Layer, params: Params) -> None:
         console.print(f"{odd:,} parameters are infinite or not numbers", style="bold")
 
 
-def _branch(architecture: Architecture) -> Tree:
-    """Returns a net as calls of its builders, without what is the default anyway."""
+def _branch(architecture: Architecture, number: str = "") -> Tree:
+    """Returns a net as calls of its builders, without what is the default anyway.
+
+    The layers of a stack have their numbers, by which `--name` and the arrays know them.
+    """
     parameters = inspect.signature(BUILDERS[architecture.builder]).parameters
     defaults = {name: parameter.default for name, parameter in parameters.items()}
     said = [
@@ -212,12 +215,10 @@ def _branch(architecture: Architecture) -> Tree:
         for name, value in architecture.options
         if value != ("float32" if name == "dtype" else defaults.get(name))
     ]
-    branch = Tree(Text(architecture.builder, "bold").append(f"({', '.join(said)})" * bool(said)))
-    for number, part in enumerate(architecture.parts):
-        below = _branch(part)
-        if architecture.builder == "stack":  # by which --name knows it, and its arrays begin
-            below.label = Text(f"{number} ", "dim").append_text(below.label)
-        branch.children.append(below)
+    options = f"({', '.join(said)})" * bool(said)
+    branch = Tree(Text.assemble((number, "dim"), (architecture.builder, "bold"), options))
+    for i, part in enumerate(architecture.parts):
+        branch.children.append(_branch(part, f"{i} " if architecture.builder == "stack" else ""))
     return branch
 
 
