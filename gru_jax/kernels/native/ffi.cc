@@ -1,0 +1,190 @@
+// Buffers of XLA's FFI as the kernel's problems, after a look at every shape.
+//
+// Arrays that are absent have the shape [0].
+
+#include "ffi.h"
+
+#include <exception>
+#include <functional>
+#include <initializer_list>
+#include <new>
+#include <string>
+#include <utility>
+
+#include "levels.h"
+#include "pass.h"
+#include "xla/ffi/api/ffi.h"
+
+namespace ffi = xla::ffi;
+
+namespace gru {
+namespace {
+
+using Floats = ffi::Buffer<ffi::F32>;
+using Bools = ffi::Buffer<ffi::PRED>;
+using Result = ffi::Result<Floats>;
+
+class XlaPool : public Pool {
+ public:
+  explicit XlaPool(ffi::ThreadPool pool) : pool_(pool) {}
+  int64_t threads() const override { return std::max<int64_t>(1, pool_.num_threads()); }
+  void schedule(std::function<void()> task) override { pool_.Schedule(std::move(task)); }
+
+ private:
+  mutable ffi::ThreadPool pool_;
+};
+
+struct Mismatch {
+  std::string message;
+};
+
+template <typename Buffer>
+auto* data(Buffer& buffer) {
+  return buffer.typed_data();
+}
+
+// The buffer's numbers, if its shape is the needed one; null if it is absent and may be.
+template <typename Buffer>
+auto* take(const char* name, Buffer& buffer, std::initializer_list<int64_t> needed,
+           bool optional = false) {
+  const auto got = buffer.dimensions();
+  if (optional && got.size() == 1 && got[0] == 0) return decltype(buffer.typed_data())(nullptr);
+  if (!std::equal(got.begin(), got.end(), needed.begin(), needed.end())) {
+    std::string text = std::string("gru_jax: ") + name + " must be [";
+    for (int64_t n : needed) text += std::to_string(n) + " ";
+    text += "], got [";
+    for (int64_t n : got) text += std::to_string(n) + " ";
+    throw Mismatch{text + "]."};
+  }
+  return buffer.typed_data();
+}
+
+// An absent operand would be read as zeros of no length: whether it is there has to agree.
+void together(const char* names, bool one, bool other) {
+  if (one != other) throw Mismatch{std::string("gru_jax: needs both or neither of ") + names + "."};
+}
+
+template <typename P>
+P problem(Floats xs, Floats h0, Bools valid, Bools resets, Floats h_reset, Floats W_r, Floats W_z,
+          Floats W_c, int64_t time_axis, bool reverse, bool after) {
+  const auto shape = xs.dimensions();
+  if (shape.size() != 3 || (time_axis != 0 && time_axis != 1)) {
+    throw Mismatch{"gru_jax: xs must have three axes, and time must be one of the first two."};
+  }
+  P p{};
+  p.time = shape[time_axis], p.rows = shape[1 - time_axis], p.input = shape[2];
+  if (h0.dimensions().size() != 2) throw Mismatch{"gru_jax: h0 must have two axes."};
+  p.hidden = h0.dimensions()[1];
+  if (p.time < 1 || p.rows < 1 || p.hidden < 1) {
+    throw Mismatch{"gru_jax: time, rows and hidden must be 1 or more."};
+  }
+  p.time_stride = time_axis == 0 ? p.rows : 1;
+  p.row_stride = time_axis == 0 ? 1 : p.time;
+  p.reverse = reverse, p.after = after;
+  const int64_t outer = shape[0], inner = shape[1], joint = p.input + p.hidden;
+  p.xs = data(xs);
+  p.W[0] = take("W_r", W_r, {joint, p.hidden});
+  p.W[1] = take("W_z", W_z, {joint, p.hidden});
+  p.W[2] = take("W_c", W_c, {joint, p.hidden});
+  p.h0 = take("h0", h0, {p.rows, p.hidden});
+  p.valid = reinterpret_cast<const uint8_t*>(take("valid", valid, {outer, inner}, true));
+  p.resets = reinterpret_cast<const uint8_t*>(take("resets", resets, {outer, inner}, true));
+  p.h_reset = take("h_reset", h_reset, {p.rows, p.hidden}, true);
+  together("resets and h_reset", p.resets, p.h_reset);
+  return p;
+}
+
+// Runs a pass; whatever it throws comes back as an error.
+template <typename Body>
+ffi::Error guarded(const Body& body) {
+  try {
+    body();
+    return ffi::Error::Success();
+  } catch (const Mismatch& mismatch) {
+    return ffi::Error::InvalidArgument(mismatch.message);
+  } catch (const std::bad_alloc&) {
+    return ffi::Error(ffi::ErrorCode::kResourceExhausted, "gru_jax: out of memory.");
+  } catch (const std::exception& error) {
+    return ffi::Error::Internal(std::string("gru_jax: ") + error.what());
+  }
+}
+
+ffi::Error forward_call(ffi::ThreadPool threads, Floats xs, Floats W_r, Floats W_z, Floats W_c,
+                        Floats b_r, Floats b_z, Floats b_c, Floats b_h, Floats h0, Bools valid,
+                        Bools resets, Floats h_reset, Result hs, Result r, Result z, Result c,
+                        Result q, int64_t time_axis, bool reverse, bool after, bool keep) {
+  return guarded([&] {
+    Forward f = problem<Forward>(xs, h0, valid, resets, h_reset, W_r, W_z, W_c, time_axis, reverse,
+                                 after);
+    const int64_t H = f.hidden, outer = xs.dimensions()[0], inner = xs.dimensions()[1];
+    f.b[0] = take("b_r", b_r, {H}), f.b[1] = take("b_z", b_z, {H}), f.b[2] = take("b_c", b_c, {H});
+    f.b_h = after ? take("b_h", b_h, {H}) : nullptr;
+    f.hs = take("hs", *hs, {outer, inner, H});
+    Result* gates[] = {&r, &z, &c, &q};
+    for (int i = 0; i < (keep ? after ? 4 : 3 : 0); ++i) {
+      f.gates[i] = take("gates", **gates[i], {outer, inner, H});
+    }
+    XlaPool pool(threads);
+    forward(level(), f, pool);
+  });
+}
+
+ffi::Error backward_call(ffi::ThreadPool threads, Floats xs, Floats W_r, Floats W_z, Floats W_c,
+                         Floats hs, Floats h0, Bools valid, Bools resets, Floats h_reset, Floats r,
+                         Floats z, Floats c, Floats q, Floats dhs, Result da_r, Result da_z,
+                         Result da_c, Result dq, Result dh0, Result dh_reset, Result dxs,
+                         Result dW_r, Result dW_z, Result dW_c, Result db_r, Result db_z,
+                         Result db_c, Result db_h, int64_t time_axis, bool reverse, bool after,
+                         bool products, bool inputs) {
+  return guarded([&] {
+    Backward f = problem<Backward>(xs, h0, valid, resets, h_reset, W_r, W_z, W_c, time_axis,
+                                   reverse, after);
+    const int64_t H = f.hidden, I = f.input, outer = xs.dimensions()[0], inner = xs.dimensions()[1];
+    f.hs = take("hs", hs, {outer, inner, H});
+    f.dhs = take("dhs", dhs, {outer, inner, H});
+    Floats* gates[] = {&r, &z, &c, &q};
+    Result* da[] = {&da_r, &da_z, &da_c, &dq};
+    Result* db[] = {&db_r, &db_z, &db_c, &db_h};
+    Result* dW[] = {&dW_r, &dW_z, &dW_c};
+    for (int i = 0; i < (after ? 4 : 3); ++i) {
+      f.gates[i] = take("gates", *gates[i], {outer, inner, H});
+      f.da[i] = take("da", **da[i], {outer, inner, H});
+      if (products) f.db[i] = take("db", **db[i], {H});
+      if (products && i < 3) f.dW[i] = take("dW", **dW[i], {I + H, H});
+    }
+    f.dh0 = take("dh0", *dh0, {f.rows, H});
+    f.dh_reset = f.resets ? take("dh_reset", *dh_reset, {f.rows, H}) : nullptr;
+    f.dxs = inputs ? take("dxs", *dxs, {outer, inner, I}) : nullptr;
+    XlaPool pool(threads);
+    backward(level(), f, pool);
+  });
+}
+
+}  // namespace
+}  // namespace gru
+
+#define GRU_OPERANDS_4 .Arg<gru::Floats>().Arg<gru::Floats>().Arg<gru::Floats>().Arg<gru::Floats>()
+#define GRU_RESULTS_4 .Ret<gru::Floats>().Ret<gru::Floats>().Ret<gru::Floats>().Ret<gru::Floats>()
+#define GRU_ATTRIBUTES \
+  .Attr<int64_t>("time_axis").Attr<bool>("reverse").Attr<bool>("after")
+
+XLA_FFI_DEFINE_HANDLER_SYMBOL(
+    gru_jax_forward, gru::forward_call,
+    ffi::Ffi::Bind()
+        .Ctx<ffi::ThreadPool>() GRU_OPERANDS_4 GRU_OPERANDS_4 .Arg<gru::Floats>()  // to h0
+        .Arg<gru::Bools>()
+        .Arg<gru::Bools>()
+        .Arg<gru::Floats>()  // valid, resets, h_reset
+        .Ret<gru::Floats>() GRU_RESULTS_4 GRU_ATTRIBUTES.Attr<bool>("keep"));
+
+XLA_FFI_DEFINE_HANDLER_SYMBOL(
+    gru_jax_backward, gru::backward_call,
+    ffi::Ffi::Bind()
+        .Ctx<ffi::ThreadPool>() GRU_OPERANDS_4.Arg<gru::Floats>()
+        .Arg<gru::Floats>()  // to h0
+        .Arg<gru::Bools>()
+        .Arg<gru::Bools>()
+        .Arg<gru::Floats>() GRU_OPERANDS_4.Arg<gru::Floats>()  // h_reset, gates, dhs
+            GRU_RESULTS_4 GRU_RESULTS_4 GRU_RESULTS_4.Ret<gru::Floats>()
+        .Ret<gru::Floats>() GRU_ATTRIBUTES.Attr<bool>("products")
+        .Attr<bool>("inputs"));

@@ -1,0 +1,69 @@
+// What the kernel is given, and what each instruction set brings.
+
+#pragma once
+
+#include <cstdint>
+
+namespace gru {
+
+// One sequence problem. `steps` arrays are [time][rows] or [rows][time]: step (t, b) stands at
+// index t * time_stride + b * row_stride. Gates are in the order r, z, c.
+struct Problem {
+  int64_t time, rows, input, hidden;
+  int64_t time_stride, row_stride;
+  bool reverse;
+  bool after;
+  const float* xs;       // [steps][input]
+  const float* W[3];     // [input + hidden][hidden]
+  const float* h0;       // [rows][hidden]
+  const uint8_t* valid;  // [steps], or null: all are
+  const uint8_t* resets;  // [steps], or null: none
+  const float* h_reset;  // [rows][hidden], with resets
+
+  int64_t at(int64_t t, int64_t b) const { return t * time_stride + b * row_stride; }
+};
+
+struct Forward : Problem {
+  const float* b[3];  // [hidden]
+  const float* b_h;   // [hidden], null in the reset="before" form
+  float* hs;          // [steps][hidden], carried through padding
+  float* gates[4];    // r, z, c, q: [steps][hidden], null if they are not kept
+};
+
+struct Backward : Problem {
+  const float* hs;
+  const float* gates[4];
+  const float* dhs;
+  float* da[4];     // of r, z, c and q: [steps][hidden]; may be the gates' own memory
+  float* dh0;       // [rows][hidden]
+  float* dh_reset;  // [rows][hidden], null without resets
+  float* dxs;       // [steps][input], null if it is not wanted
+  float* dW[3];     // [input + hidden][hidden], null if they are not wanted
+  float* db[4];     // of r, z, c and q: [hidden]
+};
+
+// One instruction set's code. Work is cut into tasks that may run on any thread, in any order;
+// the stages of a pass follow one another. No task allocates memory: `scratch` is its own.
+struct Level {
+  const char* name;
+  bool (*runs_here)();
+
+  // Floats of the packed weights, and how to pack one part of `parts`.
+  int64_t (*forward_packed)(const Problem&);
+  int64_t (*backward_packed)(const Problem&);
+  void (*pack_forward)(const Forward&, int64_t part, int64_t parts, float* packed);
+  void (*pack_backward)(const Backward&, int64_t part, int64_t parts, float* packed);
+
+  // The recurrence of some rows, through all steps.
+  int64_t (*forward_scratch)(const Problem&, int64_t rows);
+  int64_t (*backward_scratch)(const Problem&, int64_t rows);
+  void (*forward)(const Forward&, const float* packed, int64_t from, int64_t to, float* scratch);
+  void (*backward)(const Backward&, const float* packed, int64_t from, int64_t to, float* scratch);
+
+  // After it: the gradient of xs, of some steps; that of the weights, one part of `parts`.
+  void (*inputs)(const Backward&, const float* packed, int64_t from, int64_t to);
+  int64_t (*weights_scratch)(const Problem&);
+  void (*weights)(const Backward&, int64_t part, int64_t parts, float* scratch);
+};
+
+}  // namespace gru

@@ -1,0 +1,107 @@
+#include "pass.h"
+
+#include <algorithm>
+#include <atomic>
+#include <memory>
+#include <new>
+
+namespace gru {
+namespace {
+
+using Floats = std::unique_ptr<float[], void (*)(float*)>;
+
+Floats allocate(int64_t count) {
+  constexpr std::align_val_t line{64};
+  return Floats(new (line) float[count],
+                [](float* p) { ::operator delete[](p, std::align_val_t{64}); });
+}
+
+// Below this many operations a thread is not worth waking.
+constexpr double kWorthwhile = 1e6;
+
+int64_t parts(const Pool& pool, double operations) {
+  const double most = std::max(1.0, operations / kWorthwhile);
+  return std::max<int64_t>(1, std::min<double>(pool.threads(), most));
+}
+
+double operations(const Problem& p) {
+  return 6.0 * p.time * p.rows * p.hidden * (p.input + p.hidden);
+}
+
+// Rows of one task: an equal share, but not more than have their gates in the cache.
+int64_t row_tasks(const Problem& p, int64_t threads) {
+  const int64_t most = std::max<int64_t>(48, (1 << 16) / (3 * p.hidden));
+  const int64_t needed = (p.rows + most - 1) / most;
+  return std::min(p.rows, (needed + threads - 1) / threads * threads);
+}
+
+void in_rows(const Problem& p, Pool& pool, int64_t threads, int64_t (*scratch)(const Problem&, int64_t),
+             const std::function<void(int64_t, int64_t, float*)>& body) {
+  const int64_t tasks = row_tasks(p, threads);
+  // Fewer rows may need more, for more steps at once.
+  const int64_t fewest = p.rows / tasks;
+  const int64_t each = std::max(scratch(p, fewest), scratch(p, (p.rows + tasks - 1) / tasks));
+  const Floats memory = allocate(tasks * each);
+  run(pool, tasks, [&](int64_t i) {
+    body(p.rows * i / tasks, p.rows * (i + 1) / tasks, memory.get() + i * each);
+  });
+}
+
+}  // namespace
+
+void run(Pool& pool, int64_t count, const std::function<void(int64_t)>& task) {
+  // Shared with whatever the pool starts late, when all is done and the caller is gone.
+  struct Shared {
+    std::atomic<int64_t> next{0}, done{0};
+    int64_t count;
+    const std::function<void(int64_t)>* task;
+    void work() {
+      for (int64_t i; (i = next.fetch_add(1)) < count;) {
+        (*task)(i);
+        if (done.fetch_add(1) + 1 == count) done.notify_all();
+      }
+    }
+  };
+  if (count < 1) return;
+  if (count == 1) return task(0);
+  const auto shared = std::make_shared<Shared>();
+  shared->count = count;
+  shared->task = &task;
+  const int64_t helpers = std::min(count, pool.threads()) - 1;
+  for (int64_t i = 0; i < helpers; ++i) {
+    pool.schedule([shared] { shared->work(); });
+  }
+  shared->work();
+  for (int64_t done; (done = shared->done.load()) < count;) shared->done.wait(done);
+}
+
+void forward(const Level& level, const Forward& f, Pool& pool) {
+  const int64_t threads = parts(pool, operations(f));
+  const Floats packed = allocate(level.forward_packed(f));
+  run(pool, threads, [&](int64_t i) { level.pack_forward(f, i, threads, packed.get()); });
+  in_rows(f, pool, threads, level.forward_scratch, [&](int64_t from, int64_t to, float* scratch) {
+    level.forward(f, packed.get(), from, to, scratch);
+  });
+}
+
+void backward(const Level& level, const Backward& f, Pool& pool) {
+  const int64_t threads = parts(pool, operations(f)), steps = f.time * f.rows;
+  const Floats packed = allocate(level.backward_packed(f));
+  run(pool, threads, [&](int64_t i) { level.pack_backward(f, i, threads, packed.get()); });
+  in_rows(f, pool, threads, level.backward_scratch, [&](int64_t from, int64_t to, float* scratch) {
+    level.backward(f, packed.get(), from, to, scratch);
+  });
+  const int64_t weights = f.dW[0] ? threads : 0, inputs = f.dxs ? threads : 0;
+  const int64_t each = level.weights_scratch(f);
+  const Floats memory = allocate(weights * each);
+  run(pool, weights + inputs, [&](int64_t i) {
+    if (i < weights) {
+      level.weights(f, i, weights, memory.get() + i * each);
+    } else {
+      i -= weights;
+      level.inputs(f, packed.get(), steps * i / inputs, steps * (i + 1) / inputs);
+    }
+  });
+}
+
+}  // namespace gru

@@ -1,0 +1,28 @@
+// The two passes: how the work is cut into tasks, and who runs them.
+
+#pragma once
+
+#include <cstdint>
+#include <functional>
+
+#include "kernel.h"
+
+namespace gru {
+
+// Where tasks may run beside the caller. `schedule` may also run them at once, or never.
+class Pool {
+ public:
+  virtual ~Pool() = default;
+  virtual int64_t threads() const = 0;
+  virtual void schedule(std::function<void()> task) = 0;
+};
+
+// Runs task(0) to task(count - 1) and returns when all are done. The caller takes every task that
+// no other thread has begun, so a pool that is busy with other work delays nothing.
+void run(Pool& pool, int64_t count, const std::function<void(int64_t)>& task);
+
+// Both throw std::bad_alloc.
+void forward(const Level& level, const Forward& f, Pool& pool);
+void backward(const Level& level, const Backward& f, Pool& pool);
+
+}  // namespace gru

@@ -1,0 +1,102 @@
+// The gradient of the weights: one product over all steps for each gate.
+//
+//   dW_r, dW_z = [X, H_before]^T [da_r, da_z]
+//   dW_c = [X, r * H_before]^T da_c           (reset="before")
+//   dW_c = [X^T da_c; H_before^T dq]          (reset="after")
+//
+// Steps are taken kBlock at a time: both sides are packed, and added to what there is.
+
+#pragma once
+
+#include "backward.h"
+
+namespace gru::GRU_LEVEL {
+
+constexpr int64_t kBlock = 192;
+
+constexpr int64_t tiles(int64_t rows) { return (rows + kRows - 1) / kRows; }
+
+// X, H_before and r * H_before in tiles, [kBlock][kRows] each; then a panel of each da.
+static int64_t weights_scratch(const Problem& p) {
+  return ((tiles(p.input) + 2 * tiles(p.hidden)) * kRows + 4 * kPanel) * kBlock;
+}
+
+static void weights(const Backward& f, int64_t part, int64_t parts, float* scratch) {
+  const int64_t H = f.hidden, I = f.input, of_x = tiles(I), of_h = tiles(H), N = f.time * f.rows;
+  // Parts are stripes of columns; of rows where columns do not share out evenly.
+  const bool by_columns = panels(H) % parts == 0;
+  const auto share = [&](int64_t count, int64_t i) { return count * i / parts; };
+  const int64_t from = by_columns ? share(panels(H), part) : 0;
+  const int64_t to = by_columns ? share(panels(H), part + 1) : panels(H);
+  const int64_t first = by_columns ? 0 : share(of_x + of_h, part);
+  const int64_t last = by_columns ? of_x + of_h : share(of_x + of_h, part + 1);
+  float* panels_of_da = scratch + (of_x + 2 * of_h) * kRows * kBlock;
+
+  for (int64_t start = 0; start < N; start += kBlock) {
+    const int64_t n = N - start < kBlock ? N - start : kBlock;
+    const auto packed = [&](int64_t tile) { return scratch + tile * kRows * kBlock; };
+    // Copies the tile's columns of step k, `count` of them, into row k.
+    const auto put = [&](int64_t tile, int64_t k, const float* a, const float* r, int64_t count) {
+      float* out = packed(tile) + k * kRows;
+      for (int64_t i = 0; i < count; ++i) out[i] = r ? r[i] * a[i] : a[i];
+    };
+    const int64_t inner = f.row_stride == 1 ? f.rows : f.time;
+    int64_t slow = start / inner, fast = start % inner;
+    for (int64_t k = 0; k < n; ++k) {
+      const int64_t t = f.row_stride == 1 ? slow : fast, b = f.row_stride == 1 ? fast : slow;
+      const float* x = f.xs + (start + k) * I;
+      const float* h = state_before(f, t, b);
+      for (int64_t tile = first; tile < last; ++tile) {
+        const int64_t j = (tile < of_x ? tile : tile - of_x) * kRows;
+        const int64_t left = (tile < of_x ? I : H) - j, count = left < kRows ? left : kRows;
+        put(tile, k, (tile < of_x ? x : h) + j, nullptr, count);
+        if (!f.after && tile >= of_x) {
+          put(tile + of_h, k, h + j, f.gates[0] + (start + k) * H + j, count);
+        }
+      }
+      if (++fast == inner) fast = 0, ++slow;
+    }
+    for (int64_t panel = from; panel < to; ++panel) {
+      const int64_t j = panel * kPanel, columns = H - j < kPanel ? H - j : kPanel;
+      for (int gate = 0; gate < (f.after ? 4 : 3); ++gate) {
+        float* out = panels_of_da + gate * kBlock * kPanel;
+        pack(f.da[gate] + start * H + j, H, 1, n, columns, out);
+        if (first > 0) continue;
+        V low = {}, high = {};
+        for (int64_t k = 0; k < n; ++k) {
+          low += load(out + k * kPanel);
+          high += load(out + k * kPanel + kLanes);
+        }
+        float* db = f.db[gate] + j;
+        if (start) low += load(db, columns), high += load(db + kLanes, columns - kLanes);
+        store(db, low, columns);
+        store(db + kLanes, high, columns - kLanes);
+      }
+      for (int64_t tile = first; tile < last; ++tile) {
+        const bool x = tile < of_x;
+        const int64_t row = (x ? tile : tile - of_x) * kRows, left = (x ? I : H) - row;
+        const int64_t rows = left < kRows ? left : kRows;
+        const auto add = [&](int64_t tile, int64_t from_gate, int64_t count, bool q) {
+          multiply<true>(Left{{packed(tile)}, 1, n, kRows}, rows, count, [&](int64_t i) {
+            const int64_t gate = from_gate + i;
+            float* out = f.dW[gate] + ((x ? 0 : I) + row) * H + j;
+            return Right{panels_of_da + (q && gate == 2 ? 3 : gate) * kBlock * kPanel,
+                         start ? out : nullptr,
+                         H,
+                         out,
+                         H,
+                         columns};
+          });
+        };
+        if (x || f.after) {
+          add(tile, 0, 3, !x);
+        } else {
+          add(tile, 0, 2, false);
+          add(tile + of_h, 2, 1, false);
+        }
+      }
+    }
+  }
+}
+
+}  // namespace gru::GRU_LEVEL
