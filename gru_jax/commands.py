@@ -70,14 +70,15 @@ class Explain:
 class Bench:
     """Time the GRU on this machine beside other libraries' GRUs.
 
-    pip install 'gru_jax[bench]' brings all of them but PyTorch: pip install torch. Ctrl-C ends it
-    with what has been measured so far.
+    pip install 'gru_jax[bench]' brings all of them but two. PyTorch: pip install torch. oneDNN, in
+    a checkout: apt install libdnnl-dev; make -C tests/onednn. Ctrl-C ends it with what has been
+    measured so far.
     """
 
     sizes: tuple[str, ...] = tuple(map(str, DEFAULT_SIZES))
     """Problems, each batch,time,input,hidden."""
     peers: tuple[PeerName, ...] = get_args(PeerName)
-    """Libraries to measure beside ours; those not installed are named and left out."""
+    """Whom to measure beside ours; xla is ours without its kernel. Who is missing is named."""
     measure: tuple[Measure, ...] = MEASURES
     """What to measure."""
     rounds: int = 11

@@ -16,7 +16,7 @@ from rich.console import Console
 from test_cli import in_terminal
 
 import gru_jax as gj
-from gru_jax.bench import agreement, figure, report, summary, timing
+from gru_jax.bench import agreement, figure, peak, report, summary, timing
 from gru_jax.bench.measure import MEASURES, Entry, Outcome, count_turns, measure
 from gru_jax.bench.peers import BOTH, OURS, PEERS, Peer, PeerName
 from gru_jax.bench.problem import Size, draw_problem, parse_size
@@ -24,6 +24,8 @@ from gru_jax.cli import main
 
 SIZE = Size(2, 5, 3, 4)
 FORMS = [(name, reset) for name, peer in PEERS.items() for reset in peer.resets]
+# That of oneDNN is built in test_onednn.py.
+FORMS = [(name, reset) for name, reset in FORMS if name != "onednn"]
 # PyTorch's wheels take gigabytes, so it is in no extra: its cases exist only where it is installed.
 if importlib.util.find_spec("torch") is None:
     FORMS = [(name, reset) for name, reset in FORMS if name != "torch"]
@@ -147,6 +149,10 @@ def ours(reset):
 
 @pytest.mark.parametrize(("name", "reset"), FORMS)
 def test_every_library_computes_what_numpy_loops_do_and_ours_differentiates(name, reset):
+    check_form(name, reset)
+
+
+def check_form(name, reset):
     problem = draw_problem(SIZE)
     contender = PEERS[name].build(problem, reset)
     theirs = agreement.compute(contender, problem)
@@ -302,6 +308,18 @@ def test_keras_is_left_out_where_it_is_to_run_on_something_else(monkeypatch):
         assert outcome.reason == "KERAS_BACKEND is 'tensorflow': unset it, or make it jax"
 
 
+@pytest.mark.parametrize("named", [True, False])
+def test_without_its_driver_onednn_is_left_out(tmp_path, monkeypatch, named):
+    monkeypatch.setattr("gru_jax.bench.onednn.BUILT", tmp_path / "none.so")
+    monkeypatch.setenv("GRU_JAX_ONEDNN", str(tmp_path / "no.so") if named else "")
+    known = {OURS: like_ours(BOTH), "onednn": PEERS["onednn"]}
+    (outcomes,) = measure([SIZE], ["onednn"], [], 1, go_on, known)
+    reason = "not built: apt install libdnnl-dev; make -C tests/onednn"
+    reason = f"GRU_JAX_ONEDNN names no file: {tmp_path / 'no.so'}" if named else reason
+    assert [outcome.reason for outcome in outcomes[2:]] == [reason] * 2
+    assert "onednn" not in summary.versions()
+
+
 # What it all comes to.
 
 
@@ -317,6 +335,7 @@ def test_ours_stands_against_the_fastest_jax_peer_of_each_size():
         outcome(small, "linen", "after", 2.0, 20.0, 2.0),
         outcome(small, "nnx", "after", 3.0, 3.0, 3.0),
         outcome(small, "torch", "after", 0.1, 0.1, 0.1),
+        outcome(small, "xla", "after", 0.1, 0.1, 0.1),  # which is ours, too
         outcome(large, OURS, "before", 2.0, 2.0, 2.0),
         outcome(large, OURS, "after", 1.0, 1.0, 1.0),
         outcome(large, "linen", "after", 5.0, 5.0, 5.0),
@@ -336,6 +355,87 @@ def test_ours_stands_against_the_fastest_jax_peer_of_each_size():
         "Training step: gru_jax (before) is 1.00 times as fast as the fastest JAX peer at each "
         "size (geometric mean), at worst 0.50 times: 9,9,9,9, nnx (after)."
     )
+
+
+def test_ours_stands_against_each_library_outside_jax():
+    small, large = Size(1, 1, 1, 1), Size(9, 9, 9, 9)
+    some = [
+        outcome(small, OURS, "before", 1.0),
+        outcome(small, OURS, "after", 2.0),
+        outcome(small, "torch", "after", 4.0),
+        outcome(large, OURS, "before", 2.0),
+        outcome(large, OURS, "after", 1.0),
+        outcome(large, "linen", "after", 0.1),
+        outcome(large, "torch", "after", 2.0),
+        outcome(large, "onednn", "before", 0.5),
+        outcome(large, "onednn", "after", 1.0),
+    ]
+    assert report.short_sentence(some, "train", "torch") == (
+        "Training step: 2.00 (before; worst 1.00) and 2.00 (after; worst 2.00) times as fast as "
+        "torch."
+    )
+    # By its faster form.
+    assert report.short_sentence(some, "train", "onednn") == (
+        "Training step: 0.25 (before; worst 0.25) and 0.50 (after; worst 0.50) times as fast as "
+        "onednn."
+    )
+    assert report.short_sentence(some, "train", "onnx") is None
+    assert report.short_sentence(some, "forward", "torch") is None
+    with (console := Console(width=100)).capture() as capture:
+        report.tables(console, some, ["train"])
+    assert capture.get().splitlines()[-2:] == [
+        report.short_sentence(some, "train", library) for library in ("torch", "onednn")
+    ]
+    content = summary.as_json(some, [small, large], ["train"], 1)
+    assert content["against"]["torch"]["train"]["after"]["ratios"] == {str(small): 2, str(large): 2}
+    assert content["against"]["onnx"]["train"] == {}
+
+
+def test_operations_are_those_of_the_products():
+    size = Size(batch=5, time=7, input=3, hidden=4)
+    x, h, W, U = (np.ones(shape) for shape in [(5, 3), (5, 4), (3, 12), (4, 12)])
+    step = sum(2 * a.shape[0] * b.size for a, b in [(x, W), (h, U)])
+    assert peak.operations(size, train=False) == 7 * step
+    assert peak.operations(size, train=True) == 3 * 7 * step
+
+
+def test_shares_are_of_the_fastest_product_of_all_rounds():
+    large = Size(9, 9, 9, 9)
+    some = [
+        outcome(SIZE, OURS, "after", 1.0, 3.0, 2.0)._replace(products=(2.0, 1.0)),
+        outcome(large, OURS, "after", 1.0)._replace(products=(0.5, 4.0)),
+        outcome(large, "linen", "after", 4.0)._replace(products=(0.5, 4.0)),
+    ]
+    most = 2 * peak.SIDE**3 / 0.5
+    assert summary.rate(some) == most
+    assert summary.shares(some, "train") == {
+        Entry(SIZE, OURS, "after"): pytest.approx(peak.operations(SIZE, train=True) / 2 / most),
+        Entry(large, OURS, "after"): pytest.approx(peak.operations(large, train=True) / most),
+        Entry(large, "linen", "after"): pytest.approx(
+            peak.operations(large, train=True) / 4 / most
+        ),
+    }
+    assert summary.shares(some, "latency") == {}
+    found = summary.as_json(some, [SIZE, large], ["train"], 3)["peak"]
+    assert found["operations_per_second"] == most
+    assert found["shares"]["train"].keys() == {"gru_jax (after)", "linen (after)"}
+    with (console := Console(width=100)).capture() as capture:
+        report.tables(console, some, ["train"])
+    assert "reach of 4 Gflop/s" in capture.get()
+    assert re.search(r"^Training step \(after\) +0.0 +0.0 *$", capture.get(), re.MULTILINE)
+
+
+def test_without_a_product_nothing_is_said_of_shares():
+    some = [outcome(SIZE, OURS, "after", 1.0)]
+    assert summary.rate(some) is None
+    assert summary.shares(some, "train") == {}
+    with (console := Console(width=100)).capture() as capture:
+        report.tables(console, some, ["train"])
+    assert "peak" not in capture.get()
+    assert summary.as_json(some, [SIZE], ["train"], 1)["peak"] == {
+        "operations_per_second": None,
+        "shares": {},
+    }
 
 
 def test_the_picture_shows_multiples_of_the_best_jax_peer():
@@ -415,6 +515,10 @@ def test_the_whole_command(tmp_path, capsys):
     assert list(stands["ratios"].values()) == pytest.approx(ratios)
     assert stands["geometric_mean"] == pytest.approx(np.sqrt(np.prod(ratios)))
     assert f"gru_jax (before) is {stands['geometric_mean']:.2f} times" in " ".join(text.split())
+    share = content["peak"]["shares"]["train"]["gru_jax (before)"]["2,5,3,4"]
+    assert 0 < share < 0.1  # It is tiny.
+    assert f"{content['peak']['operations_per_second'] / 1e9:.0f} Gflop/s" in text
+    assert re.search(r"^Training step \(before\) +\d", text, re.MULTILINE)
     assert re.search(r"^2,5,3,4  latency$", text, re.MULTILINE)
     assert str(target) in text
 

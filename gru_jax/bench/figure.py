@@ -12,8 +12,8 @@ from gru_jax.bench.problem import Reset
 from gru_jax.bench.summary import JAX_PEERS, TITLES, label, values_of
 from gru_jax.bench.timing import ratio, spread
 
-COLOURS = "#000000 #0072b2 #56b4e9 #009e73 #d55e00 #e69f00 #cc79a7 #7f7f7f".split()
-MARKERS = "*os^vDPX"
+COLOURS = "#000000 #9467bd #0072b2 #56b4e9 #009e73 #d55e00 #e69f00 #cc79a7 #7f7f7f #a6761d".split()
+MARKERS = "*hos^vDPX<"
 """By library, in the order of `PEERS`; the shapes tell them apart in grey."""
 
 

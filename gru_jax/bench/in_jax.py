@@ -6,7 +6,7 @@ used.
 """
 
 import os
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 import jax
 import jax.numpy as jnp
@@ -19,10 +19,16 @@ from gru_jax.interop.gates import join
 from gru_jax.sequence import unroll
 
 
-def build_ours(problem: Problem, reset: Reset) -> Contender:
-    """Builds `unroll` over `gru`."""
+def build_ours(
+    problem: Problem, reset: Reset, backend: Literal["auto", "xla"] = "auto"
+) -> Contender:
+    """Builds `unroll` over `gru`, as it comes or as the loop that XLA compiles."""
     cell = gru(problem.size.hidden, reset=reset)
-    net = Net(lambda params: params, lambda params, xs: unroll(cell, params, xs)[0], cell.step)
+    net = Net(
+        lambda params: params,
+        lambda params, xs: unroll(cell, params, xs, backend=backend)[0],
+        cell.step,
+    )
     return prepare(net, problem.params_of(reset), problem)
 
 

@@ -12,7 +12,7 @@ from typing import Literal, NamedTuple, TypeAlias, get_args
 
 import jax
 
-from gru_jax.bench import agreement, timing
+from gru_jax.bench import agreement, peak, timing
 from gru_jax.bench.agreement import Results
 from gru_jax.bench.contender import Contender, Unavailable
 from gru_jax.bench.peers import OURS, PEERS, Peer
@@ -22,6 +22,9 @@ Measure: TypeAlias = Literal["forward", "train", "first-step", "memory", "latenc
 MEASURES: tuple[Measure, ...] = get_args(Measure)
 TIMED: tuple[Measure, ...] = ("first-step", "forward", "train", "latency")
 """What is timed in rounds. The first step comes first: it empties the caches that the rest fill."""
+
+COUNTED: tuple[Measure, ...] = ("forward", "train")
+"""Whose operations are known: a square product takes turns with everybody there, too."""
 
 FIRST_STEPS = 3
 """Rounds of the first step at most, since each of them compiles."""
@@ -43,12 +46,14 @@ class Outcome(NamedTuple):
         reason: why there are no values, None if there are.
         differences: from ours in the same form, as in `agreement.differences`.
         values: one a round, in seconds; one in bytes for "memory"; measures not taken are missing.
+        products: seconds that `peak.make_product` took among these rounds, on the CPU.
     """
 
     entry: Entry
     reason: str | None
     differences: dict[str, float]
     values: dict[Measure, list[float]]
+    products: tuple[float, ...] = ()
 
 
 GoOn: TypeAlias = Callable[[str, Entry], bool]
@@ -100,7 +105,7 @@ def missing(peer: Peer) -> str | None:
         return f"not installed: pip install {' '.join(lacking)}"
     if not peer.in_jax and jax.default_backend() != "cpu":
         return f"is measured on the CPU alone, and JAX is on the {jax.default_backend()}"
-    return None
+    return peer.absent()
 
 
 def _assemble(
@@ -146,9 +151,9 @@ def _measure(
     """Adds everybody's values to the outcomes; returns False if told to stop."""
     stopped = False
 
-    def ask(stage: str, entry: Entry) -> bool:
+    def ask(stage: str, entry: Entry | None) -> bool:
         nonlocal stopped
-        stopped = stopped or not go_on(stage, entry)
+        stopped = stopped or (entry is not None and not go_on(stage, entry))
         return not stopped
 
     if "memory" in measures:
@@ -160,20 +165,30 @@ def _measure(
         if name not in measures or stopped:
             continue
         calls = {entry: _call(contender, name) for entry, contender in contenders.items()}
+        turns: dict[Entry | None, Callable[[], object]] = {
+            e: call for e, call in calls.items() if call
+        }
+        if name in COUNTED and jax.default_backend() == "cpu":
+            turns[None] = peak.make_product()
         first = name == "first-step"
         times, failed = timing.interleave(
-            {entry: call for entry, call in calls.items() if call},
+            turns,
             _rounds(name, rounds),
             partial(ask, name),
             warm_up=not first,
             rest=_forget if first else timing.settle,
         )
+        products = tuple(times.pop(None, ()))
         for entry, values in times.items():
-            if values:
-                outcomes[entry].values[name] = values
+            if entry and values:
+                found = outcomes[entry]
+                outcomes[entry] = found._replace(
+                    values=found.values | {name: values}, products=found.products + products
+                )
         for entry, error in failed.items():
-            del contenders[entry]
-            outcomes[entry] = outcomes[entry]._replace(reason=_failure(error), values={})
+            if entry:
+                del contenders[entry]
+                outcomes[entry] = outcomes[entry]._replace(reason=_failure(error), values={})
     return not stopped
 
 

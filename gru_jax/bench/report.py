@@ -8,10 +8,20 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from gru_jax.bench.measure import FIRST_STEPS, Entry, Measure, Outcome
+from gru_jax.bench.measure import COUNTED, FIRST_STEPS, Entry, Measure, Outcome
 from gru_jax.bench.peers import OURS, PEERS
-from gru_jax.bench.problem import Reset
-from gru_jax.bench.summary import TITLES, label, machine, standing, values_of, versions
+from gru_jax.bench.problem import Reset, Size
+from gru_jax.bench.summary import (
+    OUTSIDE,
+    TITLES,
+    label,
+    machine,
+    rate,
+    shares,
+    standing,
+    values_of,
+    versions,
+)
 from gru_jax.bench.timing import Spread, spread
 
 LABEL, CELL = len("gru_jax (before)"), len("0.123 ±0.004")
@@ -43,23 +53,31 @@ def tables(console: Console, outcomes: Sequence[Outcome], measures: Sequence[Mea
         values = values_of(outcomes, name)
         sizes = list(dict.fromkeys(entry.size for entry in values))
         unit, per_unit = _unit(name, list(values.values()))
-        columns = max(1, (console.width - LABEL) // (CELL + 1))
-        for first in range(0, len(sizes), columns):
+        for some in _parts(sizes, console.width):
             console.print(f"\n[bold]{TITLES[name]}[/]{WHAT.get(name, '')} ({unit})")
-            some = {e: v for e, v in values.items() if e.size in sizes[first : first + columns]}
-            table = _table(some, per_unit, with_spread=name != "memory")
-            wide = LABEL + (CELL + 2) * len(table.columns[1:]) < console.width
+            here = {entry: v for entry, v in values.items() if entry.size in some}
+            table = _table(here, per_unit, with_spread=name != "memory")
+            wide = LABEL + (CELL + 2) * len(some) < console.width
             table.padding = (0, 2 if wide else 1, 0, 0)
             console.print(table)
+    _print_shares(console, outcomes)
     console.print("\n[bold]Agreement[/]: the largest differences from ours")
     console.print(_agreement(outcomes))
     lines = [
         line
         for name in measures
         for reset in PEERS[OURS].resets
-        if name in ("forward", "train") and (line := sentence(outcomes, name, reset))
+        if name in COUNTED and (line := sentence(outcomes, name, reset))
     ]
     console.print("", *lines, sep="\n")
+    outside = [
+        line
+        for library in OUTSIDE
+        for name in measures
+        if name in COUNTED and (line := short_sentence(outcomes, name, library))
+    ]
+    if outside:
+        console.print("\n[bold]Outside JAX[/]: geometric means over the sizes", *outside, sep="\n")
 
 
 def sentence(outcomes: Sequence[Outcome], name: Measure, reset: Reset) -> str | None:
@@ -75,6 +93,56 @@ def sentence(outcomes: Sequence[Outcome], name: Measure, reset: Reset) -> str | 
     )
 
 
+def short_sentence(outcomes: Sequence[Outcome], name: Measure, library: str) -> str | None:
+    """Returns how both forms of ours stand against one library, None if nothing is to be said."""
+    found = {reset: standing(outcomes, name, reset, [library]) for reset in PEERS[OURS].resets}
+    texts = [
+        f"{stands.mean:.2f} ({reset}; worst {min(stands.ratios.values()):.2f})"
+        for reset, stands in found.items()
+        if stands
+    ]
+    return f"{TITLES[name]}: {' and '.join(texts)} times as fast as {library}." if texts else None
+
+
+def _parts(sizes: Sequence[Size], width: int) -> list[Sequence[Size]]:
+    """Returns the sizes in parts that fit a width."""
+    columns = max(1, (width - LABEL) // (CELL + 1))
+    return [sizes[first : first + columns] for first in range(0, len(sizes), columns)]
+
+
+def _frame(sizes: Sequence[Size]) -> Table:
+    table = Table(box=None)
+    table.add_column("batch,time,\ninput,hidden", no_wrap=True, header_style="dim")
+    for size in sizes:
+        heading = "{},{},\n{},{}".format(*size)
+        table.add_column(heading, justify="right", no_wrap=True, header_style="dim")
+    return table
+
+
+def _print_shares(console: Console, outcomes: Sequence[Outcome]) -> None:
+    found = {
+        (TITLES[name], reset): here
+        for name in COUNTED
+        for reset in PEERS[OURS].resets
+        if (
+            here := {e.size: s for e, s in shares(outcomes, name).items() if e[1:] == (OURS, reset)}
+        )
+    }
+    sizes = list(dict.fromkeys(size for here in found.values() for size in here))
+    for some in _parts(sizes, console.width):
+        most = (rate(outcomes) or 0) / 1e9
+        console.print(
+            f"\n[bold]Share of peak[/]: what the GRU's products reach of {most:.0f} Gflop/s, "
+            "NumPy's square products (%)"
+        )
+        table = _frame(some)
+        table.padding = (0, 2, 0, 0)
+        for (title, reset), here in found.items():
+            cells = [f"{100 * here[size]:.1f}" if size in here else "-" for size in some]
+            table.add_row(f"{title} ({reset})", *cells)
+        console.print(table)
+
+
 def _unit(name: Measure, values: Sequence[Sequence[float]]) -> tuple[str, float]:
     if name == "memory":
         return "MiB", 2**20
@@ -87,11 +155,7 @@ def _table(values: Mapping[Entry, Sequence[float]], per_unit: float, *, with_spr
     spreads = {entry: spread(times) for entry, times in values.items()}
     sizes = list(dict.fromkeys(entry.size for entry in spreads))
     best = {s: min(v.median for e, v in spreads.items() if e.size == s) for s in sizes}
-    table = Table(box=None)
-    table.add_column("batch,time,\ninput,hidden", no_wrap=True, header_style="dim")
-    for size in sizes:
-        heading = "{},{},\n{},{}".format(*size)
-        table.add_column(heading, justify="right", no_wrap=True, header_style="dim")
+    table = _frame(sizes)
     whose: dict[tuple[str, Reset], None] = dict.fromkeys((e.library, e.reset) for e in spreads)
     for library, reset in whose:
         texts = [Text(label(library, reset))]

@@ -10,8 +10,9 @@ from typing import Any, NamedTuple
 
 import jax
 
-from gru_jax.bench.measure import Entry, Measure, Outcome
-from gru_jax.bench.peers import OURS, PEERS
+from gru_jax.bench import onednn, peak
+from gru_jax.bench.measure import COUNTED, Entry, Measure, Outcome
+from gru_jax.bench.peers import OURS, PEERS, XLA
 from gru_jax.bench.problem import Reset, Size
 from gru_jax.bench.timing import geometric_mean, ratio, spread
 
@@ -25,11 +26,12 @@ TITLES: dict[Measure, str] = {
 """What the measures are called where people read them."""
 
 
-JAX_PEERS = [name for name, peer in PEERS.items() if peer.in_jax and name != OURS]
+JAX_PEERS = tuple(name for name, peer in PEERS.items() if peer.in_jax and name not in (OURS, XLA))
+OUTSIDE = tuple(name for name, peer in PEERS.items() if not peer.in_jax)
 
 
 class Standing(NamedTuple):
-    """One form of ours against each size's fastest JAX peer.
+    """One form of ours against the fastest of some peers, size by size.
 
     Attributes:
         ratios: how many times as fast as that peer ours is, by size.
@@ -54,13 +56,15 @@ def values_of(outcomes: Sequence[Outcome], name: Measure) -> dict[Entry, list[fl
     return {o.entry: o.values[name] for o in outcomes if name in o.values}
 
 
-def standing(outcomes: Sequence[Outcome], name: Measure, reset: Reset) -> Standing | None:
+def standing(
+    outcomes: Sequence[Outcome], name: Measure, reset: Reset, against: Sequence[str] = JAX_PEERS
+) -> Standing | None:
     """Returns how ours stands in a measure, None if there is nobody to compare it with."""
     values = values_of(outcomes, name)
     ratios, fastest = {}, {}
     for size in dict.fromkeys(entry.size for entry in values):
         ours = Entry(size, OURS, reset)
-        peers = [e for e in values if e.size == size and e.library in JAX_PEERS]
+        peers = [e for e in values if e.size == size and e.library in against]
         if peers and ours in values:
             fastest[size] = min(peers, key=lambda entry: spread(values[entry]).median)
             ratios[size] = ratio(values[fastest[size]], values[ours])
@@ -68,6 +72,22 @@ def standing(outcomes: Sequence[Outcome], name: Measure, reset: Reset) -> Standi
         return None
     mean = geometric_mean(list(ratios.values()))
     return Standing(ratios, fastest, mean, min(ratios, key=lambda size: ratios[size]))
+
+
+def rate(outcomes: Sequence[Outcome]) -> float | None:
+    """Returns the most operations in a second that square products reached, None without any."""
+    return peak.rate([seconds for outcome in outcomes for seconds in outcome.products])
+
+
+def shares(outcomes: Sequence[Outcome], name: Measure) -> dict[Entry, float]:
+    """Returns which part of that rate each contender's products reach, none if that is unknown."""
+    most = rate(outcomes)
+    if most is None or name not in COUNTED:
+        return {}
+    return {
+        entry: peak.operations(entry.size, train=name == "train") / spread(values).median / most
+        for entry, values in values_of(outcomes, name).items()
+    }
 
 
 def as_json(
@@ -81,18 +101,18 @@ def as_json(
         "measures": list(measures),
         "rounds": rounds,
         "results": [_result(outcome, outcomes) for outcome in outcomes],
-        "against_fastest_jax_peer": {
-            name: {
-                reset: {
-                    "geometric_mean": stands.mean,
-                    "worst": str(stands.worst),
-                    "ratios": {str(size): value for size, value in stands.ratios.items()},
-                    "fastest": {str(k): label(*e[1:]) for k, e in stands.fastest.items()},
+        "against_fastest_jax_peer": _against(outcomes, JAX_PEERS),
+        "against": {name: _against(outcomes, [name]) for name in OUTSIDE},
+        "peak": {
+            "operations_per_second": rate(outcomes),
+            "shares": {
+                name: {
+                    label(*who): {str(e.size): share for e, share in found.items() if e[1:] == who}
+                    for who in dict.fromkeys(entry[1:] for entry in found)
                 }
-                for reset in PEERS[OURS].resets
-                if (stands := standing(outcomes, name, reset))
-            }
-            for name in ("forward", "train")
+                for name in COUNTED
+                if (found := shares(outcomes, name))
+            },
         },
     }
 
@@ -111,7 +131,7 @@ def versions() -> dict[str, str]:
             found[package] = importlib.metadata.version(package)
         except importlib.metadata.PackageNotFoundError:
             continue
-    return found
+    return found | ({"onednn": of_onednn} if (of_onednn := onednn.version()) else {})
 
 
 def machine() -> dict[str, str | int]:
@@ -124,6 +144,22 @@ def machine() -> dict[str, str | int]:
         "cpus": len(allowed(0)) if allowed else os.cpu_count() or 1,
         "backend": device.platform,
         "device": device.device_kind,
+    }
+
+
+def _against(outcomes: Sequence[Outcome], against: Sequence[str]) -> dict[str, Any]:
+    return {
+        name: {
+            reset: {
+                "geometric_mean": stands.mean,
+                "worst": str(stands.worst),
+                "ratios": {str(size): value for size, value in stands.ratios.items()},
+                "fastest": {str(k): label(*e[1:]) for k, e in stands.fastest.items()},
+            }
+            for reset in PEERS[OURS].resets
+            if (stands := standing(outcomes, name, reset, against))
+        }
+        for name in COUNTED
     }
 
 
