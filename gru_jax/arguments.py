@@ -11,7 +11,7 @@ from gru_jax.noise import Rates
 from gru_jax.types import ArrayLike, Cell, Params, Shape, State
 
 OPTIONS = ("zoneout", "recurrent_dropout", "drop_connect")
-OPTIONS += ("derivative", "memory", "chunk_size", "unroll")
+OPTIONS += ("derivative", "memory", "chunk_size", "unroll", "backend")
 """Options of `unroll` that are the same for each sequence: what a recurrent layer takes."""
 
 

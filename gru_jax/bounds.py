@@ -71,3 +71,25 @@ def select(chosen: Bool[Array, "..."], these: Array, those: Array | float) -> Ar
     axes = tuple(range(chosen.ndim))
     these, those = (jnp.broadcast_to(a, shape) for a in (these, those))
     return jnp.where(jax.lax.broadcast_in_dim(chosen, shape, axes), these, those)
+
+
+def entries(
+    resets: Bool[Array, "*steps"], valid: Bool[Array, "*steps"] | None, reverse: bool
+) -> Bool[Array, "*steps"]:
+    """Returns where the loop puts the state back, before it reads the step.
+
+    A reset in padding is none. Backwards, the segment that ends before a reset is entered at its
+    last valid step: where the next valid step in time has the reset.
+    """
+    if valid is not None:
+        resets = resets & valid
+    if not reverse:
+        return resets
+    none = jnp.zeros_like(resets[:1])
+    if valid is None:
+        return jnp.concatenate([resets[1:], none])
+    time = resets.shape[0]
+    t = jax.lax.broadcasted_iota(jnp.int32, resets.shape, 0)
+    next_valid = jax.lax.cummin(jnp.where(valid, t, time), axis=0, reverse=True)
+    next_valid = jnp.concatenate([next_valid[1:], jnp.full_like(next_valid[:1], time)])
+    return valid & jnp.take_along_axis(jnp.concatenate([resets, none]), next_valid, axis=0)

@@ -50,11 +50,11 @@ def states(
     plan: Plan, weights: PyTree[Array], drive: PyTree[Array], h0: Array, bounds: Bounds
 ) -> Float[Array, "*steps hidden"]:
     """Returns the state after each step, carried through padding."""
-    return _run(plan, False, weights, drive, h0, bounds)[0]
+    return run(plan, False, weights, drive, h0, bounds)[0]
 
 
 @partial(jax.custom_jvp, nondiff_argnums=(0, 1))
-def _run(
+def run(
     plan: Plan, keep: bool, weights: PyTree[Array], drive: PyTree[Array], h0: Array, bounds: Bounds
 ) -> tuple[Array, PyTree[Array]]:
     """Returns the states and, if they are to be kept, the gates."""
@@ -92,24 +92,19 @@ def _run(
     return hs, gates
 
 
-@_run.defjvp
+@run.defjvp
 def _run_jvp(
     plan: Plan, keep: bool, primals: tuple[Any, ...], tangents: tuple[Any, ...]
 ) -> tuple[Any, Any]:
     weights, drive, h0, bounds = primals
     dweights, ddrive, dh0, dbounds = tangents
-    hs, gates = _run(plan, plan.keep or keep, *primals)
+    hs, gates = run(plan, plan.keep or keep, *primals)
     hs = checkpoint_name(hs, STATES)
-    before = states_before(plan.reverse, h0, hs)
-    seen, h = enter(bounds, before)
+    seen, h = enter(bounds, states_before(plan.reverse, h0, hs))
     if not (plan.keep or keep):
         gates = plan.gates(weights, drive, seen)
-    # For all steps here, and step by step again in the loop: a few products of numbers that are at
-    # hand take less time than arrays of coefficients, written and read.
-    k = plan.rule.coefficients(gates, seen, h)
-    source = plan.rule.source(weights, k, seen, dweights, ddrive)
-    source = leave(bounds, jnp.zeros_like(source), source)
-    dhs = _solve(plan, weights, (gates, seen, h), bounds, (dh0, dbounds.h_reset, source))
+    values = gates, seen, h
+    dhs = tangent(plan, weights, values, bounds, dweights, ddrive, dh0, dbounds.h_reset)
     if not keep:
         return (hs, ()), (dhs, ())
     dseen, _ = enter(
@@ -117,6 +112,26 @@ def _run_jvp(
     )
     _, dgates = jax.jvp(plan.gates, (weights, drive, seen), (dweights, ddrive, dseen))
     return (hs, gates), (dhs, dgates)
+
+
+def tangent(
+    plan: Plan,
+    weights: PyTree[Array],
+    values: tuple[PyTree[Array], Array, Array],
+    bounds: Bounds,
+    dweights: PyTree[Array],
+    ddrive: PyTree[Array],
+    dh0: Array,
+    dh_reset: Array | None,
+) -> Float[Array, "*steps hidden"]:
+    """Returns the derivative of all states; `values` are the gates, `seen` and `h` of all steps."""
+    gates, seen, h = values
+    # For all steps here, and step by step again in the loop: a few products of numbers that are at
+    # hand take less time than arrays of coefficients, written and read.
+    k = plan.rule.coefficients(gates, seen, h)
+    source = plan.rule.source(weights, k, seen, dweights, ddrive)
+    source = leave(bounds, jnp.zeros_like(source), source)
+    return _solve(plan, weights, values, bounds, (dh0, dh_reset, source))
 
 
 def _time_of(turn: Array, time: int, backwards: bool) -> Array:

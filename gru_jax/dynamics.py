@@ -62,7 +62,9 @@ def gradient_norms(
 
     def loss(nudges: Array) -> Array:
         nudged = jnp.concatenate([xs, nudges], -1)
-        return loss_fn(*unroll(_nudged(cell, xs.shape[-1]), params, nudged, h0, **steps))
+        return loss_fn(
+            *unroll(_nudged(cell, xs.shape[-1]), params, nudged, h0, backend="xla", **steps)
+        )
 
     gradients = jax.grad(loss)(jnp.zeros(hs.shape, hs.dtype))
     # The squares of a gradient vanish, and overflow, long before its values do.
@@ -203,7 +205,7 @@ def _check(
             f"{function}: cell must be a Cell, e.g. gru(64), got a {type(cell).__name__}. Of a "
             "cell inside a net give its own parameters, and the x of its tape as xs."
         )
-    options: dict[str, Any] = {"key": None, "resets": None} | steps
+    options: dict[str, Any] = {"key": None, "resets": None, "backend": "xla"} | steps
     checked = prepare(function, cell, params, xs, h0, **options)
     if len(cell.input_shape(params)) != 1 or not isinstance(checked.h0, jax.Array):
         raise ValueError(

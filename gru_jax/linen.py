@@ -21,6 +21,7 @@ from jaxtyping import Array, Bool, Float, Integer
 
 from gru_jax import modules
 from gru_jax.activations import Activation
+from gru_jax.backend import Backend
 from gru_jax.types import ArrayLike, Cell, Initializer, Key, Layer, Params, Shape, State
 
 
@@ -62,6 +63,7 @@ class GRU(nn.Module):
         update_bias_init: of b_z, if not `bias_init`; see `gj.init_chrono`.
         memory: what is kept for reverse mode, "gates", "states" or "chunked"; see `gj.unroll`.
         chunk_size: steps that are worked on at once with the last two.
+        backend: what runs the recurrence, "auto", "xla" or "cpu"; see `gj.unroll`.
     """
 
     hidden_size: int
@@ -84,6 +86,7 @@ class GRU(nn.Module):
     update_bias_init: Initializer | None = None
     memory: Literal["gates", "states", "chunked"] | None = None
     chunk_size: int | None = None
+    backend: Backend | None = None
 
     def __call__(
         self,

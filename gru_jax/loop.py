@@ -7,7 +7,6 @@
 Sequences are time-major here, and already checked.
 """
 
-import math
 from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple, TypeAlias
@@ -17,16 +16,15 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, PyTree
 
 from gru_jax import derivative
-from gru_jax.bounds import Bounds, enter, leave, select
+from gru_jax.bounds import Bounds, enter, entries, leave, select
+from gru_jax.cells.gru_params import GRUParams
+from gru_jax.chunks import chunk_size, in_chunks
+from gru_jax.kernels import recurrence
 from gru_jax.noise import Rates, draw_drop, draw_hold, drop_weights
 from gru_jax.types import Key, Params, Rule, State
 
 GATES_BYTES = 2**24
 """Up to here, states in memory, it is faster to keep the gates than to compute them again."""
-
-CHUNK_FEATURES = 2**19
-"""Features of all rows and steps in a chunk, where there are so many: small products are slow, and
-of large ones the results no longer stay in the cache."""
 
 LARGE = 2**21
 """More features than that, and forward alone, too, is faster in chunks."""
@@ -40,6 +38,7 @@ class How(NamedTuple):
     gates: Callable[..., PyTree[Array]]
     mix: Callable[..., State]
     rule: Rule | None
+    kernel: Callable[[Params], GRUParams] | None
     time_axis: int
     reverse: bool
     turns: int
@@ -66,31 +65,36 @@ def run(
     if time == 0:
         hs = jax.tree.map(lambda h: jnp.zeros((0, *h.shape), h.dtype), h0)
         return jax.tree.map(lambda h: jnp.moveaxis(h, 0, how.time_axis), hs), h0
-    shared, h0, steps = begin(how, params, xs, h0, valid, resets, h_reset, key)
     features = sum(leaf.size for leaf in jax.tree.leaves(h0))
     size_in_bytes = time * features * jax.tree.leaves(h0)[0].dtype.itemsize
     if how.memory is None:
         how = how._replace(memory="gates" if size_in_bytes <= GATES_BYTES else "states")
-    size = min(time, how.chunk_size or _chunk_size(time, features))
-    piece = partial(_piece, how)
-    in_chunks = partial(_in_chunks, piece, size=size, reverse=how.reverse)
-    if how.memory == "states" and not how.rule:
+    whole = how.memory == "gates" if how.kernel else how.memory == "states" and not how.rule
+    # The kernel reads what stands where it stands; loops and chunks go along the first axis.
+    axis = how.time_axis if how.kernel and whole else 0
+    shared, h0, steps = begin(how, axis, params, xs, h0, valid, resets, h_reset, key)
+    size = min(time, how.chunk_size or chunk_size(time, features))
+    chunked = partial(in_chunks, size=size, reverse=how.reverse)
+    piece = partial(_piece, how._replace(time_axis=axis))
+    if whole:
         h_last, hs = piece(shared, h0, steps)
     elif how.memory == "gates":
         # Not with zoneout: of some generators' keys, masks drawn for other steps at once differ.
         large = time * features > LARGE and shared.key_hold is None
-        run_forward = in_chunks if large else piece
+        run_forward = partial(chunked, piece) if large else piece
         h_last, hs = _differently(run_forward, piece)(shared, h0, steps)
     else:
-        names = [derivative.STATES] if how.memory == "states" else []
+        # The kernel is as fast to run again as to take up from its states.
+        names = [derivative.STATES] if how.memory == "states" and not how.kernel else []
         policy = jax.checkpoint_policies.save_only_these_names(*names)
-        piece = jax.checkpoint(piece, policy=policy, prevent_cse=False)
-        h_last, hs = _in_chunks(piece, shared, h0, steps, size=size, reverse=how.reverse)
-    return jax.tree.map(lambda h: jnp.moveaxis(h, 0, how.time_axis), hs), h_last
+        again = partial(chunked, jax.checkpoint(piece, policy=policy, prevent_cse=False))
+        run_forward = _differently(piece, again) if how.kernel else again
+        h_last, hs = run_forward(shared, h0, steps)
+    return jax.tree.map(lambda h: jnp.moveaxis(h, axis, how.time_axis), hs), h_last
 
 
 Steps: TypeAlias = tuple[Array, Array | None, Array | None, Array]
-"""Inputs, validity, resets and positions, all with the time axis in front."""
+"""Inputs, validity, resets and positions, with time where it is said."""
 
 
 class Shared(NamedTuple):
@@ -106,6 +110,7 @@ class Shared(NamedTuple):
 
 def begin(
     how: How,
+    axis: int,
     params: Params,
     xs: Array,
     h0: State,
@@ -114,17 +119,21 @@ def begin(
     h_reset: State | None,
     key: Key | None,
 ) -> tuple[Shared, State, Steps]:
-    """Returns what is ready before the first step is taken; the arguments are those of `run`."""
-    steps = jax.tree.map(lambda a: jnp.moveaxis(a, how.time_axis, 0), (xs, valid, resets))
-    xs, valid, resets = steps
+    """Returns what is ready before the first step is taken, with time at an axis of its own.
+
+    The other arguments are those of `run`.
+    """
     if resets is not None:
-        resets = entries(resets, valid, how.reverse)
+        front = jax.tree.map(lambda a: jnp.moveaxis(a, how.time_axis, 0), (resets, valid))
+        resets = jnp.moveaxis(entries(front[0], front[1], how.reverse), 0, how.time_axis)
+    steps = jax.tree.map(lambda a: jnp.moveaxis(a, how.time_axis, axis), (xs, valid, resets))
+    xs, valid, resets = steps
     # Zeros made in here are alike on all devices of a mesh, and the states are not: a loop that is
     # mapped over shards wants its carry to say so from the start. XLA computes nothing for it.
     some = jax.lax.stop_gradient(xs.ravel()[:1].sum())
     h0 = jax.tree.map(lambda h: jnp.where(False, some.astype(h.dtype), h), h0)
     shared = _share(how, params, h0, h_reset, key)
-    return shared, h0, (xs, valid, resets, jnp.arange(xs.shape[0]))
+    return shared, h0, (xs, valid, resets, jnp.arange(xs.shape[axis]))
 
 
 def _share(how: How, params: Params, h0: State, h_reset: State | None, key: Key | None) -> Shared:
@@ -139,26 +148,35 @@ def _share(how: How, params: Params, h0: State, h_reset: State | None, key: Key 
     return Shared(params, weights, h_reset, None, key_hold if rates.zoneout else None, drop)
 
 
-def walk(
-    how: How, shared: Shared, h: State, steps: Steps
-) -> tuple[PyTree[Array], Bounds, PyTree[Array]]:
-    """Takes some steps; returns what drove them, what bounded them, and the states carried on."""
+def walk(how: How, shared: Shared, h: State, steps: Steps) -> tuple[Array, Bounds, PyTree[Array]]:
+    """Takes some steps, along `how.time_axis`, which is the first but for the kernel.
+
+    Returns the inputs, zero in padding, what bounds the steps, and the states carried on.
+    """
     xs, valid, resets, times = steps
     if valid is not None:
         # Before the product, so that garbage reaches neither drive nor weights' gradient.
         xs = select(valid, xs, 0)
+    if how.kernel:
+        bounds = Bounds(valid, resets, h_reset=shared.h_reset)
+        params = how.kernel(shared.params)
+        if how.rates.drop_connect:
+            params = recurrence.join(params, shared.weights)
+        ways = {"reverse": how.reverse, "time_axis": how.time_axis}
+        return xs, bounds, recurrence.states(params, xs, h, bounds, **ways)
     hold = shared.hold
     if shared.key_hold is not None:
         hold = draw_hold(shared.key_hold, how.rates.zoneout, h, times)
     bounds = Bounds(valid, resets, hold, shared.h_reset, shared.drop)
     drive = how.project(shared.params, xs)
-    return drive, bounds, _states(how, shared.weights, drive, h, bounds)
+    return xs, bounds, _states(how, shared.weights, drive, h, bounds)
 
 
 def _piece(how: How, shared: Shared, h: State, steps: Steps) -> tuple[State, PyTree[Array]]:
     """Runs some steps of a sequence; returns the last state and all, zero in padding."""
     _, bounds, hs = walk(how, shared, h, steps)
-    h = jax.tree.map(lambda hs: hs[0 if how.reverse else -1], hs)
+    last = 0 if how.reverse else -1
+    h = jax.tree.map(lambda hs: jax.lax.index_in_dim(hs, last, how.time_axis, keepdims=False), hs)
     if (valid := bounds.valid) is not None:
         hs = jax.tree.map(lambda hs: select(valid, hs, 0), hs)
     return h, hs
@@ -190,61 +208,3 @@ def _states(how, weights, drive, h0, bounds):
     steps = drive, jnp.arange(jax.tree.leaves(drive)[0].shape[0])
     _, hs = jax.lax.scan(body, h0, steps, reverse=how.reverse, unroll=how.turns)
     return hs
-
-
-def _chunk_size(time: int, features: int) -> int:
-    """Returns about the square root of the steps, and more where a step is small.
-
-    Slightly more or fewer if that divides the steps: cutting off the rest copies all inputs.
-    """
-    wanted = min(time, max(round(time**0.5), CHUNK_FEATURES // max(1, features)))
-    near = range(max(1, wanted // 2), min(time, 2 * wanted) + 1)
-    fits = [size for size in near if time % size == 0]
-    return min(fits, key=lambda size: abs(math.log(size / wanted)), default=wanted)
-
-
-def _in_chunks(
-    piece: Callable[..., tuple[State, PyTree[Array]]],
-    shared: Shared,
-    h: State,
-    steps: Steps,
-    *,
-    size: int,
-    reverse: bool,
-) -> tuple[State, PyTree[Array]]:
-    """Runs a sequence piece by piece; where the size does not fit, the last one is shorter."""
-    count, rest = divmod(steps[0].shape[0], size)
-    head = jax.tree.map(lambda a: a[: count * size].reshape(count, size, *a.shape[1:]), steps)
-    tail = jax.tree.map(lambda a: a[count * size :], steps)
-    parts = []
-    if rest and reverse:
-        h, hs = piece(shared, h, tail)
-        parts.append(hs)
-    h, hs = jax.lax.scan(partial(piece, shared), h, head, reverse=reverse)
-    parts.insert(0, jax.tree.map(lambda a: a.reshape(count * size, *a.shape[2:]), hs))
-    if rest and not reverse:
-        h, hs = piece(shared, h, tail)
-        parts.append(hs)
-    return h, jax.tree.map(lambda *a: jnp.concatenate(a), *parts) if rest else parts[0]
-
-
-def entries(
-    resets: Bool[Array, "*steps"], valid: Bool[Array, "*steps"] | None, reverse: bool
-) -> Bool[Array, "*steps"]:
-    """Returns where the loop puts the state back, before it reads the step.
-
-    A reset in padding is none. Backwards, the segment that ends before a reset is entered at its
-    last valid step: where the next valid step in time has the reset.
-    """
-    if valid is not None:
-        resets = resets & valid
-    if not reverse:
-        return resets
-    none = jnp.zeros_like(resets[:1])
-    if valid is None:
-        return jnp.concatenate([resets[1:], none])
-    time = resets.shape[0]
-    t = jax.lax.broadcasted_iota(jnp.int32, resets.shape, 0)
-    next_valid = jax.lax.cummin(jnp.where(valid, t, time), axis=0, reverse=True)
-    next_valid = jnp.concatenate([next_valid[1:], jnp.full_like(next_valid[:1], time)])
-    return valid & jnp.take_along_axis(jnp.concatenate([resets, none]), next_valid, axis=0)

@@ -26,7 +26,7 @@ from gru_jax.types import Architecture, ArrayLike, Cell, Initializer, Layer, Par
 INITIALIZERS = ("kernel_init", "recurrent_init", "bias_init", "update_bias_init")
 CELL = ("reset", "activation", "gate_activation", "clip")
 RANDOM = ("zoneout", "recurrent_dropout", "drop_connect")
-RUN = (*RANDOM, "memory", "chunk_size")
+RUN = (*RANDOM, "memory", "chunk_size", "backend")
 FREE = (*RUN, "dtype")
 """In what a net may differ from the module that takes its parameters."""
 

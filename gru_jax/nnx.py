@@ -23,6 +23,7 @@ from jaxtyping import Array, Bool, Float, Integer
 
 from gru_jax import modules
 from gru_jax.activations import Activation
+from gru_jax.backend import Backend
 from gru_jax.types import ArrayLike, Cell, Initializer, Key, Layer, Params, Shape, State
 
 
@@ -66,6 +67,7 @@ class GRU(nnx.Module):
         bias_metadata: more metadata of the biases.
         memory: what is kept for reverse mode, "gates", "states" or "chunked"; see `gj.unroll`.
         chunk_size: steps that are worked on at once with the last two.
+        backend: what runs the recurrence, "auto", "xla" or "cpu"; see `gj.unroll`.
         rngs: "params" draws the parameters; of "dropout" a fork is kept where anything is random.
 
     Raises:
@@ -98,6 +100,7 @@ class GRU(nnx.Module):
         bias_metadata: Mapping[str, Any] = MappingProxyType({}),
         memory: Literal["gates", "states", "chunked"] | None = None,
         chunk_size: int | None = None,
+        backend: Backend | None = None,
         rngs: nnx.Rngs,
     ) -> None:
         """Draws the parameters."""
@@ -122,6 +125,7 @@ class GRU(nnx.Module):
         self.update_bias_init = update_bias_init
         self.memory = memory
         self.chunk_size = chunk_size
+        self.backend = backend
         self.net()  # Raises where an option is out of range.
         layer, more = modules.make_layer(self, _unbox), {"W": kernel_metadata, "b": bias_metadata}
         for layer_name, size in modules.input_sizes(self, input_size).items():

@@ -13,6 +13,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Integer, PyTree
 
 from gru_jax import arguments, loop
+from gru_jax.backend import Backend, choose
 from gru_jax.tape import record
 from gru_jax.types import ArrayLike, Cell, Key, Layer, Params, State, Trace
 
@@ -37,6 +38,7 @@ def unroll(
     memory: Literal["gates", "states", "chunked"] | None = None,
     chunk_size: int | None = None,
     unroll: int = 1,
+    backend: Backend | None = None,
 ) -> tuple[PyTree[Float[Array, "*batch time hidden"]], State]:
     """Runs a cell over sequences.
 
@@ -75,14 +77,22 @@ def unroll(
             "states" from there on.
         chunk_size: steps that are worked on at once with the other two (by autodiff with "chunked"
             alone); None is about the square root of their number, and more where a step is small.
-        unroll: steps in one turn of the compiled loop.
+        unroll: steps in one turn of the compiled loop; the kernel has no such turns.
+        backend: "xla" is loops that XLA compiles, "cpu" the kernel for a `gru` in float32 with
+            derivative "rule" and without zoneout and recurrent dropout, which must then be there;
+            "auto" is the kernel where it can run, and else XLA's loops. None is what the
+            environment variable GRU_JAX_BACKEND says, of these three, at the time of the call, and
+            "auto" where it says nothing. The kernel keeps, with `memory` "states" too, the state
+            before each chunk alone, and runs its steps again. `jax.export` does not take programs
+            with the kernel in them, but those of "xla".
 
     Returns:
         `(hs, h_last)`: the state after each step, zero in padded ones, and the state after the
         last valid step in the direction of travel, which is `h0` where there is none.
 
     Raises:
-        ValueError: if shapes or dtypes do not fit each other, or an option is out of range.
+        ValueError: if shapes or dtypes do not fit each other, an option is out of range, or the
+            kernel is asked for and cannot run.
 
     References:
         Krueger et al. (2017) for zoneout, Gal and Ghahramani (2016) for recurrent dropout, Merity
@@ -110,6 +120,7 @@ def unroll(
             memory=memory,
             chunk_size=chunk_size,
             unroll=unroll,
+            backend=backend,
         )
     )
 
@@ -206,6 +217,7 @@ def prepare(
     memory: str | None = None,
     chunk_size: int | None = None,
     unroll: int = 1,
+    backend: str | None = None,
 ) -> Checked:
     """Checks the arguments of `unroll`, in the name of a function that has them too."""
     if not isinstance(cell, Cell):
@@ -226,12 +238,17 @@ def prepare(
         raise ValueError(f"{function}: h_reset must come with resets, got resets None.")
     if resets is not None:
         h_reset = arguments.check_state(function, "h_reset", h_reset, initial)
+    training = key is not None
+    kernel = choose(
+        function, backend, cell, params, rates, derivative=derivative, training=training
+    )
     how = loop.How(
         cell.project,
         cell.pack,
         cell.gates,
         cell.mix,
         cell.rule if derivative == "rule" else None,
+        kernel,
         axis,
         reverse,
         unroll,

@@ -34,13 +34,13 @@ def record(
         xs, valid, resets = jax.tree.map(
             lambda a: jnp.pad(a, longer[: a.ndim]), (xs, valid, resets)
         )
-    shared, h0, steps = loop.begin(how, params, xs, h0, valid, resets, h_reset, key)
-    drive, bounds, hs = loop.walk(how._replace(memory="gates"), shared, h0, steps)
+    shared, h0, steps = loop.begin(how, 0, params, xs, h0, valid, resets, h_reset, key)
+    how = how._replace(memory="gates")
+    xs, bounds, hs = loop.walk(how._replace(time_axis=0), shared, h0, steps)
     seen, before = enter(bounds, states_before(how.reverse, h0, hs))
-    gates = jax.vmap(how.gates, (None, 0, 0))(shared.weights, drive, seen)
+    gates = jax.vmap(how.gates, (None, 0, 0))(shared.weights, how.project(shared.params, xs), seen)
     r, z, c, q = (getattr(gates, name, None) for name in "rzcq")
-    xs, valid, *_ = steps
     arrays = r, z, c, hs, before, xs, q
-    if valid is not None:
+    if (valid := bounds.valid) is not None:
         arrays = jax.tree.map(lambda a: select(valid, a, 0), arrays)
     return jax.tree.map(lambda a: jnp.moveaxis(a[:time], 0, how.time_axis), arrays)

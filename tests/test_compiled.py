@@ -43,7 +43,7 @@ def training_step(cell, **options):
 
 
 def test_a_training_step_is_two_loops_that_copy_and_add_nothing_large(cell):
-    bodies = loops(*training_step(cell, mask=jnp.ones((BATCH, TIME), bool)))
+    bodies = loops(*training_step(cell, mask=jnp.ones((BATCH, TIME), bool), backend="xla"))
     assert len(bodies) == 2
     whole, weights = rf"\[{TIME},", rf"\[{HIDDEN},{HIDDEN}\]"
     for body in bodies:
@@ -61,7 +61,7 @@ def test_the_slow_twin_would_be_found_out(cell):
 
 def test_the_backward_loop_carries_one_state_and_few_buffers(cell):
     """The step, the state's gradient, what arrives, the coefficients, the weights."""
-    function, *args = training_step(cell)
+    function, *args = training_step(cell, backend="xla")
     text = jax.jit(function).lower(*args).compile().as_text()
     carried = [
         re.findall(r"f32\[([\d,]+)\]", line.split(" while(")[0].split("=", 1)[1])
@@ -90,9 +90,27 @@ def temporaries(time, **options):
 
 def test_long_sequences_fit_in_little_memory():
     states = 16_384 * 16 * 128 * 4
-    assert temporaries(16_384, memory="chunked") < 40e6
-    assert states < temporaries(16_384) < states + 40e6  # by itself it keeps the states alone
-    assert temporaries(16_384, memory="gates") > 5 * states
+    assert temporaries(16_384, memory="chunked", backend="xla") < 40e6
+    # By itself it keeps the states alone.
+    assert states < temporaries(16_384, backend="xla") < states + 40e6
+    assert temporaries(16_384, memory="gates", backend="xla") > 5 * states
+
+
+def test_the_kernel_takes_as_little_memory():
+    states = 16_384 * 16 * 128 * 4
+    assert temporaries(16_384, memory="chunked", backend="cpu") < 40e6
+    assert temporaries(16_384, backend="cpu") < 40e6  # the states of a chunk
+    assert temporaries(16_384, memory="gates", backend="cpu") > 5 * states
+
+
+def test_a_training_step_of_the_kernel_is_two_calls_and_copies_nothing_large(cell):
+    function, *args = training_step(cell, backend="cpu")
+    text = jax.jit(function).lower(*args).compile().as_text()
+    assert text.count('custom_call_target="gru_jax_forward"') == 1
+    assert text.count('custom_call_target="gru_jax_backward"') == 1
+    assert " while(" not in text
+    for shape in (rf"\[{BATCH},{TIME},", rf"\[{TIME},{BATCH},", rf"\[{INPUT + HIDDEN},"):
+        assert not re.search(rf"f32{shape}\S* (copy|transpose|add|concatenate|dot)\(", text)
 
 
 def test_memory_grows_with_the_root_of_the_steps():

@@ -76,15 +76,15 @@ CASES = {
         CELL, zoneout=1.5
     ),
     "recurrent: options must be among zoneout, recurrent_dropout, drop_connect, derivative, "
-    "memory, chunk_size, unroll, got lengths.": lambda: gj.recurrent(CELL, lengths=3),
+    "memory, chunk_size, unroll, backend, got lengths.": lambda: gj.recurrent(CELL, lengths=3),
     "trace: cell must be a Cell or a Layer, e.g. gru(64), got a GRUParams.": lambda: gj.trace(
         PARAMS, CELL, XS
     ),
     "trace: xs must be [*batch, time, 12] float32 to match params.W_r (76, 64), "
     "got (32, 100, 11) float32.": lambda: gj.trace(CELL, PARAMS, XS[..., :11]),
     "trace: options must be among h_reset, reverse, time_axis, zoneout, recurrent_dropout, "
-    "drop_connect, derivative, memory, chunk_size, unroll, got backwards.": lambda: gj.trace(
-        CELL, PARAMS, XS, backwards=True
+    "drop_connect, derivative, memory, chunk_size, unroll, backend, got backwards.": (
+        lambda: gj.trace(CELL, PARAMS, XS, backwards=True)
     ),
     "trace: options must be given to the layers, got reverse.": lambda: gj.trace(
         gj.recurrent(CELL), PARAMS, XS, reverse=True

@@ -21,8 +21,9 @@ def recurrent(cell: Cell, *, reverse: bool = False, **options: Any) -> Layer:
         cell: the recurrence, e.g. `gru(64)`.
         reverse: run from the last step to the first; such a layer cannot stream.
         options: of `unroll`, and the same for each sequence: `zoneout`, `recurrent_dropout`,
-            `drop_connect`, `derivative`, `memory`, `chunk_size`, `unroll`. What is random needs
-            the key that `apply` is given; lengths, mask and resets, too, are given there.
+            `drop_connect`, `derivative`, `memory`, `chunk_size`, `unroll`, `backend`. What is
+            random needs the key that `apply` is given; lengths, mask and resets are given there,
+            too.
 
     Raises:
         ValueError: if `cell` is something else, or an option is unknown.

@@ -1,0 +1,104 @@
+"""Which code runs a recurrence: loops that XLA compiles, or the kernel that is compiled already.
+
+    "xla"    XLA's, anywhere
+    "cpu"    the kernel: a plain GRU in float32 on a CPU, by its own derivative
+    "auto"   the kernel where it can be, else XLA's: what is chosen goes to the log "gru_jax"
+
+The environment variable GRU_JAX_BACKEND says so for calls that do not.
+"""
+
+import logging
+import os
+from collections.abc import Callable
+from typing import Literal, TypeAlias
+
+import jax
+import jax.numpy as jnp
+
+from gru_jax.cells.gru import gru
+from gru_jax.cells.gru_params import GRUParams
+from gru_jax.cells.learned_initial_state import learned_initial_state
+from gru_jax.kernels import library
+from gru_jax.noise import Rates
+from gru_jax.types import Cell, Params
+
+VARIABLE = "GRU_JAX_BACKEND"
+
+Backend: TypeAlias = Literal["auto", "xla", "cpu"]
+TakeParams: TypeAlias = Callable[[Params], GRUParams]
+
+log = logging.getLogger("gru_jax")
+
+
+def choose(
+    function: str,
+    backend: str | None,
+    cell: Cell,
+    params: Params,
+    rates: Rates,
+    *,
+    derivative: str,
+    training: bool,
+) -> TakeParams | None:
+    """Returns what takes the kernel's parameters out of the cell's; None where XLA's loops run.
+
+    Args:
+        function: the name to blame in an error.
+        backend: one of the three; None is what the environment variable says, or "auto".
+        cell: the recurrence.
+        params: its parameters, of the inputs' dtype.
+        rates: of what is random.
+        derivative: "rule" or "autodiff".
+        training: whether there is a key.
+    """
+    source = "backend"
+    if backend is None:
+        source, backend = f"the variable {VARIABLE}", os.environ.get(VARIABLE) or "auto"
+    if backend not in ("auto", "xla", "cpu"):
+        raise ValueError(f'{function}: {source} must be "auto", "xla" or "cpu", got {backend!r}.')
+    if backend == "xla":
+        why = f", as {source} says."
+    elif obstacle := _obstacle(cell, params, rates, derivative, training):
+        if backend == "cpu":
+            raise ValueError(
+                f'{function}: {source} must be "auto" or "xla" for {obstacle}, got "cpu".'
+            )
+        why = f", for {obstacle}."
+    elif backend == "auto" and jax.default_backend() != "cpu":
+        why = f", for programs on {jax.default_backend()}."
+    elif missing := library.reason():
+        if backend == "cpu":
+            raise ValueError(f'{function}: {source} must be "auto" or "xla", got "cpu": {missing}')
+        why = f". {missing}"
+    else:
+        log.debug("%s: the compiled kernel runs.", function)
+        return _KERNELS[_functions(cell)]
+    log.debug("%s: XLA's loop runs%s", function, why)
+    return None
+
+
+def _obstacle(
+    cell: Cell, params: Params, rates: Rates, derivative: str, training: bool
+) -> str | None:
+    """Returns what the kernel cannot do, whatever the machine."""
+    dtype = jax.tree.leaves(params)[0].dtype
+    if _functions(cell) not in _KERNELS:
+        return "cells other than a plain gru"
+    if derivative != "rule":
+        return f'derivative="{derivative}"'
+    if rates.zoneout:
+        return "zoneout"
+    if rates.recurrent_dropout and training:
+        return "recurrent_dropout"
+    return None if dtype == jnp.float32 else f"{dtype} parameters"
+
+
+def _functions(cell: Cell) -> tuple:
+    """Returns what makes a cell's numbers: where one is replaced, the kernel is another cell's."""
+    return cell.project, cell.pack, cell.gates, cell.mix, cell.rule
+
+
+_KERNELS: dict[tuple, TakeParams] = {}
+for _cell in (gru(1), gru(1, reset="after")):
+    _KERNELS[_functions(_cell)] = lambda params: params
+    _KERNELS[_functions(learned_initial_state(_cell))] = lambda params: params.cell

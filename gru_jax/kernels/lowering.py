@@ -1,0 +1,90 @@
+"""Which code a program gets for the kernel's primitives: the compiled one, or its twin's.
+
+The compiled code is for CPUs, float32 and sizes of 1 or more; what else comes is the twin's. On a
+mesh, each device runs it on its own rows.
+"""
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.core import ShapedArray
+from jax.extend.core import Primitive
+from jax.interpreters import mlir
+
+from gru_jax.kernels import library
+from gru_jax.kernels.operands import DERIVED, Gradients, Inputs, Outputs, Saved
+from gru_jax.kernels.partition import on_rows
+from gru_jax.kernels.primitives import TWINS, backward_p, forward_p
+
+try:
+    from jax._src.dispatch import prim_requires_devices_during_lowering as with_devices
+except ImportError:  # Not public: without it, programs on several devices get the twin.
+    with_devices = set()
+
+
+def register() -> None:
+    """Tells JAX how programs are made of the primitives."""
+    for primitive, twin in TWINS.items():
+        rule = mlir.lower_fun(twin, multiple_results=primitive.multiple_results)
+        mlir.register_lowering(primitive, rule)
+    for primitive, compiled in ((forward_p, _forward), (backward_p, _backward)):
+        mlir.register_lowering(primitive, _choose(primitive, compiled), platform="cpu")
+        with_devices.add(primitive)
+
+
+def _choose(primitive: Primitive, compiled: Callable[..., Any]) -> Callable[..., Any]:
+    """Returns the lowering for CPUs."""
+    twin = mlir.lower_fun(TWINS[primitive], multiple_results=True)
+
+    def lower(ctx: mlir.LoweringRuleContext, *operands: Any, **static: Any) -> Sequence[Any]:
+        hs = ctx.avals_out[0]
+        if library.reason() or hs.dtype != jnp.float32 or 0 in hs.shape:
+            return twin(ctx, *operands, **static)
+        context = ctx.module_context.axis_context
+        if isinstance(context, mlir.ShardingContext) and context.num_devices > 1:
+            # Without a mesh nobody could say which devices have the same rows.
+            if not (context.device_assignment and context.abstract_mesh):
+                return twin(ctx, *operands, **static)
+            function = on_rows(
+                partial(primitive.bind, **static),
+                dict(zip(NAMES[primitive][0], ctx.avals_in, strict=True)),
+                dict(zip(NAMES[primitive][1], ctx.avals_out, strict=False)),
+                static["time_axis"],
+            )
+            return mlir.lower_fun(function, multiple_results=True)(ctx, *operands)
+        if isinstance(context, mlir.SPMDAxisContext):
+            if set(context.manual_axes) != set(context.mesh.axis_names):
+                return twin(ctx, *operands, **static)
+        return compiled(ctx, *operands, **static)
+
+    return lower
+
+
+NAMES = {
+    forward_p: (Inputs._fields, Outputs._fields),
+    backward_p: (DERIVED, Gradients._fields),
+}
+
+
+def _forward(ctx: mlir.LoweringRuleContext, *operands: Any, **static: Any) -> Sequence[Any]:
+    none = ShapedArray((0,), jnp.float32)
+    missing = [none] * (len(Outputs._fields) - len(ctx.avals_out))
+    call = jax.ffi.ffi_lowering(library.FORWARD)
+    whole = ctx.replace(avals_out=[*ctx.avals_out, *missing])
+    return call(whole, *operands, **_attributes(static))[: len(ctx.avals_out)]
+
+
+def _backward(ctx: mlir.LoweringRuleContext, *operands: Any, **static: Any) -> Sequence[Any]:
+    # Gradients of gates are written over the gates. (The first form reads r to the end.)
+    over = {"z": "a_z", "c": "a_c"} | ({"q": "q", "r": "a_r"} if static["after"] else {})
+    aliases = {Saved._fields.index(i): Gradients._fields.index(o) for i, o in over.items()}
+    call = jax.ffi.ffi_lowering(library.BACKWARD, operand_output_aliases=aliases)
+    return call(ctx, *operands, **_attributes(static))
+
+
+def _attributes(static: dict[str, Any]) -> dict[str, Any]:
+    return static | {"time_axis": np.int64(static["time_axis"])}

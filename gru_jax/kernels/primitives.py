@@ -1,0 +1,61 @@
+"""What JAX sees of the kernel: three primitives.
+
+    forward     Inputs -> Outputs
+    tangent     (Saved, Tangents) -> the tangent of the states, linear in Tangents; always in JAX
+    backward    (Saved, the gradient of the states) -> Gradients, the transpose of tangent
+
+Static parameters are those of `twin`.
+"""
+
+from typing import Any
+
+from jax.core import ShapedArray
+from jax.extend.core import Primitive
+from jax.sharding import NamedSharding, PartitionSpec
+
+from gru_jax.kernels import twin
+from gru_jax.kernels.operands import Gradients, Inputs, Outputs, Saved
+
+forward_p, tangent_p, backward_p = (
+    Primitive(f"gru_jax_{name}") for name in ("forward", "tangent", "backward")
+)
+forward_p.multiple_results = backward_p.multiple_results = True
+TWINS = {forward_p: twin.forward, tangent_p: twin.tangent, backward_p: twin.backward}
+for primitive, function in TWINS.items():
+    primitive.def_impl(function)
+
+
+@forward_p.def_abstract_eval
+def _forward(*operands: ShapedArray, after: bool, keep: bool, **_: Any) -> list[ShapedArray]:
+    inputs = Inputs(*operands)
+    hs = _like(inputs.xs, (*inputs.xs.shape[:2], inputs.h0.shape[1]))
+    gates = Outputs(hs, hs, hs, hs, hs if after else _like(inputs.xs, (0,)))
+    return list(gates if keep else gates[:1])
+
+
+@tangent_p.def_abstract_eval
+def _tangent(*operands: ShapedArray, **_: Any) -> ShapedArray:
+    return Saved(*operands[: len(Saved._fields)]).hs
+
+
+@backward_p.def_abstract_eval
+def _backward(
+    *operands: ShapedArray, after: bool, products: bool, inputs: bool, **_: Any
+) -> list[ShapedArray]:
+    saved = Saved(*operands[:-1])
+    none, a = _like(saved.xs, (0,)), saved.hs
+    W, b = _like(saved.xs, saved.W_r.shape), _like(saved.xs, saved.W_r.shape[1:])
+    gradients = Gradients(
+        *(a, a, a, a if after else none, saved.h0, saved.h_reset),
+        xs=saved.xs if inputs else none,
+        **dict.fromkeys(("W_r", "W_z", "W_c"), W if products else none),
+        **dict.fromkeys(("b_r", "b_z", "b_c"), b if products else none),
+        b_h=b if products and after else none,
+    )
+    return list(gradients)
+
+
+def _like(aval: ShapedArray, shape: tuple[int, ...]) -> ShapedArray:
+    """Returns an array of another shape that varies over a mesh as this one does."""
+    spec = PartitionSpec(*[None] * len(shape))
+    return aval.update(shape=shape, sharding=NamedSharding(aval.sharding.mesh, spec))

@@ -1,0 +1,194 @@
+"""How the kernel's primitives are derived and batched.
+
+    forward_p    its tangent is tangent_p, for which the gates are kept
+    tangent_p    its transpose is backward_p
+    both         derived once more, they are their twins, whose derivatives JAX knows
+
+Batched data of shared weights is more rows, in one call; batched weights are a batched twin.
+"""
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax.ad_checkpoint import checkpoint_name
+from jax.interpreters import ad, batching
+from jax.interpreters import partial_eval as pe
+from jaxtyping import Array
+
+from gru_jax.derivative import STATES
+from gru_jax.kernels import twin
+from gru_jax.kernels.operands import (
+    DERIVED,
+    Gradients,
+    Inputs,
+    Outputs,
+    Saved,
+    Tangents,
+    absent,
+    is_absent,
+    row_axis,
+)
+from gru_jax.kernels.primitives import backward_p, forward_p, tangent_p
+
+
+def register() -> None:
+    """Tells JAX the rules."""
+    ad.primitive_jvps[forward_p] = _forward_jvp
+    ad.primitive_jvps[tangent_p] = _tangent_jvp
+    ad.primitive_jvps[backward_p] = partial(_jvp_of, twin.backward)
+    ad.primitive_transposes[tangent_p] = _tangent_transpose
+    ad.primitive_transposes[backward_p] = _backward_transpose
+    batching.primitive_batchers[forward_p] = _forward_batch
+    batching.primitive_batchers[tangent_p] = partial(_twin_batch, twin.tangent)
+    batching.primitive_batchers[backward_p] = _backward_batch
+    pe.dce_rules[forward_p] = _forward_dce
+
+
+def _forward_jvp(primals: Sequence[Array], tangents: Sequence[Any], **static: Any) -> Any:
+    if static.pop("keep"):
+        return _jvp_of(twin.forward, primals, tangents, keep=True, **static)
+    outputs = Outputs(*forward_p.bind(*primals, keep=True, **static))
+    hs = checkpoint_name(outputs.hs, STATES)
+    values = Inputs(*primals)._asdict() | outputs._asdict() | {"hs": hs}
+    saved = Saved(*(values[name] for name in Saved._fields))
+    given = Inputs(*tangents)._asdict()
+    given = [given[name] for name in Tangents._fields]
+    given = [absent(hs.dtype) if type(t) is ad.Zero else t for t in given]
+    return [hs], [tangent_p.bind(*saved, *given, **static)]
+
+
+def _tangent_jvp(primals: Sequence[Array], tangents: Sequence[Any], **static: Any) -> Any:
+    count = len(Saved._fields)
+    saved, dsaved, given = primals[:count], tangents[:count], tangents[count:]
+    if any(type(t) is not ad.Zero for t in dsaved):
+        return _jvp_of(twin.tangent, primals, tangents, **static)
+    given = [absent(saved[0].dtype) if type(t) is ad.Zero else t for t in given]
+    return tangent_p.bind(*primals, **static), tangent_p.bind(*saved, *given, **static)
+
+
+def _jvp_of(
+    function: Callable[..., Any], primals: Sequence[Array], tangents: Sequence[Any], **static: Any
+) -> Any:
+    """Returns value and tangent of a function of what has a tangent."""
+    moving = [i for i, t in enumerate(tangents) if type(t) is not ad.Zero]
+
+    def of(*moved: Array) -> Any:
+        operands = list(primals)
+        for i, a in zip(moving, moved, strict=True):
+            operands[i] = a
+        return function(*operands, **static)
+
+    return jax.jvp(of, [primals[i] for i in moving], [tangents[i] for i in moving])
+
+
+def _tangent_transpose(ct: Any, *operands: Any, **static: Any) -> list[Any]:
+    count = len(Saved._fields)
+    wanted = Tangents(*(ad.is_undefined_primal(a) for a in operands[count:]))
+    ways = {"products": any(wanted[1:8]), "inputs": wanted.xs}
+    gradients = Gradients(
+        *backward_p.bind(*operands[:count], ad.instantiate_zeros(ct), **ways, **static)
+    )
+    found = [getattr(gradients, n) if w else None for n, w in wanted._asdict().items()]
+    return [None] * count + found
+
+
+def _backward_transpose(cts: Sequence[Any], *operands: Any, **static: Any) -> list[Any]:
+    *saved, dhs = operands
+    linear = partial(twin.backward, *saved, **static)
+    (found,) = jax.linear_transpose(linear, dhs.aval)([ad.instantiate_zeros(ct) for ct in cts])
+    return [None] * len(saved) + [found]
+
+
+def _forward_dce(used: list[bool], *more: Any) -> tuple[list[bool], Any]:
+    """Drops the gates where nothing reads them."""
+    eqn = more[-1]  # Newer versions of JAX say before it which operands are alive.
+    if not any(used):
+        return [False] * len(eqn.invars), None
+    if len(used) > 1 and not any(used[1:]):
+        params = eqn.params | {"keep": False}
+        eqn = eqn.replace(outvars=eqn.outvars[:1], params=params)
+    return [True] * len(eqn.invars), eqn
+
+
+def _forward_batch(args: Sequence[Array], dims: Sequence[Any], **static: Any) -> Any:
+    folded = _fold(Inputs._fields, args, dims, static["time_axis"])
+    if folded is None:
+        return _twin_batch(twin.forward, args, dims, **static)
+    outputs = forward_p.bind(*folded, **static)
+    return _unfold(Outputs._fields, outputs, args, dims, static["time_axis"])
+
+
+def _backward_batch(args: Sequence[Array], dims: Sequence[Any], **static: Any) -> Any:
+    folded = _fold(DERIVED, args, dims, static["time_axis"])
+    if folded is None:
+        return _twin_batch(twin.backward, args, dims, **static)
+    products = static.pop("products")
+    gradients = backward_p.bind(*folded, products=False, **static)
+    found, axes = _unfold(Gradients._fields, gradients, args, dims, static["time_axis"])
+    if not products:
+        return found, axes
+    # Those of each example, where one call would sum over all rows.
+    given, count = Gradients._fields.index("h0"), len(Saved._fields)
+    ways = {name: static[name] for name in ("reverse", "time_axis")}
+    args, dims = (*args[:count], *found[:given]), (*dims[:count], *axes[:given])
+    weights, _ = _twin_batch(twin.multiply, args, dims, **ways)
+    return [*found[: -len(weights)], *weights], [*axes[: -len(weights)], *[0] * len(weights)]
+
+
+def _twin_batch(
+    function: Callable[..., Any], args: Sequence[Array], dims: Sequence[Any], **static: Any
+) -> Any:
+    batched = jax.vmap(partial(function, **static), tuple(dims), axis_size=_size(args, dims))
+    found = batched(*args)
+    return found, jax.tree.map(lambda _: 0, found)
+
+
+def _size(args: Sequence[Array], dims: Sequence[Any]) -> int:
+    return next(a.shape[d] for a, d in zip(args, dims, strict=True) if d is not None)
+
+
+def _fold(
+    names: Sequence[str], args: Sequence[Array], dims: Sequence[Any], time_axis: int
+) -> list[Array] | None:
+    """Returns operands with the batch axis among their rows; None where weights have one."""
+    size, folded = _size(args, dims), []
+    for name, a, dim in zip(names, args, dims, strict=True):
+        if (a.shape if dim is None else a.shape[:dim] + a.shape[dim + 1 :]) == (0,):
+            folded.append(absent(a.dtype))
+        elif (axis := row_axis(name, time_axis)) is None:
+            if dim is not None:
+                return None
+            folded.append(a)
+        else:
+            if dim is None:
+                shape = (*a.shape[:axis], size, *a.shape[axis:])
+                a = jnp.broadcast_to(jnp.expand_dims(a, axis), shape)
+            else:
+                a = jnp.moveaxis(a, dim, axis)
+            rows = size * a.shape[axis + 1]
+            folded.append(a.reshape(*a.shape[:axis], rows, *a.shape[axis + 2 :]))
+    return folded
+
+
+def _unfold(
+    names: Sequence[str],
+    results: Sequence[Array],
+    args: Sequence[Array],
+    dims: Sequence[Any],
+    time_axis: int,
+) -> tuple[list[Array], list[int | None]]:
+    """Returns results with the batch axis apart, and where it is."""
+    size, shape, unfolded, axes = _size(args, dims), list(args[0].shape), [], []
+    if dims[0] is not None:
+        del shape[dims[0]]
+    rows = shape[1 - time_axis]
+    for name, a in zip(names, results, strict=False):
+        axis = None if is_absent(a) else row_axis(name, time_axis)
+        if axis is not None:
+            a = a.reshape(*a.shape[:axis], size, rows, *a.shape[axis + 1 :])
+        unfolded.append(a)
+        axes.append(axis)
+    return unfolded, axes

@@ -1,0 +1,151 @@
+"""The kernel's functions in JAX: the loop of `derivative`, its tangent, and that one's transpose.
+
+Arguments and results are those of `operands`, one by one. Static ones say how the cell runs:
+
+    after       the reset="after" form, else "before"
+    reverse     from the last step to the first
+    time_axis   where time stands, 0 or 1
+"""
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array
+
+from gru_jax import derivative
+from gru_jax.bounds import Bounds, enter
+from gru_jax.cells.gru import Drive, Gates, gates, mix, pack, project
+from gru_jax.cells.gru_derivative import RULE_AFTER, RULE_BEFORE
+from gru_jax.cells.gru_params import GRUParams, split_rows
+from gru_jax.kernels.operands import (
+    Gradients,
+    Inputs,
+    Outputs,
+    Saved,
+    Tangents,
+    as_given,
+    time_major,
+)
+from gru_jax.linear import columns, matmul
+
+
+def forward(
+    *operands: Array, after: bool, reverse: bool, time_axis: int, keep: bool
+) -> Sequence[Array]:
+    """Returns `Outputs` from `Inputs`; without `keep`, the states alone."""
+    inputs = time_major(Inputs(*operands), time_axis)
+    params = GRUParams(*(getattr(inputs, name) for name in GRUParams._fields))
+    bounds = Bounds(inputs.valid, inputs.resets, h_reset=inputs.h_reset)
+    drive = project(params, inputs.xs)
+    plan = _plan(after, reverse)
+    hs, kept = derivative.run(plan, keep, pack(params), drive, inputs.h0, bounds)
+    outputs = as_given(Outputs(hs, *kept), time_axis, hs.dtype)
+    return outputs if keep else outputs[:1]
+
+
+def tangent(*operands: Array, after: bool, reverse: bool, time_axis: int) -> Array:
+    """Returns the tangent of the states from `Saved` and `Tangents`, linear in the latter."""
+    count = len(Saved._fields)
+    saved = time_major(Saved(*operands[:count]), time_axis)
+    d = time_major(Tangents(*operands[count:]), time_axis)
+
+    def given(d: Any, a: Any) -> Any:
+        return jnp.zeros_like(a) if d is None and a is not None else d
+
+    params = _params(saved, after)
+    dparams = GRUParams(*(given(getattr(d, n), a) for n, a in params._asdict().items()))
+    _, ddrive = jax.jvp(project, (params, saved.xs), (dparams, given(d.xs, saved.xs)))
+    linear = _linearize(saved, after, reverse)
+    dstates = given(d.h0, saved.h0), given(d.h_reset, saved.h_reset)
+    return jnp.moveaxis(linear(pack(dparams), ddrive, *dstates), 0, time_axis)
+
+
+def backward(
+    *operands: Array, after: bool, reverse: bool, time_axis: int, products: bool, inputs: bool
+) -> Sequence[Array]:
+    """Returns `Gradients` from `Saved` and the gradient of the states.
+
+    With `products` those of weights and biases are among them, with `inputs` those of the inputs.
+    """
+    *kept, dhs = operands
+    saved = time_major(Saved(*kept), time_axis)
+    params = _params(saved, after)
+    zeros = pack(jax.tree.map(jnp.zeros_like, params))
+    linear = partial(_linearize(saved, after, reverse), zeros)
+    like = Drive(saved.r, saved.z, saved.c), saved.h0, saved.h_reset
+    transposed = jax.linear_transpose(linear, *like)
+    a, h0, h_reset = transposed(jnp.moveaxis(dhs, time_axis, 0))
+    q = a.c * saved.r if after else None
+    gradients = Gradients(a.r, a.z, a.c, q, h0, h_reset)
+    if inputs:
+        ways = (a.r, params.W_r), (a.z, params.W_z), (a.c, params.W_c)
+        xs = [matmul(d, split_rows(W)[0].T) for d, W in ways]
+        gradients = gradients._replace(xs=xs[0] + xs[1] + xs[2])
+    if products:
+        gradients = _multiply(saved, gradients, reverse)
+    return as_given(gradients, time_axis, h0.dtype)
+
+
+def multiply(*operands: Array, reverse: bool, time_axis: int) -> Sequence[Array]:
+    """Returns the gradients of weights and biases from `Saved` and a_r, a_z, a_c and q."""
+    count = len(Saved._fields)
+    saved = time_major(Saved(*operands[:count]), time_axis)
+    gradients = time_major(Gradients(*operands[count:]), time_axis)
+    gradients = _multiply(saved, gradients, reverse)
+    return as_given(gradients, time_axis, saved.h0.dtype)[-7:]
+
+
+def _multiply(saved: Saved, gradients: Gradients, reverse: bool) -> Gradients:
+    a_r, a_z, a_c, q = gradients[:4]
+    x, h = columns(saved.xs), _seen(saved, reverse)
+    joint = jnp.concatenate([x, columns(h)])
+
+    def product(columns: Array, a: Array) -> Array:
+        return matmul(columns, a.reshape(columns.shape[1], a.shape[-1]))
+
+    def total(a: Array) -> Array:
+        return a.reshape(-1, a.shape[-1]).sum(0)
+
+    if q is None:
+        W_c = product(jnp.concatenate([x, columns(saved.r * h)]), a_c)
+    else:
+        W_c = jnp.concatenate([product(x, a_c), product(columns(h), q)])
+    return gradients._replace(
+        W_r=product(joint, a_r),
+        W_z=product(joint, a_z),
+        W_c=W_c,
+        b_r=total(a_r),
+        b_z=total(a_z),
+        b_c=total(a_c),
+        b_h=None if q is None else total(q),
+    )
+
+
+def _plan(after: bool, reverse: bool) -> derivative.Plan:
+    rule = RULE_AFTER if after else RULE_BEFORE
+    return derivative.Plan(gates, mix, rule, reverse, keep=True, turns=1)
+
+
+def _params(saved: Saved, after: bool) -> GRUParams:
+    """Returns the parameters, with zeros for biases, whose values no derivative needs."""
+    W_r, W_z, W_c = saved.W_r, saved.W_z, saved.W_c
+    b = jnp.zeros_like(W_r[0])
+    return GRUParams(W_r, b, W_z, b, W_c, b, b if after else None)
+
+
+def _linearize(saved: Saved, after: bool, reverse: bool) -> Callable[..., Array]:
+    """Returns the tangent of the states as a function of those of weights, drive and states."""
+    bounds = Bounds(saved.valid, saved.resets, h_reset=saved.h_reset)
+    seen = _seen(saved, reverse)
+    values = Gates(saved.r, saved.z, saved.c, saved.q), seen, seen
+    weights = pack(_params(saved, after))
+    return partial(derivative.tangent, _plan(after, reverse), weights, values, bounds)
+
+
+def _seen(saved: Saved, reverse: bool) -> Array:
+    """Returns the state that each step reads."""
+    bounds = Bounds(saved.valid, saved.resets, h_reset=saved.h_reset)
+    return enter(bounds, derivative.states_before(reverse, saved.h0, saved.hs))[0]

@@ -1,0 +1,192 @@
+"""Who runs a recurrence: the argument, the environment, and what each can do."""
+
+import logging
+
+import jax
+import jax.export
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import gru_jax as gj
+from gru_jax.kernels import library
+from gru_jax.layers.directions import Directions
+from gru_jax.linen import GRU
+
+CELL = gj.gru(4)
+KEY = jax.random.key(0)
+PARAMS = CELL.init(KEY, 3)
+XS = jnp.ones((2, 5, 3))
+NORMED = gj.layer_norm_gru(4)
+HALF = gj.gru(4, dtype=jnp.float16)
+
+ELSE = {
+    "cells other than a plain gru": lambda **ways: gj.unroll(
+        NORMED, NORMED.init(KEY, 3), XS, **ways
+    ),
+    "float16 parameters": lambda **ways: gj.unroll(
+        HALF, HALF.init(KEY, 3), XS.astype(jnp.float16), **ways
+    ),
+    'derivative="autodiff"': lambda **ways: gj.unroll(
+        CELL, PARAMS, XS, derivative="autodiff", **ways
+    ),
+    "zoneout": lambda **ways: gj.unroll(CELL, PARAMS, XS, zoneout=0.1, **ways),
+    "recurrent_dropout": lambda **ways: gj.unroll(
+        CELL, PARAMS, XS, key=KEY, recurrent_dropout=0.1, **ways
+    ),
+}
+"""What the kernel does not do."""
+
+
+@pytest.fixture
+def unbuilt(monkeypatch):
+    monkeypatch.setattr(library, "reason", lambda: "The kernel is not here.")
+
+
+@pytest.fixture
+def messages(caplog):
+    """Returns what has been logged."""
+    caplog.set_level(logging.DEBUG, "gru_jax")
+    return lambda: [r.getMessage() for r in caplog.records if r.name == "gru_jax"]
+
+
+def called(function, *args):
+    """Returns whether the compiled program calls the kernel."""
+    return "gru_jax_forward" in jax.jit(function).lower(*args).compile().as_text()
+
+
+def run(**ways):
+    return lambda params, xs: gj.unroll(CELL, params, xs, **ways)[0]
+
+
+@pytest.mark.parametrize(("backend", "kernel"), [("auto", True), ("cpu", True), ("xla", False)])
+def test_the_argument_and_the_environment_say_who_runs(backend, kernel, monkeypatch):
+    assert called(run(backend=backend), PARAMS, XS) == kernel
+    monkeypatch.setenv("GRU_JAX_BACKEND", backend)
+    assert called(run(), PARAMS, XS) == kernel
+
+
+def test_the_argument_comes_before_the_environment(monkeypatch):
+    monkeypatch.setenv("GRU_JAX_BACKEND", "xla")
+    assert called(run(backend="cpu"), PARAMS, XS)
+
+
+@pytest.mark.parametrize("value", [None, ""])
+def test_an_environment_that_says_nothing_is_auto(value, monkeypatch, messages):
+    if value is None:
+        monkeypatch.delenv("GRU_JAX_BACKEND", raising=False)
+    else:
+        monkeypatch.setenv("GRU_JAX_BACKEND", value)
+    assert called(run(), PARAMS, XS)
+    assert any("the compiled kernel runs" in message for message in messages())
+
+
+def test_the_environment_is_read_at_each_call(monkeypatch, messages):
+    for backend, said in (("xla", "XLA's loop runs"), ("cpu", "the compiled kernel runs")) * 2:
+        monkeypatch.setenv("GRU_JAX_BACKEND", backend)
+        gj.unroll(CELL, PARAMS, XS)
+        assert said in messages()[-1]
+
+
+@pytest.mark.parametrize("reason", ELSE)
+def test_auto_goes_back_to_xla_and_says_why(reason, messages):
+    ELSE[reason]()
+    assert messages()[-1] == f"unroll: XLA's loop runs, for {reason}."
+
+
+@pytest.mark.parametrize("reason", ELSE)
+def test_asking_for_what_cannot_be_is_an_error(reason, monkeypatch):
+    with pytest.raises(ValueError) as error:  # noqa: PT011, the whole message is compared
+        ELSE[reason](backend="cpu")
+    said = f'must be "auto" or "xla" for {reason}, got "cpu".'
+    assert str(error.value) == f"unroll: backend {said}"
+    monkeypatch.setenv("GRU_JAX_BACKEND", "cpu")
+    with pytest.raises(ValueError) as error:  # noqa: PT011
+        ELSE[reason]()
+    assert str(error.value) == f"unroll: the variable GRU_JAX_BACKEND {said}"
+
+
+@pytest.mark.usefixtures("unbuilt")
+def test_without_a_kernel_auto_is_xla(messages):
+    assert not called(run(), PARAMS, XS)
+    assert messages()[-1] == "unroll: XLA's loop runs. The kernel is not here."
+
+
+@pytest.mark.usefixtures("unbuilt")
+def test_without_a_kernel_asking_for_it_says_why_there_is_none():
+    with pytest.raises(ValueError) as error:  # noqa: PT011
+        gj.unroll(CELL, PARAMS, XS, backend="cpu")
+    said = 'unroll: backend must be "auto" or "xla", got "cpu": The kernel is not here.'
+    assert str(error.value) == said
+
+
+@pytest.mark.untyped
+def test_unknown_backends_are_refused(monkeypatch):
+    with pytest.raises(ValueError, match=r'^unroll: backend must be "auto", "xla" or "cpu", got'):
+        gj.unroll(CELL, PARAMS, XS, backend="gpu")
+    monkeypatch.setenv("GRU_JAX_BACKEND", "fast")
+    message = r'^trace: the variable GRU_JAX_BACKEND must be "auto", "xla" or "cpu", got \'fast\'.$'
+    with pytest.raises(ValueError, match=message):
+        gj.trace(CELL, PARAMS, XS)
+
+
+def test_in_evaluation_recurrent_dropout_is_nothing_and_the_kernel_runs():
+    assert called(run(recurrent_dropout=0.3, backend="cpu"), PARAMS, XS)
+
+
+@pytest.mark.parametrize("reset", ["before", "after"])
+def test_a_cell_with_another_function_in_it_is_not_the_kernels(reset):
+    cell = gj.gru(4, reset=reset)
+    params = cell.init(KEY, 3)
+    for name in ("project", "pack", "gates", "mix", "rule"):
+        own = getattr(cell, name)
+        other = cell._replace(**{name: own and (lambda *args, own=own: own(*args))})
+        assert not called(lambda p, xs, c=other: gj.unroll(c, p, xs)[0], params, XS)
+    doubled = cell._replace(mix=lambda gates, h: 2 * cell.mix(gates, h), rule=None)
+    hs, _ = gj.unroll(doubled, params, XS)
+    np.testing.assert_allclose(hs[:, 0], 2 * gj.unroll(cell, params, XS)[0][:, 0], rtol=1e-5)
+
+
+@pytest.mark.parametrize("reset", ["before", "after"])
+def test_a_learned_initial_state_runs_on_the_kernel(reset):
+    cell = gj.learned_initial_state(gj.gru(4, reset=reset))
+    params = cell.init(KEY, 3)
+    params = params._replace(h0=params.h0 + 0.5)
+
+    def loss(backend):
+        return lambda params: (gj.unroll(cell, params, XS, backend=backend)[0] ** 2).sum()
+
+    assert called(loss("cpu"), params)
+    got, want = (jax.grad(loss(backend))(params) for backend in ("cpu", "xla"))
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=2e-6), got, want)
+
+
+def test_layers_and_modules_take_it():
+    layer = gj.bidirectional(gj.gru(4), backend="xla")
+    params = layer.init(KEY, 3)
+    assert isinstance(params, Directions)
+    assert not called(lambda p, xs: layer.apply(p, xs)[0], params, XS)
+    for backend in ("xla", "cpu"):
+        module = GRU(4, backend=backend)
+        variables = module.init(KEY, XS)
+        assert called(lambda v, xs, m=module: m.apply(v, xs)[0], variables, XS) == (
+            backend == "cpu"
+        )
+
+
+def test_the_gradients_norms_are_xlas_whatever_the_environment_says(monkeypatch):
+    monkeypatch.setenv("GRU_JAX_BACKEND", "cpu")
+    norms = gj.gradient_norms(CELL, PARAMS, XS, lambda hs, _: hs.sum())
+    assert norms.shape == (2, 5)
+    assert np.isfinite(gj.lyapunov_exponent(KEY, CELL, PARAMS, XS)).all()
+
+
+def test_programs_of_xla_can_be_exported():
+    def program(backend):
+        return jax.jit(lambda xs: gj.unroll(CELL, PARAMS, xs, backend=backend)[0])
+
+    exported = jax.export.export(program("xla"))(XS)
+    found = jax.export.deserialize(exported.serialize()).call(XS)
+    np.testing.assert_allclose(found, program("cpu")(XS), atol=1e-6)
+    with pytest.raises(ValueError, match="gru_jax_forward"):
+        jax.export.export(program("cpu"))(XS)
