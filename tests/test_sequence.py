@@ -122,7 +122,7 @@ def test_lengths_may_be_of_any_integer_type(dtype):
 def test_the_turns_of_the_loop_are_those_asked_for(example):
     cell, params, xs, h0 = example
     for turns in (1, 3):
-        run = partial(gj.unroll, cell, unroll=turns)
+        run = partial(gj.unroll, cell, unroll=turns, backend="xla")
         text = str(jax.make_jaxpr(run)(params, xs, h0))
         assert f"unroll={turns}" in text
 
@@ -130,7 +130,7 @@ def test_the_turns_of_the_loop_are_those_asked_for(example):
 def test_the_inputs_are_multiplied_once_outside_the_loop(example):
     """Inside the scan no product has an operand with the inputs' axis."""
     cell, params, xs, h0 = example
-    jaxpr = jax.make_jaxpr(lambda xs: gj.unroll(cell, params, xs, h0))(xs)
+    jaxpr = jax.make_jaxpr(lambda xs: gj.unroll(cell, params, xs, h0, backend="xla"))(xs)
     (scan,) = [e for e in equations(jaxpr.jaxpr) if e.primitive.name == "scan"]
 
     def operands(jaxpr):

@@ -95,10 +95,19 @@ def _tangent_transpose(ct: Any, *operands: Any, **static: Any) -> list[Any]:
     return [None] * count + found
 
 
-def _backward_transpose(cts: Sequence[Any], *operands: Any, **static: Any) -> list[Any]:
+def _backward_transpose(
+    cts: Sequence[Any], *operands: Any, products: bool, inputs: bool, **static: Any
+) -> list[Any]:
+    del products, inputs  # The gradients that these are without have no cotangents.
     *saved, dhs = operands
-    linear = partial(twin.backward, *saved, **static)
-    (found,) = jax.linear_transpose(linear, dhs.aval)([ad.instantiate_zeros(ct) for ct in cts])
+    cts = Gradients(*cts)
+    given = [getattr(cts, name) for name in Tangents._fields]
+    given = [absent(dhs.aval.dtype) if type(t) is ad.Zero else t for t in given]
+    nudges = cts[: Gradients._fields.index("h0")]
+    if all(type(t) is ad.Zero for t in nudges):
+        found = tangent_p.bind(*saved, *given, **static)
+    else:
+        found = twin.tangent(*saved, *given, *map(ad.instantiate_zeros, nudges), **static)
     return [None] * len(saved) + [found]
 
 

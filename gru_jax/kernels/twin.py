@@ -47,10 +47,13 @@ def forward(
 
 
 def tangent(*operands: Array, after: bool, reverse: bool, time_axis: int) -> Array:
-    """Returns the tangent of the states from `Saved` and `Tangents`, linear in the latter."""
-    count = len(Saved._fields)
-    saved = time_major(Saved(*operands[:count]), time_axis)
-    d = time_major(Tangents(*operands[count:]), time_axis)
+    """Returns the tangent of the states from `Saved` and `Tangents`, linear in the latter.
+
+    After them may come tangents of what `Gradients` has gradients of first: a_r, a_z, a_c and q.
+    """
+    first, last = len(Saved._fields), len(Saved._fields) + len(Tangents._fields)
+    saved = time_major(Saved(*operands[:first]), time_axis)
+    d = time_major(Tangents(*operands[first:last]), time_axis)
 
     def given(d: Any, a: Any) -> Any:
         return jnp.zeros_like(a) if d is None and a is not None else d
@@ -58,6 +61,10 @@ def tangent(*operands: Array, after: bool, reverse: bool, time_axis: int) -> Arr
     params = _params(saved, after)
     dparams = GRUParams(*(given(getattr(d, n), a) for n, a in params._asdict().items()))
     _, ddrive = jax.jvp(project, (params, saved.xs), (dparams, given(d.xs, saved.xs)))
+    if nudges := operands[last:]:
+        r, z, c, q, *_ = time_major(Gradients(*nudges), time_axis)
+        c = c if q is None else c + saved.r * q
+        ddrive = jax.tree.map(jnp.add, ddrive, Drive(r, z, c))
     linear = _linearize(saved, after, reverse)
     dstates = given(d.h0, saved.h0), given(d.h_reset, saved.h_reset)
     return jnp.moveaxis(linear(pack(dparams), ddrive, *dstates), 0, time_axis)
