@@ -10,14 +10,26 @@ namespace {
 
 using Floats = std::unique_ptr<float[], void (*)(float*)>;
 
+void pause() {
+#if defined(__x86_64__)
+  __builtin_ia32_pause();
+#elif defined(__aarch64__)
+  asm volatile("yield");
+#endif
+}
+
 Floats allocate(int64_t count) {
   constexpr std::align_val_t line{64};
   return Floats(new (line) float[count],
                 [](float* p) { ::operator delete[](p, std::align_val_t{64}); });
 }
 
-// Below this many operations a thread is not worth waking.
+// Below this many operations a thread is not worth waking, nor below this many packed floats.
 constexpr double kWorthwhile = 1e6;
+constexpr int64_t kPacked = 1 << 17;
+
+// Looks before the caller goes to sleep: waking up takes longer than most of these waits.
+constexpr int kLooks = 20000;
 
 int64_t parts(const Pool& pool, double operations) {
   const double most = std::max(1.0, operations / kWorthwhile);
@@ -33,6 +45,11 @@ int64_t row_tasks(const Problem& p, int64_t threads) {
   const int64_t most = std::max<int64_t>(48, (1 << 16) / (3 * p.hidden));
   const int64_t needed = (p.rows + most - 1) / most;
   return std::min(p.rows, (needed + threads - 1) / threads * threads);
+}
+
+void pack(Pool& pool, int64_t threads, int64_t floats, const std::function<void(int64_t, int64_t)>& part) {
+  const int64_t parts = floats < kPacked ? 1 : threads;
+  run(pool, parts, [&](int64_t i) { part(i, parts); });
 }
 
 void in_rows(const Problem& p, Pool& pool, int64_t threads, int64_t (*scratch)(const Problem&, int64_t),
@@ -72,13 +89,17 @@ void run(Pool& pool, int64_t count, const std::function<void(int64_t)>& task) {
     pool.schedule([shared] { shared->work(); });
   }
   shared->work();
+  for (int look = 0; look < kLooks && shared->done.load() < count; ++look) pause();
   for (int64_t done; (done = shared->done.load()) < count;) shared->done.wait(done);
 }
 
 void forward(const Level& level, const Forward& f, Pool& pool) {
   const int64_t threads = parts(pool, operations(f));
-  const Floats packed = allocate(level.forward_packed(f));
-  run(pool, threads, [&](int64_t i) { level.pack_forward(f, i, threads, packed.get()); });
+  const int64_t floats = level.forward_packed(f);
+  const Floats packed = allocate(floats);
+  pack(pool, threads, floats, [&](int64_t i, int64_t parts) {
+    level.pack_forward(f, i, parts, packed.get());
+  });
   in_rows(f, pool, threads, level.forward_scratch, [&](int64_t from, int64_t to, float* scratch) {
     level.forward(f, packed.get(), from, to, scratch);
   });
@@ -86,8 +107,11 @@ void forward(const Level& level, const Forward& f, Pool& pool) {
 
 void backward(const Level& level, const Backward& f, Pool& pool) {
   const int64_t threads = parts(pool, operations(f)), steps = f.time * f.rows;
-  const Floats packed = allocate(level.backward_packed(f));
-  run(pool, threads, [&](int64_t i) { level.pack_backward(f, i, threads, packed.get()); });
+  const int64_t floats = level.backward_packed(f);
+  const Floats packed = allocate(floats);
+  pack(pool, threads, floats, [&](int64_t i, int64_t parts) {
+    level.pack_backward(f, i, parts, packed.get());
+  });
   in_rows(f, pool, threads, level.backward_scratch, [&](int64_t from, int64_t to, float* scratch) {
     level.backward(f, packed.get(), from, to, scratch);
   });
