@@ -81,7 +81,7 @@ def unroll(
         backend: "xla" is loops that XLA compiles, "cpu" the kernel for a `gru` in float32 with
             derivative "rule" and without zoneout and recurrent dropout, which must then be there;
             "auto" is the kernel where it can run, and else XLA's loops. None is what the
-            environment variable GRU_JAX_BACKEND says, of these three, at the time of the call, and
+            environment variable GRU_JAX_BACKEND says, of these three, when the call is traced, and
             "auto" where it says nothing. The kernel keeps, with `memory` "states" too, the state
             before each chunk alone, and runs its steps again. `jax.export` does not take programs
             with the kernel in them, but those of "xla".

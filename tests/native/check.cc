@@ -307,7 +307,7 @@ double check(const Case& c, std::mt19937& random) {
   const Data data(c, random);
   const auto wanted = plain(c, data);
   double worst = 0;
-  Threads alone(1, 0), pair(2, 1), many(5, 3), busy(4, 0);
+  Threads alone(1, 0), pair(2, 1), many(16, 3), busy(5, 0);
   for (const gru::Level* level : gru::levels()) {
     no_memory = true;
     try {
@@ -354,10 +354,13 @@ int main(int argc, char** argv) {
   try {
     for (int i = 0; i < cases; ++i) {
       auto below = [&](int64_t n) { return int64_t(random() % n); };
-      // Mostly small; now and then large enough for several threads and blocks of steps.
-      const bool large = i % 10 == 9;
-      const Case c{1 + below(large ? 60 : 6), 1 + below(large ? 70 : 15), below(71), 1 + below(70),
-                   below(2) == 1, below(2) == 1, below(2) == 1, below(2) == 1, below(2) == 1, below(2) == 1, i % 2 == 0};
+      // Mostly small; now and then large enough for several threads and blocks of steps, also
+      // with fewer features than there are threads.
+      const bool large = i % 10 == 9, narrow = i % 20 == 19;
+      const Case c{1 + below(large ? 60 : 6) + 100 * narrow, 1 + below(large ? 70 : 15) + 60 * narrow,
+                   below(narrow ? 10 : 71), 1 + below(narrow ? 20 : 70),
+                   below(2) == 1, below(2) == 1, below(2) == 1, below(2) == 1, below(2) == 1, below(2) == 1,
+                   i / 20 % 2 == 0};
       worst = std::max(worst, check(c, random));
     }
   } catch (const std::exception& error) {

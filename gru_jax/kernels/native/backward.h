@@ -73,7 +73,6 @@ static void backward(const Backward& f, const float* packed, int64_t from, int64
           __builtin_prefetch(f.da[gate] + step + ahead + j, 1);
         }
         __builtin_prefetch(f.dhs + step + ahead + j);
-        __builtin_prefetch(before + ahead + j);
         const V z = load(f.gates[1] + step + j, n), c = load(f.gates[2] + step + j, n);
         const V arrived = load(l + at) + load(f.dhs + step + j, n);
         const V d = valid ? arrived : V{};

@@ -4,6 +4,7 @@
 
 #include "ffi.h"
 
+#include <algorithm>
 #include <exception>
 #include <functional>
 #include <initializer_list>
@@ -37,11 +38,6 @@ class XlaPool : public Pool {
 struct Mismatch {
   std::string message;
 };
-
-template <typename Buffer>
-auto* data(Buffer& buffer) {
-  return buffer.typed_data();
-}
 
 // The buffer's numbers, if its shape is the needed one; null if it is absent and may be.
 template <typename Buffer>
@@ -82,7 +78,7 @@ P problem(Floats xs, Floats h0, Bools valid, Bools resets, Floats h_reset, Float
   p.row_stride = time_axis == 0 ? 1 : p.time;
   p.reverse = reverse, p.after = after;
   const int64_t outer = shape[0], inner = shape[1], joint = p.input + p.hidden;
-  p.xs = data(xs);
+  p.xs = xs.typed_data();
   p.W[0] = take("W_r", W_r, {joint, p.hidden});
   p.W[1] = take("W_z", W_z, {joint, p.hidden});
   p.W[2] = take("W_c", W_c, {joint, p.hidden});

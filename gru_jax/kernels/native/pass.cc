@@ -49,7 +49,7 @@ int64_t row_tasks(const Problem& p, int64_t threads) {
 
 void pack(Pool& pool, int64_t threads, int64_t floats, const std::function<void(int64_t, int64_t)>& part) {
   const int64_t parts = floats < kPacked ? 1 : threads;
-  run(pool, parts, [&](int64_t i) { part(i, parts); });
+  run(pool, parts, [&](int64_t i, int64_t) { part(i, parts); });
 }
 
 void in_rows(const Problem& p, Pool& pool, int64_t threads, int64_t (*scratch)(const Problem&, int64_t),
@@ -58,35 +58,41 @@ void in_rows(const Problem& p, Pool& pool, int64_t threads, int64_t (*scratch)(c
   // Fewer rows may need more, for more steps at once.
   const int64_t fewest = p.rows / tasks;
   const int64_t each = std::max(scratch(p, fewest), scratch(p, (p.rows + tasks - 1) / tasks));
-  const Floats memory = allocate(tasks * each);
-  run(pool, tasks, [&](int64_t i) {
-    body(p.rows * i / tasks, p.rows * (i + 1) / tasks, memory.get() + i * each);
+  const Floats memory = allocate(std::min(tasks, pool.threads()) * each);
+  run(pool, tasks, [&](int64_t i, int64_t worker) {
+    body(p.rows * i / tasks, p.rows * (i + 1) / tasks, memory.get() + worker * each);
   });
 }
 
 }  // namespace
 
-void run(Pool& pool, int64_t count, const std::function<void(int64_t)>& task) {
+void run(Pool& pool, int64_t count, const std::function<void(int64_t, int64_t)>& task) {
   // Shared with whatever the pool starts late, when all is done and the caller is gone.
   struct Shared {
-    std::atomic<int64_t> next{0}, done{0};
+    std::atomic<int64_t> next{0}, done{0}, workers{0};
     int64_t count;
-    const std::function<void(int64_t)>* task;
+    const std::function<void(int64_t, int64_t)>* task;
     void work() {
-      for (int64_t i; (i = next.fetch_add(1)) < count;) {
-        (*task)(i);
+      int64_t i = next.fetch_add(1);
+      if (i >= count) return;
+      for (const int64_t worker = workers.fetch_add(1); i < count; i = next.fetch_add(1)) {
+        (*task)(i, worker);
         if (done.fetch_add(1) + 1 == count) done.notify_all();
       }
     }
   };
   if (count < 1) return;
-  if (count == 1) return task(0);
+  if (count == 1) return task(0, 0);
   const auto shared = std::make_shared<Shared>();
   shared->count = count;
   shared->task = &task;
   const int64_t helpers = std::min(count, pool.threads()) - 1;
-  for (int64_t i = 0; i < helpers; ++i) {
-    pool.schedule([shared] { shared->work(); });
+  try {
+    for (int64_t i = 0; i < helpers; ++i) {
+      pool.schedule([shared] { shared->work(); });
+    }
+  } catch (const std::bad_alloc&) {
+    // Those that have begun use the caller's memory: it does the rest with them.
   }
   shared->work();
   for (int look = 0; look < kLooks && shared->done.load() < count; ++look) pause();
@@ -118,7 +124,7 @@ void backward(const Level& level, const Backward& f, Pool& pool) {
   const int64_t weights = f.dW[0] ? threads : 0, inputs = f.dxs ? threads : 0;
   const int64_t each = level.weights_scratch(f);
   const Floats memory = allocate(weights * each);
-  run(pool, weights + inputs, [&](int64_t i) {
+  run(pool, weights + inputs, [&](int64_t i, int64_t) {
     if (i < weights) {
       level.weights(f, i, weights, memory.get() + i * each);
     } else {
