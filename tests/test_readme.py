@@ -16,7 +16,7 @@ def test_the_code_in_the_readme_runs_and_learns(capsys, monkeypatch, tmp_path):
     assert names["hs"].shape == (32, 100, 64)
     assert names["metrics"]["loss"].shape == (3,)
     lines = re.findall(r"^\d+ [\d.]+ [\d.]+$", capsys.readouterr().out, re.MULTILINE)
-    assert len(lines) == 30
+    assert len(lines) == 40
     assert {path.name for path in tmp_path.iterdir()} == {
         "gates.png",
         "cell.gif",
@@ -35,6 +35,6 @@ def test_the_message_in_the_readme_is_the_one_that_comes():
 
 def test_the_pictures_in_the_readme_are_there_and_small():
     paths = re.findall(r"!\[[^\]]+\]\(([^)]+)\)", README)
-    assert len(paths) == 3
+    assert len(paths) == 4
     for path in paths:
         assert (Path(__file__).parent.parent / path).stat().st_size < 300_000

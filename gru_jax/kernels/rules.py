@@ -162,13 +162,8 @@ def _size(args: Sequence[Array], dims: Sequence[Any]) -> int:
 def _fold(
     names: Sequence[str], args: Sequence[Array], dims: Sequence[Any], time_axis: int
 ) -> list[Array] | None:
-    """Returns operands with the batch axis among their rows; None where weights have one.
-
-    And where inputs have none: copies of them would take more than is gained.
-    """
+    """Returns operands with the batch axis among their rows; None where weights have one."""
     size, folded = _size(args, dims), []
-    if dims[names.index("xs")] is None:
-        return None
     for name, a, dim in zip(names, args, dims, strict=True):
         if (a.shape if dim is None else a.shape[:dim] + a.shape[dim + 1 :]) == (0,):
             folded.append(absent(a.dtype))
