@@ -26,6 +26,13 @@ except ImportError:  # Not public: without it, programs on several devices get t
     with_devices = set()
 
 
+NAMES = {
+    forward_p: (Inputs._fields, Outputs._fields),
+    backward_p: (DERIVED, Gradients._fields),
+}
+"""What goes in and what comes out."""
+
+
 def register() -> None:
     """Tells JAX how programs are made of the primitives."""
     for primitive, twin in TWINS.items():
@@ -62,12 +69,6 @@ def _choose(primitive: Primitive, compiled: Callable[..., Any]) -> Callable[...,
         return compiled(ctx, *operands, **static)
 
     return lower
-
-
-NAMES = {
-    forward_p: (Inputs._fields, Outputs._fields),
-    backward_p: (DERIVED, Gradients._fields),
-}
 
 
 def _forward(ctx: mlir.LoweringRuleContext, *operands: Any, **static: Any) -> Sequence[Any]:

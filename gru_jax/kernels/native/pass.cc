@@ -47,9 +47,13 @@ int64_t row_tasks(const Problem& p, int64_t threads) {
   return std::min(p.rows, (needed + threads - 1) / threads * threads);
 }
 
-void pack(Pool& pool, int64_t threads, int64_t floats, const std::function<void(int64_t, int64_t)>& part) {
-  const int64_t parts = floats < kPacked ? 1 : threads;
-  run(pool, parts, [&](int64_t i, int64_t) { part(i, parts); });
+template <typename P>
+Floats pack(const P& p, Pool& pool, int64_t threads, int64_t (*floats)(const Problem&),
+            void (*part)(const P&, int64_t, int64_t, float*)) {
+  const int64_t count = floats(p), parts = count < kPacked ? 1 : threads;
+  Floats packed = allocate(count);
+  run(pool, parts, parts, [&](int64_t i, int64_t) { part(p, i, parts, packed.get()); });
+  return packed;
 }
 
 void in_rows(const Problem& p, Pool& pool, int64_t threads, int64_t (*scratch)(const Problem&, int64_t),
@@ -58,15 +62,16 @@ void in_rows(const Problem& p, Pool& pool, int64_t threads, int64_t (*scratch)(c
   // Fewer rows may need more, for more steps at once.
   const int64_t fewest = p.rows / tasks;
   const int64_t each = std::max(scratch(p, fewest), scratch(p, (p.rows + tasks - 1) / tasks));
-  const Floats memory = allocate(std::min(tasks, pool.threads()) * each);
-  run(pool, tasks, [&](int64_t i, int64_t worker) {
+  const Floats memory = allocate(std::min(tasks, threads) * each);
+  run(pool, threads, tasks, [&](int64_t i, int64_t worker) {
     body(p.rows * i / tasks, p.rows * (i + 1) / tasks, memory.get() + worker * each);
   });
 }
 
 }  // namespace
 
-void run(Pool& pool, int64_t count, const std::function<void(int64_t, int64_t)>& task) {
+void run(Pool& pool, int64_t threads, int64_t count,
+         const std::function<void(int64_t, int64_t)>& task) {
   // Shared with whatever the pool starts late, when all is done and the caller is gone.
   struct Shared {
     std::atomic<int64_t> next{0}, done{0}, workers{0};
@@ -81,12 +86,11 @@ void run(Pool& pool, int64_t count, const std::function<void(int64_t, int64_t)>&
       }
     }
   };
-  if (count < 1) return;
-  if (count == 1) return task(0, 0);
+  if (count == 0) return;
   const auto shared = std::make_shared<Shared>();
   shared->count = count;
   shared->task = &task;
-  const int64_t helpers = std::min(count, pool.threads()) - 1;
+  const int64_t helpers = std::min(count, threads) - 1;
   try {
     for (int64_t i = 0; i < helpers; ++i) {
       pool.schedule([shared] { shared->work(); });
@@ -101,11 +105,7 @@ void run(Pool& pool, int64_t count, const std::function<void(int64_t, int64_t)>&
 
 void forward(const Level& level, const Forward& f, Pool& pool) {
   const int64_t threads = parts(pool, operations(f));
-  const int64_t floats = level.forward_packed(f);
-  const Floats packed = allocate(floats);
-  pack(pool, threads, floats, [&](int64_t i, int64_t parts) {
-    level.pack_forward(f, i, parts, packed.get());
-  });
+  const Floats packed = pack(f, pool, threads, level.forward_packed, level.pack_forward);
   in_rows(f, pool, threads, level.forward_scratch, [&](int64_t from, int64_t to, float* scratch) {
     level.forward(f, packed.get(), from, to, scratch);
   });
@@ -113,18 +113,14 @@ void forward(const Level& level, const Forward& f, Pool& pool) {
 
 void backward(const Level& level, const Backward& f, Pool& pool) {
   const int64_t threads = parts(pool, operations(f)), steps = f.time * f.rows;
-  const int64_t floats = level.backward_packed(f);
-  const Floats packed = allocate(floats);
-  pack(pool, threads, floats, [&](int64_t i, int64_t parts) {
-    level.pack_backward(f, i, parts, packed.get());
-  });
+  const Floats packed = pack(f, pool, threads, level.backward_packed, level.pack_backward);
   in_rows(f, pool, threads, level.backward_scratch, [&](int64_t from, int64_t to, float* scratch) {
     level.backward(f, packed.get(), from, to, scratch);
   });
   const int64_t weights = f.dW[0] ? threads : 0, inputs = f.dxs ? threads : 0;
   const int64_t each = level.weights_scratch(f);
   const Floats memory = allocate(weights * each);
-  run(pool, weights + inputs, [&](int64_t i, int64_t) {
+  run(pool, threads, weights + inputs, [&](int64_t i, int64_t) {
     if (i < weights) {
       level.weights(f, i, weights, memory.get() + i * each);
     } else {

@@ -20,7 +20,8 @@ class Pool {
 // Runs task(i, worker) for each i below `count` and returns when all are done. A worker, one of
 // min(count, threads), has one task at a time. The caller takes every task that no other thread has
 // begun, so a pool that is busy with other work delays nothing.
-void run(Pool& pool, int64_t count, const std::function<void(int64_t, int64_t)>& task);
+void run(Pool& pool, int64_t threads, int64_t count,
+         const std::function<void(int64_t, int64_t)>& task);
 
 // Both throw std::bad_alloc.
 void forward(const Level& level, const Forward& f, Pool& pool);
