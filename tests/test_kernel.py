@@ -1,6 +1,6 @@
 """The compiled kernel: its numbers against NumPy in float64, its bits, its memory, its errors.
 
-`tests/native` checks the same code without Python; `test_kernel_rules.py` checks its derivatives.
+`tests/native` checks the same code without Python, `test_kernel_rules.py` its derivatives.
 """
 
 import concurrent.futures
