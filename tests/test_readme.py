@@ -16,7 +16,7 @@ def test_the_code_in_the_readme_runs_and_learns(capsys, monkeypatch, tmp_path):
     assert names["hs"].shape == (32, 100, 64)
     assert names["metrics"]["loss"].shape == (3,)
     lines = re.findall(r"^\d+ [\d.]+ [\d.]+$", capsys.readouterr().out, re.MULTILINE)
-    assert len(lines) == 40
+    assert len(lines) == 30
     assert {path.name for path in tmp_path.iterdir()} == {
         "gates.png",
         "cell.gif",
