@@ -4,7 +4,8 @@
 
 A machine that slows down for a second slows all of a round, so ratios are taken within rounds.
 Before each turn the process comes to rest: the threads of ONNX Runtime and PyTorch go on spinning
-for up to 30 ms after a call, on a core that whoever came next would miss.
+for up to 30 ms after a call, on a core that whoever came next would miss. The first call after that
+is not timed: it wakes threads and fills caches, which in a training loop the call before has done.
 """
 
 import math
@@ -52,7 +53,8 @@ def interleave(
         calls: what to time; each returns when its work is done.
         rounds: turns for each.
         go_on: asked before each turn, the warm-up's too, with whose it is; False ends it all.
-        warm_up: find first how many calls fill a turn; if not, a turn is one call.
+        warm_up: find first how many calls fill a turn, and begin each turn with one that is not
+            timed; if not, a turn is one call.
         rest: called before each turn.
         clock: in seconds.
 
@@ -73,6 +75,8 @@ def interleave(
                 if number < 0:
                     repeats[key] = _find_repeats(call, clock)
                 else:
+                    if warm_up:
+                        call()
                     times[key].append(_time(call, repeats[key], clock) / repeats[key])
             except Exception as error:
                 failed[key] = error
