@@ -25,7 +25,7 @@ check() { # name, cases, flags...
     done
     wait
     # shellcheck disable=SC2086
-    $cxx $common "$@" $native/pass.cc $native/levels.cc tests/native/check.cc "$work"/*.o \
+    $cxx $common "$@" $native/{pass,team,levels}.cc tests/native/check.cc "$work"/*.o \
         -o "$work/check" -pthread
     printf '%s: ' "$name"
     ${run:-} "$work/check" "$cases" "$RANDOM"
