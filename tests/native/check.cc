@@ -356,9 +356,11 @@ int main(int argc, char** argv) {
       auto below = [&](int64_t n) { return int64_t(random() % n); };
       // Mostly small; now and then large enough for several threads and blocks of steps, also
       // with fewer features than there are threads.
-      const bool large = i % 10 == 9, narrow = i % 20 == 19;
-      const Case c{1 + below(large ? 60 : 6) + 100 * narrow, 1 + below(large ? 70 : 15) + 60 * narrow,
-                   below(narrow ? 10 : 71), 1 + below(narrow ? 20 : 70),
+      // Or a few sequences of many features, whose columns are shared.
+      const bool large = i % 10 == 9, narrow = i % 20 == 19, wide = i % 10 == 4;
+      const Case c{1 + below(large || wide ? 60 : 6) + 100 * narrow + 10 * wide,
+                   1 + below(large ? 70 : wide ? 4 : 15) + 60 * narrow,
+                   below(narrow ? 10 : 71), 1 + below(narrow ? 20 : 70) + 120 * wide,
                    below(2) == 1, below(2) == 1, below(2) == 1, below(2) == 1, below(2) == 1, below(2) == 1,
                    i / 20 % 2 == 0};
       worst = std::max(worst, check(c, random));

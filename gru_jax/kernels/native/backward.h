@@ -34,8 +34,11 @@ static void pack_backward(const Backward& f, int64_t part, int64_t parts, float*
 }
 
 static int64_t backward_scratch(const Problem& p, int64_t rows) {
-  return 6 * rows * padded(p.hidden);
+  return 10 * rows * padded(p.hidden);
 }
+
+// A stage for each step and one behind the last; with reset="before" a step is two.
+static int64_t backward_stages(const Problem& p, int64_t) { return p.time * (p.after ? 1 : 2) + 1; }
 
 // The state that the step (t, b) has read.
 GRU_INLINE const float* state_before(const Backward& f, int64_t t, int64_t b) {
@@ -45,80 +48,102 @@ GRU_INLINE const float* state_before(const Backward& f, int64_t t, int64_t b) {
   return f.hs + f.at(earlier, b) * f.hidden;
 }
 
-static void backward(const Backward& f, const float* packed, int64_t from, int64_t to,
+static void backward(const Backward& f, const float* packed, const Share& share, int64_t stage,
                      float* scratch) {
-  const int64_t H = f.hidden, rows = to - from, width = padded(H), count = panels(H);
-  const int64_t of_row = 4 * width;
+  const int64_t H = f.hidden, from = share.from, rows = share.to - from;
+  const int64_t width = padded(H), of_row = 4 * width;
+  const int64_t first = share.begin * kPanel;
+  const int64_t last = share.end * kPanel < H ? share.end * kPanel : H;
+  const int64_t i = f.after ? stage : stage / 2;  // steps from the end
+  const auto time_of = [&](int64_t i) { return f.reverse ? i : f.time - 1 - i; };
+  const int64_t t = time_of(i);
   float* l = scratch;
   float* d_rh = l + rows * width;
-  float* da = d_rh + rows * width;  // [rows][4][width]: of q, r, z, c
+  float* da = d_rh + rows * width + i % 2 * rows * of_row;         // [rows][4][width]: of q, r, z, c
+  float* da_later = d_rh + rows * width + (i + 1) % 2 * rows * of_row;  // the step after this one
+  const auto product = [&](const Left& left, int64_t place, const float* init, float* out) {
+    multiply(left, rows, share.end - share.begin, [&](int64_t j) {
+      const int64_t at = (share.begin + j) * kPanel;
+      return Right{packed + (3 * (share.begin + j) + place) * H * kPanel, init ? init + at : nullptr,
+                   width, out + at, width, kPanel};
+    });
+  };
 
-  memset(scratch, 0, 4 * 6 * rows * width);
-  if (f.dh_reset) memset(f.dh_reset + from * H, 0, 4 * rows * H);
-  for (int64_t i = 0; i < f.time; ++i) {
-    const int64_t t = f.reverse ? i : f.time - 1 - i;
-    const int64_t ahead = i + 1 < f.time ? (f.reverse ? 1 : -1) * f.time_stride * H : 0;
+  if (!f.after && stage % 2 == 1) {
+    product(Left{{da + 3 * width}, 1, H, of_row}, 0, nullptr, d_rh);
     for (int64_t b = 0; b < rows; ++b) {
       const int64_t step = f.at(t, from + b) * H;
       const float* before = state_before(f, t, from + b);
-      const bool valid = !f.valid || f.valid[f.at(t, from + b)];
-      for (int64_t j = 0; j < H; j += kLanes) {
-        const int64_t at = b * width + j, n = H - j;
-        const auto put = [&](int gate, V value) {
-          store(f.da[gate] + step + j, value, n);
-          store(da + b * of_row + (gate + 1) % 4 * width + j, value);
-        };
-        for (int gate = 0; gate < (f.after ? 4 : 3); ++gate) {
-          __builtin_prefetch(f.gates[gate] + step + ahead + j);
-          __builtin_prefetch(f.da[gate] + step + ahead + j, 1);
-        }
-        __builtin_prefetch(f.dhs + step + ahead + j);
-        const V z = load(f.gates[1] + step + j, n), c = load(f.gates[2] + step + j, n);
-        const V arrived = load(l + at) + load(f.dhs + step + j, n);
-        const V d = valid ? arrived : V{};
-        const V da_c = d * z * (1.0f - c * c);
-        store(l + at, valid ? arrived * (1.0f - z) : arrived);
-        if (f.after) {
-          const V r = load(f.gates[0] + step + j, n), q = load(f.gates[3] + step + j, n);
-          put(0, da_c * q * r * (1.0f - r));
-          put(3, da_c * r);
-        }
-        put(1, d * (c - load(before + j, n)) * z * (1.0f - z));
-        put(2, da_c);
+      for (int64_t j = first; j < last; j += kLanes) {
+        const V r = load(f.gates[0] + step + j, H - j), d = load(d_rh + b * width + j);
+        const V da_r = d * load(before + j, H - j) * r * (1.0f - r);
+        store(f.da[0] + step + j, da_r, H - j);
+        store(da + b * of_row + width + j, da_r);
+        store(l + b * width + j, load(l + b * width + j) + d * r);
       }
     }
-    const auto panel = [&](int64_t j, int64_t place, const float* init, float* out) {
-      return Right{packed + (3 * j + place) * H * kPanel, init, width, out + j * kPanel, width,
-                   kPanel};
-    };
-    if (f.after) {
-      multiply(Left{{da, da + width, da + 2 * width}, 3, H, of_row}, rows, count,
-               [&](int64_t j) { return panel(j, 0, l + j * kPanel, l); });
-    } else {
-      multiply(Left{{da + 3 * width}, 1, H, of_row}, rows, count,
-               [&](int64_t j) { return panel(j, 0, nullptr, d_rh); });
-      for (int64_t b = 0; b < rows; ++b) {
-        const int64_t step = f.at(t, from + b) * H;
-        const float* before = state_before(f, t, from + b);
-        for (int64_t j = 0; j < H; j += kLanes) {
-          const V r = load(f.gates[0] + step + j, H - j), d = load(d_rh + b * width + j);
-          const V da_r = d * load(before + j, H - j) * r * (1.0f - r);
-          store(f.da[0] + step + j, da_r, H - j);
-          store(da + b * of_row + width + j, da_r);
-          store(l + b * width + j, load(l + b * width + j) + d * r);
-        }
+    return;
+  }
+
+  if (i == 0) {
+    for (int64_t b = 0; b < rows; ++b) {
+      for (int64_t j = first; j < last; j += kLanes) {
+        store(l + b * width + j, V{});
+        if (f.dh_reset) store(f.dh_reset + (from + b) * H + j, V{}, H - j);
       }
-      multiply(Left{{da + width, da + 2 * width}, 2, H, of_row}, rows, count,
-               [&](int64_t j) { return panel(j, 1, l + j * kPanel, l); });
     }
+  } else {
+    product(f.after ? Left{{da_later, da_later + width, da_later + 2 * width}, 3, H, of_row}
+                    : Left{{da_later + width, da_later + 2 * width}, 2, H, of_row},
+            f.after ? 0 : 1, l, l);
     for (int64_t b = 0; f.resets && b < rows; ++b) {
-      if (!f.resets[f.at(t, from + b)]) continue;
-      float* reset = f.dh_reset + (from + b) * H;
-      for (int64_t j = 0; j < H; ++j) reset[j] += l[b * width + j];
-      memset(l + b * width, 0, 4 * width);
+      if (!f.resets[f.at(time_of(i - 1), from + b)]) continue;
+      for (int64_t j = first; j < last; j += kLanes) {
+        float* reset = f.dh_reset + (from + b) * H + j;
+        store(reset, load(reset, H - j) + load(l + b * width + j), H - j);
+        store(l + b * width + j, V{});
+      }
     }
   }
-  for (int64_t b = 0; b < rows; ++b) memcpy(f.dh0 + (from + b) * H, l + b * width, 4 * H);
+  if (i == f.time) {
+    for (int64_t b = 0; b < rows; ++b) {
+      for (int64_t j = first; j < last; j += kLanes) {
+        store(f.dh0 + (from + b) * H + j, load(l + b * width + j), H - j);
+      }
+    }
+    return;
+  }
+
+  const int64_t ahead = i + 1 < f.time ? (f.reverse ? 1 : -1) * f.time_stride * H : 0;
+  for (int64_t b = 0; b < rows; ++b) {
+    const int64_t step = f.at(t, from + b) * H;
+    const float* before = state_before(f, t, from + b);
+    const bool valid = !f.valid || f.valid[f.at(t, from + b)];
+    for (int64_t j = first; j < last; j += kLanes) {
+      const int64_t at = b * width + j, n = H - j;
+      const auto put = [&](int gate, V value) {
+        store(f.da[gate] + step + j, value, n);
+        store(da + b * of_row + (gate + 1) % 4 * width + j, value);
+      };
+      for (int gate = 0; gate < (f.after ? 4 : 3); ++gate) {
+        __builtin_prefetch(f.gates[gate] + step + ahead + j);
+        __builtin_prefetch(f.da[gate] + step + ahead + j, 1);
+      }
+      __builtin_prefetch(f.dhs + step + ahead + j);
+      const V z = load(f.gates[1] + step + j, n), c = load(f.gates[2] + step + j, n);
+      const V arrived = load(l + at) + load(f.dhs + step + j, n);
+      const V d = valid ? arrived : V{};
+      const V da_c = d * z * (1.0f - c * c);
+      store(l + at, valid ? arrived * (1.0f - z) : arrived);
+      if (f.after) {
+        const V r = load(f.gates[0] + step + j, n), q = load(f.gates[3] + step + j, n);
+        put(0, da_c * q * r * (1.0f - r));
+        put(3, da_c * r);
+      }
+      put(1, d * (c - load(before + j, n)) * z * (1.0f - z));
+      put(2, da_c);
+    }
+  }
 }
 
 static void inputs(const Backward& f, const float* packed, int64_t from, int64_t to) {

@@ -2,6 +2,9 @@
 //
 //   drive = x W_x + b      for a chunk of steps at once, in the cache
 //   h     = mix(drive, h)  step by step
+//
+// Both are stages, and a step with reset="before" is two, so that each column of a stage needs
+// nothing of the others.
 
 #pragma once
 
@@ -41,112 +44,124 @@ static int64_t forward_scratch(const Problem& p, int64_t rows) {
   return (3 * chunk(p, rows) + 3) * rows * padded(p.hidden);
 }
 
-static void forward(const Forward& f, const float* packed, int64_t from, int64_t to,
+GRU_INLINE int64_t stages_of_chunk(const Problem& p, int64_t steps) {
+  return 1 + steps * (p.after ? 1 : 2);
+}
+
+static int64_t forward_stages(const Problem& p, int64_t rows) {
+  const int64_t steps = chunk(p, rows), rest = p.time % steps;
+  return p.time / steps * stages_of_chunk(p, steps) + (rest ? stages_of_chunk(p, rest) : 0);
+}
+
+static void forward(const Forward& f, const float* packed, const Share& share, int64_t stage,
                     float* scratch) {
-  const int64_t H = f.hidden, I = f.input, rows = to - from, width = padded(H), count = panels(H);
-  const int64_t joint = I + H, steps = chunk(f, rows), of_row = 3 * width;
-  const float* biases = packed + 3 * joint * width;
-  float* h = scratch;
-  float* h_next = h + rows * width;
-  float* side = h_next + rows * width;  // q, or r * h
-  float* drives = side + rows * width;  // [steps][rows][3][width]
+  const int64_t H = f.hidden, I = f.input, from = share.from, rows = share.to - from;
+  const int64_t width = padded(H), count = share.end - share.begin, of_row = 3 * width;
+  const int64_t first = share.begin * kPanel;
+  const int64_t last = share.end * kPanel < H ? share.end * kPanel : H;
+  const int64_t steps = chunk(f, rows), of_chunk = stages_of_chunk(f, steps);
+  const int64_t start = stage / of_chunk * steps, place = stage % of_chunk - 1;
   const auto weights = [&](int64_t gate, int64_t panel) {
-    return packed + (gate * count + panel) * joint * kPanel;
+    return packed + (gate * panels(H) + panel) * (I + H) * kPanel;
+  };
+  const float* biases = packed + 3 * (I + H) * width;
+  float* drives = scratch;  // [steps][rows][3][width]
+  float* side = drives + steps * rows * of_row;
+  const auto state = [&](int64_t i) { return side + (1 + i % 2) * rows * width; };
+  const auto time_of = [&](int64_t i) { return f.reverse ? f.time - 1 - i : i; };
+  // What is done with each vector of each row: `each(b, j, at)`, `at` in the row.
+  const auto sweep = [&](const auto& each) {
+    for (int64_t b = 0; b < rows; ++b) {
+      for (int64_t j = first; j < last; j += kLanes) each(b, j, b * width + j);
+    }
+  };
+  // Whether h_reset, not the state before it, is what step i of row b reads.
+  const auto is_reset = [&](int64_t i, int64_t b) {
+    return f.resets && i < f.time && f.resets[f.at(time_of(i), from + b)];
   };
 
-  memset(scratch, 0, 4 * 3 * rows * width);
-  for (int64_t i = 0; i < rows; ++i) memcpy(h + i * width, f.h0 + (from + i) * H, 4 * H);
-
-  for (int64_t start = 0; start < f.time; start += steps) {
+  if (place < 0) {
     const int64_t n = f.time - start < steps ? f.time - start : steps;
-
+    if (start == 0) {
+      sweep([&](int64_t b, int64_t j, int64_t at) {
+        const float* before = (is_reset(0, b) ? f.h_reset : f.h0) + (from + b) * H;
+        store(state(0) + at, load(before + j, H - j));
+      });
+    }
     // Row by row of the product over batch or time, whichever is longer.
     const auto project = [&](int64_t index, int64_t stride, int64_t m, float* out, int64_t apart) {
       const Left x{{f.xs + index * I}, 1, I, stride * I};
       multiply(x, m, 3 * count, [&](int64_t j) {
-        const int64_t gate = j % 3, at = j / 3 * kPanel;
-        return Right{weights(gate, j / 3), biases + gate * width + at,   0, out + gate * width + at,
-                     apart,                kPanel};
+        const int64_t gate = j % 3, panel = share.begin + j / 3, at = gate * width + panel * kPanel;
+        return Right{weights(gate, panel), biases + at, 0, out + at, apart, kPanel};
       });
     };
     if (rows >= n) {
       for (int64_t i = 0; i < n; ++i) {
-        const int64_t t = f.reverse ? f.time - 1 - start - i : start + i;
-        project(f.at(t, from), f.row_stride, rows, drives + i * rows * of_row, of_row);
+        project(f.at(time_of(start + i), from), f.row_stride, rows, drives + i * rows * of_row,
+                of_row);
       }
     } else {
       const int64_t t = f.reverse ? f.time - start - n : start;
-      const int64_t first = f.reverse ? n - 1 : 0, apart = f.reverse ? -1 : 1;
+      const int64_t earliest = f.reverse ? n - 1 : 0, apart = f.reverse ? -1 : 1;
       for (int64_t i = 0; i < rows; ++i) {
-        project(f.at(t, from + i), f.time_stride, n, drives + (first * rows + i) * of_row,
+        project(f.at(t, from + i), f.time_stride, n, drives + (earliest * rows + i) * of_row,
                 apart * rows * of_row);
       }
     }
-
-    for (int64_t i = 0; i < n; ++i) {
-      const int64_t t = f.reverse ? f.time - 1 - start - i : start + i;
-      float* drive = drives + i * rows * of_row;
-      if (f.resets) {
-        for (int64_t b = 0; b < rows; ++b) {
-          if (!f.resets[f.at(t, from + b)]) continue;
-          memcpy(h + b * width, f.h_reset + (from + b) * H, 4 * H);
-        }
-      }
-      const auto state_panel = [&](int64_t gate, int64_t panel) {
-        float* c = drive + gate * width + panel * kPanel;
-        return Right{weights(gate, panel) + I * kPanel, c, of_row, c, of_row, kPanel};
-      };
-      // What is done with each vector of each row: `each(b, j, at)`, `at` in the row.
-      const auto sweep = [&](const auto& each) {
-        for (int64_t b = 0; b < rows; ++b) {
-          const int64_t step = f.at(t, from + b) * H;
-          for (int64_t j = 0; j < H; j += kLanes) each(b, j, b * width + j, step + j);
-        }
-      };
-      const auto keep = [&](int gate, int64_t j, int64_t step, V value) {
-        if (f.gates[gate]) store(f.gates[gate] + step, value, H - j);
-      };
-      const Left state{{h}, 1, H, width};
-      if (f.after) {
-        multiply(state, rows, 3 * count, [&](int64_t j) {
-          const int64_t gate = j % 3, at = j / 3 * kPanel;
-          if (gate < 2) return state_panel(gate, j / 3);
-          return Right{weights(2, j / 3) + I * kPanel, biases + 3 * width + at, 0, side + at, width,
-                       kPanel};
-        });
-      } else {
-        multiply(state, rows, 2 * count, [&](int64_t j) { return state_panel(j % 2, j / 2); });
-        sweep([&](int64_t b, int64_t j, int64_t at, int64_t step) {
-          const V r = sigmoid(load(drive + b * of_row + j));
-          store(side + at, r * load(h + at));
-          keep(0, j, step, r);
-        });
-        multiply(Left{{side}, 1, H, width}, rows, count,
-                 [&](int64_t j) { return state_panel(2, j); });
-      }
-      sweep([&](int64_t b, int64_t j, int64_t at, int64_t step) {
-        const float* a = drive + b * of_row + j;
-        const V z = sigmoid(load(a + width)), old = load(h + at);
-        V a_c = load(a + 2 * width);
-        if (f.after) {
-          const V r = sigmoid(load(a)), q = load(side + at);
-          a_c += r * q;
-          keep(0, j, step, r);
-          keep(3, j, step, q);
-        }
-        const V c = tanh(a_c);
-        const bool valid = !f.valid || f.valid[f.at(t, from + b)];
-        const V next = valid ? (1.0f - z) * old + z * c : old;
-        keep(1, j, step, z);
-        keep(2, j, step, c);
-        store(h_next + at, next);
-        store(f.hs + step, next, H - j);
-      });
-      float* swapped = h;
-      h = h_next;
-      h_next = swapped;
-    }
+    return;
   }
+
+  const int64_t i = start + (f.after ? place : place / 2), t = time_of(i);
+  float* drive = drives + (i - start) * rows * of_row;
+  const float* h = state(i);
+  const auto keep = [&](int gate, int64_t b, int64_t j, V value) {
+    if (f.gates[gate]) store(f.gates[gate] + f.at(t, from + b) * H + j, value, H - j);
+  };
+  const auto state_panel = [&](int64_t gate, int64_t panel) {
+    float* c = drive + gate * width + panel * kPanel;
+    return Right{weights(gate, panel) + I * kPanel, c, of_row, c, of_row, kPanel};
+  };
+  const Left left{{h}, 1, H, width};
+  if (f.after) {
+    multiply(left, rows, 3 * count, [&](int64_t j) {
+      const int64_t gate = j % 3, panel = share.begin + j / 3, at = panel * kPanel;
+      if (gate < 2) return state_panel(gate, panel);
+      return Right{weights(2, panel) + I * kPanel, biases + 3 * width + at, 0, side + at, width,
+                   kPanel};
+    });
+  } else if (place % 2 == 0) {
+    multiply(left, rows, 2 * count,
+             [&](int64_t j) { return state_panel(j % 2, share.begin + j / 2); });
+    sweep([&](int64_t b, int64_t j, int64_t at) {
+      const V r = sigmoid(load(drive + b * of_row + j));
+      store(side + at, r * load(h + at));
+      keep(0, b, j, r);
+    });
+    return;
+  } else {
+    multiply(Left{{side}, 1, H, width}, rows, count,
+             [&](int64_t j) { return state_panel(2, share.begin + j); });
+  }
+  float* h_next = state(i + 1);
+  sweep([&](int64_t b, int64_t j, int64_t at) {
+    const float* a = drive + b * of_row + j;
+    const V z = sigmoid(load(a + width)), old = load(h + at);
+    V a_c = load(a + 2 * width);
+    if (f.after) {
+      const V r = sigmoid(load(a)), q = load(side + at);
+      a_c += r * q;
+      keep(0, b, j, r);
+      keep(3, b, j, q);
+    }
+    const V c = tanh(a_c);
+    const bool valid = !f.valid || f.valid[f.at(t, from + b)];
+    const V next = valid ? (1.0f - z) * old + z * c : old;
+    keep(1, b, j, z);
+    keep(2, b, j, c);
+    store(f.hs + f.at(t, from + b) * H + j, next, H - j);
+    store(h_next + at, is_reset(i + 1, b) ? load(f.h_reset + (from + b) * H + j, H - j) : next);
+  });
 }
 
 }  // namespace gru::GRU_LEVEL

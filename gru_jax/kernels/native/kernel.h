@@ -42,25 +42,35 @@ struct Backward : Problem {
   float* db[4];     // of r, z, c and q: [hidden]
 };
 
-// One instruction set's code. Work is cut into tasks that may run on any thread, in any order;
-// the stages of a pass follow one another. No task allocates memory: `scratch` is its own.
+// What one task does of a stage: some rows, and of these some panels of columns.
+struct Share {
+  int64_t from, to;
+  int64_t begin, end;
+};
+
+// A recurrence through all steps. Work is cut into tasks that may run on any thread, in any order;
+// stages follow one another. No task allocates memory.
+template <typename P>
+struct Recurrence {
+  // Floats of the packed weights, and how to pack one part of `parts`.
+  int64_t (*packed)(const Problem&);
+  void (*pack)(const P&, int64_t part, int64_t parts, float* packed);
+
+  // Floats that the shares of the same rows have for their own, how many stages, and one of them.
+  int64_t (*scratch)(const Problem&, int64_t rows);
+  int64_t (*stages)(const Problem&, int64_t rows);
+  void (*stage)(const P&, const float* packed, const Share&, int64_t stage, float* scratch);
+};
+
+// One instruction set's code.
 struct Level {
   const char* name;
   bool (*runs_here)();
+  int64_t (*panels)(int64_t columns);
+  Recurrence<Forward> forward;
+  Recurrence<Backward> backward;
 
-  // Floats of the packed weights, and how to pack one part of `parts`.
-  int64_t (*forward_packed)(const Problem&);
-  int64_t (*backward_packed)(const Problem&);
-  void (*pack_forward)(const Forward&, int64_t part, int64_t parts, float* packed);
-  void (*pack_backward)(const Backward&, int64_t part, int64_t parts, float* packed);
-
-  // The recurrence of some rows, through all steps.
-  int64_t (*forward_scratch)(const Problem&, int64_t rows);
-  int64_t (*backward_scratch)(const Problem&, int64_t rows);
-  void (*forward)(const Forward&, const float* packed, int64_t from, int64_t to, float* scratch);
-  void (*backward)(const Backward&, const float* packed, int64_t from, int64_t to, float* scratch);
-
-  // After it: the gradient of xs, of some steps; that of the weights, one part of `parts`.
+  // After the second: the gradient of xs, of some steps; that of the weights, one part of `parts`.
   void (*inputs)(const Backward&, const float* packed, int64_t from, int64_t to);
   int64_t (*weights_scratch)(const Problem&);
   void (*weights)(const Backward&, int64_t part, int64_t parts, float* scratch);

@@ -103,10 +103,11 @@ constexpr const Tile* kTiles =
     Tiles<PANELS, ACROSS, std::make_integer_sequence<int, kRows / PANELS>>::of;
 
 // C = init + A W for `count` panels, of which `right(j)` is the j-th. A few rows do not fill the
-// registers with one panel, so they take up to three at once.
+// registers with one panel, so they take up to three at once; two and two where one would be left.
 template <bool ACROSS = false, typename PanelAt>
 static inline void multiply(const Left& left, int64_t rows, int64_t count, const PanelAt& right) {
-  const int64_t together = rows <= kRows / 3 ? 3 : rows <= kRows / 2 ? 2 : 1;
+  const bool three = rows <= kRows / 3 && count != 4;
+  const int64_t together = three ? 3 : rows <= kRows / 2 ? 2 : 1;
   const int64_t most = kRows / together, parts = (rows + most - 1) / most;
   Right now[3];
   for (int64_t j = 0; j < count; j += together) {

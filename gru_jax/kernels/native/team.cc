@@ -1,10 +1,12 @@
 #include "team.h"
 
+#include <algorithm>
 #include <array>
 #include <atomic>
 #include <new>
 #include <thread>
 #include <utility>
+#include <vector>
 
 namespace gru {
 namespace {
@@ -41,6 +43,21 @@ struct Stage {
       task(i, worker);
       if (done.fetch_add(1) + 1 == count) done.notify_all();
     }
+  }
+};
+
+// Looks before a part is taken from the thread that has it.
+constexpr int kPatience = 100;
+
+// A part of every stage: how many have been begun, and how many are done. Those who wait look at the
+// second alone, so the first stays in the cache of whoever begins.
+struct Part {
+  alignas(128) std::atomic<int64_t> begun{0};
+  alignas(128) std::atomic<int64_t> done{0};
+  std::atomic<bool> attended{false};  // by its thread, the last time
+
+  bool begin(int64_t stage) {
+    return begun.load() == stage && begun.compare_exchange_strong(stage, stage + 1);
   }
 };
 
@@ -84,6 +101,35 @@ void Team::run(int64_t count, std::function<void(int64_t, int64_t)> task) {
   shared_->begin(stages_);
   stage.work();
   wait_for(stage.done, count);
+}
+
+void Team::relay(int64_t parts, int64_t stages,
+                 const std::function<void(int64_t, int64_t)>& task) {
+  std::vector<Part> all(parts);
+  run(parts, [&](int64_t own, int64_t) {
+    // The first stage of which not all is known to be done.
+    int64_t stage = stages;
+    for (const Part& part : all) stage = std::min(stage, part.done.load());
+    for (; stage < stages; ++stage) {
+      const auto attempt = [&](int64_t i) {
+        if (!all[i].begin(stage)) return;
+        task(i, stage);
+        all[i].attended.store(i == own, std::memory_order_relaxed);
+        all[i].done.store(stage + 1, std::memory_order_release);
+      };
+      attempt(own);
+      for (int64_t i = 0; i < parts; ++i) {
+        for (int look = 0; all[i].done.load(std::memory_order_acquire) <= stage; ++look) {
+          if (look >= kPatience || !all[i].attended.load(std::memory_order_relaxed)) attempt(i);
+          if (look < 10 * kPatience) {
+            pause();
+          } else {
+            std::this_thread::yield();  // It may wait for this very core.
+          }
+        }
+      }
+    }
+  });
 }
 
 }  // namespace gru

@@ -33,6 +33,11 @@ class Team {
   // has begun, so a pool that is busy with other work delays nothing.
   void run(int64_t count, std::function<void(int64_t, int64_t)> task);
 
+  // Runs task(part, stage) for all `parts` of one stage, then of the next. A thread does the same
+  // part each time, and others that nobody has begun: those of threads that have not come, and, a
+  // little later, of those that have gone to sleep.
+  void relay(int64_t parts, int64_t stages, const std::function<void(int64_t, int64_t)>& task);
+
  private:
   struct Shared;
   const int64_t threads_;

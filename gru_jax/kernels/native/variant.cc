@@ -23,8 +23,14 @@ static bool runs_here() {
 
 extern const Level level;
 const Level level = {
-    GRU_TEXT(GRU_LEVEL), runs_here, forward_packed, backward_packed, pack_forward, pack_backward,
-    forward_scratch, backward_scratch, forward, backward, inputs, weights_scratch, weights,
+    GRU_TEXT(GRU_LEVEL),
+    runs_here,
+    panels,
+    {forward_packed, pack_forward, forward_scratch, forward_stages, forward},
+    {backward_packed, pack_backward, backward_scratch, backward_stages, backward},
+    inputs,
+    weights_scratch,
+    weights,
 };
 
 }  // namespace gru::GRU_LEVEL
