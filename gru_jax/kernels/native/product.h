@@ -34,7 +34,8 @@ struct Right {
   int64_t columns;  // kPanel, or fewer: the others are neither read nor written
 };
 
-// `acc` stays in registers if all loops around it are unrolled.
+// `acc` stays in registers if all loops around it are unrolled. Where the left side lies ACROSS,
+// `init` is large and not in the cache: it is fetched while the product is summed, and added last.
 #if defined(__clang__)
 #define GRU_UNROLL _Pragma("clang loop unroll(full)")
 #else
@@ -44,13 +45,19 @@ struct Right {
 template <int ROWS, int PANELS, bool ACROSS>
 static void tile(const Left& left, int64_t row, const Right* right) {
   V acc[ROWS][2 * PANELS];
+  const auto init = [&](int i, int j, int v) {
+    return right[j].init + (row + i) * right[j].init_stride + v * kLanes;
+  };
   GRU_UNROLL for (int i = 0; i < ROWS; ++i) {
     GRU_UNROLL for (int j = 0; j < PANELS; ++j) {
-      const float* init = right[j].init;
       GRU_UNROLL for (int v = 0; v < 2; ++v) {
-        acc[i][2 * j + v] = init ? load(init + (row + i) * right[j].init_stride + v * kLanes,
-                                        right[j].columns - v * kLanes)
-                                 : V{};
+        acc[i][2 * j + v] = V{};
+        if (!right[j].init) continue;
+        if (ACROSS) {
+          __builtin_prefetch(init(i, j, v));
+        } else {
+          acc[i][2 * j + v] = load(init(i, j, v), right[j].columns - v * kLanes);
+        }
       }
     }
   }
@@ -80,6 +87,9 @@ static void tile(const Left& left, int64_t row, const Right* right) {
   GRU_UNROLL for (int i = 0; i < ROWS; ++i) {
     GRU_UNROLL for (int j = 0; j < PANELS; ++j) {
       GRU_UNROLL for (int v = 0; v < 2; ++v) {
+        if (ACROSS && right[j].init) {
+          acc[i][2 * j + v] += load(init(i, j, v), right[j].columns - v * kLanes);
+        }
         store(right[j].out + (row + i) * right[j].out_stride + v * kLanes, acc[i][2 * j + v],
               right[j].columns - v * kLanes);
       }
