@@ -147,12 +147,12 @@ def test_a_hundred_thousand_steps_are_trained_on(rng, reset):
         np.testing.assert_allclose(found, wanted, rtol=1e-3, atol=1e-6)
 
 
-def make_grad(reset):
-    """Returns a compiled gradient of a size that several threads share."""
+def make_grad(hidden_size, reset):
+    """Returns a compiled gradient, of a size that several threads share."""
     return jax.jit(
         jax.grad(
             lambda params, xs, h0: (
-                gj.unroll(gj.gru(48, reset=reset), params, xs, h0, backend="cpu")[0] ** 2
+                gj.unroll(gj.gru(hidden_size, reset=reset), params, xs, h0, backend="cpu")[0] ** 2
             ).sum(),
             argnums=(0, 1, 2),
         )
@@ -160,9 +160,10 @@ def make_grad(reset):
 
 
 @pytest.mark.parametrize("reset", ["before", "after"])
-def test_programs_that_run_at_once_give_the_same_bits_as_alone(rng, reset):
-    params, xs, h0, *_ = make(rng, reset, 33, 20, 17, 48)
-    grad = make_grad(reset)
+@pytest.mark.parametrize(("batch", "hidden_size"), [(33, 48), (1, 160)])  # rows or columns apart
+def test_programs_that_run_at_once_give_the_same_bits_as_alone(rng, batch, hidden_size, reset):
+    params, xs, h0, *_ = make(rng, reset, batch, 20, 17, hidden_size)
+    grad = make_grad(hidden_size, reset)
     alone = jax.tree.map(np.asarray, grad(params, xs, h0))
     with concurrent.futures.ThreadPoolExecutor(4) as pool:
         for found in pool.map(lambda _: grad(params, xs, h0), range(40)):
@@ -171,7 +172,7 @@ def test_programs_that_run_at_once_give_the_same_bits_as_alone(rng, reset):
 
 def test_a_thousand_calls_take_no_more_memory(rng):
     params, xs, h0, *_ = make(rng, "after", 33, 20, 17, 48)
-    grad = make_grad("after")
+    grad = make_grad(48, "after")
 
     def calls(count):
         for _ in range(count):
