@@ -51,11 +51,7 @@ def choose(
         derivative: "rule" or "autodiff".
         training: whether there is a key.
     """
-    source = "backend"
-    if backend is None:
-        source, backend = f"the variable {VARIABLE}", os.environ.get(VARIABLE) or "auto"
-    if backend not in ("auto", "xla", "cpu"):
-        raise ValueError(f'{function}: {source} must be "auto", "xla" or "cpu", got {backend!r}.')
+    source, backend = asked(function, backend)
     if backend == "xla":
         why = f", as {source} says."
     elif obstacle := _obstacle(cell, params, rates, derivative, training):
@@ -75,6 +71,24 @@ def choose(
         return _KERNELS[_functions(cell)]
     log.debug("%s: XLA's loop runs%s", function, why)
     return None
+
+
+def asked(function: str, backend: str | None = None) -> tuple[str, str]:
+    """Returns what it is that says which code is to run, and what it says.
+
+    Args:
+        function: the name to blame in an error.
+        backend: as in `choose`.
+
+    Raises:
+        ValueError: if it is none of the three.
+    """
+    source = "backend"
+    if backend is None:
+        source, backend = f"the variable {VARIABLE}", os.environ.get(VARIABLE) or "auto"
+    if backend not in ("auto", "xla", "cpu"):
+        raise ValueError(f'{function}: {source} must be "auto", "xla" or "cpu", got {backend!r}.')
+    return source, backend
 
 
 def _obstacle(

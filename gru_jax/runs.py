@@ -24,6 +24,7 @@ import jax
 import numpy as np
 
 from gru_jax.atomic import write_text
+from gru_jax.backend import asked
 from gru_jax.checkpoint import load_best, load_checkpoint, save_checkpoint
 from gru_jax.fitting import Ended, Progress, Row, fit
 from gru_jax.metrics import confusion_matrix
@@ -63,8 +64,10 @@ def begin(folder: Path, config: task.Config) -> tuple[Run, Path | None]:
         The run, and where an earlier run in the same folder has been moved, if there was one.
 
     Raises:
-        ValueError: if the folder holds something else than a run.
+        ValueError: if the folder holds something else than a run, or the environment asks for
+            a backend that is none.
     """
+    asked("train")
     problem = task.load_problem(task.check(config))
     progress = task.begin(config, problem)
     moved = _move_aside(folder)
@@ -82,8 +85,9 @@ def reopen(folder: Path, config: task.Config) -> Run:
 
     Raises:
         FileNotFoundError: if there is no run, or none that has saved anything.
-        ValueError: if a file in it is damaged.
+        ValueError: if a file in it is damaged, or the environment asks for a backend that is none.
     """
+    asked("train")
     problem = task.load_problem(config)
     progress = load_checkpoint(folder / "checkpoints", task.begin(config, problem))
     rows = _read_rows(folder / "metrics.jsonl", int(progress.epoch))

@@ -6,6 +6,7 @@ import json
 import os
 import pty
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,6 +16,7 @@ import pytest
 
 import gru_jax as gj
 from gru_jax.cli import main
+from gru_jax.tasks import japanese_vowels as task
 
 SMALL = ["--hidden", "6", "--layers", "1", "--epochs", "3", "--batch", "81"]
 COMMAND = [sys.executable, "-m", "gru_jax"]
@@ -261,6 +263,24 @@ def test_wrong_use_is_one_line_and_exit_code_2(run, tmp_path, monkeypatch, capsy
     assert err.startswith("gru-jax: ")
     assert err.count("\n") == 1
     assert sorted(tmp_path.rglob("*")) == before
+
+
+@pytest.mark.parametrize("more", [[], ["--resume"]])
+def test_a_backend_that_is_none_is_refused_before_anything_happens(
+    run, tmp_path, monkeypatch, capsys, more
+):
+    folder = tmp_path / "x"
+    shutil.copytree(run, folder)
+    before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
+    monkeypatch.setattr(task, "load_problem", lambda _: pytest.fail("the data are loaded"))
+    monkeypatch.setenv("GRU_JAX_BACKEND", "gpu")
+    assert main(["train", "--out", str(folder), *more]) == 2
+    assert capsys.readouterr() == (
+        "",
+        'gru-jax: train: the variable GRU_JAX_BACKEND must be "auto", "xla" or "cpu", '
+        "got 'gpu'.\n",
+    )
+    assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")} == before
 
 
 def test_wrong_use_is_one_line_where_there_is_no_unicode(tmp_path):
