@@ -10,7 +10,7 @@ The environment variable GRU_JAX_BACKEND says so for calls that do not.
 import logging
 import os
 from collections.abc import Callable
-from typing import Literal, TypeAlias
+from typing import Literal, NamedTuple, TypeAlias
 
 import jax
 import jax.numpy as jnp
@@ -30,6 +30,19 @@ TakeParams: TypeAlias = Callable[[Params], GRUParams]
 log = logging.getLogger("gru_jax")
 
 
+class Choice(NamedTuple):
+    """Which code runs a recurrence, and why."""
+
+    kernel: TakeParams | None
+    """Takes the kernel's parameters out of the cell's; None where XLA's loops run."""
+    why: str = ""
+    """Why they do, as words to go on with: ", for zoneout"."""
+
+    def __str__(self) -> str:
+        """Returns it in a phrase."""
+        return "the compiled kernel" if self.kernel else f"XLA's loops{self.why}"
+
+
 def choose(
     function: str,
     backend: str | None,
@@ -39,8 +52,8 @@ def choose(
     *,
     derivative: str,
     training: bool,
-) -> TakeParams | None:
-    """Returns what takes the kernel's parameters out of the cell's; None where XLA's loops run.
+) -> Choice:
+    """Returns which code runs a recurrence.
 
     Args:
         function: the name to blame in an error.
@@ -50,45 +63,34 @@ def choose(
         rates: of what is random.
         derivative: "rule" or "autodiff".
         training: whether there is a key.
-    """
-    source, backend = asked(function, backend)
-    if backend == "xla":
-        why = f", as {source} says."
-    elif obstacle := _obstacle(cell, params, rates, derivative, training):
-        if backend == "cpu":
-            raise ValueError(
-                f'{function}: {source} must be "auto" or "xla" for {obstacle}, got "cpu".'
-            )
-        why = f", for {obstacle}."
-    elif backend == "auto" and jax.default_backend() != "cpu":
-        why = f", for programs on {jax.default_backend()}."
-    elif missing := library.reason():
-        if backend == "cpu":
-            raise ValueError(f'{function}: {source} must be "auto" or "xla", got "cpu": {missing}')
-        why = f". {missing}"
-    else:
-        log.debug("%s: the compiled kernel runs.", function)
-        return _KERNELS[_functions(cell)]
-    log.debug("%s: XLA's loop runs%s", function, why)
-    return None
-
-
-def asked(function: str, backend: str | None = None) -> tuple[str, str]:
-    """Returns what it is that says which code is to run, and what it says.
-
-    Args:
-        function: the name to blame in an error.
-        backend: as in `choose`.
 
     Raises:
-        ValueError: if it is none of the three.
+        ValueError: if `backend` is none of the three, or the kernel, and that cannot run.
     """
     source = "backend"
     if backend is None:
         source, backend = f"the variable {VARIABLE}", os.environ.get(VARIABLE) or "auto"
     if backend not in ("auto", "xla", "cpu"):
         raise ValueError(f'{function}: {source} must be "auto", "xla" or "cpu", got {backend!r}.')
-    return source, backend
+    if backend == "xla":
+        why = f", as {source} says"
+    elif obstacle := _obstacle(cell, params, rates, derivative, training):
+        if backend == "cpu":
+            raise ValueError(
+                f'{function}: {source} must be "auto" or "xla" for {obstacle}, got "cpu".'
+            )
+        why = f", for {obstacle}"
+    elif backend == "auto" and jax.default_backend() != "cpu":
+        why = f", for programs on {jax.default_backend()}"
+    elif missing := library.reason():
+        if backend == "cpu":
+            raise ValueError(f'{function}: {source} must be "auto" or "xla", got "cpu": {missing}')
+        why = f". {missing.removesuffix('.')}"
+    else:
+        log.debug("%s: the compiled kernel runs.", function)
+        return Choice(_KERNELS[_functions(cell)])
+    log.debug("%s: XLA's loop runs%s.", function, why)
+    return Choice(None, why)
 
 
 def _obstacle(

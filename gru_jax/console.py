@@ -47,6 +47,7 @@ def describe(console: Console, run: Run) -> None:
         "data": f"{', '.join(parts)} utterances of {task.CHANNELS} channels",
         "model": f"bidirectional GRU, {layers} of 2 x {config.hidden}, mean pooling, dense",
         "parameters": f"{count_parameters(run.progress.best_params):,}",
+        "recurrence": run.recurrence,
         "training": f"{config.epochs} epochs in batches of {config.batch}, AdamW at "
         f"{config.learning_rate:g}, seed {config.seed}",
         "device": f"{jax.devices()[0].device_kind} x {jax.device_count()}, jax {jax.__version__}",

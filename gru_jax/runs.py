@@ -24,7 +24,6 @@ import jax
 import numpy as np
 
 from gru_jax.atomic import write_text
-from gru_jax.backend import asked
 from gru_jax.checkpoint import load_best, load_checkpoint, save_checkpoint
 from gru_jax.fitting import Ended, Progress, Row, fit
 from gru_jax.metrics import confusion_matrix
@@ -47,6 +46,8 @@ class Run(NamedTuple):
     """One an epoch, as in `metrics.jsonl`."""
     started: float
     """On the clock of `time.perf_counter`, earlier sittings counted in."""
+    recurrence: str
+    """Which code runs the recurrences in this sitting."""
 
 
 class Trained(NamedTuple):
@@ -65,15 +66,15 @@ def begin(folder: Path, config: task.Config) -> tuple[Run, Path | None]:
 
     Raises:
         ValueError: if the folder holds something else than a run, or the environment asks for
-            a backend that is none.
+            a kernel that is not there.
     """
-    asked("train")
-    problem = task.load_problem(task.check(config))
+    recurrence = str(task.recurrence(task.check(config)))
+    problem = task.load_problem(config)
     progress = task.begin(config, problem)
     moved = _move_aside(folder)
     folder.mkdir(parents=True, exist_ok=True)
     _write_config(folder, config, problem.scale)
-    return Run(folder, config, problem, progress, [], time.perf_counter()), moved
+    return Run(folder, config, problem, progress, [], time.perf_counter(), recurrence), moved
 
 
 def reopen(folder: Path, config: task.Config) -> Run:
@@ -85,9 +86,10 @@ def reopen(folder: Path, config: task.Config) -> Run:
 
     Raises:
         FileNotFoundError: if there is no run, or none that has saved anything.
-        ValueError: if a file in it is damaged, or the environment asks for a backend that is none.
+        ValueError: if a file in it is damaged, or the environment asks for a kernel that
+            is not there.
     """
-    asked("train")
+    recurrence = str(task.recurrence(config))
     problem = task.load_problem(config)
     progress = load_checkpoint(folder / "checkpoints", task.begin(config, problem))
     rows = _read_rows(folder / "metrics.jsonl", int(progress.epoch))
@@ -95,7 +97,7 @@ def reopen(folder: Path, config: task.Config) -> Run:
     with _locked(folder):
         write_text(folder / "metrics.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
         _write_config(folder, config, problem.scale)
-    return Run(folder, config, problem, progress, rows, started)
+    return Run(folder, config, problem, progress, rows, started, recurrence)
 
 
 def train(
@@ -154,6 +156,7 @@ def finish(run: Run) -> tuple[dict, list[Path]]:
         "epochs": int(run.progress.epoch),
         "seconds": round(time.perf_counter() - run.started, 2),
         "seed": run.config.seed,
+        "recurrence": run.recurrence,
         "device": jax.devices()[0].device_kind,
         "jax": jax.__version__,
     }

@@ -239,7 +239,7 @@ def prepare(
     if resets is not None:
         h_reset = arguments.check_state(function, "h_reset", h_reset, initial)
     training = key is not None
-    kernel = choose(
+    choice = choose(
         function, backend, cell, params, rates, derivative=derivative, training=training
     )
     how = loop.How(
@@ -248,7 +248,7 @@ def prepare(
         cell.gates,
         cell.mix,
         cell.rule if derivative == "rule" else None,
-        kernel,
+        choice.kernel,
         axis,
         reverse,
         unroll,

@@ -46,6 +46,20 @@ def test_a_run_is_a_folder(run):
         assert (run / "figures" / name).read_bytes().startswith(b"\x89PNG")
 
 
+def test_the_first_lines_and_the_result_say_which_code_runs_the_recurrences(
+    tmp_path, monkeypatch, capsys
+):
+    monkeypatch.setenv("GRU_JAX_BACKEND", "xla")
+    args = ["train", "--out", str(tmp_path / "x"), *SMALL, "--epochs", "1"]
+    assert main(args) == 0
+    said = "XLA's loops, as the variable GRU_JAX_BACKEND says"
+    assert re.search(rf"^recurrence +{said} *$", capsys.readouterr().out, re.MULTILINE)
+    assert json.loads((tmp_path / "x" / "result.json").read_text())["recurrence"] == said
+    monkeypatch.delenv("GRU_JAX_BACKEND")
+    assert main([*args, "--resume"]) == 0
+    assert re.search(r"^recurrence +the compiled kernel *$", capsys.readouterr().out, re.MULTILINE)
+
+
 def test_evaluate_finds_what_training_found(run, capsys):
     result = json.loads((run / "result.json").read_text())
     assert main(["evaluate", str(run)]) == 0

@@ -8,6 +8,7 @@ import pytest
 
 import gru_jax as gj
 from gru_jax import runs
+from gru_jax.kernels import library
 from gru_jax.tasks import cross_validate
 from gru_jax.tasks import japanese_vowels as task
 
@@ -44,6 +45,37 @@ def test_the_result_is_that_of_the_best_parameters_on_standardised_data(finished
     probabilities = runs.predict(runs.load_trained(run.folder), test.xs)
     shares = np.exp(logits) / np.exp(logits).sum(-1, keepdims=True)
     np.testing.assert_allclose(probabilities, shares, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("backend", "missing", "said"),
+    [
+        ("auto", None, "the compiled kernel"),
+        ("cpu", None, "the compiled kernel"),
+        ("xla", None, "XLA's loops, as the variable GRU_JAX_BACKEND says"),
+        ("auto", "The kernel is not here.", "XLA's loops. The kernel is not here"),
+    ],
+)
+def test_a_run_says_which_code_its_recurrences_are(tmp_path, monkeypatch, backend, missing, said):
+    monkeypatch.setenv("GRU_JAX_BACKEND", backend)
+    if missing:
+        monkeypatch.setattr(library, "reason", lambda: missing)
+    config = task.Config(hidden=4, layers=1, epochs=1)
+    run, _ = runs.begin(tmp_path / "x", config)
+    assert run.recurrence == said
+    batches = next(iter(task.epoch_batches(config, run.problem, 0)))
+    program = task.make_loop(config, run.problem).lower(run.progress.state, batches).as_text()
+    assert [f"gru_jax_{way}" in program for way in ("forward", "backward")] == [
+        said == "the compiled kernel"
+    ] * 2
+
+
+def test_a_run_that_asks_for_a_kernel_that_is_not_there_does_not_begin(tmp_path, monkeypatch):
+    monkeypatch.setenv("GRU_JAX_BACKEND", "cpu")
+    monkeypatch.setattr(library, "reason", lambda: "The kernel is not here.")
+    with pytest.raises(ValueError, match=r"^train: the variable GRU_JAX_BACKEND must .* not here"):
+        runs.begin(tmp_path / "x", CONFIG)
+    assert not list(tmp_path.iterdir())
 
 
 def test_finish_tests_the_best_parameters_not_the_last(finished, tmp_path):

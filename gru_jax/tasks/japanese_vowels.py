@@ -14,6 +14,7 @@ import numpy as np
 import optax
 from jaxtyping import Array, Float
 
+from gru_jax.backend import Choice, choose
 from gru_jax.cells.gru import gru
 from gru_jax.data.batching import Batch, Dataset, make_batches, pad, split
 from gru_jax.data.japanese_vowels import CHANNELS, SPEAKERS, load_japanese_vowels
@@ -24,6 +25,7 @@ from gru_jax.layers.pointwise import dense, dropout, gaussian_noise
 from gru_jax.layers.pooling import pool
 from gru_jax.losses import cross_entropy, masked_mean
 from gru_jax.metrics import accuracy
+from gru_jax.noise import Rates
 from gru_jax.train import (
     LossFn,
     Metrics,
@@ -162,6 +164,17 @@ def layers(config: Config) -> list[Layer]:
     recurrent = [bidirectional(gru(config.hidden)), dropout(config.dropout)] * config.layers
     head = [pool("mean"), dropout(config.dropout), dense(SPEAKERS)]
     return [gaussian_noise(config.noise), *recurrent[:-1], *head]
+
+
+def recurrence(config: Config) -> Choice:
+    """Returns which code runs the network's GRUs, by the environment and what there is.
+
+    Raises:
+        ValueError: if the environment asks for what there is not.
+    """
+    cell = gru(config.hidden)
+    params = jax.eval_shape(lambda: cell.init(jax.random.key(0), CHANNELS))
+    return choose("train", None, cell, params, Rates(), derivative="rule", training=True)
 
 
 def init_params(config: Config) -> Params:
