@@ -99,7 +99,7 @@ def _obstacle(
     """Returns what the kernel cannot do, whatever the machine."""
     dtype = jax.tree.leaves(params)[0].dtype
     if _functions(cell) not in _KERNELS:
-        return "cells other than a plain gru"
+        return _kind(cell)
     if derivative != "rule":
         return f'derivative="{derivative}"'
     if rates.zoneout:
@@ -107,6 +107,18 @@ def _obstacle(
     if rates.recurrent_dropout and training:
         return "recurrent_dropout"
     return None if dtype == jnp.float32 else f"{dtype} parameters"
+
+
+def _kind(cell: Cell) -> str:
+    """Returns what a cell is that is not the kernel's."""
+    kind = cell.architecture
+    while kind and kind.builder == "learned_initial_state":
+        (kind,) = kind.parts
+    if kind and kind.builder != "gru":
+        return f"a {kind.builder}"
+    plain = {"activation": "tanh", "gate_activation": "sigmoid", "clip": None}
+    odd = [f"{n}={v!r}" for n, v in kind.options if v != plain.get(n, v)] if kind else []
+    return f"a gru with {', '.join(odd)}" if odd else "a cell with functions of its own"
 
 
 def _functions(cell: Cell) -> tuple:

@@ -21,9 +21,7 @@ NORMED = gj.layer_norm_gru(4)
 HALF = gj.gru(4, dtype=jnp.float16)
 
 ELSE = {
-    "cells other than a plain gru": lambda **ways: gj.unroll(
-        NORMED, NORMED.init(KEY, 3), XS, **ways
-    ),
+    "a layer_norm_gru": lambda **ways: gj.unroll(NORMED, NORMED.init(KEY, 3), XS, **ways),
     "float16 parameters": lambda **ways: gj.unroll(
         HALF, HALF.init(KEY, 3), XS.astype(jnp.float16), **ways
     ),
@@ -104,6 +102,27 @@ def test_asking_for_what_cannot_be_is_an_error(reason, monkeypatch):
     with pytest.raises(ValueError) as error:  # noqa: PT011
         ELSE[reason]()
     assert str(error.value) == f"unroll: the variable GRU_JAX_BACKEND {said}"
+
+
+@pytest.mark.parametrize(
+    ("cell", "kind"),
+    [
+        (gj.gru(4, clip=0.5), "a gru with clip=0.5"),
+        (gj.gru(4, reset="after", activation="softsign"), "a gru with activation='softsign'"),
+        (
+            gj.learned_initial_state(gj.gru(4, gate_activation="hard_sigmoid", clip=1)),
+            "a gru with gate_activation='hard_sigmoid', clip=1",
+        ),
+        (gj.learned_initial_state(NORMED), "a layer_norm_gru"),
+        (gj.gru(4, activation=lambda x: jnp.tanh(2 * x)), "a cell with functions of its own"),
+        (CELL._replace(rule=None), "a cell with functions of its own"),
+    ],
+)
+def test_a_cell_that_is_no_plain_gru_is_named(cell, kind):
+    with pytest.raises(ValueError) as error:  # noqa: PT011
+        gj.unroll(cell, cell.init(KEY, 3), XS, backend="cpu")
+    said = f'unroll: backend must be "auto" or "xla" for {kind}, got "cpu".'
+    assert str(error.value) == said
 
 
 @pytest.mark.usefixtures("unbuilt")
