@@ -83,8 +83,8 @@ def unroll(
             "auto" is the kernel where it can run, and else XLA's loops. None is what the
             environment variable GRU_JAX_BACKEND says, of these three, when the call is traced, and
             "auto" where it says nothing. The kernel keeps, with `memory` "states" too, the state
-            before each chunk alone, and runs its steps again. `jax.export` does not take programs
-            with the kernel in them, but those of "xla".
+            before each chunk alone, and runs its steps again. Of what goes through `jax.export`,
+            XLA's loops run, anywhere.
 
     Returns:
         `(hs, h_last)`: the state after each step, zero in padded ones, and the state after the

@@ -11,10 +11,11 @@ Axis legend, used in every shape annotation:
 """
 
 from collections.abc import Callable
-from typing import Any, NamedTuple, Protocol, TypeAlias, runtime_checkable
+from typing import Any, NamedTuple, Protocol, TypeAlias, TypeVar, runtime_checkable
 
 import jax
 import numpy as np
+from jax import export
 from jaxtyping import Array, Bool, Float, Integer, PyTree
 
 ArrayLike: TypeAlias = jax.Array | np.ndarray
@@ -25,6 +26,15 @@ State: TypeAlias = PyTree[ArrayLike]
 
 Initializer: TypeAlias = Callable[[Key, Shape, jax.typing.DTypeLike], Array]
 """How one array of parameters begins: what `jax.nn.initializers` are."""
+
+Tree = TypeVar("Tree")
+
+
+def exportable(kind: type[Tree]) -> type[Tree]:
+    """Returns a NamedTuple of arrays of which `jax.export` knows what it is called in a file."""
+    return export.register_namedtuple_serialization(
+        kind, serialized_name=f"gru_jax.{kind.__name__}"
+    )
 
 
 class Architecture(NamedTuple):
@@ -96,6 +106,7 @@ class Cell(NamedTuple):
         return self.mix(self.gates(self.pack(params), drive_t, h), h)
 
 
+@exportable
 class Trace(NamedTuple):
     """What a cell did in every step of a sequence; zero in padding.
 

@@ -2,11 +2,13 @@
 
 import logging
 
+import chex
 import jax
 import jax.export
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import reference
 
 import gru_jax as gj
 from gru_jax.kernels import library
@@ -200,12 +202,40 @@ def test_the_gradients_norms_are_xlas_whatever_the_environment_says(monkeypatch)
     assert np.isfinite(gj.lyapunov_exponent(KEY, CELL, PARAMS, XS)).all()
 
 
-def test_programs_of_xla_can_be_exported():
-    def program(backend):
-        return jax.jit(lambda xs: gj.unroll(CELL, PARAMS, xs, backend=backend)[0])
+@pytest.mark.parametrize("reset", ["before", "after"])
+@pytest.mark.parametrize("platforms", [["cpu"], ["cpu", "cuda", "tpu"]])
+def test_an_exported_program_runs_anywhere_and_gives_the_same_numbers(reset, platforms):
+    cell = gj.gru(4, reset=reset)
+    params = cell.init(KEY, 3)
+    mask = np.arange(5) < np.array([[5], [3]])
 
-    exported = jax.export.export(program("xla"))(XS)
-    found = jax.export.deserialize(exported.serialize()).call(XS)
-    np.testing.assert_allclose(found, program("cpu")(XS), atol=1e-6)
-    with pytest.raises(ValueError, match="gru_jax_forward"):
-        jax.export.export(program("cpu"))(XS)
+    def loss(params, xs):
+        hs, h_last = gj.unroll(cell, params, xs, mask=mask, backend="cpu")
+        return (hs**2).sum() + h_last.sum(), hs
+
+    program = jax.jit(jax.value_and_grad(loss, has_aux=True))
+    exported = jax.export.export(program, platforms=platforms)(params, XS)
+    assert "custom_call @gru_jax" not in exported.mlir_module()
+    again = jax.export.deserialize(exported.serialize())
+    (_, hs), _ = found = again.call(params, XS)
+    want = reference.unroll(params, XS, np.zeros((2, 4)), mask)[0]
+    np.testing.assert_allclose(hs, want, atol=1e-6)
+    assert called(program, params, XS)
+    direct = program(params, XS)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=2e-6), found, direct)
+
+
+@pytest.mark.parametrize("cell", [NORMED, gj.learned_initial_state(CELL), CELL])
+def test_exported_nets_take_their_parameters_and_states_and_give_their_tapes(cell):
+    net = gj.stack(gj.recurrent(cell), gj.dense(3), gj.pool("mean"))
+    params = net.init(KEY, 3)
+    both = gj.bidirectional(cell)
+    programs = [
+        (net.step, params, XS[:, 0], net.initial_state(params, (2, 3))),
+        (lambda params, xs: gj.trace(both, params, xs), both.init(KEY, 3), XS),
+    ]
+    for function, *args in programs:
+        program = jax.jit(function)
+        exported = jax.export.export(program)(*args)
+        found = jax.export.deserialize(exported.serialize()).call(*args)
+        chex.assert_trees_all_close(found, program(*args), atol=1e-6)

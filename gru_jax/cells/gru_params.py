@@ -10,9 +10,10 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from gru_jax.initializers import check_count, draw
-from gru_jax.types import Initializer, Key, Params, Shape
+from gru_jax.types import Initializer, Key, Params, Shape, exportable
 
 
+@exportable
 class GRUParams(NamedTuple):
     """Weights and biases of a GRU. `b_h` is None exactly in the reset="before" form."""
 

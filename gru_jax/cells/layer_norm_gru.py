@@ -41,9 +41,10 @@ from gru_jax.cells.gru_params import (
 )
 from gru_jax.initializers import draw
 from gru_jax.linear import add_bias, matmul, tall_matmul
-from gru_jax.types import Cell, Initializer, Key
+from gru_jax.types import Cell, Initializer, Key, exportable
 
 
+@exportable
 class LayerNormGRUParams(NamedTuple):
     """`GRUParams`, and the gains of the products with x and with the state."""
 

@@ -9,9 +9,10 @@ import jax.numpy as jnp
 from jaxtyping import Array, PyTree
 
 from gru_jax.architecture import describe
-from gru_jax.types import Cell, Key, Params, Shape, State
+from gru_jax.types import Cell, Key, Params, Shape, State, exportable
 
 
+@exportable
 class LearnedInitialStateParams(NamedTuple):
     """The parameters of a cell, and the state that it begins with, without batch axes."""
 

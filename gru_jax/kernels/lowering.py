@@ -1,7 +1,7 @@
 """Which code a program gets for the kernel's primitives: the compiled one, or its twin's.
 
-The compiled code is for CPUs, float32 and sizes of 1 or more; what else comes is the twin's. On a
-mesh, each device runs it on its own rows.
+The compiled code is for CPUs, float32 and sizes of 1 or more; what else comes is the twin's, and
+so are programs that are exported. On a mesh, each device runs it on its own rows.
 """
 
 from collections.abc import Callable, Sequence
@@ -50,6 +50,8 @@ def _choose(primitive: Primitive, compiled: Callable[..., Any]) -> Callable[...,
     def lower(ctx: mlir.LoweringRuleContext, *operands: Any, **static: Any) -> Sequence[Any]:
         hs = ctx.avals_out[0]
         if library.reason() or hs.dtype != jnp.float32 or 0 in hs.shape:
+            return twin(ctx, *operands, **static)
+        if ctx.module_context.lowering_parameters.for_export:  # to run where there is no kernel
             return twin(ctx, *operands, **static)
         context = ctx.module_context.axis_context
         if isinstance(context, mlir.ShardingContext) and context.num_devices > 1:

@@ -11,7 +11,7 @@ from gru_jax.architecture import describe
 from gru_jax.arguments import OPTIONS, check_rates
 from gru_jax.bounds import Bounds, leave
 from gru_jax.sequence import trace, unroll
-from gru_jax.types import Cell, Key, Layer, Params, Shape, State
+from gru_jax.types import Cell, Key, Layer, Params, Shape, State, exportable
 
 
 def recurrent(cell: Cell, *, reverse: bool = False, **options: Any) -> Layer:
@@ -63,6 +63,7 @@ def recurrent(cell: Cell, *, reverse: bool = False, **options: Any) -> Layer:
     return Layer(cell.init, output_size, apply, cell.initial_state, step, trace_steps, architecture)
 
 
+@exportable
 class Directions(NamedTuple):
     """The parameters, the states or the tapes of a bidirectional layer."""
 

@@ -14,9 +14,10 @@ from gru_jax.arguments import valid_steps
 from gru_jax.bounds import select
 from gru_jax.initializers import check_count, draw
 from gru_jax.linear import affine
-from gru_jax.types import ArrayLike, Initializer, Key, Layer, Params, Shape, State
+from gru_jax.types import ArrayLike, Initializer, Key, Layer, Params, Shape, State, exportable
 
 
+@exportable
 class DenseParams(NamedTuple):
     """Weights and bias of `dense`."""
 

@@ -9,9 +9,10 @@ from jaxtyping import Array, Float, Int
 from gru_jax.architecture import describe
 from gru_jax.arguments import valid_steps
 from gru_jax.bounds import select
-from gru_jax.types import Layer, Params, Shape, State
+from gru_jax.types import Layer, Params, Shape, State, exportable
 
 
+@exportable
 class PoolState(NamedTuple):
     """What `pool` has seen so far: the running value and the number of steps in it."""
 
