@@ -8,11 +8,12 @@ Sequences are time-major here, and already checked.
 """
 
 from collections.abc import Callable
-from functools import partial
+from functools import partial, wraps
 from typing import Any, NamedTuple, TypeAlias
 
 import jax
 import jax.numpy as jnp
+from jax.sharding import NamedSharding, PartitionSpec, get_abstract_mesh, reshard
 from jaxtyping import Array, Bool, PyTree
 
 from gru_jax import derivative
@@ -39,6 +40,8 @@ class How(NamedTuple):
     mix: Callable[..., State]
     rule: Rule | None
     kernel: Callable[[Params], GRUParams] | None
+    axes: int
+    """Batch and time axes of the inputs."""
     time_axis: int
     reverse: bool
     turns: int
@@ -47,9 +50,52 @@ class How(NamedTuple):
     rates: Rates
 
 
+def by_rows(over_time: PyTree[bool]) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Returns what makes a function of `run`'s arguments one that goes on a mesh of Explicit axes.
+
+    There each device runs it on the rows that it has, and the results stay where the rows are.
+    Where no axis parts them, or something is drawn for each, XLA runs it as on Auto axes.
+
+    Args:
+        over_time: for each result, whether it has the time axis of the inputs or none.
+    """
+
+    def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
+        @wraps(function)
+        def on_mesh(how: How, *args: Any) -> Any:
+            *_, key = args
+            sharding = jax.typeof(args[1]).sharding
+            mesh = get_abstract_mesh() if sharding.mesh.empty else sharding.mesh
+            if not mesh.explicit_axes:
+                return function(how, *args)
+            names = list(sharding.spec[: how.axes])
+            names[how.time_axis] = None
+            steps = PartitionSpec(*names)
+            batch = PartitionSpec(*names[: how.time_axis], *names[how.time_axis + 1 :])
+            outs = jax.tree.map(lambda has_time: steps if has_time else batch, over_time)
+            drawn = key is not None and (how.rates.zoneout or how.rates.recurrent_dropout)
+            if drawn or not any(names):
+                # Drawn by each device, its rows' masks would be those of other rows. And rows that
+                # are whole here may be in pieces where `vmap` runs over such an axis.
+                here = partial(function, how._replace(kernel=None))
+                placed = jax.tree.map(partial(NamedSharding, mesh), outs)
+                axes = mesh.explicit_axes
+                return jax.sharding.auto_axes(here, axes=axes, out_sharding=placed)(*args)
+            whole = PartitionSpec()
+            ins = whole, steps, batch, steps, steps, batch, whole
+            there = [reshard(a, NamedSharding(mesh, s)) for a, s in zip(args, ins, strict=True)]
+            here = partial(function, how)
+            return jax.shard_map(here, mesh=mesh, in_specs=ins, out_specs=outs)(*there)
+
+        return on_mesh
+
+    return decorate
+
+
 # Compiled here too, so that a call outside jit does not trace its loop afresh each time; by the
 # cell's functions rather than the cell, so that a second `gru(64)` finds the first one's program.
 @partial(jax.jit, static_argnums=0)
+@by_rows((True, False))
 def run(
     how: How,
     params: Params,

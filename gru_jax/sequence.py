@@ -249,6 +249,7 @@ def prepare(
         cell.mix,
         cell.rule if derivative == "rule" else None,
         choice.kernel,
+        len(steps),
         axis,
         reverse,
         unroll,

@@ -17,6 +17,7 @@ from gru_jax.types import Key, Params, State
 
 
 @partial(jax.jit, static_argnums=0)
+@loop.by_rows(over_time=True)
 def record(
     how: loop.How,
     params: Params,
