@@ -2,7 +2,10 @@
 
     "xla"    XLA's, anywhere
     "cpu"    the kernel: a plain GRU in float32 on a CPU, by its own derivative
-    "auto"   the kernel where it can be, else XLA's: what is chosen goes to the log "gru_jax"
+    "auto"   the kernel where it can be, else XLA's
+
+The log "gru_jax" says at level DEBUG what is chosen: XLA's loops here, at each call; the kernel
+where a program is made, where it may still turn out that it cannot be.
 
 The environment variable GRU_JAX_BACKEND says so for calls that do not.
 """
@@ -87,7 +90,6 @@ def choose(
             raise ValueError(f'{function}: {source} must be "auto" or "xla", got "cpu": {missing}')
         why = f". {missing.removesuffix('.')}"
     else:
-        log.debug("%s: the compiled kernel runs.", function)
         return Choice(_KERNELS[_functions(cell)])
     log.debug("%s: XLA's loop runs%s.", function, why)
     return Choice(None, why)

@@ -21,6 +21,7 @@ from gru_jax.bounds import Bounds, enter, entries, leave, select
 from gru_jax.cells.gru_params import GRUParams
 from gru_jax.chunks import chunk_size, in_chunks
 from gru_jax.kernels import recurrence
+from gru_jax.kernels.library import tell
 from gru_jax.noise import Rates, draw_drop, draw_hold, drop_weights
 from gru_jax.types import Key, Params, Rule, State
 
@@ -77,6 +78,8 @@ def by_rows(over_time: PyTree[bool]) -> Callable[[Callable[..., Any]], Callable[
             if drawn or not any(names):
                 # Drawn by each device, its rows' masks would be those of other rows. And rows that
                 # are whole here may be in pieces where `vmap` runs over such an axis.
+                if how.kernel:
+                    tell("rows that no Explicit axis of the mesh parts")
                 here = partial(function, how._replace(kernel=None))
                 placed = jax.tree.map(partial(NamedSharding, mesh), outs)
                 axes = mesh.explicit_axes

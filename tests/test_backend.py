@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import reference
+from jax.sharding import AxisType
 
 import gru_jax as gj
 from gru_jax.kernels import library
@@ -81,11 +82,67 @@ def test_an_environment_that_says_nothing_is_auto(value, monkeypatch, messages):
     assert any("the compiled kernel runs" in message for message in messages())
 
 
-def test_the_environment_is_read_at_each_call(monkeypatch, messages):
-    for backend, said in (("xla", "XLA's loop runs"), ("cpu", "the compiled kernel runs")) * 2:
+def test_the_environment_is_read_at_each_call(monkeypatch):
+    for backend in ("xla", "cpu") * 2:
         monkeypatch.setenv("GRU_JAX_BACKEND", backend)
-        gj.unroll(CELL, PARAMS, XS)
-        assert said in messages()[-1]
+        assert called(lambda *args: gj.unroll(CELL, *args), PARAMS, XS) == (backend == "cpu")
+
+
+def on_axes(kinds, spec, **ways):
+    """Returns a program in a mesh of one device, and what it takes there."""
+    names = ("a", "b")[: len(kinds)]
+    mesh = jax.make_mesh((1,) * len(kinds), names, axis_types=kinds)
+    sharding = jax.NamedSharding(mesh, jax.P(spec))
+    program = run()
+    if ways:
+        program = jax.shard_map(program, mesh=mesh, in_specs=jax.P(), out_specs=jax.P(), **ways)
+    return program, PARAMS, jax.device_put(XS, sharding)
+
+
+def ensemble(params, xs):
+    return jax.vmap(run(), (0, None))(jax.tree.map(lambda a: jnp.stack([a, a]), params), xs)
+
+
+def curvature(params, xs):
+    return jax.jvp(jax.grad(lambda xs: run()(params, xs).sum()), (xs,), (xs,))[1]
+
+
+PROGRAMS = {
+    "the forward pass": (lambda: (run(), PARAMS, XS), None),
+    "its gradient": (lambda: (jax.grad(lambda *a: run()(*a).sum()), PARAMS, XS), None),
+    "an ensemble": (lambda: (ensemble, PARAMS, XS), "parameters that are mapped over"),
+    "a second derivative": (lambda: (curvature, PARAMS, XS), "second derivatives"),
+    "no sequence": (lambda: (run(), PARAMS, XS[:0]), "arrays of no size"),
+    "rows on an explicit axis": (lambda: on_axes((AxisType.Explicit,), "a"), None),
+    "rows on no explicit axis": (
+        lambda: on_axes((AxisType.Explicit,), None),
+        "rows that no Explicit axis of the mesh parts",
+    ),
+    "shard_map": (lambda: on_axes((AxisType.Auto,) * 2, None, axis_names={"a", "b"}), None),
+    "shard_map of some axes": (
+        lambda: on_axes((AxisType.Auto,) * 2, None, axis_names={"a"}),
+        "a shard_map over some axes of a mesh",
+    ),
+}
+
+
+@pytest.mark.parametrize("what", PROGRAMS)
+def test_the_log_says_once_what_a_program_runs_and_why(what, messages):
+    make, why = PROGRAMS[what]
+    function, *args = make()
+    kernel = called(function, *args)
+    assert kernel == (why is None)
+    said = "the compiled kernel runs." if kernel else f"XLA's loop runs, for {why}."
+    assert messages() == [f"recurrence: {said}"]
+
+
+def test_the_log_says_so_of_exported_programs_other_platforms_and_without_jit(messages):
+    jax.export.export(jax.jit(run()))(PARAMS, XS)
+    jax.jit(run()).trace(PARAMS, XS).lower(lowering_platforms=("cuda",))
+    with jax.disable_jit():
+        run()(PARAMS, XS)
+    whys = "programs that are exported", "programs on cuda", "what runs without jit"
+    assert messages() == [f"recurrence: XLA's loop runs, for {why}." for why in whys]
 
 
 @pytest.mark.parametrize("reason", ELSE)

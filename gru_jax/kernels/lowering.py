@@ -6,7 +6,7 @@ so are programs that are exported. On a mesh, each device runs it on its own row
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, TypeAlias
 
 import jax
 import jax.numpy as jnp
@@ -16,6 +16,7 @@ from jax.extend.core import Primitive
 from jax.interpreters import mlir
 
 from gru_jax.kernels import library
+from gru_jax.kernels.library import tell
 from gru_jax.kernels.operands import DERIVED, Gradients, Inputs, Outputs, Saved
 from gru_jax.kernels.partition import on_rows
 from gru_jax.kernels.primitives import TWINS, backward_p, forward_p
@@ -25,6 +26,8 @@ try:
 except ImportError:  # Not public: without it, programs on several devices get the twin.
     with_devices = set()
 
+
+Lower: TypeAlias = Callable[..., Sequence[Any]]
 
 NAMES = {
     forward_p: (Inputs._fields, Outputs._fields),
@@ -37,27 +40,30 @@ def register() -> None:
     """Tells JAX how programs are made of the primitives."""
     for primitive, twin in TWINS.items():
         rule = mlir.lower_fun(twin, multiple_results=primitive.multiple_results)
-        mlir.register_lowering(primitive, rule)
+        mlir.register_lowering(primitive, _say(rule) if primitive is forward_p else rule)
     for primitive, compiled in ((forward_p, _forward), (backward_p, _backward)):
         mlir.register_lowering(primitive, _choose(primitive, compiled), platform="cpu")
         with_devices.add(primitive)
 
 
-def _choose(primitive: Primitive, compiled: Callable[..., Any]) -> Callable[..., Any]:
+def _say(twin: Lower) -> Lower:
+    """Returns the lowering for what is no CPU."""
+
+    def lower(ctx: mlir.LoweringRuleContext, *operands: Any, **static: Any) -> Sequence[Any]:
+        tell(f"programs on {', '.join(ctx.module_context.platforms)}")
+        return twin(ctx, *operands, **static)
+
+    return lower
+
+
+def _choose(primitive: Primitive, compiled: Lower) -> Lower:
     """Returns the lowering for CPUs."""
     twin = mlir.lower_fun(TWINS[primitive], multiple_results=True)
 
     def lower(ctx: mlir.LoweringRuleContext, *operands: Any, **static: Any) -> Sequence[Any]:
-        hs = ctx.avals_out[0]
-        if library.reason() or hs.dtype != jnp.float32 or 0 in hs.shape:
-            return twin(ctx, *operands, **static)
-        if ctx.module_context.lowering_parameters.for_export:  # to run where there is no kernel
-            return twin(ctx, *operands, **static)
-        context = ctx.module_context.axis_context
-        if isinstance(context, mlir.ShardingContext) and context.num_devices > 1:
-            # Without a mesh nobody could say which devices have the same rows.
-            if not (context.device_assignment and context.abstract_mesh):
-                return twin(ctx, *operands, **static)
+        why_not, context = _obstacle(ctx), ctx.module_context.axis_context
+        several = isinstance(context, mlir.ShardingContext) and context.num_devices > 1
+        if not why_not and several:  # It comes here again, for each device.
             function = on_rows(
                 partial(primitive.bind, **static),
                 dict(zip(NAMES[primitive][0], ctx.avals_in, strict=True)),
@@ -65,12 +71,32 @@ def _choose(primitive: Primitive, compiled: Callable[..., Any]) -> Callable[...,
                 static["time_axis"],
             )
             return mlir.lower_fun(function, multiple_results=True)(ctx, *operands)
-        if isinstance(context, mlir.SPMDAxisContext):
-            if set(context.manual_axes) != set(context.mesh.axis_names):
-                return twin(ctx, *operands, **static)
-        return compiled(ctx, *operands, **static)
+        if primitive is forward_p:
+            tell(why_not)
+        return (twin if why_not else compiled)(ctx, *operands, **static)
 
     return lower
+
+
+def _obstacle(ctx: mlir.LoweringRuleContext) -> str | None:
+    """Returns what it is that a program gets the twin for."""
+    hs, context = ctx.avals_out[0], ctx.module_context.axis_context
+    if missing := library.reason():
+        return f"the want of a kernel: {missing.removesuffix('.')}"
+    if hs.dtype != jnp.float32:
+        return f"{hs.dtype} arrays"
+    if 0 in hs.shape:
+        return "arrays of no size"
+    if ctx.module_context.lowering_parameters.for_export:
+        return "programs that are exported"  # They may run where there is no kernel.
+    if isinstance(context, mlir.ShardingContext) and context.num_devices > 1:
+        # Without a mesh nobody could say which devices have the same rows.
+        if not (context.device_assignment and context.abstract_mesh):
+            return "programs on several devices without a mesh"
+    if isinstance(context, mlir.SPMDAxisContext):
+        if set(context.manual_axes) != set(context.mesh.axis_names):
+            return "a shard_map over some axes of a mesh"
+    return None
 
 
 def _forward(ctx: mlir.LoweringRuleContext, *operands: Any, **static: Any) -> Sequence[Any]:

@@ -7,13 +7,16 @@
 Static parameters are those of `twin`.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 from jax.core import ShapedArray
 from jax.extend.core import Primitive
 from jax.sharding import NamedSharding, PartitionSpec
+from jaxtyping import Array
 
 from gru_jax.kernels import twin
+from gru_jax.kernels.library import tell
 from gru_jax.kernels.operands import Gradients, Inputs, Outputs, Saved
 
 forward_p, tangent_p, backward_p = (
@@ -23,6 +26,12 @@ forward_p.multiple_results = backward_p.multiple_results = True
 TWINS = {forward_p: twin.forward, tangent_p: twin.tangent, backward_p: twin.backward}
 for primitive, function in TWINS.items():
     primitive.def_impl(function)
+
+
+@forward_p.def_impl
+def _without_jit(*operands: Array, **static: Any) -> Sequence[Array]:
+    tell("what runs without jit")
+    return twin.forward(*operands, **static)
 
 
 @forward_p.def_abstract_eval

@@ -20,6 +20,7 @@ from jaxtyping import Array
 
 from gru_jax.derivative import STATES
 from gru_jax.kernels import twin
+from gru_jax.kernels.library import tell
 from gru_jax.kernels.operands import (
     DERIVED,
     Gradients,
@@ -49,6 +50,7 @@ def register() -> None:
 
 def _forward_jvp(primals: Sequence[Array], tangents: Sequence[Any], **static: Any) -> Any:
     if static.pop("keep"):
+        tell("second derivatives")
         return _jvp_of(twin.forward, primals, tangents, keep=True, **static)
     outputs = Outputs(*forward_p.bind(*primals, keep=True, **static))
     hs = checkpoint_name(outputs.hs, STATES)
@@ -125,6 +127,7 @@ def _forward_dce(used: list[bool], *more: Any) -> tuple[list[bool], Any]:
 def _forward_batch(args: Sequence[Array], dims: Sequence[Any], **static: Any) -> Any:
     folded = _fold(Inputs._fields, args, dims, static["time_axis"])
     if folded is None:
+        tell("parameters that are mapped over")
         return _twin_batch(twin.forward, args, dims, **static)
     outputs = forward_p.bind(*folded, **static)
     return _unfold(Outputs._fields, outputs, args, dims, static["time_axis"])
