@@ -3,11 +3,13 @@
 import ctypes
 import importlib
 import platform
+import shutil
 import subprocess
 import sys
 import threading
 import types
 from importlib import metadata
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -38,6 +40,11 @@ def in_place(monkeypatch):
     return put
 
 
+def fake(**functions):
+    """Returns a module that was built from the sources that are there."""
+    return types.SimpleNamespace(fingerprint=library.fingerprint, **functions)
+
+
 def test_importing_the_package_does_not_load_the_kernel():
     code = f"import sys, gru_jax; print({NATIVE!r} in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -48,6 +55,32 @@ def test_the_kernel_is_built_and_ready():
     assert library.reason() is None, library.reason()
     native = importlib.import_module(NATIVE)
     assert set(native.handlers()) == {library.FORWARD, library.BACKWARD}
+
+
+def test_a_kernel_that_was_built_from_other_sources_is_not_used(tmp_path, monkeypatch):
+    native = importlib.import_module(NATIVE)
+    assert native.fingerprint() == library.fingerprint()
+    copy = tmp_path / "kernels"
+    shutil.copytree(Path(library.__file__).parent, copy)
+    monkeypatch.setattr(library, "__file__", str(copy / "library.py"))
+    assert native.fingerprint() == library.fingerprint()
+    for changed in (copy / "native" / "simd.h", copy / "native" / "pass.cc"):
+        text = changed.read_text()
+        changed.write_text(text + "// more\n")
+        library._load.cache_clear()
+        assert library.reason() == (
+            "gru_jax's native kernel was built from other sources than are there now: run "
+            "pip install -e . again."
+        )
+        changed.write_text(text)
+    library._load.cache_clear()
+    assert library.reason() is None
+    monkeypatch.delattr(native, "fingerprint")  # as of a kernel from before there was such a thing
+    library._load.cache_clear()
+    assert "other sources" in library.reason()
+    shutil.rmtree(copy / "native")  # as in an installed package
+    library._load.cache_clear()
+    assert library.reason() is None
 
 
 def test_the_fastest_instruction_set_comes_first_and_any_can_be_chosen():
@@ -64,7 +97,7 @@ def test_the_fastest_instruction_set_comes_first_and_any_can_be_chosen():
 
 def test_many_threads_load_the_kernel_once(in_place):
     times = []
-    in_place(types.SimpleNamespace(handlers=lambda: times.append(1) or {}))
+    in_place(fake(handlers=lambda: times.append(1) or {}))
     gate = threading.Barrier(8)
     threads = [threading.Thread(target=lambda: (gate.wait(), library.reason())) for _ in range(8)]
     for thread in threads:
@@ -109,7 +142,7 @@ def test_without_a_cpu_backend_there_is_no_kernel(in_place, monkeypatch):
     def local_devices(backend):
         raise RuntimeError(f"Unknown backend {backend}")
 
-    in_place(types.SimpleNamespace())
+    in_place(fake())
     monkeypatch.setattr(jax, "local_devices", local_devices)
     assert library.reason() == (
         "gru_jax's native kernel is for CPUs, and JAX has none here: Unknown backend cpu."
@@ -128,7 +161,7 @@ def of_the_future(call):
 
 def test_a_kernel_for_another_xla_is_refused_and_harms_nothing(in_place):
     handlers = {"gru_jax_of_the_future": jax.ffi.pycapsule(of_the_future)}
-    in_place(types.SimpleNamespace(handlers=lambda: handlers, api_version=lambda: (0, 99)))
+    in_place(fake(handlers=lambda: handlers, api_version=lambda: (0, 99)))
     assert library.reason() == (
         "gru_jax's native kernel was built for XLA's FFI 0.99, which jaxlib "
         f"{metadata.version('jaxlib')} does not take: build it with that jaxlib's headers, by "

@@ -6,6 +6,9 @@ def handlers() -> dict[str, object]:
 def api_version() -> tuple[int, int]:
     """Returns the version of XLA's FFI in the headers that the kernel was built with."""
 
+def fingerprint() -> str:
+    """Returns what `library.fingerprint` returned of the sources that the kernel was built from."""
+
 def levels() -> list[str]:
     """Returns the instruction sets that this machine can run, the fastest first."""
 

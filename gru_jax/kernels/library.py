@@ -4,11 +4,13 @@ Where there is none, because it could not be built or XLA does not take it, `rea
 """
 
 import functools
+import hashlib
 import logging
 import platform
 import sys
 import threading
 from importlib import metadata
+from pathlib import Path
 
 FORWARD = "gru_jax_forward"
 BACKWARD = "gru_jax_backward"
@@ -32,6 +34,17 @@ def reason() -> str | None:
         return _load()
 
 
+def fingerprint() -> str | None:
+    """Returns a digest of the kernel's sources, as CMakeLists.txt makes it; None without them."""
+    here = Path(__file__).parent
+    sources = [p for p in here.glob("native/*") if p.suffix in (".cc", ".h")]
+    if not sources:
+        return None
+    files = here / "CMakeLists.txt", *sorted(sources)
+    digests = (hashlib.sha256(path.read_bytes()).hexdigest() for path in files)
+    return hashlib.sha256("".join(digests).encode()).hexdigest()
+
+
 @functools.cache
 def _load() -> str | None:
     try:
@@ -47,6 +60,14 @@ def _load() -> str | None:
         )
     except ImportError as error:
         return f"gru_jax's native kernel cannot be loaded: {error}."
+
+    # An install in place has the sources beside the kernel, and they may be newer.
+    there = fingerprint()
+    if there and there != getattr(native, "fingerprint", str)():
+        return (
+            "gru_jax's native kernel was built from other sources than are there now: run "
+            "pip install -e . again."
+        )
 
     import jax
 

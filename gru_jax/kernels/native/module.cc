@@ -1,4 +1,5 @@
-// The Python module: the handlers as XLA takes them, the version of its headers, the levels.
+// The Python module: the handlers as XLA takes them, the version of its headers, what it was built
+// from, the levels.
 
 #include <nanobind/nanobind.h>
 #include <nanobind/stl/string.h>
@@ -20,6 +21,7 @@ NB_MODULE(_native, m) {
     return found;
   });
   m.def("api_version", [] { return nb::make_tuple(XLA_FFI_API_MAJOR, XLA_FFI_API_MINOR); });
+  m.def("fingerprint", [] { return std::string(GRU_FINGERPRINT); });
   m.def("levels", [] {
     std::vector<std::string> names;
     for (const gru::Level* level : gru::levels()) names.emplace_back(level->name);
