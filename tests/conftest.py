@@ -1,6 +1,7 @@
 """Strictness for every test: no silent broadcast; float64 where a test asks for it."""
 
 import os
+from types import SimpleNamespace
 
 os.environ["KERAS_BACKEND"] = "jax"
 
@@ -9,6 +10,8 @@ import numpy as np
 import pytest
 
 import gru_jax as gj
+from gru_jax import backend
+from gru_jax.kernels import library, lowering
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
 
@@ -39,3 +42,24 @@ def x64():
 @pytest.fixture
 def rng():
     return np.random.default_rng(0)
+
+
+@pytest.fixture(scope="module", params=["compiled", "twin"])
+def code(request):
+    """Lowers the kernel's primitives to one of the two.
+
+    Each program runs once and compiling it is what takes time: XLA is told not to try hard.
+    """
+    option = "jax_disable_most_optimizations"
+    before = jax.config.read(option)
+    with pytest.MonkeyPatch.context() as patch:
+        if request.param == "compiled":
+            assert library.reason() is None, library.reason()
+        else:
+            patch.setattr(backend, "library", SimpleNamespace(reason=lambda: None))
+            patch.setattr(lowering, "library", SimpleNamespace(reason=lambda: "a twin's turn"))
+        jax.config.update(option, True)
+        jax.clear_caches()
+        yield request.param
+    jax.config.update(option, before)
+    jax.clear_caches()

@@ -1,6 +1,7 @@
 """The compiled kernel: its numbers against NumPy in float64, its bits, its memory, its errors.
 
-`tests/native` checks the same code without Python, `test_kernel_rules.py` its derivatives.
+`tests/native` checks the same code without Python, `test_kernel_rules.py` its derivatives,
+`test_kernel_batching.py` what becomes of it under `vmap`.
 """
 
 import concurrent.futures
