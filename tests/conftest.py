@@ -63,3 +63,9 @@ def code(request):
         yield request.param
     jax.config.update(option, before)
     jax.clear_caches()
+
+
+@pytest.fixture
+def form(code):
+    """One form for each code, where neither has to do with the other."""
+    return {"compiled": "before", "twin": "after"}[code]

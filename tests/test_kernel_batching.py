@@ -29,19 +29,8 @@ pytestmark = pytest.mark.usefixtures("code")
 both_forms = pytest.mark.parametrize("reset", ["before", "after"])
 
 
-@pytest.mark.parametrize(
-    ("reset", "time_axis", "mapped"),
-    [
-        ("before", 0, "params"),
-        ("after", 1, "params"),
-        ("before", 1, "xs"),
-        ("after", 0, "h0"),
-        ("before", 0, "h_reset"),
-        ("before", 1, "params xs h0 h_reset"),
-        ("after", 0, "params xs h0 h_reset"),
-    ],
-)
-def test_vmap_over_one_argument_or_all_is_a_python_loop(reset, time_axis, mapped):
+def check_a_map(reset, time_axis, mapped):
+    """Asserts that a map over the arguments named is a Python loop."""
     moves = [name in mapped.split() for name in ("params", "xs", "h0", "h_reset")]
     point = draw(reset)[:4]
 
@@ -54,6 +43,20 @@ def test_vmap_over_one_argument_or_all_is_a_python_loop(reset, time_axis, mapped
     for i, factor in enumerate((1, -1, 2)):
         want = autodiff(reset, scaled(lambda a, factor=factor: factor * a))
         close(jax.tree.map(lambda a, i=i: a[i], got), want, rtol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("reset", "time_axis", "mapped"),
+    [("before", 1, "xs"), ("after", 0, "h0"), ("after", 1, "h_reset")],
+)
+def test_vmap_over_what_is_of_rows_is_a_python_loop(reset, time_axis, mapped):
+    check_a_map(reset, time_axis, mapped)
+
+
+@pytest.mark.parametrize("mapped", ["params", "params xs h0 h_reset"])
+def test_vmap_over_weights_is_a_python_loop(form, mapped):
+    """Both codes give them to the twin."""
+    check_a_map(form, {"before": 0, "after": 1}[form], mapped)
 
 
 def of_each_row(reset, point, **ways):
