@@ -24,8 +24,8 @@ forward_p, tangent_p, backward_p = (
 )
 forward_p.multiple_results = backward_p.multiple_results = True
 TWINS = {forward_p: twin.forward, tangent_p: twin.tangent, backward_p: twin.backward}
-for primitive, function in TWINS.items():
-    primitive.def_impl(function)
+for primitive in (tangent_p, backward_p):
+    primitive.def_impl(TWINS[primitive])
 
 
 @forward_p.def_impl

@@ -1,7 +1,6 @@
 #include "pass.h"
 
 #include <algorithm>
-#include <functional>
 #include <memory>
 #include <new>
 
@@ -80,8 +79,9 @@ void recur(const Recurrence<P>& recurrence, const P& p, const float* packed, int
 
 void forward(const Level& level, const Forward& f, Pool& pool) {
   const int64_t panels = level.panels(f.hidden);
-  const Cut shares = cut(f, panels, threads(pool, f));
-  Team team(pool, std::min(threads(pool, f), shares.rows * shares.columns));
+  const int64_t most = threads(pool, f);
+  const Cut shares = cut(f, panels, most);
+  Team team(pool, std::min(most, shares.rows * shares.columns));
   const Floats packed = pack(level.forward, f, team);
   recur(level.forward, f, packed.get(), panels, shares, team);
 }

@@ -137,7 +137,9 @@ static inline void multiply(const Left& left, int64_t rows, int64_t count, const
 static void pack(const float* W, int64_t row_stride, int64_t column_stride, int64_t rows,
                  int64_t columns, float* out) {
   if (columns > kPanel) columns = kPanel;
-  if (column_stride == 1) {
+  if (column_stride == 1 && columns == kPanel) {
+    for (int64_t i = 0; i < rows; ++i) memcpy(out + i * kPanel, W + i * row_stride, 4 * kPanel);
+  } else if (column_stride == 1) {
     for (int64_t i = 0; i < rows; ++i) {
       memcpy(out + i * kPanel, W + i * row_stride, 4 * columns);
       memset(out + i * kPanel + columns, 0, 4 * (kPanel - columns));

@@ -12,7 +12,7 @@
 
 namespace gru::GRU_LEVEL {
 
-constexpr int64_t kBlock = 192;
+constexpr int64_t kBlock = 384;
 
 constexpr int64_t tiles(int64_t rows) { return (rows + kRows - 1) / kRows; }
 
@@ -38,7 +38,10 @@ static void weights(const Backward& f, int64_t part, int64_t parts, float* scrat
     // Copies the tile's columns of step k, `count` of them, into row k.
     const auto put = [&](int64_t tile, int64_t k, const float* a, const float* r, int64_t count) {
       float* out = packed(tile) + k * kRows;
-      for (int64_t i = 0; i < count; ++i) out[i] = r ? r[i] * a[i] : a[i];
+      const auto copy = [&](int64_t n) {
+        for (int64_t i = 0; i < n; ++i) out[i] = r ? r[i] * a[i] : a[i];
+      };
+      count == kRows ? copy(kRows) : copy(count);  // The first is unrolled.
     };
     const int64_t inner = f.row_stride == 1 ? f.rows : f.time;
     int64_t slow = start / inner, fast = start % inner;
