@@ -88,18 +88,20 @@ class Clock:
 
 
 def test_contenders_take_turns_after_a_rest_and_a_warm_up():
-    clock = Clock(a=0.03, b=0.05)
+    clock = Clock(a=0.05, b=0.06)
     times, failed = clock.interleave(2)
     assert "".join(clock.log) == "-a-b-aa-bb-aa-bb"
-    assert times == {"a": pytest.approx([0.03] * 2), "b": pytest.approx([0.05] * 2)}
+    assert times == {"a": pytest.approx([0.05] * 2), "b": pytest.approx([0.06] * 2)}
     assert failed == {}
 
 
-def test_short_calls_are_repeated_until_they_fill_a_turn():
+def test_short_calls_run_a_turn_in_and_are_repeated_until_they_fill_it():
+    """The first call after the rest takes as long as five."""
     clock = Clock(short=0.001, long=0.1)
     times, _ = clock.interleave(3)
     turns = "".join("s" if name == "short" else name[0] for name in clock.log).split("-")
-    assert turns[-2:] == ["s" * (1 + round(timing.TURN / 0.001)), "ll"]
+    run_in, timed = round(timing.RUN_IN / 0.001) - 4, round(timing.TURN / 0.001)
+    assert turns[-2:] == ["s" * (run_in + timed), "ll"]
     assert times["short"] == pytest.approx([0.001] * 3)
 
 

@@ -4,8 +4,9 @@
 
 A machine that slows down for a second slows all of a round, so ratios are taken within rounds.
 Before each turn the process comes to rest: the threads of ONNX Runtime and PyTorch go on spinning
-for up to 30 ms after a call, on a core that whoever came next would miss. The first call after that
-is not timed: it wakes threads and fills caches, which in a training loop the call before has done.
+for up to 30 ms after a call, on a core that whoever came next would miss. The first calls after
+that are not timed: they fill caches, and the system takes some ticks of its clock to find each of
+the threads that wake up a core of its own. A training loop has that behind it.
 """
 
 import math
@@ -15,8 +16,11 @@ from typing import NamedTuple, TypeVar
 
 import numpy as np
 
-TURN = 0.02
+TURN = 0.04
 """Seconds that one turn takes at least, about: short calls are repeated within it."""
+
+RUN_IN = 0.04
+"""Seconds that a turn begins with, not timed: the last of its calls is the first to pass them."""
 
 Key = TypeVar("Key")
 
@@ -53,8 +57,8 @@ def interleave(
         calls: what to time; each returns when its work is done.
         rounds: turns for each.
         go_on: asked before each turn, the warm-up's too, with whose it is; False ends it all.
-        warm_up: find first how many calls fill a turn, and begin each turn with one that is not
-            timed; if not, a turn is one call.
+        warm_up: find first how many calls fill a turn, and run each turn in; if not, a turn is one
+            call.
         rest: called before each turn.
         clock: in seconds.
 
@@ -76,7 +80,7 @@ def interleave(
                     repeats[key] = _find_repeats(call, clock)
                 else:
                     if warm_up:
-                        call()
+                        _run_in(call, clock)
                     times[key].append(_time(call, repeats[key], clock) / repeats[key])
             except Exception as error:
                 failed[key] = error
@@ -97,6 +101,12 @@ def ratio(times: Sequence[float], base: Sequence[float]) -> float:
 def geometric_mean(ratios: Sequence[float]) -> float:
     """Returns the mean of ratios; what is twice as fast and then half as fast has 1."""
     return math.exp(sum(map(math.log, ratios)) / len(ratios))
+
+
+def _run_in(call: Callable[[], object], clock: Callable[[], float]) -> None:
+    start = clock()
+    while clock() - start < RUN_IN:
+        call()
 
 
 def _find_repeats(call: Callable[[], object], clock: Callable[[], float]) -> int:
