@@ -10,9 +10,12 @@ import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 from ways import BATCH, HIDDEN, draw_problem
 
 import gru_jax as gj
+
+both_forms = pytest.mark.parametrize("reset", ["before", "after"])
 
 gradient = partial(jax.grad, argnums=(0, 1, 2, 3))
 value_and_gradient = partial(jax.value_and_grad, argnums=(0, 1, 2, 3))

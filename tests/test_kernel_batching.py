@@ -12,6 +12,7 @@ import pytest
 import reference
 from kernel_ways import (
     autodiff,
+    both_forms,
     close,
     dot,
     draw,
@@ -25,8 +26,6 @@ from ways import BATCH, HIDDEN, INPUT, TIME
 import gru_jax as gj
 
 pytestmark = pytest.mark.usefixtures("code")
-
-both_forms = pytest.mark.parametrize("reset", ["before", "after"])
 
 
 def check_a_map(reset, time_axis, mapped):

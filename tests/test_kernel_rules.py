@@ -14,6 +14,7 @@ import pytest
 import reference
 from kernel_ways import (
     autodiff,
+    both_forms,
     close,
     differences,
     dot,
@@ -36,7 +37,6 @@ MEMORY = {
     "chunked": {"memory": "chunked", "chunk_size": 3, "reverse": True},  # 8 steps: two are left
 }
 
-both_forms = pytest.mark.parametrize("reset", RESETS)
 every_way = pytest.mark.parametrize(
     ("reset", "reverse", "time_axis", "bounded"),
     [  # Any three of the four meet in every way.
