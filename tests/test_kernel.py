@@ -6,6 +6,7 @@
 
 import concurrent.futures
 import resource
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -101,7 +102,7 @@ def ulps(found, true):
     return np.abs(found - true) / np.spacing(np.abs(true).astype(np.float32)).astype(float)
 
 
-def test_sigmoid_and_tanh_are_within_3_ulp(native):
+def test_sigmoid_and_tanh_are_within_2_and_a_half_ulp(native):
     small = np.logspace(-37, 0, 200_000)
     values = np.concatenate([np.linspace(-100, 100, 1_000_001), small, -small]).astype(np.float32)
     true = values.astype(float)
@@ -110,10 +111,10 @@ def test_sigmoid_and_tanh_are_within_3_ulp(native):
         z, c = gates_of(values)
         sigmoid = 1 / (1 + np.exp(-true))
         normal = sigmoid >= np.finfo(np.float32).tiny
-        assert ulps(z, sigmoid)[normal].max() < 3, level
+        assert ulps(z, sigmoid)[normal].max() < 2.5, level
         assert np.abs(z - sigmoid)[~normal].max() < 1.2e-38, level
         normal = np.abs(np.tanh(true)) >= np.finfo(np.float32).tiny
-        assert ulps(c, np.tanh(true))[normal].max() < 3, level
+        assert ulps(c, np.tanh(true))[normal].max() < 2.5, level
 
 
 def test_infinities_saturate_and_nan_stays(native):
@@ -178,11 +179,12 @@ def test_a_thousand_calls_take_no_more_memory(rng):
     def calls(count):
         for _ in range(count):
             jax.block_until_ready(grad(params, xs, h0))
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # KiB
+        pages = Path("/proc/self/statm").read_text().split()[1]
+        return int(pages) * resource.getpagesize()  # now: the most that ever was is other tests'
 
     before = calls(100)
     # One call's arrays are 1 MiB: a tenth of them kept would be 100.
-    assert calls(1000) - before < 16 * 1024
+    assert calls(1000) - before < 16 * 2**20
 
 
 @pytest.mark.usefixtures("native")

@@ -17,8 +17,9 @@ else
 fi
 
 check() { # name, cases, flags...
-    local name=$1 cases=$2 level
+    local name=$1 cases=$2 seed=$RANDOM level
     shift 2
+    rm -f "$work"/*.o  # What does not compile is not to be linked from the check before.
     for level in "${levels[@]}"; do
         # shellcheck disable=SC2086 # words apart
         $cxx $common "$@" -DGRU_LEVEL=$level -c $native/variant.cc -o "$work/${level%% *}.o" &
@@ -27,8 +28,8 @@ check() { # name, cases, flags...
     # shellcheck disable=SC2086
     $cxx $common "$@" $native/{pass,team,levels}.cc tests/native/check.cc "$work"/*.o \
         -o "$work/check" -pthread
-    printf '%s: ' "$name"
-    ${run:-} "$work/check" "$cases" "$RANDOM"
+    printf '%s, seed %s: ' "$name" "$seed"
+    ${run:-} "$work/check" "$cases" "$seed"
 }
 
 check "as it is" 500 -O3
@@ -41,6 +42,5 @@ if command -v valgrind >/dev/null; then
 fi
 if [ "$(uname -m)" = x86_64 ] && command -v aarch64-linux-gnu-g++ qemu-aarch64-static >/dev/null; then
     levels=("baseline")
-    rm "$work"/*.o
     cxx=aarch64-linux-gnu-g++ run=qemu-aarch64-static check "ARM64" 30 -O3 -static
 fi

@@ -63,7 +63,7 @@ static void weights(const Backward& f, int64_t part, int64_t parts, float* scrat
       const int64_t j = panel * kPanel, columns = H - j < kPanel ? H - j : kPanel;
       for (int gate = 0; gate < (f.after ? 4 : 3); ++gate) {
         float* out = panels_of_da + gate * kBlock * kPanel;
-        pack(f.da[gate] + start * H + j, H, 1, n, columns, out);
+        pack(f.da[gate] + start * H + j, H, 1, n, H - j, out);
         if (first > 0 || last == first) continue;  // Another part has the biases.
         V low = {}, high = {};
         for (int64_t k = 0; k < n; ++k) {
