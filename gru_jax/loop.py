@@ -115,21 +115,25 @@ def run(
         hs = jax.tree.map(lambda h: jnp.zeros((0, *h.shape), h.dtype), h0)
         return jax.tree.map(lambda h: jnp.moveaxis(h, 0, how.time_axis), hs), h0
     features = sum(leaf.size for leaf in jax.tree.leaves(h0))
+    # A program that is exported may be for any size: then nothing can hang on how large it is.
+    known = isinstance(time * features, int)
     size_in_bytes = time * features * jax.tree.leaves(h0)[0].dtype.itemsize
     if how.memory is None:
-        how = how._replace(memory="gates" if size_in_bytes <= GATES_BYTES else "states")
+        small = not known or size_in_bytes <= GATES_BYTES
+        how = how._replace(memory="gates" if small else "states")
     whole = how.memory == "gates" if how.kernel else how.memory == "states" and not how.rule
     # The kernel reads what stands where it stands; loops and chunks go along the first axis.
     axis = how.time_axis if how.kernel and whole else 0
     shared, h0, steps = begin(how, axis, params, xs, h0, valid, resets, h_reset, key)
-    size = min(time, how.chunk_size or chunk_size(time, features))
+    size = how.chunk_size or (chunk_size(time, features) if known else time)
+    size = min(time, size) if isinstance(time, int) else time
     chunked = partial(in_chunks, size=size, reverse=how.reverse)
     piece = partial(_piece, how._replace(time_axis=axis))
     if whole:
         h_last, hs = piece(shared, h0, steps)
     elif how.memory == "gates":
         # Not with zoneout: of some generators' keys, masks drawn for other steps at once differ.
-        large = time * features > LARGE and shared.key_hold is None
+        large = known and time * features > LARGE and shared.key_hold is None
         run_forward = partial(chunked, piece) if large else piece
         h_last, hs = _differently(run_forward, piece)(shared, h0, steps)
     else:
