@@ -5,7 +5,8 @@
     "auto"   the kernel where it can be, else XLA's
 
 The log "gru_jax" says at level DEBUG what is chosen: XLA's loops here, at each call; the kernel
-where a program is made, where it may still turn out that it cannot be.
+where a program is made, where it may still turn out that it cannot be. That it is not installed is
+said once, as a warning.
 
 The environment variable GRU_JAX_BACKEND says so for calls that do not.
 """
@@ -13,6 +14,7 @@ The environment variable GRU_JAX_BACKEND says so for calls that do not.
 import logging
 import os
 from collections.abc import Callable
+from functools import cache
 from typing import Literal, NamedTuple, TypeAlias
 
 import jax
@@ -88,11 +90,17 @@ def choose(
     elif missing := library.reason():
         if backend == "cpu":
             raise ValueError(f'{function}: {source} must be "auto" or "xla", got "cpu": {missing}')
+        _warn(missing)
         why = f". {missing.removesuffix('.')}"
     else:
         return Choice(_KERNELS[_functions(cell)])
     log.debug("%s: XLA's loop runs%s.", function, why)
     return Choice(None, why)
+
+
+@cache
+def _warn(missing: str) -> None:
+    log.warning("%s XLA's loops run instead; %s=xla says that they are meant.", missing, VARIABLE)
 
 
 def _obstacle(

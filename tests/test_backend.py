@@ -12,6 +12,7 @@ import reference
 from jax.sharding import AxisType
 
 import gru_jax as gj
+from gru_jax.backend import _warn
 from gru_jax.kernels import library
 from gru_jax.layers.directions import Directions
 from gru_jax.linen import GRU
@@ -191,6 +192,18 @@ def test_without_a_kernel_auto_is_xla(messages):
 
 
 @pytest.mark.usefixtures("unbuilt")
+def test_that_there_is_no_kernel_is_a_warning_once(caplog):
+    _warn.cache_clear()
+    run(backend="xla")(PARAMS, XS)
+    assert not caplog.records
+    run()(PARAMS, XS)
+    run()(PARAMS, XS)
+    instead = "XLA's loops run instead; GRU_JAX_BACKEND=xla says that they are meant."
+    assert [r.getMessage() for r in caplog.records] == [f"The kernel is not here. {instead}"]
+    assert caplog.records[0].levelname == "WARNING"
+
+
+@pytest.mark.usefixtures("unbuilt")
 def test_without_a_kernel_asking_for_it_says_why_there_is_none():
     with pytest.raises(ValueError) as error:  # noqa: PT011
         gj.unroll(CELL, PARAMS, XS, backend="cpu")
@@ -280,6 +293,16 @@ def test_an_exported_program_runs_anywhere_and_gives_the_same_numbers(reset, pla
     assert called(program, params, XS)
     direct = program(params, XS)
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=2e-6), found, direct)
+
+
+@pytest.mark.parametrize("sizes", ["b, 5, 3", "2, t, 3", "b, t, 3"])
+@pytest.mark.parametrize("memory", [None, "gates", "states", "chunked"])
+def test_a_program_is_exported_for_any_batch_and_time(sizes, memory):
+    program = jax.jit(jax.grad(lambda *args: run(memory=memory)(*args).sum()))
+    xs = jax.ShapeDtypeStruct(jax.export.symbolic_shape(sizes), jnp.float32)
+    found = jax.export.export(program)(PARAMS, xs).call(PARAMS, XS)
+    plain = jax.grad(lambda *args: run(derivative="autodiff")(*args).sum())(PARAMS, XS)
+    chex.assert_trees_all_close(found, plain, atol=1e-6)
 
 
 @pytest.mark.parametrize("cell", [NORMED, gj.learned_initial_state(CELL), CELL])

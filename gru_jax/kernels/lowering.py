@@ -1,6 +1,6 @@
 """Which code a program gets for the kernel's primitives: the compiled one, or its twin's.
 
-The compiled code is for CPUs, float32 and sizes of 1 or more; what else comes is the twin's, and
+The compiled code is for CPUs and sizes of 1 or more; what else comes is the twin's, and
 so are programs that are exported. On a mesh, each device runs it on its own rows.
 """
 
@@ -41,9 +41,9 @@ def register() -> None:
     for primitive, twin in TWINS.items():
         rule = mlir.lower_fun(twin, multiple_results=primitive.multiple_results)
         mlir.register_lowering(primitive, _say(rule) if primitive is forward_p else rule)
-    for primitive, compiled in ((forward_p, _forward), (backward_p, _backward)):
-        mlir.register_lowering(primitive, _choose(primitive, compiled), platform="cpu")
-        with_devices.add(primitive)
+        if compiled := {forward_p: _forward, backward_p: _backward}.get(primitive):
+            mlir.register_lowering(primitive, _choose(primitive, rule, compiled), platform="cpu")
+            with_devices.add(primitive)
 
 
 def _say(twin: Lower) -> Lower:
@@ -56,9 +56,8 @@ def _say(twin: Lower) -> Lower:
     return lower
 
 
-def _choose(primitive: Primitive, compiled: Lower) -> Lower:
+def _choose(primitive: Primitive, twin: Lower, compiled: Lower) -> Lower:
     """Returns the lowering for CPUs."""
-    twin = mlir.lower_fun(TWINS[primitive], multiple_results=True)
 
     def lower(ctx: mlir.LoweringRuleContext, *operands: Any, **static: Any) -> Sequence[Any]:
         why_not, context = _obstacle(ctx), ctx.module_context.axis_context
@@ -83,8 +82,6 @@ def _obstacle(ctx: mlir.LoweringRuleContext) -> str | None:
     hs, context = ctx.avals_out[0], ctx.module_context.axis_context
     if missing := library.reason():
         return f"the want of a kernel: {missing.removesuffix('.')}"
-    if hs.dtype != jnp.float32:
-        return f"{hs.dtype} arrays"
     if 0 in hs.shape:
         return "arrays of no size"
     if ctx.module_context.lowering_parameters.for_export:
