@@ -146,17 +146,25 @@ static void backward(const Backward& f, const float* packed, const Share& share,
   }
 }
 
-static void inputs(const Backward& f, const float* packed, int64_t from, int64_t to) {
+static void inputs(const Backward& f, const float* packed, const Steps& steps) {
   const int64_t H = f.hidden, I = f.input, most = 4 * kRows;  // which stay in the cache
   const float* weights = packed + 3 * H * padded(H);
-  for (int64_t start = from; start < to; start += most) {
-    const int64_t n = to - start < most ? to - start : most;
+  const auto multiply_run = [&](int64_t start, int64_t n) {
     const Left da{{f.da[0] + start * H, f.da[1] + start * H, f.da[2] + start * H}, 3, H, H};
     multiply(da, n, panels(I), [&](int64_t j) {
       const int64_t left = I - j * kPanel;
       return Right{weights + 3 * j * H * kPanel,   nullptr, 0, f.dxs + start * I + j * kPanel, I,
                    left < kPanel ? left : kPanel};
     });
+  };
+  // Steps that lie one after the other.
+  const bool by_time = f.time_stride == 1;
+  const int64_t first = by_time ? steps.begin : steps.from, last = by_time ? steps.end : steps.to;
+  const int64_t begin = by_time ? steps.from : steps.begin, end = by_time ? steps.to : steps.end;
+  for (int64_t slow = first; slow < last; ++slow) {
+    for (int64_t fast = begin; fast < end; fast += most) {
+      multiply_run(by_time ? f.at(fast, slow) : f.at(slow, fast), end - fast < most ? end - fast : most);
+    }
   }
 }
 

@@ -42,6 +42,12 @@ struct Backward : Problem {
   float* db[4];     // of r, z, c and q: [hidden]
 };
 
+// Steps of some rows.
+struct Steps {
+  int64_t from, to;  // time
+  int64_t begin, end;  // rows
+};
+
 // What one task does of a stage: some rows, and of these some panels of columns.
 struct Share {
   int64_t from, to;
@@ -70,10 +76,11 @@ struct Level {
   Recurrence<Forward> forward;
   Recurrence<Backward> backward;
 
-  // After the second: the gradient of xs, of some steps; that of the weights, one part of `parts`.
-  void (*inputs)(const Backward&, const float* packed, int64_t from, int64_t to);
+  // After the second: the gradient of some steps of xs; of the weights and biases, one part of
+  // `parts` of what some steps bring.
+  void (*inputs)(const Backward&, const float* packed, const Steps&);
   int64_t (*weights_scratch)(const Problem&);
-  void (*weights)(const Backward&, int64_t part, int64_t parts, float* scratch);
+  void (*weights)(const Backward&, const Steps&, int64_t part, int64_t parts, float* scratch);
 };
 
 }  // namespace gru

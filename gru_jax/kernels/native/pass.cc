@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <memory>
 #include <new>
+#include <numeric>
 
 namespace gru {
 namespace {
@@ -75,6 +76,60 @@ void recur(const Recurrence<P>& recurrence, const P& p, const float* packed, int
   }
 }
 
+// The gradient of the weights is a sum over all steps, of so many sums: the same whatever the number
+// of threads. Each is of steps that the recurrence has left in one thread's cache.
+int64_t sums(const Problem& p) {
+  const int64_t size = 3 * p.hidden * (p.input + p.hidden);
+  const int64_t most = std::min({p.time * p.rows / 768, (int64_t{1} << 22) / size, int64_t{8}});
+  int64_t count = 1;
+  while (2 * count <= most) count *= 2;
+  return count;
+}
+
+// One share of `shares` of all steps: of the rows, or of the time where there are few rows.
+Steps share(const Problem& p, int64_t i, int64_t shares) {
+  const bool by_rows = p.rows % shares == 0 || p.rows >= 8 * shares;
+  const auto at = [&](int64_t count, int64_t i) { return count * i / shares; };
+  return by_rows ? Steps{0, p.time, at(p.rows, i), at(p.rows, i + 1)}
+                 : Steps{at(p.time, i), at(p.time, i + 1), 0, p.rows};
+}
+
+// The gradients of weights and inputs, each thread's from the steps whose recurrence it has done.
+void products(const Level& level, const Backward& f, const float* packed, Team& team) {
+  const int64_t of_gate = (f.input + f.hidden) * f.hidden, each = 3 * of_gate + 4 * f.hidden;
+  const int64_t most = team.threads(), chunks = f.dW[0] ? sums(f) : 1;
+  const int64_t parts = most / std::gcd(most, chunks), tasks = chunks * parts;
+  const int64_t scratch = f.dW[0] ? level.weights_scratch(f) : 0;
+  const Floats memory = allocate(std::min(tasks, most) * scratch);
+  const Floats others = allocate((chunks - 1) * each);  // The first sum stands in its place.
+  const auto of_chunk = [&](int64_t chunk) {
+    Backward g = f;
+    float* sum = others.get() + (chunk - 1) * each;
+    for (int i = 0; chunk > 0 && i < 3; ++i) g.dW[i] = sum + i * of_gate;
+    for (int i = 0; chunk > 0 && i < 4; ++i) g.db[i] = sum + 3 * of_gate + i * f.hidden;
+    return g;
+  };
+  team.run(tasks, [&](int64_t i, int64_t worker) {
+    const int64_t chunk = i / parts;
+    if (f.dW[0]) {
+      level.weights(of_chunk(chunk), share(f, chunk, chunks), i % parts, parts,
+                    memory.get() + worker * scratch);
+    }
+    if (f.dxs) level.inputs(f, packed, share(f, i, tasks));
+  });
+  if (chunks == 1) return;
+  const auto add = [&](int64_t i, float* out, int64_t size, const float* from) {
+    for (int64_t chunk = 1; chunk < chunks; ++chunk, from += each) {
+      for (int64_t j = size * i / most; j < size * (i + 1) / most; ++j) out[j] += from[j];
+    }
+  };
+  team.run(most, [&](int64_t i, int64_t) {
+    const Backward g = of_chunk(1);
+    for (int gate = 0; gate < 3; ++gate) add(i, f.dW[gate], of_gate, g.dW[gate]);
+    for (int gate = 0; gate < (f.after ? 4 : 3); ++gate) add(i, f.db[gate], f.hidden, g.db[gate]);
+  });
+}
+
 }  // namespace
 
 void forward(const Level& level, const Forward& f, Pool& pool) {
@@ -91,18 +146,7 @@ void backward(const Level& level, const Backward& f, Pool& pool) {
   Team team(pool, threads(pool, f));
   const Floats packed = pack(level.backward, f, team);
   recur(level.backward, f, packed.get(), panels, cut(f, panels, team.threads()), team);
-  const int64_t weights = f.dW[0] ? team.threads() : 0, inputs = f.dxs ? team.threads() : 0;
-  const int64_t steps = f.time * f.rows;
-  const int64_t each = level.weights_scratch(f);
-  const Floats memory = allocate(weights * each);
-  team.run(weights + inputs, [&](int64_t i, int64_t) {
-    if (i < weights) {
-      level.weights(f, i, weights, memory.get() + i * each);
-    } else {
-      i -= weights;
-      level.inputs(f, packed.get(), steps * i / inputs, steps * (i + 1) / inputs);
-    }
-  });
+  if (f.dW[0] || f.dxs) products(level, f, packed.get(), team);
 }
 
 }  // namespace gru

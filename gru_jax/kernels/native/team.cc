@@ -1,5 +1,9 @@
 #include "team.h"
 
+#if defined(__linux__)
+#include <sched.h>
+#endif
+
 #include <algorithm>
 #include <array>
 #include <atomic>
@@ -31,15 +35,39 @@ T wait_for(const std::atomic<T>& value, T least) {
   return seen;
 }
 
+// The core that this thread is on now.
+int64_t core() {
+#if defined(__linux__)
+  return std::max(0, sched_getcpu());
+#else
+  return 0;
+#endif
+}
+
 struct Stage {
+  using Taken = std::vector<std::atomic<bool>>;
+
   std::function<void(int64_t, int64_t)> task;
-  int64_t count = 0;
-  std::atomic<int64_t> next{0}, done{0}, workers{0};
+  Taken workers, tasks;
+  std::atomic<int64_t> done{0};
+
+  // Takes the first that nobody has, from `first` on and round; returns how many there are if all
+  // are taken.
+  static int64_t take(Taken& all, int64_t first) {
+    const int64_t count = all.size();
+    for (int64_t k = 0; k < count; ++k) {
+      const int64_t i = (first + k) % count;
+      if (!all[i].load() && !all[i].exchange(true)) return i;
+    }
+    return count;
+  }
 
   void work() {
-    int64_t i = next.fetch_add(1);
-    if (i >= count) return;
-    for (const int64_t worker = workers.fetch_add(1); i < count; i = next.fetch_add(1)) {
+    const int64_t crew = workers.size(), count = tasks.size();
+    const int64_t worker = take(workers, core() % crew);
+    if (worker == crew) return;
+    int64_t i = worker * count / crew;
+    while ((i = take(tasks, i)) < count) {
       task(i, worker);
       if (done.fetch_add(1) + 1 == count) done.notify_all();
     }
@@ -97,7 +125,8 @@ Team::~Team() { shared_->begin(Shared::kOver); }
 void Team::run(int64_t count, std::function<void(int64_t, int64_t)> task) {
   Stage& stage = shared_->stages[stages_++];
   stage.task = std::move(task);
-  stage.count = count;
+  stage.workers = Stage::Taken(std::min(count, threads_));
+  stage.tasks = Stage::Taken(count);
   shared_->begin(stages_);
   stage.work();
   wait_for(stage.done, count);

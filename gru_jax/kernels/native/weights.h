@@ -21,8 +21,11 @@ static int64_t weights_scratch(const Problem& p) {
   return ((tiles(p.input) + 2 * tiles(p.hidden)) * kRows + 4 * kPanel) * kBlock;
 }
 
-static void weights(const Backward& f, int64_t part, int64_t parts, float* scratch) {
-  const int64_t H = f.hidden, I = f.input, of_x = tiles(I), of_h = tiles(H), N = f.time * f.rows;
+static void weights(const Backward& f, const Steps& steps, int64_t part, int64_t parts,
+                    float* scratch) {
+  const int64_t H = f.hidden, I = f.input, of_x = tiles(I), of_h = tiles(H);
+  const int64_t length = steps.to - steps.from, width = steps.end - steps.begin;
+  const int64_t N = length * width, inner = f.row_stride == 1 ? width : length;
   // Parts are stripes of columns; of rows where columns do not share out evenly.
   const bool by_columns = panels(H) % parts == 0;
   const auto share = [&](int64_t count, int64_t i) { return count * i / parts; };
@@ -43,27 +46,33 @@ static void weights(const Backward& f, int64_t part, int64_t parts, float* scrat
       };
       count == kRows ? copy(kRows) : copy(count);  // The first is unrolled.
     };
-    const int64_t inner = f.row_stride == 1 ? f.rows : f.time;
-    int64_t slow = start / inner, fast = start % inner;
+    int64_t at[kBlock];  // Where each step stands.
     for (int64_t k = 0; k < n; ++k) {
-      const int64_t t = f.row_stride == 1 ? slow : fast, b = f.row_stride == 1 ? fast : slow;
-      const float* x = f.xs + (start + k) * I;
+      const int64_t slow = (start + k) / inner, fast = (start + k) % inner;
+      const int64_t t = steps.from + (f.row_stride == 1 ? slow : fast);
+      const int64_t b = steps.begin + (f.row_stride == 1 ? fast : slow);
+      at[k] = f.at(t, b);
+      const float* x = f.xs + at[k] * I;
       const float* h = state_before(f, t, b);
       for (int64_t tile = first; tile < last; ++tile) {
         const int64_t j = (tile < of_x ? tile : tile - of_x) * kRows;
         const int64_t left = (tile < of_x ? I : H) - j, count = left < kRows ? left : kRows;
         put(tile, k, (tile < of_x ? x : h) + j, nullptr, count);
         if (!f.after && tile >= of_x) {
-          put(tile + of_h, k, h + j, f.gates[0] + (start + k) * H + j, count);
+          put(tile + of_h, k, h + j, f.gates[0] + at[k] * H + j, count);
         }
       }
-      if (++fast == inner) fast = 0, ++slow;
     }
     for (int64_t panel = from; panel < to; ++panel) {
       const int64_t j = panel * kPanel, columns = H - j < kPanel ? H - j : kPanel;
       for (int gate = 0; gate < (f.after ? 4 : 3); ++gate) {
         float* out = panels_of_da + gate * kBlock * kPanel;
-        pack(f.da[gate] + start * H + j, H, 1, n, H - j, out);
+        for (int64_t k = 0; k < n; ++k) {
+          const float* da = f.da[gate] + at[k] * H + j;
+          const V low = load(da, columns), high = load(da + kLanes, columns - kLanes);
+          store(out + k * kPanel, low);
+          store(out + k * kPanel + kLanes, high);
+        }
         if (first > 0 || last == first) continue;  // Another part has the biases.
         V low = {}, high = {};
         for (int64_t k = 0; k < n; ++k) {
