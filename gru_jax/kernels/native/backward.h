@@ -33,8 +33,12 @@ static void pack_backward(const Backward& f, int64_t part, int64_t parts, float*
   }
 }
 
-static int64_t backward_scratch(const Problem& p, int64_t rows) {
-  return 10 * rows * padded(p.hidden);
+static int64_t backward_own(const Problem&, int64_t rows, int64_t panels) {
+  return 2 * rows * panels * kPanel;
+}
+
+static int64_t backward_common(const Problem& p, int64_t rows) {
+  return 8 * rows * padded(p.hidden);
 }
 
 // A stage for each step and one behind the last; with reset="before" a step is two.
@@ -49,23 +53,24 @@ GRU_INLINE const float* state_before(const Backward& f, int64_t t, int64_t b) {
 }
 
 static void backward(const Backward& f, const float* packed, const Share& share, int64_t stage,
-                     float* scratch) {
+                     float* own, float* common) {
   const int64_t H = f.hidden, from = share.from, rows = share.to - from;
-  const int64_t width = padded(H), of_row = 4 * width;
-  const int64_t first = share.begin * kPanel;
+  const int64_t count = share.end - share.begin, first = share.begin * kPanel;
+  const int64_t width = padded(H), span = count * kPanel, of_row = 4 * width;
   const int64_t last = share.end * kPanel < H ? share.end * kPanel : H;
   const int64_t i = f.after ? stage : stage / 2;  // steps from the end
   const auto time_of = [&](int64_t i) { return f.reverse ? i : f.time - 1 - i; };
   const int64_t t = time_of(i);
-  float* l = scratch;
-  float* d_rh = l + rows * width;
-  float* da = d_rh + rows * width + i % 2 * rows * of_row;         // [rows][4][width]: of q, r, z, c
-  float* da_later = d_rh + rows * width + (i + 1) % 2 * rows * of_row;  // the step after this one
+  float* l = own;  // [rows][span]
+  float* d_rh = l + rows * span;
+  float* da = common + i % 2 * rows * of_row;              // [rows][4][width]: of q, r, z, c
+  float* da_later = common + (i + 1) % 2 * rows * of_row;  // the step after this one
   const auto product = [&](const Left& left, int64_t place, const float* init, float* out) {
-    multiply(left, rows, share.end - share.begin, [&](int64_t j) {
-      const int64_t at = (share.begin + j) * kPanel;
+    fetch(left, rows, span < width);
+    multiply(left, rows, count, [&](int64_t j) {
+      const int64_t at = j * kPanel;
       return Right{packed + (3 * (share.begin + j) + place) * H * kPanel, init ? init + at : nullptr,
-                   width, out + at, width, kPanel};
+                   span, out + at, span, kPanel};
     });
   };
 
@@ -75,11 +80,11 @@ static void backward(const Backward& f, const float* packed, const Share& share,
       const int64_t step = f.at(t, from + b) * H;
       const float* before = state_before(f, t, from + b);
       for (int64_t j = first; j < last; j += kLanes) {
-        const V r = load(f.gates[0] + step + j, H - j), d = load(d_rh + b * width + j);
+        const V r = load(f.gates[0] + step + j, H - j), d = load(d_rh + b * span + j - first);
         const V da_r = d * load(before + j, H - j) * r * (1.0f - r);
         store(f.da[0] + step + j, da_r, H - j);
         store(da + b * of_row + width + j, da_r);
-        store(l + b * width + j, load(l + b * width + j) + d * r);
+        store(l + b * span + j - first, load(l + b * span + j - first) + d * r);
       }
     }
     return;
@@ -88,7 +93,7 @@ static void backward(const Backward& f, const float* packed, const Share& share,
   if (i == 0) {
     for (int64_t b = 0; b < rows; ++b) {
       for (int64_t j = first; j < last; j += kLanes) {
-        store(l + b * width + j, V{});
+        store(l + b * span + j - first, V{});
         if (f.dh_reset) store(f.dh_reset + (from + b) * H + j, V{}, H - j);
       }
     }
@@ -100,15 +105,15 @@ static void backward(const Backward& f, const float* packed, const Share& share,
       if (!f.resets[f.at(time_of(i - 1), from + b)]) continue;
       for (int64_t j = first; j < last; j += kLanes) {
         float* reset = f.dh_reset + (from + b) * H + j;
-        store(reset, load(reset, H - j) + load(l + b * width + j), H - j);
-        store(l + b * width + j, V{});
+        store(reset, load(reset, H - j) + load(l + b * span + j - first), H - j);
+        store(l + b * span + j - first, V{});
       }
     }
   }
   if (i == f.time) {
     for (int64_t b = 0; b < rows; ++b) {
       for (int64_t j = first; j < last; j += kLanes) {
-        store(f.dh0 + (from + b) * H + j, load(l + b * width + j), H - j);
+        store(f.dh0 + (from + b) * H + j, load(l + b * span + j - first), H - j);
       }
     }
     return;
@@ -120,7 +125,7 @@ static void backward(const Backward& f, const float* packed, const Share& share,
     const float* before = state_before(f, t, from + b);
     const bool valid = !f.valid || f.valid[f.at(t, from + b)];
     for (int64_t j = first; j < last; j += kLanes) {
-      const int64_t at = b * width + j, n = H - j;
+      const int64_t at = b * span + j - first, n = H - j;
       const auto put = [&](int gate, V value) {
         store(f.da[gate] + step + j, value, n);
         store(da + b * of_row + (gate + 1) % 4 * width + j, value);

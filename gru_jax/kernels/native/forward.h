@@ -40,8 +40,12 @@ static int64_t chunk(const Problem& p, int64_t rows) {
   return steps < 1 ? 1 : steps;
 }
 
-static int64_t forward_scratch(const Problem& p, int64_t rows) {
-  return (3 * chunk(p, rows) + 3) * rows * padded(p.hidden);
+static int64_t forward_own(const Problem& p, int64_t rows, int64_t panels) {
+  return (3 * chunk(p, rows) + 1) * rows * panels * kPanel;
+}
+
+static int64_t forward_common(const Problem& p, int64_t rows) {
+  return 3 * rows * padded(p.hidden);
 }
 
 GRU_INLINE int64_t stages_of_chunk(const Problem& p, int64_t steps) {
@@ -54,10 +58,10 @@ static int64_t forward_stages(const Problem& p, int64_t rows) {
 }
 
 static void forward(const Forward& f, const float* packed, const Share& share, int64_t stage,
-                    float* scratch) {
+                    float* own, float* common) {
   const int64_t H = f.hidden, I = f.input, from = share.from, rows = share.to - from;
-  const int64_t width = padded(H), count = share.end - share.begin, of_row = 3 * width;
-  const int64_t first = share.begin * kPanel;
+  const int64_t count = share.end - share.begin, first = share.begin * kPanel;
+  const int64_t width = padded(H), span = count * kPanel, of_row = 3 * span;
   const int64_t last = share.end * kPanel < H ? share.end * kPanel : H;
   const int64_t steps = chunk(f, rows), of_chunk = stages_of_chunk(f, steps);
   const int64_t start = stage / of_chunk * steps, place = stage % of_chunk - 1;
@@ -65,14 +69,18 @@ static void forward(const Forward& f, const float* packed, const Share& share, i
     return packed + (gate * panels(H) + panel) * (I + H) * kPanel;
   };
   const float* biases = packed + 3 * (I + H) * width;
-  float* drives = scratch;  // [steps][rows][3][width]
-  float* side = drives + steps * rows * of_row;
-  const auto state = [&](int64_t i) { return side + (1 + i % 2) * rows * width; };
+  float* drives = own;  // [steps][rows][3][span]
+  float* qs = drives + steps * rows * of_row;  // [rows][span]
+  float* rhs = common;  // [rows][width], as the states
+  const auto state = [&](int64_t i) { return common + (1 + i % 2) * rows * width; };
   const auto time_of = [&](int64_t i) { return f.reverse ? f.time - 1 - i : i; };
-  // What is done with each vector of each row: `each(b, j, at)`, `at` in the row.
+  // What is done with each vector of each row: `each(b, j, at, place)`, `at` in what is [rows][width]
+  // and `place` in what is [rows][3][span].
   const auto sweep = [&](const auto& each) {
     for (int64_t b = 0; b < rows; ++b) {
-      for (int64_t j = first; j < last; j += kLanes) each(b, j, b * width + j);
+      for (int64_t j = first; j < last; j += kLanes) {
+        each(b, j, b * width + j, b * of_row + j - first);
+      }
     }
   };
   // Whether h_reset, not the state before it, is what step i of row b reads.
@@ -83,7 +91,7 @@ static void forward(const Forward& f, const float* packed, const Share& share, i
   if (place < 0) {
     const int64_t n = f.time - start < steps ? f.time - start : steps;
     if (start == 0) {
-      sweep([&](int64_t b, int64_t j, int64_t at) {
+      sweep([&](int64_t b, int64_t j, int64_t at, int64_t) {
         const float* before = (is_reset(0, b) ? f.h_reset : f.h0) + (from + b) * H;
         store(state(0) + at, load(before + j, H - j));
       });
@@ -92,8 +100,9 @@ static void forward(const Forward& f, const float* packed, const Share& share, i
     const auto project = [&](int64_t index, int64_t stride, int64_t m, float* out, int64_t apart) {
       const Left x{{f.xs + index * I}, 1, I, stride * I};
       multiply(x, m, 3 * count, [&](int64_t j) {
-        const int64_t gate = j % 3, panel = share.begin + j / 3, at = gate * width + panel * kPanel;
-        return Right{weights(gate, panel), biases + at, 0, out + at, apart, kPanel};
+        const int64_t gate = j % 3, at = j / 3 * kPanel;
+        return Right{weights(gate, share.begin + j / 3), biases + gate * width + first + at, 0,
+                     out + gate * span + at, apart, kPanel};
       });
     };
     if (rows >= n) {
@@ -118,38 +127,38 @@ static void forward(const Forward& f, const float* packed, const Share& share, i
   const auto keep = [&](int gate, int64_t b, int64_t j, V value) {
     if (f.gates[gate]) store(f.gates[gate] + f.at(t, from + b) * H + j, value, H - j);
   };
-  const auto state_panel = [&](int64_t gate, int64_t panel) {
-    float* c = drive + gate * width + panel * kPanel;
-    return Right{weights(gate, panel) + I * kPanel, c, of_row, c, of_row, kPanel};
+  const auto state_panel = [&](int64_t gate, int64_t j) {
+    float* c = drive + gate * span + j * kPanel;
+    return Right{weights(gate, share.begin + j) + I * kPanel, c, of_row, c, of_row, kPanel};
   };
-  const Left left{{h}, 1, H, width};
+  const bool reads_rh = !f.after && place % 2 == 1;
+  const Left left{{reads_rh ? rhs : h}, 1, H, width};
+  fetch(left, rows, span < width);
   if (f.after) {
     multiply(left, rows, 3 * count, [&](int64_t j) {
-      const int64_t gate = j % 3, panel = share.begin + j / 3, at = panel * kPanel;
-      if (gate < 2) return state_panel(gate, panel);
-      return Right{weights(2, panel) + I * kPanel, biases + 3 * width + at, 0, side + at, width,
-                   kPanel};
+      const int64_t gate = j % 3, at = j / 3 * kPanel;
+      if (gate < 2) return state_panel(gate, j / 3);
+      return Right{weights(2, share.begin + j / 3) + I * kPanel, biases + 3 * width + first + at, 0,
+                   qs + at, span, kPanel};
     });
-  } else if (place % 2 == 0) {
-    multiply(left, rows, 2 * count,
-             [&](int64_t j) { return state_panel(j % 2, share.begin + j / 2); });
-    sweep([&](int64_t b, int64_t j, int64_t at) {
-      const V r = sigmoid(load(drive + b * of_row + j));
-      store(side + at, r * load(h + at));
+  } else if (reads_rh) {
+    multiply(left, rows, count, [&](int64_t j) { return state_panel(2, j); });
+  } else {
+    multiply(left, rows, 2 * count, [&](int64_t j) { return state_panel(j % 2, j / 2); });
+    sweep([&](int64_t b, int64_t j, int64_t at, int64_t place) {
+      const V r = sigmoid(load(drive + place));
+      store(rhs + at, r * load(h + at));
       keep(0, b, j, r);
     });
     return;
-  } else {
-    multiply(Left{{side}, 1, H, width}, rows, count,
-             [&](int64_t j) { return state_panel(2, share.begin + j); });
   }
   float* h_next = state(i + 1);
-  sweep([&](int64_t b, int64_t j, int64_t at) {
-    const float* a = drive + b * of_row + j;
-    const V z = sigmoid(load(a + width)), old = load(h + at);
-    V a_c = load(a + 2 * width);
+  sweep([&](int64_t b, int64_t j, int64_t at, int64_t place) {
+    const float* a = drive + place;
+    const V z = sigmoid(load(a + span)), old = load(h + at);
+    V a_c = load(a + 2 * span);
     if (f.after) {
-      const V r = sigmoid(load(a)), q = load(side + at);
+      const V r = sigmoid(load(a)), q = load(qs + b * span + j - first);
       a_c += r * q;
       keep(0, b, j, r);
       keep(3, b, j, q);

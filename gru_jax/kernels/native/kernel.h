@@ -62,10 +62,13 @@ struct Recurrence {
   int64_t (*packed)(const Problem&);
   void (*pack)(const P&, int64_t part, int64_t parts, float* packed);
 
-  // Floats that the shares of the same rows have for their own, how many stages, and one of them.
-  int64_t (*scratch)(const Problem&, int64_t rows);
+  // Floats that a share has for itself, and that the shares of the same rows have in common; how
+  // many stages, and one of them.
+  int64_t (*own)(const Problem&, int64_t rows, int64_t panels);
+  int64_t (*common)(const Problem&, int64_t rows);
   int64_t (*stages)(const Problem&, int64_t rows);
-  void (*stage)(const P&, const float* packed, const Share&, int64_t stage, float* scratch);
+  void (*stage)(const P&, const float* packed, const Share&, int64_t stage, float* own,
+                float* common);
 };
 
 // One instruction set's code.

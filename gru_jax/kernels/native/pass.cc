@@ -57,20 +57,24 @@ void recur(const Recurrence<P>& recurrence, const P& p, const float* packed, int
            const Cut& cut, Team& team) {
   const int64_t tasks = cut.rows, parts = cut.columns;
   // Fewer rows may need more, for more steps at once.
-  const int64_t each = std::max(recurrence.scratch(p, p.rows / tasks),
-                                recurrence.scratch(p, (p.rows + tasks - 1) / tasks));
-  const Floats memory = allocate(std::min(tasks, team.threads()) * each);
+  const int64_t fewer = p.rows / tasks, more = (p.rows + tasks - 1) / tasks;
+  const int64_t wide = (panels + parts - 1) / parts, common = recurrence.common(p, more);
+  const int64_t own = std::max(recurrence.own(p, fewer, wide), recurrence.own(p, more, wide));
+  const int64_t workers = std::min(tasks, team.threads());
+  const Floats memory = allocate(workers * common + workers * parts * own);
+  float* const owns = memory.get() + workers * common;
   if (parts > 1) {
     team.relay(parts, recurrence.stages(p, p.rows), [&](int64_t part, int64_t stage) {
       const Share share{0, p.rows, panels * part / parts, panels * (part + 1) / parts};
-      recurrence.stage(p, packed, share, stage, memory.get());
+      recurrence.stage(p, packed, share, stage, owns + part * own, memory.get());
     });
   } else {
     team.run(tasks, [&](int64_t i, int64_t worker) {
       const Share share{p.rows * i / tasks, p.rows * (i + 1) / tasks, 0, panels};
       const int64_t stages = recurrence.stages(p, share.to - share.from);
       for (int64_t stage = 0; stage < stages; ++stage) {
-        recurrence.stage(p, packed, share, stage, memory.get() + worker * each);
+        recurrence.stage(p, packed, share, stage, owns + worker * own,
+                         memory.get() + worker * common);
       }
     });
   }

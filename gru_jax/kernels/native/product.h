@@ -24,6 +24,14 @@ struct Left {
   int64_t stride;
 };
 
+// Asks for all of it at once, if other threads have just written some of it.
+GRU_INLINE void fetch(const Left& left, int64_t rows, bool shared) {
+  for (int64_t i = 0; shared && i < rows * left.count; ++i) {
+    const float* row = left.at[i % left.count] + i / left.count * left.stride;
+    for (int64_t j = 0; j < left.depth; j += kLanes) __builtin_prefetch(row + j);
+  }
+}
+
 // One panel of the right side, [count * depth][kPanel], and where its part of C goes.
 struct Right {
   const float* panel;
