@@ -35,7 +35,7 @@ T wait_for(const std::atomic<T>& value, T least) {
   return seen;
 }
 
-// The core that this thread is on now.
+// The core that this thread is on now: where numbers are is where to work on them.
 int64_t core() {
 #if defined(__linux__)
   return std::max(0, sched_getcpu());
@@ -44,30 +44,32 @@ int64_t core() {
 #endif
 }
 
-struct Stage {
-  using Taken = std::vector<std::atomic<bool>>;
+using Taken = std::vector<std::atomic<bool>>;
 
+// Takes the first that nobody has, from `first` on and round; returns how many there are if all are
+// taken.
+int64_t take(Taken& all, int64_t first) {
+  const int64_t count = all.size();
+  for (int64_t k = 0; k < count; ++k) {
+    const int64_t i = (first + k) % count;
+    if (!all[i].load() && !all[i].exchange(true)) return i;
+  }
+  return count;
+}
+
+struct Stage {
   std::function<void(int64_t, int64_t)> task;
   Taken workers, tasks;
   std::atomic<int64_t> done{0};
 
-  // Takes the first that nobody has, from `first` on and round; returns how many there are if all
-  // are taken.
-  static int64_t take(Taken& all, int64_t first) {
-    const int64_t count = all.size();
-    for (int64_t k = 0; k < count; ++k) {
-      const int64_t i = (first + k) % count;
-      if (!all[i].load() && !all[i].exchange(true)) return i;
-    }
-    return count;
-  }
+  // A core is the same worker in every stage, if it can be.
+  int64_t enlist() { return take(workers, core() % workers.size()); }
 
-  void work() {
+  // A worker begins with the same share of the tasks in every stage.
+  void work(int64_t worker) {
     const int64_t crew = workers.size(), count = tasks.size();
-    const int64_t worker = take(workers, core() % crew);
-    if (worker == crew) return;
     int64_t i = worker * count / crew;
-    while ((i = take(tasks, i)) < count) {
+    while (worker < crew && (i = take(tasks, i)) < count) {
       task(i, worker);
       if (done.fetch_add(1) + 1 == count) done.notify_all();
     }
@@ -105,7 +107,9 @@ struct Team::Shared {
 
   void help() {
     if (std::this_thread::get_id() == caller) return;  // A full pool runs it at once.
-    for (int i = 0; wait_for(begun, i + 1) != kOver; ++i) stages[i].work();
+    for (int i = 0; wait_for(begun, i + 1) != kOver; ++i) {
+      stages[i].work(stages[i].enlist());
+    }
   }
 };
 
@@ -125,10 +129,11 @@ Team::~Team() { shared_->begin(Shared::kOver); }
 void Team::run(int64_t count, std::function<void(int64_t, int64_t)> task) {
   Stage& stage = shared_->stages[stages_++];
   stage.task = std::move(task);
-  stage.workers = Stage::Taken(std::min(count, threads_));
-  stage.tasks = Stage::Taken(count);
+  stage.workers = Taken(std::min(count, threads_));
+  stage.tasks = Taken(count);
+  const int64_t worker = stage.enlist();
   shared_->begin(stages_);
-  stage.work();
+  stage.work(worker);
   wait_for(stage.done, count);
 }
 
