@@ -69,13 +69,13 @@ static void backward(const Backward& f, const float* packed, const Share& share,
     fetch(left, rows, span < width);
     multiply(left, rows, count, [&](int64_t j) {
       const int64_t at = j * kPanel;
-      return Right{packed + (3 * (share.begin + j) + place) * H * kPanel, init ? init + at : nullptr,
-                   span, out + at, span, kPanel};
+      return Right{packed + (3 * (share.begin + j) + place) * H * kPanel,
+                   init ? init + at : nullptr, span, out + at, span, kPanel};
     });
   };
 
   if (!f.after && stage % 2 == 1) {
-    product(Left{{da + 3 * width}, 1, H, of_row}, 0, nullptr, d_rh);
+    product(Left{{{da + 3 * width, H, of_row}}, 1}, 0, nullptr, d_rh);
     for (int64_t b = 0; b < rows; ++b) {
       const int64_t step = f.at(t, from + b) * H;
       const float* before = state_before(f, t, from + b);
@@ -98,9 +98,8 @@ static void backward(const Backward& f, const float* packed, const Share& share,
       }
     }
   } else {
-    product(f.after ? Left{{da_later, da_later + width, da_later + 2 * width}, 3, H, of_row}
-                    : Left{{da_later + width, da_later + 2 * width}, 2, H, of_row},
-            f.after ? 0 : 1, l, l);
+    const auto of = [&](int gate) { return Left::Matrix{da_later + gate * width, H, of_row}; };
+    product(f.after ? Left{{of(0), of(1), of(2)}, 3} : Left{{of(1), of(2)}, 2}, f.after ? 0 : 1, l, l);
     for (int64_t b = 0; f.resets && b < rows; ++b) {
       if (!f.resets[f.at(time_of(i - 1), from + b)]) continue;
       for (int64_t j = first; j < last; j += kLanes) {
@@ -154,21 +153,22 @@ static void backward(const Backward& f, const float* packed, const Share& share,
 static void inputs(const Backward& f, const float* packed, const Steps& steps) {
   const int64_t H = f.hidden, I = f.input, most = 4 * kRows;  // which stay in the cache
   const float* weights = packed + 3 * H * padded(H);
-  const auto multiply_run = [&](int64_t start, int64_t n) {
-    const Left da{{f.da[0] + start * H, f.da[1] + start * H, f.da[2] + start * H}, 3, H, H};
-    multiply(da, n, panels(I), [&](int64_t j) {
+  const auto run = [&](int64_t start, int64_t n) {
+    const auto of = [&](int gate) { return Left::Matrix{f.da[gate] + start * H, H, H}; };
+    multiply(Left{{of(0), of(1), of(2)}, 3}, n, panels(I), [&](int64_t j) {
       const int64_t left = I - j * kPanel;
       return Right{weights + 3 * j * H * kPanel,   nullptr, 0, f.dxs + start * I + j * kPanel, I,
                    left < kPanel ? left : kPanel};
     });
   };
-  // Steps that lie one after the other.
-  const bool by_time = f.time_stride == 1;
-  const int64_t first = by_time ? steps.begin : steps.from, last = by_time ? steps.end : steps.to;
-  const int64_t begin = by_time ? steps.from : steps.begin, end = by_time ? steps.to : steps.end;
+  const bool time_major = f.row_stride == 1;  // which of the two lies one after the other
+  const int64_t first = time_major ? steps.from : steps.begin;
+  const int64_t last = time_major ? steps.to : steps.end;
+  const int64_t begin = time_major ? steps.begin : steps.from;
+  const int64_t end = time_major ? steps.end : steps.to;
   for (int64_t slow = first; slow < last; ++slow) {
     for (int64_t fast = begin; fast < end; fast += most) {
-      multiply_run(by_time ? f.at(fast, slow) : f.at(slow, fast), end - fast < most ? end - fast : most);
+      run(time_major ? f.at(slow, fast) : f.at(fast, slow), end - fast < most ? end - fast : most);
     }
   }
 }

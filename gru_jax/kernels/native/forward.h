@@ -1,6 +1,6 @@
 // The states of some rows, from the first step to the last.
 //
-//   drive = x W_x + b      for a chunk of steps at once, in the cache
+//   drive = x W_x + b      for a chunk of steps at once, in the cache, or with the step
 //   h     = mix(drive, h)  step by step
 //
 // Both are stages, and a step with reset="before" is two, so that each column of a stage needs
@@ -32,8 +32,15 @@ static void pack_forward(const Forward& f, int64_t part, int64_t parts, float* p
   }
 }
 
+// Whether x and h are multiplied in one product, to the same bits: with rows enough for a fast one
+// and all weights in the cache. There is one chunk then, and no drive is kept longer than its step.
+static bool at_once(const Problem& p, int64_t rows) {
+  return rows >= kRows / 2 && forward_packed(p) <= 1 << 17;
+}
+
 // Steps whose inputs are multiplied at once: enough rows for a fast product, and in the cache.
 static int64_t chunk(const Problem& p, int64_t rows) {
+  if (at_once(p, rows)) return p.time;
   int64_t steps = (191 + rows) / rows, fit = (1 << 16) / (3 * padded(p.hidden) * rows);
   if (steps > fit) steps = fit;
   if (steps > p.time) steps = p.time;
@@ -41,7 +48,7 @@ static int64_t chunk(const Problem& p, int64_t rows) {
 }
 
 static int64_t forward_own(const Problem& p, int64_t rows, int64_t panels) {
-  return (3 * chunk(p, rows) + 1) * rows * panels * kPanel;
+  return (3 * (at_once(p, rows) ? 1 : chunk(p, rows)) + 1) * rows * panels * kPanel;
 }
 
 static int64_t forward_common(const Problem& p, int64_t rows) {
@@ -63,6 +70,7 @@ static void forward(const Forward& f, const float* packed, const Share& share, i
   const int64_t count = share.end - share.begin, first = share.begin * kPanel;
   const int64_t width = padded(H), span = count * kPanel, of_row = 3 * span;
   const int64_t last = share.end * kPanel < H ? share.end * kPanel : H;
+  const bool together = at_once(f, rows);
   const int64_t steps = chunk(f, rows), of_chunk = stages_of_chunk(f, steps);
   const int64_t start = stage / of_chunk * steps, place = stage % of_chunk - 1;
   const auto weights = [&](int64_t gate, int64_t panel) {
@@ -70,12 +78,12 @@ static void forward(const Forward& f, const float* packed, const Share& share, i
   };
   const float* biases = packed + 3 * (I + H) * width;
   float* drives = own;  // [steps][rows][3][span]
-  float* qs = drives + steps * rows * of_row;  // [rows][span]
+  float* qs = drives + (together ? 1 : steps) * rows * of_row;  // [rows][span]
   float* rhs = common;  // [rows][width], as the states
   const auto state = [&](int64_t i) { return common + (1 + i % 2) * rows * width; };
   const auto time_of = [&](int64_t i) { return f.reverse ? f.time - 1 - i : i; };
-  // What is done with each vector of each row: `each(b, j, at, place)`, `at` in what is [rows][width]
-  // and `place` in what is [rows][3][span].
+  // What is done with each vector of each row: `each(b, j, at, gates)`, `at` in what is
+  // [rows][width], `gates` where its drives are.
   const auto sweep = [&](const auto& each) {
     for (int64_t b = 0; b < rows; ++b) {
       for (int64_t j = first; j < last; j += kLanes) {
@@ -96,9 +104,10 @@ static void forward(const Forward& f, const float* packed, const Share& share, i
         store(state(0) + at, load(before + j, H - j));
       });
     }
+    if (together) return;
     // Row by row of the product over batch or time, whichever is longer.
     const auto project = [&](int64_t index, int64_t stride, int64_t m, float* out, int64_t apart) {
-      const Left x{{f.xs + index * I}, 1, I, stride * I};
+      const Left x{{{f.xs + index * I, I, stride * I}}, 1};
       multiply(x, m, 3 * count, [&](int64_t j) {
         const int64_t gate = j % 3, at = j / 3 * kPanel;
         return Right{weights(gate, share.begin + j / 3), biases + gate * width + first + at, 0,
@@ -122,39 +131,48 @@ static void forward(const Forward& f, const float* packed, const Share& share, i
   }
 
   const int64_t i = start + (f.after ? place : place / 2), t = time_of(i);
-  float* drive = drives + (i - start) * rows * of_row;
+  float* drive = drives + (together ? 0 : i - start) * rows * of_row;
   const float* h = state(i);
   const auto keep = [&](int gate, int64_t b, int64_t j, V value) {
     if (f.gates[gate]) store(f.gates[gate] + f.at(t, from + b) * H + j, value, H - j);
   };
-  const auto state_panel = [&](int64_t gate, int64_t j) {
-    float* c = drive + gate * span + j * kPanel;
-    return Right{weights(gate, share.begin + j) + I * kPanel, c, of_row, c, of_row, kPanel};
+  const auto gate_panel = [&](int64_t gate, int64_t j) {
+    const float* panel = weights(gate, share.begin + j);
+    float* a = drive + gate * span + j * kPanel;
+    if (!together) return Right{panel + I * kPanel, a, of_row, a, of_row, kPanel};
+    return Right{panel, biases + gate * width + first + j * kPanel, 0, a, of_row, kPanel};
+  };
+  const auto q_panel = [&](int64_t j) {
+    const float* bias = biases + 3 * width + first + j * kPanel;
+    return Right{weights(2, share.begin + j) + I * kPanel, bias, 0, qs + j * kPanel, span, kPanel};
   };
   const bool reads_rh = !f.after && place % 2 == 1;
-  const Left left{{reads_rh ? rhs : h}, 1, H, width};
+  const Left::Matrix x{f.xs + f.at(t, from) * I, I, f.row_stride * I};
+  const Left::Matrix recurrent{reads_rh ? rhs : h, H, width};
+  const Left left = together ? Left{{x, recurrent}, 2} : Left{{recurrent}, 1};
   fetch(left, rows, span < width);
-  if (f.after) {
+  if (f.after && together) {
+    multiply(left, rows, 2 * count, [&](int64_t j) { return gate_panel(j % 2, j / 2); });
+    multiply(Left{{x}, 1}, rows, count, [&](int64_t j) { return gate_panel(2, j); });
+    multiply(Left{{recurrent}, 1}, rows, count, q_panel);
+  } else if (f.after) {
     multiply(left, rows, 3 * count, [&](int64_t j) {
-      const int64_t gate = j % 3, at = j / 3 * kPanel;
-      if (gate < 2) return state_panel(gate, j / 3);
-      return Right{weights(2, share.begin + j / 3) + I * kPanel, biases + 3 * width + first + at, 0,
-                   qs + at, span, kPanel};
+      return j % 3 < 2 ? gate_panel(j % 3, j / 3) : q_panel(j / 3);
     });
   } else if (reads_rh) {
-    multiply(left, rows, count, [&](int64_t j) { return state_panel(2, j); });
+    multiply(left, rows, count, [&](int64_t j) { return gate_panel(2, j); });
   } else {
-    multiply(left, rows, 2 * count, [&](int64_t j) { return state_panel(j % 2, j / 2); });
-    sweep([&](int64_t b, int64_t j, int64_t at, int64_t place) {
-      const V r = sigmoid(load(drive + place));
+    multiply(left, rows, 2 * count, [&](int64_t j) { return gate_panel(j % 2, j / 2); });
+    sweep([&](int64_t b, int64_t j, int64_t at, int64_t gates) {
+      const V r = sigmoid(load(drive + gates));
       store(rhs + at, r * load(h + at));
       keep(0, b, j, r);
     });
     return;
   }
   float* h_next = state(i + 1);
-  sweep([&](int64_t b, int64_t j, int64_t at, int64_t place) {
-    const float* a = drive + place;
+  sweep([&](int64_t b, int64_t j, int64_t at, int64_t gates) {
+    const float* a = drive + gates;
     const V z = sigmoid(load(a + span)), old = load(h + at);
     V a_c = load(a + 2 * span);
     if (f.after) {

@@ -15,20 +15,23 @@ namespace gru::GRU_LEVEL {
 constexpr int64_t panels(int64_t columns) { return (columns + kPanel - 1) / kPanel; }
 constexpr int64_t padded(int64_t columns) { return panels(columns) * kPanel; }
 
-// The left side: up to three matrices side by side, each with `depth` columns. Element [row][k]
-// stands at at[s][row * stride + k], or if ACROSS at at[s][k * stride + row].
+// The left side: up to three matrices side by side. Element [row][k] of one stands at
+// at[row * stride + k], or if ACROSS at at[k * stride + row].
 struct Left {
-  const float* at[3];
+  struct Matrix {
+    const float* at;
+    int64_t depth;
+    int64_t stride;
+  } matrix[3];
   int count;
-  int64_t depth;
-  int64_t stride;
 };
 
 // Asks for all of it at once, if other threads have just written some of it.
 GRU_INLINE void fetch(const Left& left, int64_t rows, bool shared) {
   for (int64_t i = 0; shared && i < rows * left.count; ++i) {
-    const float* row = left.at[i % left.count] + i / left.count * left.stride;
-    for (int64_t j = 0; j < left.depth; j += kLanes) __builtin_prefetch(row + j);
+    const auto& [at, depth, stride] = left.matrix[i % left.count];
+    const float* row = at + i / left.count * stride;
+    for (int64_t j = 0; j < depth; j += kLanes) __builtin_prefetch(row + j);
   }
 }
 
@@ -71,14 +74,14 @@ static void tile(const Left& left, int64_t row, const Right* right) {
   }
   const float* panel[PANELS];
   GRU_UNROLL for (int j = 0; j < PANELS; ++j) panel[j] = right[j].panel;
-  const int64_t stride = left.stride;
   for (int s = 0; s < left.count; ++s) {
+    const int64_t stride = left.matrix[s].stride, depth = left.matrix[s].depth;
     // Three rows share a pointer: x86 adds one or two strides to it for nothing.
     const float* a[(ROWS + 2) / 3];
     GRU_UNROLL for (int i = 0; i < ROWS; i += 3) {
-      a[i / 3] = left.at[s] + (ACROSS ? row + i : (row + i) * stride);
+      a[i / 3] = left.matrix[s].at + (ACROSS ? row + i : (row + i) * stride);
     }
-    for (int64_t k = 0; k < left.depth; ++k) {
+    for (int64_t k = 0; k < depth; ++k) {
       V b[2 * PANELS];
       GRU_UNROLL for (int j = 0; j < PANELS; ++j) {
         b[2 * j] = load(panel[j]);

@@ -89,7 +89,7 @@ static void weights(const Backward& f, const Steps& steps, int64_t part, int64_t
         const int64_t row = (x ? tile : tile - of_x) * kRows, left = (x ? I : H) - row;
         const int64_t rows = left < kRows ? left : kRows;
         const auto add = [&](int64_t tile, int64_t from_gate, int64_t count, bool q) {
-          multiply<true>(Left{{packed(tile)}, 1, n, kRows}, rows, count, [&](int64_t i) {
+          multiply<true>(Left{{{packed(tile), n, kRows}}, 1}, rows, count, [&](int64_t i) {
             const int64_t gate = from_gate + i;
             float* out = f.dW[gate] + ((x ? 0 : I) + row) * H + j;
             return Right{panels_of_da + (q && gate == 2 ? 3 : gate) * kBlock * kPanel,
