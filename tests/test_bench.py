@@ -3,6 +3,7 @@
 import functools
 import importlib.util
 import json
+import math
 import re
 from types import SimpleNamespace
 from typing import get_args
@@ -20,6 +21,7 @@ from gru_jax.bench import agreement, figure, peak, report, summary, timing
 from gru_jax.bench.measure import MEASURES, Entry, Outcome, count_turns, measure
 from gru_jax.bench.peers import BOTH, OURS, PEERS, Peer, PeerName
 from gru_jax.bench.problem import Size, draw_problem, parse_size
+from gru_jax.bench.steady import Steady
 from gru_jax.cli import main
 
 SIZE = Size(2, 5, 3, 4)
@@ -116,6 +118,59 @@ def test_stopping_keeps_whole_rounds(asked, whole):
     clock = Clock(a=0.03, b=0.03)
     times, _ = clock.interleave(9, lambda _: clock.log.count("-") < asked)
     assert {name: len(values) for name, values in times.items()} == {"a": whole, "b": whole}
+
+
+def test_turns_that_do_not_count_are_taken_again():
+    clock, asked = Clock(a=0.05, b=0.06), []
+
+    def counts(key):
+        asked.append(key)
+        return len(asked) != 2
+
+    times, _ = clock.interleave(2, counts=counts)
+    assert "".join(clock.log) == "-a-b-aa-bb-bb-aa-bb"
+    assert "".join(asked) == "abbab"
+    assert {name: len(values) for name, values in times.items()} == {"a": 2, "b": 2}
+
+
+class Machine:
+    """Work that takes 0.01 s, or from `since` to `until` twice as long."""
+
+    def __init__(self, since, until):
+        self.now, self.since, self.until = 0.0, since, until
+        self.steady = Steady(self.work, lambda: self.now, self.wait)
+
+    def work(self):
+        self.now += 0.02 if self.since <= self.now < self.until else 0.01
+
+    def wait(self, seconds):
+        self.now += seconds
+
+    def turns(self, count):
+        """Returns when each of the turns of a second has begun that counted."""
+        found = []
+        while len(found) < count:
+            start = self.now
+            self.now += 1
+            if self.steady("a"):
+                found.append(start)
+        return found
+
+
+def test_a_turn_that_ends_on_a_slow_machine_is_taken_again_when_it_is_at_its_best():
+    machine = Machine(20, 25)
+    begun = machine.turns(30)
+    assert not [start for start in begun if 20 <= start + 1 < 25]
+    assert 25 <= min(start for start in begun if start > 20) < 25.3
+    assert not machine.steady.slow
+
+
+def test_half_of_the_time_at_most_is_spent_waiting():
+    machine = Machine(20, math.inf)
+    begun = machine.turns(100)
+    assert begun[-1] == pytest.approx(200, rel=0.1)
+    late = sum(start > 20 for start in begun)
+    assert machine.steady.slow == {"a": pytest.approx(late, abs=1)}
 
 
 def test_who_fails_is_out_and_the_rest_go_on():

@@ -17,11 +17,15 @@ from gru_jax.bench.agreement import Results
 from gru_jax.bench.contender import Contender, Unavailable
 from gru_jax.bench.peers import OURS, PEERS, Peer
 from gru_jax.bench.problem import Problem, Reset, Size, draw_problem
+from gru_jax.bench.steady import Steady
 
 Measure: TypeAlias = Literal["forward", "train", "first-step", "memory", "latency"]
 MEASURES: tuple[Measure, ...] = get_args(Measure)
 TIMED: tuple[Measure, ...] = ("first-step", "forward", "train", "latency")
 """What is timed in rounds. The first step comes first: it empties the caches that the rest fill."""
+
+TURNS: tuple[Measure, ...] = ("forward", "train", "latency")
+"""What is taken again where the machine was slow: all of these but the first step."""
 
 COUNTED: tuple[Measure, ...] = ("forward", "train")
 """Whose operations are known: a square product takes turns with everybody there, too."""
@@ -47,6 +51,7 @@ class Outcome(NamedTuple):
         differences: from ours in the same form, as in `agreement.differences`.
         values: one a round, in seconds; one in bytes for "memory"; measures not taken are missing.
         products: seconds that `peak.make_product` took among these rounds, on the CPU.
+        slow: how many of the values are from turns on a machine slower than at its best.
     """
 
     entry: Entry
@@ -54,6 +59,7 @@ class Outcome(NamedTuple):
     differences: dict[str, float]
     values: dict[Measure, list[float]]
     products: tuple[float, ...] = ()
+    slow: int = 0
 
 
 GoOn: TypeAlias = Callable[[str, Entry], bool]
@@ -79,11 +85,14 @@ def measure(
         known: the libraries, ours among them.
     """
     libraries = [name for name in known if name == OURS or name in peers]
+    steady = Steady(peak.make_product()) if jax.default_backend() == "cpu" else None
     outcomes: dict[Entry, Outcome] = {}
     for size in sizes:
         entries = [Entry(size, name, form) for name in libraries for form in known[name].resets]
         contenders = _assemble(entries, outcomes, go_on, known)
-        stopped = contenders is None or not _measure(contenders, outcomes, measures, rounds, go_on)
+        stopped = contenders is None or not _measure(
+            contenders, outcomes, measures, rounds, go_on, steady
+        )
         yield list(outcomes.values())
         if stopped:
             return
@@ -147,6 +156,7 @@ def _measure(
     measures: Sequence[Measure],
     rounds: int,
     go_on: GoOn,
+    steady: Steady | None,
 ) -> bool:
     """Adds everybody's values to the outcomes; returns False if told to stop."""
     stopped = False
@@ -177,13 +187,16 @@ def _measure(
             partial(ask, name),
             warm_up=not first,
             rest=_forget if first else timing.settle,
+            counts=steady if steady and name in TURNS else lambda _: True,
         )
         products = tuple(times.pop(None, ()))
         for entry, values in times.items():
             if entry and values:
                 found = outcomes[entry]
                 outcomes[entry] = found._replace(
-                    values=found.values | {name: values}, products=found.products + products
+                    values=found.values | {name: values},
+                    products=found.products + products,
+                    slow=steady.slow[entry] if steady else 0,
                 )
         for entry, error in failed.items():
             if entry:

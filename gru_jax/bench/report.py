@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from gru_jax.bench.measure import COUNTED, FIRST_STEPS, Entry, Measure, Outcome
+from gru_jax.bench.measure import COUNTED, FIRST_STEPS, TURNS, Entry, Measure, Outcome
 from gru_jax.bench.peers import OURS, PEERS
 from gru_jax.bench.problem import Reset, Size
 from gru_jax.bench.summary import (
@@ -60,6 +60,9 @@ def tables(console: Console, outcomes: Sequence[Outcome], measures: Sequence[Mea
             wide = LABEL + (CELL + 2) * len(some) < console.width
             table.padding = (0, 2 if wide else 1, 0, 0)
             console.print(table)
+    if slow := sum(outcome.slow for outcome in outcomes):
+        turns = sum(len(o.values[n]) for o in outcomes for n in o.values if n in TURNS)
+        console.print(f"\n{slow} of {turns} turns were beside other work that slowed the machine.")
     _print_shares(console, outcomes)
     console.print("\n[bold]Agreement[/]: the largest differences from ours")
     console.print(_agreement(outcomes))

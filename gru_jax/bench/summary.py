@@ -180,5 +180,6 @@ def _result(outcome: Outcome, outcomes: Sequence[Outcome]) -> dict[str, Any]:
         # JSON has no NaN.
         "differences": {k: d if math.isfinite(d) else None for k, d in outcome.differences.items()},
         "values": outcome.values,
+        "slow_turns": outcome.slow,
         "summary": summary,
     }

@@ -2,11 +2,12 @@
 
     warm-up A B C | round 1: A B C | round 2: A B C | ...
 
-A machine that slows down for a second slows all of a round, so ratios are taken within rounds.
-Before each turn the process comes to rest: the threads of ONNX Runtime and PyTorch go on spinning
-for up to 30 ms after a call, on a core that whoever came next would miss. The first calls after
-that are not timed: they fill caches, and the system takes some ticks of its clock to find each of
-the threads that wake up a core of its own. A training loop has that behind it.
+A machine that slows down for a second slows all of a round, so ratios are taken within rounds; and
+`steady` has turns taken again. Before each turn the process comes to rest: the threads of ONNX
+Runtime and PyTorch go on spinning for up to 30 ms after a call, on a core that whoever came next
+would miss. The first calls after that are not timed: they fill caches, and the system takes some
+ticks of its clock to find each of the threads that wake up a core of its own. A training loop has
+that behind it.
 """
 
 import math
@@ -49,6 +50,7 @@ def interleave(
     *,
     warm_up: bool = True,
     rest: Callable[[], None] = settle,
+    counts: Callable[[Key], bool] = lambda _: True,
     clock: Callable[[], float] = time.perf_counter,
 ) -> tuple[dict[Key, list[float]], dict[Key, Exception]]:
     """Times calls in turns.
@@ -60,6 +62,7 @@ def interleave(
         warm_up: find first how many calls fill a turn, and run each turn in; if not, a turn is one
             call.
         rest: called before each turn.
+        counts: asked after each turn of a round, with whose it was; if False, it is taken again.
         clock: in seconds.
 
     Returns:
@@ -74,14 +77,18 @@ def interleave(
                 continue
             if not go_on(key):
                 return {k: v[: max(number, 0)] for k, v in times.items() if k not in failed}, failed
-            rest()
             try:
                 if number < 0:
+                    rest()
                     repeats[key] = _find_repeats(call, clock)
-                else:
+                    continue
+                took = math.nan
+                while math.isnan(took) or not counts(key):
+                    rest()
                     if warm_up:
                         _run_in(call, clock)
-                    times[key].append(_time(call, repeats[key], clock) / repeats[key])
+                    took = _time(call, repeats[key], clock) / repeats[key]
+                times[key].append(took)
             except Exception as error:
                 failed[key] = error
     return {key: values for key, values in times.items() if key not in failed}, failed
