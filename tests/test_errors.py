@@ -141,6 +141,7 @@ CASES = {
     ),
     "gru: hidden_size must be a whole number from 1, got 0.": lambda: gj.gru(0),
     "gru: hidden_size must be a whole number from 1, got 8.0.": lambda: gj.gru(8.0),
+    "gru: hidden_size must be a whole number from 1, got '8'.": lambda: gj.gru("8"),
     "gru: params.W_r must be [joint, 65] to match the cell, got (76, 64).": lambda: gj.unroll(
         gj.gru(65), PARAMS, XS
     ),

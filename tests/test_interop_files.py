@@ -77,7 +77,7 @@ LIES = {
     "no size": ({"builder": "gru"}, "missing 1 required positional argument: 'hidden_size'"),
     "a function": ({"builder": "eval"}, "builder must be one of gru, layer_norm_gru,"),
     "an initialiser": (CELL | {"kernel_init": "x"}, "'str' object is not callable"),
-    "a word": (CELL | {"hidden_size": "x"}, "hidden_size must be a whole number from 1, got x"),
+    "a word": (CELL | {"hidden_size": "x"}, "hidden_size must be a whole number from 1, got 'x'"),
     "too large": (CELL | {"hidden_size": 10**30}, "too large"),
     "enormous": (CELL | {"hidden_size": 10**9}, "must have W_c (1000000003, 1000000000), got (5"),
     "others": (CELL | {"reset": "after"}, "must have b_h (2,), got nothing"),
