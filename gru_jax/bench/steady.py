@@ -21,6 +21,10 @@ TRIES = 3
 """Of which the fastest says how long it takes: the first one wakes threads up."""
 
 
+PATIENCE = 5.0
+"""Seconds that may be wasted before there is any time to be half of."""
+
+
 class Steady:
     """Says which turns count.
 
@@ -61,7 +65,7 @@ class Steady:
 
     def _is_patient(self) -> bool:
         now = self._clock()
-        return self._wasted + now - self._since < (now - self._start) / 2
+        return self._wasted + now - self._since < (now - self._start) / 2 + PATIENCE
 
     def _is_steady(self) -> bool:
         took = min(self._time() for _ in range(TRIES))

@@ -386,13 +386,16 @@ int main(int argc, char** argv) {
     for (int i = 0; i < cases; ++i) {
       auto below = [&](int64_t n) { return int64_t(random() % n); };
       // Mostly small; now and then large enough for several threads and blocks of steps, also
-      // with fewer features than there are threads. Or a few sequences: of many features, whose
-      // columns are shared, or of many steps, of which the weights' gradients are several sums.
-      const bool large = i % 10 == 9, narrow = i % 20 == 19, wide = i % 10 == 4, lengthy = i % 40 == 29;
-      const Case c{1 + below(large || wide ? 60 : 6) + 100 * narrow + 10 * wide + 1600 * lengthy,
+      // with fewer features than there are threads, and with inputs that are whole pages apart.
+      // Or a few sequences: of many features, whose columns are shared, or of many steps, of which
+      // the weights' gradients are several sums.
+      const bool large = i % 10 == 9, narrow = i % 20 == 19, wide = i % 10 == 4;
+      const bool lengthy = i % 40 == 29, paged = i % 40 == 9;
+      const Case c{paged ? 4 * (1 + below(6))
+                         : 1 + below(large || wide ? 60 : 6) + 100 * narrow + 10 * wide + 1600 * lengthy,
                    1 + below(lengthy ? 3 : large ? 70 : wide ? 4 : 15) + 60 * narrow,
-                   below(narrow || lengthy ? 10 : 71),
-                   1 + below(narrow || lengthy ? 20 : 70) + 120 * wide,
+                   paged ? 256 : below(narrow || lengthy ? 10 : 71),
+                   1 + below(narrow || lengthy ? 20 : 70) + 120 * wide + 60 * paged,
                    below(2) == 1, below(2) == 1, below(2) == 1, below(2) == 1, below(2) == 1, below(2) == 1,
                    i / 20 % 2 == 0};
       snprintf(now, sizeof now, "case %d: %s\n", i, c.name().c_str());

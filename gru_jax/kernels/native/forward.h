@@ -47,8 +47,18 @@ static int64_t chunk(const Problem& p, int64_t rows) {
   return steps < 1 ? 1 : steps;
 }
 
+// Whether rows of inputs are whole pages apart, and so compete for the same few places in the cache.
+// If they are long, too, they are copied, and an odd number of lines lies from one to the next.
+static bool crowded(const Problem& p) {
+  return p.row_stride * p.input % 1024 == 0 && p.row_stride > 1 && p.input >= 256;
+}
+
+constexpr int64_t staggered(int64_t columns) { return (columns / 32 * 2 + 3) * 16; }
+
 static int64_t forward_own(const Problem& p, int64_t rows, int64_t panels) {
-  return (3 * (at_once(p, rows) ? 1 : chunk(p, rows)) + 1) * rows * panels * kPanel;
+  const int64_t drives = at_once(p, rows) ? 1 : chunk(p, rows);
+  return (3 * drives + 1) * rows * panels * kPanel +
+         (crowded(p) ? rows * staggered(p.input) : 0);
 }
 
 static int64_t forward_common(const Problem& p, int64_t rows) {
@@ -79,6 +89,7 @@ static void forward(const Forward& f, const float* packed, const Share& share, i
   const float* biases = packed + 3 * (I + H) * width;
   float* drives = own;  // [steps][rows][3][span]
   float* qs = drives + (together ? 1 : steps) * rows * of_row;  // [rows][span]
+  float* copied = qs + rows * span;  // [rows][staggered(I)]
   float* rhs = common;  // [rows][width], as the states
   const auto state = [&](int64_t i) { return common + (1 + i % 2) * rows * width; };
   const auto time_of = [&](int64_t i) { return f.reverse ? f.time - 1 - i : i; };
@@ -90,6 +101,14 @@ static void forward(const Forward& f, const float* packed, const Share& share, i
         each(b, j, b * width + j, b * of_row + j - first);
       }
     }
+  };
+  const auto inputs = [&](int64_t t, bool first) {
+    const float* x = f.xs + f.at(t, from) * I;
+    if (!crowded(f)) return Left::Matrix{x, I, f.row_stride * I};
+    for (int64_t b = 0; first && b < rows; ++b) {
+      memcpy(copied + b * staggered(I), x + b * f.row_stride * I, 4 * I);
+    }
+    return Left::Matrix{copied, I, staggered(I)};
   };
   // Whether h_reset, not the state before it, is what step i of row b reads.
   const auto is_reset = [&](int64_t i, int64_t b) {
@@ -106,9 +125,8 @@ static void forward(const Forward& f, const float* packed, const Share& share, i
     }
     if (together) return;
     // Row by row of the product over batch or time, whichever is longer.
-    const auto project = [&](int64_t index, int64_t stride, int64_t m, float* out, int64_t apart) {
-      const Left x{{{f.xs + index * I, I, stride * I}}, 1};
-      multiply(x, m, 3 * count, [&](int64_t j) {
+    const auto project = [&](const Left::Matrix& x, int64_t m, float* out, int64_t apart) {
+      multiply(Left{{x}, 1}, m, 3 * count, [&](int64_t j) {
         const int64_t gate = j % 3, at = j / 3 * kPanel;
         return Right{weights(gate, share.begin + j / 3), biases + gate * width + first + at, 0,
                      out + gate * span + at, apart, kPanel};
@@ -116,15 +134,14 @@ static void forward(const Forward& f, const float* packed, const Share& share, i
     };
     if (rows >= n) {
       for (int64_t i = 0; i < n; ++i) {
-        project(f.at(time_of(start + i), from), f.row_stride, rows, drives + i * rows * of_row,
-                of_row);
+        project(inputs(time_of(start + i), true), rows, drives + i * rows * of_row, of_row);
       }
     } else {
       const int64_t t = f.reverse ? f.time - start - n : start;
       const int64_t earliest = f.reverse ? n - 1 : 0, apart = f.reverse ? -1 : 1;
       for (int64_t i = 0; i < rows; ++i) {
-        project(f.at(t, from + i), f.time_stride, n, drives + (earliest * rows + i) * of_row,
-                apart * rows * of_row);
+        const Left::Matrix x{f.xs + f.at(t, from + i) * I, I, f.time_stride * I};
+        project(x, n, drives + (earliest * rows + i) * of_row, apart * rows * of_row);
       }
     }
     return;
@@ -147,7 +164,7 @@ static void forward(const Forward& f, const float* packed, const Share& share, i
     return Right{weights(2, share.begin + j) + I * kPanel, bias, 0, qs + j * kPanel, span, kPanel};
   };
   const bool reads_rh = !f.after && place % 2 == 1;
-  const Left::Matrix x{f.xs + f.at(t, from) * I, I, f.row_stride * I};
+  const Left::Matrix x = inputs(t, together && !reads_rh);
   const Left::Matrix recurrent{reads_rh ? rhs : h, H, width};
   const Left left = together ? Left{{x, recurrent}, 2} : Left{{recurrent}, 1};
   fetch(left, rows, span < width);
