@@ -347,6 +347,19 @@ def test_reasons_stand_in_the_table_and_json_has_no_nan(outcomes):
     assert content["results"][2]["differences"]["states"] is None
 
 
+def test_turns_beside_other_work_are_told():
+    slow = [outcome(SIZE, OURS, "after", 1.0, 1.1, 1.2)._replace(slow=2)]
+    slow.append(outcome(SIZE, "linen", "after", 2.0, 2.1, 2.2))
+    with (console := Console(width=100)).capture() as capture:
+        report.tables(console, slow, ["train"])
+    assert "2 of 6 turns were beside other work that slowed the machine." in capture.get()
+    results = summary.as_json(slow, [SIZE], ["train"], 3)["results"]
+    assert [result["slow_turns"] for result in results] == [2, 0]
+    with (console := Console(width=100)).capture() as capture:
+        report.tables(console, slow[1:], ["train"])
+    assert "beside other work" not in capture.get()
+
+
 def test_without_ours_there_is_nothing_to_compare_with():
     known = {OURS: PEERS[OURS]._replace(build=fail), "good": OTHERS["good"]}
     (outcomes,) = measure([SIZE], ["good"], ["forward"], 1, go_on, known)
