@@ -20,7 +20,6 @@ SLACK = 1.15
 TRIES = 3
 """Of which the fastest says how long it takes: the first one wakes threads up."""
 
-
 PATIENCE = 5.0
 """Seconds that may be wasted before there is any time to be half of."""
 

@@ -102,6 +102,7 @@ static void forward(const Forward& f, const float* packed, const Share& share, i
       }
     }
   };
+  // The inputs of step t; where they are copied, that is done the first time.
   const auto inputs = [&](int64_t t, bool first) {
     const float* x = f.xs + f.at(t, from) * I;
     if (!crowded(f)) return Left::Matrix{x, I, f.row_stride * I};
