@@ -2,7 +2,7 @@
 
     "xla"    XLA's, anywhere
     "cpu"    the kernel: a plain GRU in float32 on a CPU, by its own derivative
-    "auto"   the kernel where it can be, else XLA's
+    "auto"   the kernel where it can be and JAX's default device is a CPU, else XLA's
 
 The log "gru_jax" says at level DEBUG what is chosen: XLA's loops here, at each call; the kernel
 where a program is made, where it may still turn out that it cannot be. That it is not installed is
@@ -85,8 +85,8 @@ def choose(
                 f'{function}: {source} must be "auto" or "xla" for {obstacle}, got "cpu".'
             )
         why = f", for {obstacle}"
-    elif backend == "auto" and jax.default_backend() != "cpu":
-        why = f", for programs on {jax.default_backend()}"
+    elif backend == "auto" and (platform := _platform()) != "cpu":
+        why = f", for programs on {platform}"
     elif missing := library.reason():
         if backend == "cpu":
             raise ValueError(f'{function}: {source} must be "auto" or "xla", got "cpu": {missing}')
@@ -96,6 +96,12 @@ def choose(
         return Choice(_KERNELS[_functions(cell)])
     log.debug("%s: XLA's loop runs%s.", function, why)
     return Choice(None, why)
+
+
+def _platform() -> str:
+    """Returns where programs run whose arguments do not say."""
+    device = jax.default_device.value  # or its platform's name, or None
+    return getattr(device, "platform", device) or jax.default_backend()
 
 
 @cache

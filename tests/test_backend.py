@@ -152,6 +152,16 @@ def test_auto_goes_back_to_xla_and_says_why(reason, messages):
     assert messages()[-1] == f"unroll: XLA's loop runs, for {reason}."
 
 
+def test_auto_is_xla_where_programs_run_elsewhere_by_default(messages, monkeypatch):
+    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+    assert not called(run(), PARAMS, XS)
+    assert messages() == ["unroll: XLA's loop runs, for programs on gpu."]
+    assert called(run(backend="cpu"), PARAMS, XS)
+    for device in ("cpu", jax.devices("cpu")[0]):
+        with jax.default_device(device):
+            assert called(run(), PARAMS, XS)
+
+
 @pytest.mark.parametrize("reason", ELSE)
 def test_asking_for_what_cannot_be_is_an_error(reason, monkeypatch):
     with pytest.raises(ValueError) as error:  # noqa: PT011, the whole message is compared

@@ -352,7 +352,7 @@ def test_turns_beside_other_work_are_told():
     slow.append(outcome(SIZE, "linen", "after", 2.0, 2.1, 2.2))
     with (console := Console(width=100)).capture() as capture:
         report.tables(console, slow, ["train"])
-    assert "2 of 6 turns were beside other work that slowed the machine." in capture.get()
+    assert "2 of 6 turns ended on a machine slower than at its best." in capture.get()
     results = summary.as_json(slow, [SIZE], ["train"], 3)["results"]
     assert [result["slow_turns"] for result in results] == [2, 0]
     with (console := Console(width=100)).capture() as capture:

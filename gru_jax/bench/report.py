@@ -62,7 +62,7 @@ def tables(console: Console, outcomes: Sequence[Outcome], measures: Sequence[Mea
             console.print(table)
     if slow := sum(outcome.slow for outcome in outcomes):
         turns = sum(len(o.values[n]) for o in outcomes for n in o.values if n in TURNS)
-        console.print(f"\n{slow} of {turns} turns were beside other work that slowed the machine.")
+        console.print(f"\n{slow} of {turns} turns ended on a machine slower than at its best.")
     _print_shares(console, outcomes)
     console.print("\n[bold]Agreement[/]: the largest differences from ours")
     console.print(_agreement(outcomes))
