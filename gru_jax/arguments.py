@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool
 
+from gru_jax.initializers import check_count
 from gru_jax.noise import Rates
 from gru_jax.types import ArrayLike, Cell, Params, Shape, State
 
@@ -19,11 +20,11 @@ def check_rates(
     function: str, zoneout: float, recurrent_dropout: float, drop_connect: float
 ) -> Rates:
     """Returns the probabilities of what is random in a recurrence."""
-    rates = Rates(float(zoneout), float(recurrent_dropout), float(drop_connect))
-    for name, rate in rates._asdict().items():
-        if not 0 <= rate < 1:
-            raise ValueError(f"{function}: {name} must be 0 <= {name} < 1, got {rate}.")
-    return rates
+    given = Rates(zoneout, recurrent_dropout, drop_connect)
+    for name, rate in given._asdict().items():
+        if isinstance(rate, str) or not 0 <= rate < 1:
+            raise ValueError(f"{function}: {name} must be 0 <= {name} < 1, got {rate!r}.")
+    return Rates(*map(float, given))
 
 
 def valid_steps(
@@ -77,13 +78,14 @@ def check_inputs(function: str, cell: Cell, params: Params, xs: Array) -> Shape:
 
 def check_time_axis(function: str, time_axis: int, xs: Array, count: int) -> int:
     """Returns the time axis counted from the front."""
-    axis = time_axis + xs.ndim if time_axis < 0 else time_axis
-    if not 0 <= axis < count:
+    whole = isinstance(time_axis, int | np.integer)
+    axis = time_axis + xs.ndim if whole and time_axis < 0 else time_axis
+    if not whole or not 0 <= axis < count:
         raise ValueError(
             f"{function}: time_axis must name one of the first {count} axes of xs {xs.shape}, "
-            f"got {time_axis}."
+            f"got {time_axis!r}."
         )
-    return axis
+    return int(axis)
 
 
 def check_steps(
@@ -112,9 +114,17 @@ def check_state(function: str, name: str, state: State | None, initial: State) -
 
 
 def check_options(
-    function: str, derivative: str, memory: str | None, chunk_size: int | None, turns: int
+    function: str,
+    *,
+    reverse: bool = False,
+    derivative: str = "rule",
+    memory: str | None = None,
+    chunk_size: int | None = None,
+    unroll: int = 1,
 ) -> None:
     """Raises unless the options that choose a way of running are known ones."""
+    if not isinstance(reverse, bool | np.bool_):
+        raise ValueError(f"{function}: reverse must be True or False, got {reverse!r}.")
     if derivative not in ("rule", "autodiff"):
         raise ValueError(
             f'{function}: derivative must be "rule" or "autodiff", got {derivative!r}.'
@@ -123,6 +133,8 @@ def check_options(
         raise ValueError(
             f'{function}: memory must be "gates", "states" or "chunked", got {memory!r}.'
         )
-    for name, value in (("chunk_size", chunk_size), ("unroll", turns)):
-        if value is not None and value < 1:
-            raise ValueError(f"{function}: {name} must be 1 or more, got {value}.")
+    for name, value in (
+        ("chunk_size", 1 if chunk_size is None else chunk_size),
+        ("unroll", unroll),
+    ):
+        check_count(function, name, value)

@@ -1,7 +1,6 @@
 """Files that are whole or not there: written beside their place, then moved to it."""
 
 import os
-import shutil
 import uuid
 from collections.abc import Callable
 from pathlib import Path
@@ -15,7 +14,8 @@ def write_text(path: Path, text: str) -> None:
 def write(path: Path, save: Callable[[Path], object]) -> None:
     """Writes a file with `save(path_beside)`, or leaves what was there.
 
-    The permissions of a file that is replaced are kept; a link to one is itself replaced.
+    The permissions of a file that is replaced are kept, and a new one has the usual ones, whatever
+    `save` gives it; a link to a file is itself replaced.
 
     Raises:
         OSError: if it cannot be written, whatever `save` makes of that.
@@ -30,9 +30,10 @@ def write(path: Path, save: Callable[[Path], object]) -> None:
         raise FileExistsError(f"{path} must be a file, but is a device or a pipe.")
     beside = _beside(path)
     try:
+        beside.touch()
+        mode = (path if path.is_file() else beside).stat().st_mode
         save(beside)
-        if path.is_file():
-            shutil.copymode(path, beside)
+        beside.chmod(mode)
         os.replace(beside, path)
     except (OSError, ValueError):
         raise

@@ -75,8 +75,7 @@ def choose(
     source = "backend"
     if backend is None:
         source, backend = f"the variable {VARIABLE}", os.environ.get(VARIABLE) or "auto"
-    if backend not in ("auto", "xla", "cpu"):
-        raise ValueError(f'{function}: {source} must be "auto", "xla" or "cpu", got {backend!r}.')
+    check_name(function, backend, source)
     if backend == "xla":
         why = f", as {source} says"
     elif obstacle := _obstacle(cell, params, rates, derivative, training):
@@ -96,6 +95,12 @@ def choose(
         return Choice(_KERNELS[_functions(cell)])
     log.debug("%s: XLA's loop runs%s.", function, why)
     return Choice(None, why)
+
+
+def check_name(function: str, backend: str, source: str = "backend") -> None:
+    """Raises unless it is one of the three."""
+    if backend not in ("auto", "xla", "cpu"):
+        raise ValueError(f'{function}: {source} must be "auto", "xla" or "cpu", got {backend!r}.')
 
 
 def _platform() -> str:

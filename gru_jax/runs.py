@@ -189,13 +189,14 @@ def read_config(folder: Path) -> tuple[task.Config, task.Scale]:
         raise ValueError(f"{path} must be one that training wrote: {error}.") from error
 
 
-def load_trained(folder: Path) -> Trained:
+def load_trained(folder: Path | str) -> Trained:
     """Returns what a run has learned.
 
     Raises:
         FileNotFoundError: if there is no run, or none that has saved anything.
         ValueError: if a file in it is damaged.
     """
+    folder = Path(folder)
     config, scale = read_config(folder)
     like = jax.eval_shape(lambda: task.init_params(config))
     return Trained(config, scale, load_best(folder / "checkpoints", like))

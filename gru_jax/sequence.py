@@ -225,7 +225,14 @@ def prepare(
             f"{function}: cell must be a Cell, e.g. gru(64), got a {type(cell).__name__}."
         )
     xs = jnp.asarray(xs)
-    arguments.check_options(function, derivative, memory, chunk_size, unroll)
+    arguments.check_options(
+        function,
+        reverse=reverse,
+        derivative=derivative,
+        memory=memory,
+        chunk_size=chunk_size,
+        unroll=unroll,
+    )
     rates = arguments.check_rates(function, zoneout, recurrent_dropout, drop_connect)
     steps = arguments.check_inputs(function, cell, params, xs)
     axis = arguments.check_time_axis(function, time_axis, xs, len(steps))
@@ -251,7 +258,7 @@ def prepare(
         choice.kernel,
         len(steps),
         axis,
-        reverse,
+        bool(reverse),
         unroll,
         memory,
         chunk_size,

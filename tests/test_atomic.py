@@ -39,6 +39,16 @@ def test_permissions_are_kept_and_nothing_beside_is_touched(tmp_path):
     assert other.read_text() == "before"
 
 
+def test_a_new_file_has_the_usual_permissions_whoever_writes_it(tmp_path):
+    def save(beside):
+        beside.write_text("secret")
+        beside.chmod(0o600)
+
+    atomic.write(tmp_path / "a.txt", save)
+    (tmp_path / "usual.txt").touch()
+    assert (tmp_path / "a.txt").stat().st_mode == (tmp_path / "usual.txt").stat().st_mode
+
+
 def test_whatever_a_full_disk_makes_a_library_raise_is_one_error(tmp_path):
     path = tmp_path / "a.txt"
     path.write_text("before")

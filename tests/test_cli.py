@@ -137,16 +137,20 @@ def in_terminal(args, cwd, until=None):
     )
     os.close(child)
     text = b""
-    while True:
-        try:
-            text += os.read(parent, 1 << 16)
-        except OSError:  # Linux's way of saying that the other side has closed
-            break
-        if until and re.search(until, text):
-            process.send_signal(signal.SIGINT)
-            until = None
-    os.close(parent)
-    return process.wait(), re.sub(r"\x1b\[[\d;?]*[a-zA-Z]", "", text.decode())
+    try:
+        while True:
+            try:
+                text += os.read(parent, 1 << 16)
+            except OSError:  # Linux's way of saying that the other side has closed
+                break
+            if until and re.search(until, text):
+                process.send_signal(signal.SIGINT)
+                until = None
+        code = process.wait()
+    finally:
+        process.kill()  # where the test itself is interrupted
+        os.close(parent)
+    return code, re.sub(r"\x1b\[[\d;?]*[a-zA-Z]", "", text.decode())
 
 
 def test_ctrl_c_saves_and_resuming_gives_the_same_bits(tmp_path):

@@ -44,8 +44,24 @@ CASES = {
     "unroll: time_axis must name one of the first 2 axes of xs (32, 100, 12), got -1.": (
         lambda: gj.unroll(CELL, PARAMS, XS, time_axis=-1)
     ),
-    "unroll: unroll must be 1 or more, got 0.": lambda: gj.unroll(CELL, PARAMS, XS, unroll=0),
-    "unroll: chunk_size must be 1 or more, got 0.": lambda: gj.unroll(
+    "unroll: time_axis must name one of the first 2 axes of xs (32, 100, 12), got 't'.": (
+        lambda: gj.unroll(CELL, PARAMS, XS, time_axis="t")
+    ),
+    "unroll: reverse must be True or False, got 1.": lambda: gj.unroll(CELL, PARAMS, XS, reverse=1),
+    "trace: reverse must be True or False, got 'no'.": lambda: gj.trace(
+        CELL, PARAMS, XS, reverse="no"
+    ),
+    "recurrent: reverse must be True or False, got None.": lambda: gj.recurrent(CELL, reverse=None),
+    'recurrent: backend must be "auto", "xla" or "cpu", got \'native\'.': lambda: gj.recurrent(
+        CELL, backend="native"
+    ),
+    "recurrent: chunk_size must be a whole number from 1, got 2.5.": lambda: gj.recurrent(
+        CELL, chunk_size=2.5
+    ),
+    "unroll: unroll must be a whole number from 1, got 0.": lambda: gj.unroll(
+        CELL, PARAMS, XS, unroll=0
+    ),
+    "unroll: chunk_size must be a whole number from 1, got 0.": lambda: gj.unroll(
         CELL, PARAMS, XS, memory="chunked", chunk_size=0
     ),
     'unroll: derivative must be "rule" or "autodiff", got \'fast\'.': lambda: gj.unroll(
@@ -54,13 +70,16 @@ CASES = {
     'unroll: memory must be "gates", "states" or "chunked", got \'none\'.': lambda: gj.unroll(
         CELL, PARAMS, XS, memory="none"
     ),
-    "unroll: zoneout must be 0 <= zoneout < 1, got 1.0.": lambda: gj.unroll(
+    "unroll: zoneout must be 0 <= zoneout < 1, got 1.": lambda: gj.unroll(
         CELL, PARAMS, XS, zoneout=1
+    ),
+    "unroll: zoneout must be 0 <= zoneout < 1, got 'x'.": lambda: gj.unroll(
+        CELL, PARAMS, XS, zoneout="x"
     ),
     "unroll: recurrent_dropout must be 0 <= recurrent_dropout < 1, got -0.1.": lambda: gj.unroll(
         CELL, PARAMS, XS, recurrent_dropout=-0.1
     ),
-    "unroll: drop_connect must be 0 <= drop_connect < 1, got 2.0.": lambda: gj.unroll(
+    "unroll: drop_connect must be 0 <= drop_connect < 1, got 2.": lambda: gj.unroll(
         CELL, PARAMS, XS, drop_connect=2
     ),
     "unroll: resets must be (32, 100) bool to match the batch and time axes of xs, "

@@ -8,7 +8,8 @@ import jax.numpy as jnp
 from jaxtyping import Array
 
 from gru_jax.architecture import describe
-from gru_jax.arguments import OPTIONS, check_rates
+from gru_jax.arguments import OPTIONS, check_options, check_rates
+from gru_jax.backend import check_name
 from gru_jax.bounds import Bounds, leave
 from gru_jax.sequence import trace, unroll
 from gru_jax.types import Cell, Key, Layer, Params, Shape, State, exportable
@@ -26,7 +27,7 @@ def recurrent(cell: Cell, *, reverse: bool = False, **options: Any) -> Layer:
             too.
 
     Raises:
-        ValueError: if `cell` is something else, or an option is unknown.
+        ValueError: if `cell` is something else, or an option is unknown or out of range.
     """
     if not isinstance(cell, Cell):
         raise ValueError(
@@ -36,6 +37,9 @@ def recurrent(cell: Cell, *, reverse: bool = False, **options: Any) -> Layer:
         if name not in OPTIONS:
             raise ValueError(f"recurrent: options must be among {', '.join(OPTIONS)}, got {name}.")
     check_rates("recurrent", *(options.get(name, 0.0) for name in OPTIONS[:3]))
+    ways = {name: options[name] for name in OPTIONS[3:-1] if name in options}
+    check_options("recurrent", reverse=reverse, **ways)
+    check_name("recurrent", options.get("backend") or "auto")
 
     def output_size(input_size: int) -> int:
         params = jax.eval_shape(lambda: cell.init(jax.random.key(0), input_size))
