@@ -30,6 +30,7 @@
 
 #include "levels.h"
 #include "pass.h"
+#include "team.h"
 
 // Allocations until one is refused; below zero none is.
 static std::atomic<long> granted{-1};
@@ -365,6 +366,47 @@ double check(const Case& c, bool starved, std::mt19937& random) {
   return worst;
 }
 
+// Sizes that a case is drawn from: the least, and the most.
+struct Kind {
+  int64_t T[2], B[2], I[2], H[2];
+};
+const Kind kSmall = {{1, 6}, {1, 15}, {0, 70}, {1, 70}};
+const Kind kKinds[] = {
+    {{11, 70}, {1, 4}, {0, 70}, {121, 190}},     // a few sequences, whose columns are shared
+    {{1, 60}, {1, 70}, {0, 70}, {1, 70}},        // several threads, and blocks of steps
+    {{4, 24}, {1, 70}, {256, 256}, {61, 130}},   // with steps in fours, inputs whole pages apart
+    {{4, 24}, {3, 8}, {256, 256}, {106, 145}},   // the same, and shared columns
+    {{1601, 1660}, {1, 3}, {0, 9}, {1, 20}},     // the weights' gradients are several sums
+    {{101, 160}, {61, 130}, {0, 9}, {1, 20}},    // fewer features than there are threads
+    {{40, 40}, {6, 8}, {64, 123}, {106, 127}},   // shared columns of one product of inputs and state
+};
+const Kind kHuge = {{500, 520}, {250, 260}, {0, 2}, {8, 9}};  // results of several megabytes
+
+// A worker has one task at a time, there are no more of them than tasks, and each task is done once.
+void check_team(int rounds) {
+  Threads pool(8, 7);
+  for (int round = 0; round < rounds; ++round) {
+    gru::Team team(pool, 8);
+    for (int stage = 0; stage < 4; ++stage) {
+      const int64_t count = 1 + (round + stage) % 3;
+      std::vector<std::atomic<int>> done(count), busy(count);
+      std::atomic<bool> crowded{false};
+      team.run(count, [&](int64_t i, int64_t worker) {
+        ++done[i];
+        if (worker >= count || busy[worker].exchange(1)) {
+          crowded = true;
+          return;
+        }
+        std::this_thread::yield();
+        busy[worker] = 0;
+      });
+      for (const auto& times : done) {
+        if (crowded || times != 1) throw std::runtime_error("a team's tasks are not shared out");
+      }
+    }
+  }
+}
+
 }  // namespace
 
 // Where a guard page ends the program, the last words are whose case it was.
@@ -383,23 +425,21 @@ int main(int argc, char** argv) {
   telling.sa_handler = say_where;
   sigaction(SIGSEGV, &telling, &usual);
   try {
+    check_team(6 * cases);
     for (int i = 0; i < cases; ++i) {
-      auto below = [&](int64_t n) { return int64_t(random() % n); };
-      // Mostly small; now and then large enough for several threads and blocks of steps, also
-      // with fewer features than there are threads, and with inputs that are whole pages apart.
-      // Or a few sequences: of many features, whose columns are shared, or of many steps, of which
-      // the weights' gradients are several sums.
-      const bool large = i % 10 == 9, narrow = i % 20 == 19, wide = i % 10 == 4;
-      const bool lengthy = i % 40 == 29, paged = i % 40 == 9;
-      const Case c{paged ? 4 * (1 + below(6))
-                         : 1 + below(large || wide ? 60 : 6) + 100 * narrow + 10 * wide + 1600 * lengthy,
-                   1 + below(lengthy ? 3 : large ? 70 : wide ? 4 : 15) + 60 * narrow,
-                   paged ? 256 : below(narrow || lengthy ? 10 : 71),
-                   1 + below(narrow || lengthy ? 20 : 70) + 120 * wide + 60 * paged,
-                   below(2) == 1, below(2) == 1, below(2) == 1, below(2) == 1, below(2) == 1, below(2) == 1,
-                   i / 20 % 2 == 0};
+      const Kind& kind = i == 61       ? kHuge
+                         : i % 5 == 4 ? kKinds[i / 5 % std::size(kKinds)]
+                                      : kSmall;
+      const auto draw = [&](const int64_t (&size)[2]) {
+        return size[0] + int64_t(random() % (size[1] - size[0] + 1));
+      };
+      const auto toss = [&] { return random() % 2 == 1; };
+      Case c{draw(kind.T), draw(kind.B), draw(kind.I), draw(kind.H),
+             toss(),       toss(),       toss(),       toss(),
+             toss(),       toss(),       i / 20 % 2 == 0};
+      if (c.I == 256) c.T = c.T / 4 * 4;
       snprintf(now, sizeof now, "case %d: %s\n", i, c.name().c_str());
-      worst = std::max(worst, check(c, i % 10 == 0 || i % 40 == 4, random));
+      worst = std::max(worst, check(c, i % 10 == 0 || i % 35 == 4, random));
     }
   } catch (const std::exception& error) {
     fprintf(stderr, "%s\n", error.what());

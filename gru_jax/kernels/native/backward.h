@@ -54,12 +54,12 @@ GRU_INLINE const float* state_before(const Backward& f, int64_t t, int64_t b) {
 
 static void backward(const Backward& f, const float* packed, const Share& share, int64_t stage,
                      float* own, float* common) {
-  const int64_t H = f.hidden, from = share.from, rows = share.to - from;
-  const int64_t count = share.end - share.begin, first = share.begin * kPanel;
+  const int64_t H = f.hidden, from = share.rows.from, rows = share.rows.size();
+  const int64_t count = share.panels.size(), first = share.panels.from * kPanel;
   const int64_t width = padded(H), span = count * kPanel, of_row = 4 * width;
-  const int64_t last = share.end * kPanel < H ? share.end * kPanel : H;
+  const int64_t last = share.panels.to * kPanel < H ? share.panels.to * kPanel : H;
   const int64_t i = f.after ? stage : stage / 2;  // steps from the end
-  const auto time_of = [&](int64_t i) { return f.reverse ? i : f.time - 1 - i; };
+  const auto time_of = [&](int64_t step) { return f.reverse ? step : f.time - 1 - step; };
   const int64_t t = time_of(i);
   float* l = own;  // [rows][span]
   float* d_rh = l + rows * span;
@@ -69,7 +69,7 @@ static void backward(const Backward& f, const float* packed, const Share& share,
     fetch(left, rows, span < width);
     multiply(left, rows, count, [&](int64_t j) {
       const int64_t at = j * kPanel;
-      return Right{packed + (3 * (share.begin + j) + place) * H * kPanel,
+      return Right{packed + (3 * (share.panels.from + j) + place) * H * kPanel,
                    init ? init + at : nullptr, span, out + at, span, kPanel};
     });
   };
@@ -153,24 +153,23 @@ static void backward(const Backward& f, const float* packed, const Share& share,
 static void inputs(const Backward& f, const float* packed, const Steps& steps) {
   const int64_t H = f.hidden, I = f.input, most = 4 * kRows;  // which stay in the cache
   const float* weights = packed + 3 * H * padded(H);
-  const auto run = [&](int64_t start, int64_t n) {
-    const auto of = [&](int gate) { return Left::Matrix{f.da[gate] + start * H, H, H}; };
-    multiply(Left{{of(0), of(1), of(2)}, 3}, n, panels(I), [&](int64_t j) {
-      const int64_t left = I - j * kPanel;
-      return Right{weights + 3 * j * H * kPanel,   nullptr, 0, f.dxs + start * I + j * kPanel, I,
-                   left < kPanel ? left : kPanel};
-    });
-  };
-  const bool time_major = f.row_stride == 1;  // which of the two lies one after the other
-  const int64_t first = time_major ? steps.from : steps.begin;
-  const int64_t last = time_major ? steps.to : steps.end;
-  const int64_t begin = time_major ? steps.begin : steps.from;
-  const int64_t end = time_major ? steps.end : steps.to;
-  for (int64_t slow = first; slow < last; ++slow) {
-    for (int64_t fast = begin; fast < end; fast += most) {
-      run(time_major ? f.at(slow, fast) : f.at(fast, slow), end - fast < most ? end - fast : most);
+  const auto run = [&](int64_t start, int64_t end) {  // of steps that lie one after the other
+    for (; start < end; start += most) {
+      const auto of = [&](int gate) { return Left::Matrix{f.da[gate] + start * H, H, H}; };
+      const Left left{{of(0), of(1), of(2)}, 3};
+      multiply(left, end - start < most ? end - start : most, panels(I), [&](int64_t j) {
+        const int64_t width = I - j * kPanel < kPanel ? I - j * kPanel : kPanel;
+        return Right{weights + 3 * j * H * kPanel, nullptr, 0, f.dxs + start * I + j * kPanel, I,
+                     width};
+      });
     }
-  }
+  };
+  const bool time_major = f.row_stride == 1;
+  const Range outer = time_major ? steps.time : steps.rows;
+  const Range inner = time_major ? steps.rows : steps.time;
+  const int64_t length = time_major ? f.rows : f.time;
+  if (inner.size() == length) return run(outer.from * length, outer.to * length);
+  for (int64_t i = outer.from; i < outer.to; ++i) run(i * length + inner.from, i * length + inner.to);
 }
 
 }  // namespace gru::GRU_LEVEL

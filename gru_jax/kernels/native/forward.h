@@ -76,10 +76,10 @@ static int64_t forward_stages(const Problem& p, int64_t rows) {
 
 static void forward(const Forward& f, const float* packed, const Share& share, int64_t stage,
                     float* own, float* common) {
-  const int64_t H = f.hidden, I = f.input, from = share.from, rows = share.to - from;
-  const int64_t count = share.end - share.begin, first = share.begin * kPanel;
+  const int64_t H = f.hidden, I = f.input, from = share.rows.from, rows = share.rows.size();
+  const int64_t count = share.panels.size(), first = share.panels.from * kPanel;
   const int64_t width = padded(H), span = count * kPanel, of_row = 3 * span;
-  const int64_t last = share.end * kPanel < H ? share.end * kPanel : H;
+  const int64_t last = share.panels.to * kPanel < H ? share.panels.to * kPanel : H;
   const bool together = at_once(f, rows);
   const int64_t steps = chunk(f, rows), of_chunk = stages_of_chunk(f, steps);
   const int64_t start = stage / of_chunk * steps, place = stage % of_chunk - 1;
@@ -103,10 +103,10 @@ static void forward(const Forward& f, const float* packed, const Share& share, i
     }
   };
   // The inputs of step t; where they are copied, that is done the first time.
-  const auto inputs = [&](int64_t t, bool first) {
-    const float* x = f.xs + f.at(t, from) * I;
+  const auto inputs = [&](int64_t time, bool copy) {
+    const float* x = f.xs + f.at(time, from) * I;
     if (!crowded(f)) return Left::Matrix{x, I, f.row_stride * I};
-    for (int64_t b = 0; first && b < rows; ++b) {
+    for (int64_t b = 0; copy && b < rows; ++b) {
       memcpy(copied + b * staggered(I), x + b * f.row_stride * I, 4 * I);
     }
     return Left::Matrix{copied, I, staggered(I)};
@@ -129,7 +129,7 @@ static void forward(const Forward& f, const float* packed, const Share& share, i
     const auto project = [&](const Left::Matrix& x, int64_t m, float* out, int64_t apart) {
       multiply(Left{{x}, 1}, m, 3 * count, [&](int64_t j) {
         const int64_t gate = j % 3, at = j / 3 * kPanel;
-        return Right{weights(gate, share.begin + j / 3), biases + gate * width + first + at, 0,
+        return Right{weights(gate, share.panels.from + j / 3), biases + gate * width + first + at, 0,
                      out + gate * span + at, apart, kPanel};
       });
     };
@@ -155,14 +155,14 @@ static void forward(const Forward& f, const float* packed, const Share& share, i
     if (f.gates[gate]) store(f.gates[gate] + f.at(t, from + b) * H + j, value, H - j);
   };
   const auto gate_panel = [&](int64_t gate, int64_t j) {
-    const float* panel = weights(gate, share.begin + j);
+    const float* panel = weights(gate, share.panels.from + j);
     float* a = drive + gate * span + j * kPanel;
     if (!together) return Right{panel + I * kPanel, a, of_row, a, of_row, kPanel};
     return Right{panel, biases + gate * width + first + j * kPanel, 0, a, of_row, kPanel};
   };
   const auto q_panel = [&](int64_t j) {
     const float* bias = biases + 3 * width + first + j * kPanel;
-    return Right{weights(2, share.begin + j) + I * kPanel, bias, 0, qs + j * kPanel, span, kPanel};
+    return Right{weights(2, share.panels.from + j) + I * kPanel, bias, 0, qs + j * kPanel, span, kPanel};
   };
   const bool reads_rh = !f.after && place % 2 == 1;
   const Left::Matrix x = inputs(t, together && !reads_rh);

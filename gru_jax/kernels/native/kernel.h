@@ -42,16 +42,25 @@ struct Backward : Problem {
   float* db[4];     // of r, z, c and q: [hidden]
 };
 
+struct Range {
+  int64_t from, to;
+
+  int64_t size() const { return to - from; }
+};
+
+// The i-th of `parts` of `count` things, all of them as large as can be.
+constexpr Range part_of(int64_t count, int64_t i, int64_t parts) {
+  return {count * i / parts, count * (i + 1) / parts};
+}
+
 // Steps of some rows.
 struct Steps {
-  int64_t from, to;  // time
-  int64_t begin, end;  // rows
+  Range time, rows;
 };
 
 // What one task does of a stage: some rows, and of these some panels of columns.
 struct Share {
-  int64_t from, to;
-  int64_t begin, end;
+  Range rows, panels;
 };
 
 // A recurrence through all steps. Work is cut into tasks that may run on any thread, in any order;

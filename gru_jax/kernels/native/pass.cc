@@ -80,13 +80,13 @@ void recur(const Recurrence<P>& recurrence, const P& p, const float* packed, int
   float* const owns = memory.get() + workers * common;
   if (parts > 1) {
     team.relay(parts, recurrence.stages(p, p.rows), [&](int64_t part, int64_t stage) {
-      const Share share{0, p.rows, panels * part / parts, panels * (part + 1) / parts};
+      const Share share{{0, p.rows}, part_of(panels, part, parts)};
       recurrence.stage(p, packed, share, stage, owns + part * own, memory.get());
     });
   } else {
     team.run(tasks, [&](int64_t i, int64_t worker) {
-      const Share share{p.rows * i / tasks, p.rows * (i + 1) / tasks, 0, panels};
-      const int64_t stages = recurrence.stages(p, share.to - share.from);
+      const Share share{part_of(p.rows, i, tasks), {0, panels}};
+      const int64_t stages = recurrence.stages(p, share.rows.size());
       for (int64_t stage = 0; stage < stages; ++stage) {
         recurrence.stage(p, packed, share, stage, owns + worker * own,
                          memory.get() + worker * common);
@@ -105,12 +105,12 @@ int64_t sums(const Problem& p) {
   return count;
 }
 
-// One share of `shares` of all steps: of the rows, or of the time where there are few rows.
+// One share of `shares` of all steps: of the rows, or of the time where that would leave few rows
+// side by side in memory, or unequal shares.
 Steps share(const Problem& p, int64_t i, int64_t shares) {
-  const bool by_rows = p.rows % shares == 0 || p.rows >= 8 * shares;
-  const auto at = [&](int64_t count, int64_t i) { return count * i / shares; };
-  return by_rows ? Steps{0, p.time, at(p.rows, i), at(p.rows, i + 1)}
-                 : Steps{at(p.time, i), at(p.time, i + 1), 0, p.rows};
+  const bool many = p.rows >= 8 * shares, even = p.rows % shares == 0;
+  return many || (even && p.time_stride == 1) ? Steps{{0, p.time}, part_of(p.rows, i, shares)}
+                                              : Steps{part_of(p.time, i, shares), {0, p.rows}};
 }
 
 // The gradients of weights and inputs. A core does the sums over the rows that it has just had.
@@ -137,9 +137,11 @@ void products(const Level& level, const Backward& f, const float* packed, Team& 
     if (f.dxs) level.inputs(f, packed, share(f, i, tasks));
   });
   if (chunks == 1) return;
-  const auto add = [&](int64_t i, float* out, int64_t size, const float* from) {
-    for (int64_t chunk = 1; chunk < chunks; ++chunk, from += each) {
-      for (int64_t j = size * i / most; j < size * (i + 1) / most; ++j) out[j] += from[j];
+  const auto add = [&](int64_t i, float* out, int64_t size, const float* first) {
+    const Range mine = part_of(size, i, most);
+    for (int64_t chunk = 1; chunk < chunks; ++chunk) {
+      const float* sum = first + (chunk - 1) * each;
+      for (int64_t j = mine.from; j < mine.to; ++j) out[j] += sum[j];
     }
   };
   team.run(most, [&](int64_t i, int64_t) {

@@ -24,15 +24,13 @@ static int64_t weights_scratch(const Problem& p) {
 static void weights(const Backward& f, const Steps& steps, int64_t part, int64_t parts,
                     float* scratch) {
   const int64_t H = f.hidden, I = f.input, of_x = tiles(I), of_h = tiles(H);
-  const int64_t length = steps.to - steps.from, width = steps.end - steps.begin;
-  const int64_t N = length * width, inner = f.row_stride == 1 ? width : length;
+  const bool time_major = f.row_stride == 1;
+  const int64_t N = steps.time.size() * steps.rows.size();
+  const int64_t inner = time_major ? steps.rows.size() : steps.time.size();
   // Parts are stripes of columns; of rows where columns do not share out evenly.
   const bool by_columns = panels(H) % parts == 0;
-  const auto share = [&](int64_t count, int64_t i) { return count * i / parts; };
-  const int64_t from = by_columns ? share(panels(H), part) : 0;
-  const int64_t to = by_columns ? share(panels(H), part + 1) : panels(H);
-  const int64_t first = by_columns ? 0 : share(of_x + of_h, part);
-  const int64_t last = by_columns ? of_x + of_h : share(of_x + of_h, part + 1);
+  const Range columns = by_columns ? part_of(panels(H), part, parts) : Range{0, panels(H)};
+  const Range rows = by_columns ? Range{0, of_x + of_h} : part_of(of_x + of_h, part, parts);
   float* panels_of_da = scratch + (of_x + 2 * of_h) * kRows * kBlock;
 
   for (int64_t start = 0; start < N; start += kBlock) {
@@ -41,20 +39,20 @@ static void weights(const Backward& f, const Steps& steps, int64_t part, int64_t
     // Copies the tile's columns of step k, `count` of them, into row k.
     const auto put = [&](int64_t tile, int64_t k, const float* a, const float* r, int64_t count) {
       float* out = packed(tile) + k * kRows;
-      const auto copy = [&](int64_t n) {
-        for (int64_t i = 0; i < n; ++i) out[i] = r ? r[i] * a[i] : a[i];
+      const auto copy = [&](int64_t most) {
+        for (int64_t i = 0; i < most; ++i) out[i] = r ? r[i] * a[i] : a[i];
       };
       count == kRows ? copy(kRows) : copy(count);  // The first is unrolled.
     };
     int64_t at[kBlock];  // Where each step stands.
     for (int64_t k = 0; k < n; ++k) {
       const int64_t slow = (start + k) / inner, fast = (start + k) % inner;
-      const int64_t t = steps.from + (f.row_stride == 1 ? slow : fast);
-      const int64_t b = steps.begin + (f.row_stride == 1 ? fast : slow);
+      const int64_t t = steps.time.from + (time_major ? slow : fast);
+      const int64_t b = steps.rows.from + (time_major ? fast : slow);
       at[k] = f.at(t, b);
       const float* x = f.xs + at[k] * I;
       const float* h = state_before(f, t, b);
-      for (int64_t tile = first; tile < last; ++tile) {
+      for (int64_t tile = rows.from; tile < rows.to; ++tile) {
         const int64_t j = (tile < of_x ? tile : tile - of_x) * kRows;
         const int64_t left = (tile < of_x ? I : H) - j, count = left < kRows ? left : kRows;
         put(tile, k, (tile < of_x ? x : h) + j, nullptr, count);
@@ -63,33 +61,33 @@ static void weights(const Backward& f, const Steps& steps, int64_t part, int64_t
         }
       }
     }
-    for (int64_t panel = from; panel < to; ++panel) {
-      const int64_t j = panel * kPanel, columns = H - j < kPanel ? H - j : kPanel;
+    for (int64_t panel = columns.from; panel < columns.to; ++panel) {
+      const int64_t j = panel * kPanel, width = H - j < kPanel ? H - j : kPanel;
       for (int gate = 0; gate < (f.after ? 4 : 3); ++gate) {
         float* out = panels_of_da + gate * kBlock * kPanel;
         for (int64_t k = 0; k < n; ++k) {
           const float* da = f.da[gate] + at[k] * H + j;
-          const V low = load(da, columns), high = load(da + kLanes, columns - kLanes);
+          const V low = load(da, width), high = load(da + kLanes, width - kLanes);
           store(out + k * kPanel, low);
           store(out + k * kPanel + kLanes, high);
         }
-        if (first > 0 || last == first) continue;  // Another part has the biases.
+        if (rows.from > 0 || rows.size() == 0) continue;  // Another part has the biases.
         V low = {}, high = {};
         for (int64_t k = 0; k < n; ++k) {
           low += load(out + k * kPanel);
           high += load(out + k * kPanel + kLanes);
         }
         float* db = f.db[gate] + j;
-        if (start) low += load(db, columns), high += load(db + kLanes, columns - kLanes);
-        store(db, low, columns);
-        store(db + kLanes, high, columns - kLanes);
+        if (start) low += load(db, width), high += load(db + kLanes, width - kLanes);
+        store(db, low, width);
+        store(db + kLanes, high, width - kLanes);
       }
-      for (int64_t tile = first; tile < last; ++tile) {
+      for (int64_t tile = rows.from; tile < rows.to; ++tile) {
         const bool x = tile < of_x;
         const int64_t row = (x ? tile : tile - of_x) * kRows, left = (x ? I : H) - row;
-        const int64_t rows = left < kRows ? left : kRows;
-        const auto add = [&](int64_t tile, int64_t from_gate, int64_t count, bool q) {
-          multiply<true>(Left{{{packed(tile), n, kRows}}, 1}, rows, count, [&](int64_t i) {
+        const int64_t height = left < kRows ? left : kRows;
+        const auto add = [&](int64_t from_tile, int64_t from_gate, int64_t count, bool q) {
+          multiply<true>(Left{{{packed(from_tile), n, kRows}}, 1}, height, count, [&](int64_t i) {
             const int64_t gate = from_gate + i;
             float* out = f.dW[gate] + ((x ? 0 : I) + row) * H + j;
             return Right{panels_of_da + (q && gate == 2 ? 3 : gate) * kBlock * kPanel,
@@ -97,7 +95,7 @@ static void weights(const Backward& f, const Steps& steps, int64_t part, int64_t
                          H,
                          out,
                          H,
-                         columns};
+                         width};
           });
         };
         if (x || f.after) {
