@@ -48,7 +48,8 @@ static int64_t chunk(const Problem& p, int64_t rows) {
 }
 
 // Whether rows of inputs are whole pages apart, and so compete for the same few places in the cache.
-// If they are long, too, they are copied, and an odd number of lines lies from one to the next.
+// If they are long, too, they are copied, and an odd number of lines lies from one to the next; for
+// rows one after the other that gains nothing.
 static bool crowded(const Problem& p) {
   return p.row_stride * p.input % 1024 == 0 && p.row_stride > 1 && p.input >= 256;
 }

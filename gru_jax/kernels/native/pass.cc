@@ -35,8 +35,10 @@ void prefer_huge_pages([[maybe_unused]] float* numbers, [[maybe_unused]] int64_t
 constexpr double kWorthwhile = 1e6;
 constexpr int64_t kPacked = 1 << 17;
 
-// Bytes of weights that act on the state, for each thread that is to have its own.
+// Bytes of weights that act on the state: for each thread that is to have its own, and those that
+// a core has near.
 constexpr int64_t kShared = 1 << 16;
+constexpr int64_t kNear = 1 << 20;
 
 int64_t threads(const Pool& pool, const Problem& p) {
   const double operations = 6.0 * p.time * p.rows * p.hidden * (p.input + p.hidden);
@@ -44,16 +46,17 @@ int64_t threads(const Pool& pool, const Problem& p) {
 }
 
 // Tasks by rows, an equal share for each thread, but not more rows than have their gates in the
-// cache; or, for few rows and many weights, all rows at once, and the columns of each stage shared.
+// cache. Or, for few rows and many weights, all rows at once, and the columns of each stage shared:
+// a thread reads its part of the weights in every step, not all of them, but waits for the others.
 struct Cut {
   int64_t rows, columns;
 };
 
 Cut cut(const Problem& p, int64_t panels, int64_t threads) {
-  const int64_t share = 12 * p.hidden * p.hidden / kShared;
-  if (2 * p.rows <= threads && share > 1) {
-    return {1, std::min({threads, panels, share})};
-  }
+  const int64_t weights = 12 * p.hidden * p.hidden;
+  const int64_t parts = std::min({threads, panels, weights / kShared});
+  const int64_t few = weights > kNear ? 2 * parts : weights > kNear / 2 ? parts : threads / 2;
+  if (parts > 1 && p.rows <= few) return {1, parts};
   const int64_t most = std::max<int64_t>(48, (1 << 16) / (3 * p.hidden));
   const int64_t needed = (p.rows + most - 1) / most;
   return {std::min(p.rows, (needed + threads - 1) / threads * threads), 1};

@@ -62,7 +62,7 @@ struct Stage {
   Taken workers, tasks;
   std::atomic<int64_t> done{0};
 
-  // A core is the same worker in every stage, if it can be.
+  // A core is the same worker in every stage, unless two cores' numbers come to the same.
   int64_t enlist() { return take(workers, core() % workers.size()); }
 
   // A worker begins with the same share of the tasks in every stage.

@@ -30,8 +30,8 @@ class Team {
 
   // Runs task(i, worker) for each i below `count` and returns when all are done. A worker, one of
   // min(count, threads), has one task at a time. In every stage a core begins with the same tasks,
-  // if it can: what it has worked on is in its cache. The caller takes every task that no other
-  // thread has begun, so a pool that is busy with other work delays nothing.
+  // unless another has them: what it has worked on is in its cache. The caller takes every task
+  // that no other thread has begun, so a pool that is busy with other work delays nothing.
   void run(int64_t count, std::function<void(int64_t, int64_t)> task);
 
   // Runs task(part, stage) for all `parts` of one stage, then of the next. A thread does the same
