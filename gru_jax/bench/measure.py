@@ -85,7 +85,8 @@ def measure(
         known: the libraries, ours among them.
     """
     libraries = [name for name in known if name == OURS or name in peers]
-    steady = Steady(peak.make_product()) if jax.default_backend() == "cpu" else None
+    on_cpu = jax.default_backend() == "cpu"
+    steady = Steady(peak.make_product(), timing.settle) if on_cpu else None
     outcomes: dict[Entry, Outcome] = {}
     for size in sizes:
         entries = [Entry(size, name, form) for name in libraries for form in known[name].resets]
@@ -187,21 +188,23 @@ def _measure(
             partial(ask, name),
             warm_up=not first,
             rest=_forget if first else timing.settle,
-            counts=steady if steady and name in TURNS else lambda _: True,
+            take=steady.take if steady and name in TURNS else timing.once,
         )
-        products = tuple(times.pop(None, ()))
-        for entry, values in times.items():
-            if entry and values:
+        products = tuple(turn.seconds for turn in times.pop(None, ()))
+        for entry, taken in times.items():
+            if entry and taken:
                 found = outcomes[entry]
                 outcomes[entry] = found._replace(
-                    values=found.values | {name: values},
+                    values=found.values | {name: [turn.seconds for turn in taken]},
                     products=found.products + products,
-                    slow=steady.slow[entry] if steady else 0,
+                    slow=found.slow + sum(turn.slow for turn in taken),
                 )
         for entry, error in failed.items():
             if entry:
                 del contenders[entry]
-                outcomes[entry] = outcomes[entry]._replace(reason=_failure(error), values={})
+                outcomes[entry] = outcomes[entry]._replace(
+                    reason=_failure(error), values={}, slow=0
+                )
     return not stopped
 
 

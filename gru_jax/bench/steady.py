@@ -1,4 +1,4 @@
-"""Whether the machine is at its best.
+"""Turns that a slow machine spoils are taken again.
 
 Other processes, and other virtual machines on the same processor, slow a machine down for seconds
 at a time, and not everybody on it alike. So a fixed piece of work is timed after each turn:
@@ -6,13 +6,15 @@ at a time, and not everybody on it alike. So a fixed piece of work is timed afte
     turn, at its best --> counts
     turn, slower      --> wait until it is at its best --> the turn is taken again
 
-What is wasted so is at most half of all the time; from there on slow turns count, too.
+"At its best" is the best so far. What is wasted so is at most half of all the time, and not long
+for one turn; from there on it counts as it is, and is known to be slow.
 """
 
 import math
 import time
-from collections import Counter
-from collections.abc import Callable, Hashable
+from collections.abc import Callable
+
+from gru_jax.bench.timing import Turn
 
 SLACK = 1.15
 """Times as long as at best that the work may take."""
@@ -23,48 +25,49 @@ TRIES = 3
 PATIENCE = 5.0
 """Seconds that may be wasted before there is any time to be half of."""
 
+LONGEST = 20.0
+"""Seconds that may be wasted on one turn."""
+
 
 class Steady:
-    """Says which turns count.
-
-    Attributes:
-        slow: how many turns have counted that ended on a machine slower than at its best, by whose
-            they were.
-    """
+    """Takes turns until one counts."""
 
     def __init__(
         self,
         work: Callable[[], object],
+        rest: Callable[[], None],
         clock: Callable[[], float] = time.perf_counter,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
-        """Takes the piece of work, a clock in seconds, and what waits."""
-        self.slow: Counter[Hashable] = Counter()
-        self._work, self._clock, self._sleep = work, clock, sleep
-        self._best, self._wasted = math.inf, 0.0
-        self._start = self._since = clock()
+        """Takes the piece of work, what lets threads come to rest before it, and a clock."""
+        self._work, self._rest, self._clock, self._sleep = work, rest, clock, sleep
+        self._best, self._wasted, self._start = math.inf, 0.0, clock()
 
-    def __call__(self, key: Hashable) -> bool:
-        """Returns whether the turn that has just ended, `key`'s, counts.
+    def take(self, turn: Callable[[], float]) -> Turn:
+        """Returns the first turn, of those that `turn` takes and times, that counts."""
+        start = self._clock()
+        while True:
+            began = self._clock()
+            seconds = turn()
+            ended = self._clock()
+            self._rest()
+            if self._is_steady():
+                self._wasted += began - start
+                return Turn(seconds)
+            if not self._wait(start):
+                self._wasted += began - start + self._clock() - ended
+                return Turn(seconds, slow=True)
 
-        If not, it has waited until the machine is at its best.
-        """
-        end = self._clock()
-        counts = steady = self._is_steady()
-        while not steady and self._is_patient():
+    def _wait(self, start: float) -> bool:
+        """Returns whether the machine is at its best before patience with this turn ends."""
+        while True:
+            now = self._clock()
+            patience = (now - self._start) / 2 + PATIENCE - self._wasted
+            if now - start >= min(patience, LONGEST):
+                return False
             self._sleep(0.1)
-            steady = self._is_steady()
-        if not steady:
-            counts, self._since = True, end
-            self.slow[key] += 1
-        now = self._clock()
-        self._wasted += 0 if counts and steady else now - self._since
-        self._since = now
-        return counts
-
-    def _is_patient(self) -> bool:
-        now = self._clock()
-        return self._wasted + now - self._since < (now - self._start) / 2 + PATIENCE
+            if self._is_steady():
+                return True
 
     def _is_steady(self) -> bool:
         took = min(self._time() for _ in range(TRIES))

@@ -13,6 +13,7 @@ that behind it.
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import NamedTuple, TypeVar
 
 import numpy as np
@@ -24,6 +25,14 @@ RUN_IN = 0.04
 """Seconds that a turn begins with, not timed: the last of its calls is the first to pass them."""
 
 Key = TypeVar("Key")
+
+
+class Turn(NamedTuple):
+    """What a turn took."""
+
+    seconds: float
+    slow: bool = False
+    """Whether it ended on a machine slower than at its best, and counts all the same."""
 
 
 class Spread(NamedTuple):
@@ -43,6 +52,11 @@ def settle() -> None:
             return
 
 
+def once(turn: Callable[[], float]) -> Turn:
+    """Takes a turn, and it counts."""
+    return Turn(turn())
+
+
 def interleave(
     calls: Mapping[Key, Callable[[], object]],
     rounds: int,
@@ -50,9 +64,9 @@ def interleave(
     *,
     warm_up: bool = True,
     rest: Callable[[], None] = settle,
-    counts: Callable[[Key], bool] = lambda _: True,
+    take: Callable[[Callable[[], float]], Turn] = once,
     clock: Callable[[], float] = time.perf_counter,
-) -> tuple[dict[Key, list[float]], dict[Key, Exception]]:
+) -> tuple[dict[Key, list[Turn]], dict[Key, Exception]]:
     """Times calls in turns.
 
     Args:
@@ -62,13 +76,14 @@ def interleave(
         warm_up: find first how many calls fill a turn, and run each turn in; if not, a turn is one
             call.
         rest: called before each turn.
-        counts: asked after each turn of a round, with whose it was; if False, it is taken again.
+        take: takes each turn of a round, which returns its seconds, once or until one counts.
         clock: in seconds.
 
     Returns:
-        The seconds of a call, for each contender one number a whole round; and who failed.
+        The turns that counted, with the seconds of a call, for each contender one a whole round;
+        and who failed.
     """
-    times: dict[Key, list[float]] = {key: [] for key in calls}
+    times: dict[Key, list[Turn]] = {key: [] for key in calls}
     repeats = dict.fromkeys(calls, 1)
     failed: dict[Key, Exception] = {}
     for number in range(-int(warm_up), rounds):
@@ -81,17 +96,27 @@ def interleave(
                 if number < 0:
                     rest()
                     repeats[key] = _find_repeats(call, clock)
-                    continue
-                took = math.nan
-                while math.isnan(took) or not counts(key):
-                    rest()
-                    if warm_up:
-                        _run_in(call, clock)
-                    took = _time(call, repeats[key], clock) / repeats[key]
-                times[key].append(took)
+                else:
+                    turn = partial(_turn, call, repeats[key], rest, clock, run_in=warm_up)
+                    times[key].append(take(turn))
             except Exception as error:
                 failed[key] = error
     return {key: values for key, values in times.items() if key not in failed}, failed
+
+
+def _turn(
+    call: Callable[[], object],
+    repeats: int,
+    rest: Callable[[], None],
+    clock: Callable[[], float],
+    *,
+    run_in: bool,
+) -> float:
+    rest()
+    start = clock()
+    while run_in and clock() - start < RUN_IN:
+        call()
+    return _time(call, repeats, clock) / repeats
 
 
 def spread(values: Sequence[float]) -> Spread:
@@ -108,12 +133,6 @@ def ratio(times: Sequence[float], base: Sequence[float]) -> float:
 def geometric_mean(ratios: Sequence[float]) -> float:
     """Returns the mean of ratios; what is twice as fast and then half as fast has 1."""
     return math.exp(sum(map(math.log, ratios)) / len(ratios))
-
-
-def _run_in(call: Callable[[], object], clock: Callable[[], float]) -> None:
-    start = clock()
-    while clock() - start < RUN_IN:
-        call()
 
 
 def _find_repeats(call: Callable[[], object], clock: Callable[[], float]) -> int:
