@@ -44,6 +44,19 @@ int64_t core() {
 #endif
 }
 
+// Moves this thread off a core that is taken: the system puts a thread that is woken on its waker's
+// core at times, and leaves it there for milliseconds, though another is idle.
+void step_aside([[maybe_unused]] int64_t taken) {
+#if defined(__linux__)
+  cpu_set_t allowed;
+  if (core() != taken || sched_getaffinity(0, sizeof allowed, &allowed) != 0) return;
+  cpu_set_t others = allowed;
+  CPU_CLR(taken, &others);
+  sched_setaffinity(0, sizeof others, &others);  // in vain if there are none
+  sched_setaffinity(0, sizeof allowed, &allowed);
+#endif
+}
+
 using Taken = std::vector<std::atomic<bool>>;
 
 // Takes the first that nobody has, from `first` on and round; returns how many there are if all are
@@ -99,6 +112,7 @@ struct Team::Shared {
   const std::thread::id caller = std::this_thread::get_id();
   std::array<Stage, kStages> stages;
   std::atomic<int> begun{0};  // stages, or kOver
+  std::atomic<int64_t> callers_core{core()};
 
   void begin(int count) {
     begun.store(count);
@@ -107,7 +121,9 @@ struct Team::Shared {
 
   void help() {
     if (std::this_thread::get_id() == caller) return;  // A full pool runs it at once.
+    step_aside(callers_core);
     for (int i = 0; wait_for(begun, i + 1) != kOver; ++i) {
+      step_aside(callers_core);
       stages[i].work(stages[i].enlist());
     }
   }
@@ -122,6 +138,7 @@ Team::Team(Pool& pool, int64_t threads)
   } catch (const std::bad_alloc&) {
     // Those that have been asked do it with the caller.
   }
+  if (threads > 1) std::this_thread::yield();  // Who has been woken on this very core steps aside.
 }
 
 Team::~Team() { shared_->begin(Shared::kOver); }
@@ -132,6 +149,7 @@ void Team::run(int64_t count, std::function<void(int64_t, int64_t)> task) {
   stage.workers = Taken(std::min(count, threads_));
   stage.tasks = Taken(count);
   const int64_t worker = stage.enlist();
+  shared_->callers_core = core();
   shared_->begin(stages_);
   stage.work(worker);
   wait_for(stage.done, count);
