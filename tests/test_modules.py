@@ -284,7 +284,7 @@ WRONG = {
     },
     "dropout: rate must be 0 <= rate < 1, got 1.": {"num_layers": 2, "dropout": 1},
     'gru: reset must be "before" or "after", got \'never\'.': {"reset": "never"},
-    "recurrent: zoneout must be 0 <= zoneout < 1, got 2.0.": {"zoneout": 2},
+    "recurrent: zoneout must be 0 <= zoneout < 1, got 2.": {"zoneout": 2},
     "GRU: dtype must be a floating type, got int32.": {"dtype": jnp.int32},
     "GRU: param_dtype must be a floating type, got complex64.": {"param_dtype": jnp.complex64},
     "GRU: params must be bfloat16, as param_dtype says, got float32.": {
