@@ -6,9 +6,9 @@ from gru_jax.cells.gru import gru
 from gru_jax.cells.layer_norm_gru import layer_norm_gru
 from gru_jax.cells.learned_initial_state import learned_initial_state
 from gru_jax.layers.combine import residual, stack
-from gru_jax.layers.directions import bidirectional, recurrent
 from gru_jax.layers.pointwise import dense, dropout, gaussian_noise
 from gru_jax.layers.pooling import pool
+from gru_jax.layers.recurrent import bidirectional, recurrent
 from gru_jax.types import Architecture, Cell, Layer
 
 CELLS = (gru, layer_norm_gru, learned_initial_state)

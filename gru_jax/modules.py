@@ -17,10 +17,10 @@ from jaxtyping import Array, PyTree
 
 from gru_jax.cells.gru import gru
 from gru_jax.cells.gru_params import GRUParams
-from gru_jax.initializers import check_count
 from gru_jax.layers.combine import stack
-from gru_jax.layers.directions import Directions, bidirectional, recurrent
 from gru_jax.layers.pointwise import dropout
+from gru_jax.layers.recurrent import Directions, bidirectional, recurrent
+from gru_jax.ops.initializers import check_count
 from gru_jax.types import Architecture, ArrayLike, Cell, Initializer, Layer, Params, Shape
 
 INITIALIZERS = ("kernel_init", "recurrent_init", "bias_init", "update_bias_init")

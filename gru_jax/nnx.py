@@ -22,8 +22,8 @@ from flax import nnx
 from jaxtyping import Array, Bool, Float, Integer
 
 from gru_jax import modules
-from gru_jax.activations import Activation
-from gru_jax.backend import Backend
+from gru_jax.ops.activations import Activation
+from gru_jax.sequence.backends import Backend
 from gru_jax.types import ArrayLike, Cell, Initializer, Key, Layer, Params, Shape, State
 
 
@@ -52,7 +52,7 @@ class GRU(nnx.Module):
         drop_connect: probability that a weight on the state is zero, drawn once for the batch.
         deterministic: True is evaluation, False training, where the four above are random; set by
             `eval()` and `train()`, too.
-        activation: of the candidate, a name in `gru_jax.activations.ACTIVATIONS` or a function.
+        activation: of the candidate, a name in `gru_jax.ops.activations.ACTIVATIONS` or a function.
         gate_activation: of both gates, likewise.
         clip: keeps each state within +-clip; None does not.
         dtype: of the computation and of what comes out; None is what inputs, state and parameters
@@ -170,7 +170,7 @@ class GRU(nnx.Module):
         Returns:
             `(ys, h_last)`: the outputs of the last layer and the state after the last valid step,
             [*batch, hidden] or, with `bidirectional`, `Directions(forward, backward)` of
-            `gru_jax.layers.directions`; of several layers a tuple of these, with () for each
+            `gru_jax.layers.recurrent`; of several layers a tuple of these, with () for each
             dropout between them.
 
         Raises:

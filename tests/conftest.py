@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 
 import gru_jax as gj
-from gru_jax import backend
-from gru_jax.kernels import library, lowering
+from gru_jax.kernels import lowering
+from gru_jax.kernels.cpu import library
+from gru_jax.sequence import backends as backend
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
 

@@ -24,7 +24,6 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from gru_jax.activations import Activation, find_activation
 from gru_jax.architecture import describe
 from gru_jax.cells.gru_derivative import RULE_AFTER, RULE_BEFORE
 from gru_jax.cells.gru_params import (
@@ -38,7 +37,8 @@ from gru_jax.cells.gru_params import (
     initial_state,
     split_rows,
 )
-from gru_jax.linear import add_bias, affine, matmul, matmul_each, tall_matmul
+from gru_jax.ops.activations import Activation, find_activation
+from gru_jax.ops.products import add_bias, affine, matmul, matmul_each, tall_matmul
 from gru_jax.types import Cell, Initializer
 
 

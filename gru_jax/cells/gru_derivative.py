@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 from jaxtyping import Array, Float
 
-from gru_jax.linear import add_bias, columns, matmul, matmul_columns
+from gru_jax.ops.products import add_bias, columns, matmul, matmul_columns
 from gru_jax.types import Rule
 
 

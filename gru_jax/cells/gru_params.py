@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from gru_jax.initializers import check_count, draw
+from gru_jax.ops.initializers import check_count, draw
 from gru_jax.types import Initializer, Key, Params, Shape, exportable
 
 

@@ -39,8 +39,8 @@ from gru_jax.cells.gru_params import (
     initial_state,
     split_rows,
 )
-from gru_jax.initializers import draw
-from gru_jax.linear import add_bias, matmul, tall_matmul
+from gru_jax.ops.initializers import draw
+from gru_jax.ops.products import add_bias, matmul, tall_matmul
 from gru_jax.types import Cell, Initializer, Key, exportable
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from gru_jax.npz import check_size, read_npz
+from gru_jax.files import check_size, read_npz
 
 
 def read_sequences(path: Path, channels: int) -> dict[str, np.ndarray]:

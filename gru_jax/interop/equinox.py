@@ -7,11 +7,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from gru_jax.files import check_size
 from gru_jax.interop.arrays import floats
 from gru_jax.interop.gates import Joined, join, part
-from gru_jax.interop.levels import Run, assemble_cell, take_apart
 from gru_jax.interop.limits import EQUINOX, check
-from gru_jax.npz import check_size
+from gru_jax.interop.stack import Run, assemble_cell, take_apart
 from gru_jax.types import ArrayLike, Cell, Layer, Params
 
 if TYPE_CHECKING:

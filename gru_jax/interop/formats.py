@@ -15,19 +15,19 @@ import jax
 import numpy as np
 from jaxtyping import Array
 
-from gru_jax import atomic
-from gru_jax.interop import files
+from gru_jax import files
+from gru_jax.files import read_npz
+from gru_jax.interop import safetensors
 from gru_jax.interop.equinox import read_equinox, to_equinox
-from gru_jax.interop.flax_files import read_flax, write_flax
+from gru_jax.interop.flax.files import read_flax, write_flax
 from gru_jax.interop.haiku import from_haiku, to_haiku
-from gru_jax.interop.keras import to_keras
-from gru_jax.interop.keras_file import check_file, read_keras
-from gru_jax.interop.onnx import from_onnx, to_onnx
-from gru_jax.interop.onnx_graph import LARGEST
-from gru_jax.interop.torch import from_torch, to_torch, to_torch_state
-from gru_jax.interop.torch_state import read_torch
-from gru_jax.layers.directions import recurrent
-from gru_jax.npz import read_npz
+from gru_jax.interop.keras.file import check_file, read_keras
+from gru_jax.interop.keras.module import to_keras
+from gru_jax.interop.onnx.graph import LARGEST
+from gru_jax.interop.onnx.model import from_onnx, to_onnx
+from gru_jax.interop.torch.module import from_torch, to_torch, to_torch_state
+from gru_jax.interop.torch.state import read_torch
+from gru_jax.layers.recurrent import recurrent
 from gru_jax.types import Cell, Layer, Params
 
 FormatName: TypeAlias = Literal["torch", "keras", "flax", "haiku", "equinox", "onnx", "safetensors"]
@@ -115,8 +115,8 @@ def write(
 
 
 def _read_own(path: Path, name: str | None) -> tuple[Cell | Layer, Params]:
-    net, params = files.load(path)
-    return (net, params) if name is None else files.take_layer(net, params, name)
+    net, params = safetensors.load(path)
+    return (net, params) if name is None else safetensors.take_layer(net, params, name)
 
 
 def _read_equinox(path: Path, name: str | None) -> tuple[Cell | Layer, Params]:
@@ -140,7 +140,7 @@ def _read_torch(path: Path, name: str | None) -> tuple[Cell | Layer, Params]:
 
 def _read_arrays(path: Path) -> dict[str, np.ndarray]:
     if path.suffix == ".safetensors":
-        return files.read_arrays("read", path)
+        return safetensors.read_arrays("read", path)
     return read_npz(path)
 
 
@@ -150,7 +150,7 @@ def _write_torch(path: Path, net: Cell | Layer, params: Params) -> None:
     else:
         import torch
 
-        atomic.write(path, partial(torch.save, to_torch(net, params).state_dict()))
+        files.write(path, partial(torch.save, to_torch(net, params).state_dict()))
 
 
 def _write_haiku(path: Path, net: Cell | Layer, params: Params) -> None:
@@ -161,14 +161,14 @@ def _write_haiku(path: Path, net: Cell | Layer, params: Params) -> None:
 
 def _write_arrays(path: Path, arrays: dict[str, Array]) -> None:
     if path.suffix == ".safetensors":
-        files.save(path, None, arrays)
+        safetensors.save(path, None, arrays)
         return
     narrow = {name: np.asarray(array) for name, array in arrays.items()}
     if odd := {str(a.dtype) for a in narrow.values() if a.dtype.kind != "f"}:
         raise ValueError(f"write: an .npz must hold NumPy's own dtypes, got {', '.join(odd)}.")
     buffer = io.BytesIO()  # To a path, NumPy would add an ending of its own.
     np.savez(buffer, allow_pickle=False, **narrow)
-    atomic.write(path, lambda beside: beside.write_bytes(buffer.getvalue()))
+    files.write(path, lambda beside: beside.write_bytes(buffer.getvalue()))
 
 
 def _write_equinox(path: Path, net: Cell | Layer, params: Params) -> None:
@@ -177,14 +177,14 @@ def _write_equinox(path: Path, net: Cell | Layer, params: Params) -> None:
 
     buffer = io.BytesIO()  # To a path, Equinox would add an ending of its own.
     eqx.tree_serialise_leaves(buffer, cell)
-    atomic.write(path, lambda beside: beside.write_bytes(buffer.getvalue()))
+    files.write(path, lambda beside: beside.write_bytes(buffer.getvalue()))
 
 
 def _write_keras(path: Path, net: Cell | Layer, params: Params) -> None:
     # Keras' files are of models.
     model = to_keras(recurrent(net) if isinstance(net, Cell) else net, params)
     check_file("write", path, jax.tree.leaves(params)[0].dtype)
-    atomic.write(path, model.save)
+    files.write(path, model.save)
 
 
 def _write_onnx(path: Path, net: Cell | Layer, params: Params) -> None:
@@ -197,7 +197,7 @@ def _write_onnx(path: Path, net: Cell | Layer, params: Params) -> None:
             "beside the model."
         )
     model = to_onnx(net, params).SerializeToString()
-    atomic.write(path, lambda beside: beside.write_bytes(model))
+    files.write(path, lambda beside: beside.write_bytes(model))
 
 
 FORMATS: dict[FormatName, Format] = {
@@ -207,7 +207,7 @@ FORMATS: dict[FormatName, Format] = {
     "haiku": Format((), _read_haiku, _write_haiku),
     "equinox": Format((".eqx",), _read_equinox, _write_equinox),
     "onnx": Format((".onnx",), lambda path, name: from_onnx(path, name=name), _write_onnx),
-    "safetensors": Format((".safetensors",), _read_own, files.save),
+    "safetensors": Format((".safetensors",), _read_own, safetensors.save),
 }
 
 
@@ -222,7 +222,7 @@ def _guess(path: Path) -> FormatName:
     if path.is_dir():
         return "flax"
     if path.suffix == ".safetensors":
-        header, shapes = files.read_header("read", path)
+        header, shapes = safetensors.read_header("read", path)
         names = set() if "architecture" in header else set(shapes)
     elif path.suffix == ".npz":
         names = set(read_npz(path))

@@ -7,9 +7,9 @@ from jaxtyping import Array
 
 from gru_jax.interop.arrays import floats
 from gru_jax.interop.gates import Joined, join, part
-from gru_jax.interop.levels import Level, Run, assemble, take_apart
 from gru_jax.interop.limits import HAIKU, check
 from gru_jax.interop.names import choose
+from gru_jax.interop.stack import Level, Run, assemble, take_apart
 from gru_jax.types import ArrayLike, Cell, Layer, Params
 
 

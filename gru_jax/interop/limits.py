@@ -3,9 +3,9 @@
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from gru_jax.activations import ACTIVATIONS
 from gru_jax.interop.gates import TURNING
-from gru_jax.interop.levels import Level, Run
+from gru_jax.interop.stack import Level, Run
+from gru_jax.ops.activations import ACTIVATIONS
 
 ANY = tuple(ACTIVATIONS)
 OF_ONNX: dict[str, tuple[str, float | None, float | None]] = {

@@ -15,8 +15,8 @@ from jax.core import ShapedArray
 from jax.extend.core import Primitive
 from jax.interpreters import mlir
 
-from gru_jax.kernels import library
-from gru_jax.kernels.library import tell
+from gru_jax.kernels.cpu import library
+from gru_jax.kernels.cpu.library import tell
 from gru_jax.kernels.operands import DERIVED, Gradients, Inputs, Outputs, Saved
 from gru_jax.kernels.partition import on_rows
 from gru_jax.kernels.primitives import TWINS, backward_p, forward_p

@@ -16,7 +16,7 @@ from jax.sharding import NamedSharding, PartitionSpec
 from jaxtyping import Array
 
 from gru_jax.kernels import twin
-from gru_jax.kernels.library import tell
+from gru_jax.kernels.cpu.library import tell
 from gru_jax.kernels.operands import Gradients, Inputs, Outputs, Saved
 
 forward_p, tangent_p, backward_p = (

@@ -18,9 +18,8 @@ from jax.interpreters import ad, batching
 from jax.interpreters import partial_eval as pe
 from jaxtyping import Array
 
-from gru_jax.derivative import STATES
 from gru_jax.kernels import twin
-from gru_jax.kernels.library import tell
+from gru_jax.kernels.cpu.library import tell
 from gru_jax.kernels.operands import (
     DERIVED,
     Gradients,
@@ -33,6 +32,7 @@ from gru_jax.kernels.operands import (
     row_axis,
 )
 from gru_jax.kernels.primitives import backward_p, forward_p, tangent_p
+from gru_jax.recurrence.loop import STATES
 
 
 def register() -> None:

@@ -15,8 +15,6 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
-from gru_jax import derivative
-from gru_jax.bounds import Bounds, enter
 from gru_jax.cells.gru import Drive, Gates, gates, mix, pack, project
 from gru_jax.cells.gru_derivative import RULE_AFTER, RULE_BEFORE
 from gru_jax.cells.gru_params import GRUParams, split_rows
@@ -29,7 +27,9 @@ from gru_jax.kernels.operands import (
     as_given,
     time_major,
 )
-from gru_jax.linear import columns, matmul
+from gru_jax.ops.products import columns, matmul
+from gru_jax.recurrence import loop as derivative
+from gru_jax.recurrence.boundaries import Bounds, enter
 
 
 def forward(

@@ -10,10 +10,10 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from gru_jax.architecture import describe
-from gru_jax.arguments import valid_steps
-from gru_jax.bounds import select
-from gru_jax.initializers import check_count, draw
-from gru_jax.linear import affine
+from gru_jax.ops.initializers import check_count, draw
+from gru_jax.ops.products import affine
+from gru_jax.recurrence.boundaries import select
+from gru_jax.sequence.checks import valid_steps
 from gru_jax.types import ArrayLike, Initializer, Key, Layer, Params, Shape, State, exportable
 
 

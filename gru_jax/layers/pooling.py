@@ -7,8 +7,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from gru_jax.architecture import describe
-from gru_jax.arguments import valid_steps
-from gru_jax.bounds import select
+from gru_jax.recurrence.boundaries import select
+from gru_jax.sequence.checks import valid_steps
 from gru_jax.types import Layer, Params, Shape, State, exportable
 
 

@@ -14,7 +14,7 @@ from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator
 from PIL import Image
 
-from gru_jax import atomic
+from gru_jax import files
 from gru_jax.plot.diagram import one_sequence, size, step, which
 from gru_jax.plot.style import DARK, SHARES, SIGNED
 from gru_jax.types import Trace
@@ -108,7 +108,7 @@ def save_gif(
     if path.suffix != ".gif":
         raise ValueError(f"save_gif: path must end in .gif, got {path}.")
     writer = _Frames(seconds)
-    atomic.write(path, lambda file: animation.save(file, writer=writer, dpi=dpi))
+    files.write(path, lambda file: animation.save(file, writer=writer, dpi=dpi))
 
 
 class _Frames(AbstractMovieWriter):

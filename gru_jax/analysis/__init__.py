@@ -1,0 +1,1 @@
+"""Numbers from a trace: gate saturation, timescales, gradient norms, Lyapunov exponents."""

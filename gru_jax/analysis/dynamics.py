@@ -1,0 +1,218 @@
+"""How the recurrence behaves over many steps: what it passes back, and what it forgets.
+
+    gradient_norms       |dL/dh_t|, of all that arrives at a state from the steps after it
+    lyapunov_exponent    how fast two states that are almost equal part, or meet
+
+Both are of the recurrence itself, in evaluation and without zoneout.
+"""
+
+from collections.abc import Callable
+from functools import lru_cache, partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Integer
+
+from gru_jax.recurrence.boundaries import select
+from gru_jax.sequence.unroll import prepare, trace, unroll
+from gru_jax.types import ArrayLike, Cell, Key, Params, Shape, State, Trace
+
+
+def gradient_norms(
+    cell: Cell,
+    params: Params,
+    xs: Float[ArrayLike, "*batch time input"],
+    loss_fn: Callable[[Array, Array], Float[Array, ""]],
+    h0: State | None = None,
+    *,
+    lengths: Integer[ArrayLike, "*batch"] | None = None,
+    mask: Bool[ArrayLike, "*batch time"] | None = None,
+    resets: Bool[ArrayLike, "*batch time"] | None = None,
+    reverse: bool = False,
+) -> Float[Array, "*batch time"]:
+    """Returns |dL/dh_t| for every step: how far the gradient travels through time.
+
+    dL/dh_t is all that reaches h_t, directly and through the states after it; the norm is over
+    units. Going back in time, one that shrinks at each step vanishes, one that grows explodes.
+
+    Args:
+        cell: the recurrence, of inputs and states with one axis of features.
+        params: its parameters.
+        xs: the inputs; of a cell inside a net, the `x` of its tape.
+        loss_fn: `(hs, h_last) -> loss`, of what `unroll` returns. A sum over the batch keeps
+            sequences apart; a mean divides the gradients by their number.
+        h0: as in `unroll`, and so the next four.
+        lengths: steps at and after a sequence's length are padding.
+        mask: False steps are padding.
+        resets: True steps begin a new segment, and no gradient crosses into the one before.
+        reverse: run from the last step to the first.
+
+    Returns:
+        The norms, in units of the loss (per unit of the state), zero in padding.
+
+    References:
+        Pascanu, Mikolov and Bengio (2013), "On the difficulty of training recurrent neural
+        networks", eqs. 3-5.
+    """
+    steps = {"lengths": lengths, "mask": mask, "resets": resets, "reverse": reverse}
+    _check("gradient_norms", cell, params, xs, h0, **steps)
+    xs = jnp.asarray(xs)
+    hs = jax.eval_shape(lambda: unroll(cell, params, xs, h0, **steps)[0])
+
+    def loss(nudges: Array) -> Array:
+        nudged = jnp.concatenate([xs, nudges], -1)
+        return loss_fn(
+            *unroll(_nudged(cell, xs.shape[-1]), params, nudged, h0, backend="xla", **steps)
+        )
+
+    gradients = jax.grad(loss)(jnp.zeros(hs.shape, hs.dtype))
+    # The squares of a gradient vanish, and overflow, long before its values do.
+    largest = jnp.abs(gradients).max(-1, keepdims=True)
+    scale = jnp.where((largest > 0) & jnp.isfinite(largest), largest, 1)
+    return (scale * _norm(gradients / scale))[..., 0]
+
+
+def _nudged(cell: Cell, size: int) -> Cell:
+    """Returns the cell with more inputs, which are added to the state after each step."""
+    project, gates, mix = _with_nudges(cell.project, cell.gates, cell.mix, size)
+
+    def initial_state(params: Params, x_shape: Shape) -> State:
+        return cell.initial_state(params, (*x_shape[:-1], size))
+
+    def input_shape(params: Params) -> Shape:
+        (own,) = cell.input_shape(params)
+        return (own + cell.initial_state(params, (own,)).shape[-1],)
+
+    return cell._replace(
+        input_shape=input_shape,
+        initial_state=initial_state,
+        step=lambda params, x, h: cell.step(params, x[..., :size], h) + x[..., size:],
+        project=project,
+        gates=gates,
+        mix=mix,
+        rule=None,
+    )
+
+
+# Cached, so that a loop compiled for one such cell is found again by the next one of its kind.
+@lru_cache
+def _with_nudges(
+    project: Callable[..., Any], gates: Callable[..., Any], mix: Callable[..., Array], size: int
+) -> tuple[Callable[..., Any], ...]:
+    """Returns a cell's functions, with a drive that has the nudges in it."""
+    return (
+        lambda params, xs: (project(params, xs[..., :size]), xs[..., size:]),
+        lambda weights, drive, h: (gates(weights, drive[0], h), drive[1]),
+        lambda found, h: mix(found[0], h) + found[1],
+    )
+
+
+def lyapunov_exponent(
+    key: Key,
+    cell: Cell,
+    params: Params,
+    xs: Float[ArrayLike, "*batch time input"],
+    h0: State | None = None,
+    *,
+    lengths: Integer[ArrayLike, "*batch"] | None = None,
+    mask: Bool[ArrayLike, "*batch time"] | None = None,
+    reverse: bool = False,
+    burn_in: int = 0,
+) -> Float[Array, "*batch"]:
+    """Returns the largest Lyapunov exponent of the recurrence under these inputs, in nats a step.
+
+    Two states a hair apart are exp(lambda n) times as far apart n steps later. A small difference u
+    goes along with the states, and its growth is taken off at each step:
+
+        v_t = J_t u_{t-1},  u_t = v_t / |v_t|,  J_t = dh_t/dh_{t-1},  lambda = mean_t log |v_t|
+
+    Below 0 the network forgets where it began, and gradients vanish; above 0 it is chaotic, and
+    they explode; near 0 it can learn long dependencies.
+
+    Args:
+        key: draws the direction of the first difference.
+        cell: the recurrence.
+        params: its parameters.
+        xs: the inputs; of a cell inside a net, the `x` of its tape. The estimate is for t to
+            infinity: the more steps, the better.
+        h0: as in `unroll`.
+        lengths: steps at and after a sequence's length are padding, and not counted.
+        mask: False steps are padding.
+        reverse: run from the last step to the first.
+        burn_in: first steps that are not counted, in which u turns into its direction.
+
+    Returns:
+        One exponent for each sequence; NaN where no step is counted, -inf where the difference
+        vanishes altogether.
+
+    Raises:
+        ValueError: if `burn_in` is negative.
+
+    References:
+        Benettin et al. (1980), "Lyapunov characteristic exponents for smooth dynamical systems";
+        Engelken, Wolf and Abbott (2023), "Lyapunov spectra of chaotic recurrent neural networks";
+        of gated ones, Vogt et al. (2022), "On Lyapunov exponents for RNNs", and Krishnamurthy, Can
+        and Schwab (2022), "Theory of gating in recurrent neural networks".
+    """
+    steps = {"lengths": lengths, "mask": mask, "reverse": reverse}
+    _check("lyapunov_exponent", cell, params, xs, h0, **steps)
+    if burn_in < 0:
+        raise ValueError(f"lyapunov_exponent: burn_in must be 0 or more, got {burn_in}.")
+    tape = trace(cell, params, xs, h0, **steps)
+    return _mean_growth(cell.step, reverse, burn_in, key, params, tape)
+
+
+@partial(jax.jit, static_argnums=(0, 1, 2))
+def _mean_growth(
+    step: Callable[[Params, Array, Array], Array],
+    reverse: bool,
+    burn_in: int,
+    key: Key,
+    params: Params,
+    tape: Trace,
+) -> Float[Array, "*batch"]:
+    """Returns the mean logarithm of a difference's growth along the tape."""
+    time = tape.valid.ndim - 1
+    taken = jax.lax.cumsum(tape.valid.astype(jnp.int32), axis=time, reverse=reverse)
+    counted = tape.valid & (taken > burn_in)
+    steps = jax.tree.map(
+        lambda a: jnp.moveaxis(a, time, 0), (tape.x, tape.h_before, tape.valid, counted)
+    )
+    wide = jnp.promote_types(tape.h.dtype, jnp.float32)
+
+    def body(carry: tuple[Array, Array], at_t: tuple[Array, ...]) -> tuple[tuple, None]:
+        u, total = carry
+        x, h, valid, counted = at_t
+        _, v = jax.jvp(partial(step, params, x), (h,), (u.astype(h.dtype),))
+        v = v.astype(wide)
+        growth = _norm(v)
+        u = select(valid, jnp.where(growth > 0, v / growth, v), u)
+        return (u, total + select(counted, jnp.log(growth[..., 0]), 0)), None
+
+    u = jax.random.normal(key, steps[1].shape[1:], wide)
+    carry = u / _norm(u), jnp.zeros(u.shape[:-1], wide)
+    (_, total), _ = jax.lax.scan(body, carry, steps, reverse=reverse)
+    return total / counted.sum(-1)
+
+
+def _check(
+    function: str, cell: Cell, params: Params, xs: ArrayLike, h0: State | None, **steps: Any
+) -> None:
+    """Raises unless the arguments fit each other, and a state is an array of features."""
+    if not isinstance(cell, Cell):
+        raise ValueError(
+            f"{function}: cell must be a Cell, e.g. gru(64), got a {type(cell).__name__}. Of a "
+            "cell inside a net give its own parameters, and the x of its tape as xs."
+        )
+    options: dict[str, Any] = {"key": None, "resets": None, "backend": "xla"} | steps
+    checked = prepare(function, cell, params, xs, h0, **options)
+    if len(cell.input_shape(params)) != 1 or not isinstance(checked.h0, jax.Array):
+        raise ValueError(
+            f"{function}: cell must have inputs and states of one axis of features, "
+            f"got {cell.input_shape(params)} and {jax.tree.structure(checked.h0)}."
+        )
+
+
+def _norm(values: Float[Array, "*batch hidden"]) -> Float[Array, "*batch 1"]:
+    return jnp.linalg.norm(values, axis=-1, keepdims=True)

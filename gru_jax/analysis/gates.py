@@ -1,0 +1,111 @@
+"""What the gates did, in a few numbers read off a tape.
+
+saturation    share of steps in which a gate is all but shut, or all but open
+timescales    steps after which 1/e of a unit's state is left
+"""
+
+from typing import NamedTuple
+
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float
+
+from gru_jax.recurrence.boundaries import select
+from gru_jax.types import Trace
+
+
+class Ends(NamedTuple):
+    """Shares of steps that each unit of a gate spends near the ends of its range."""
+
+    low: Float[Array, " hidden"]
+    high: Float[Array, " hidden"]
+
+
+class Saturation(NamedTuple):
+    """The ends of each gate; None for a gate that the cell does not have."""
+
+    r: Ends | None
+    z: Ends | None
+    c: Ends | None
+
+
+def saturation(tape: Trace, *, margin: float = 0.1) -> Saturation:
+    """Counts how often each unit's gates are saturated.
+
+    A gate is low below `margin` and high above 1 - `margin`; the candidate, which ranges from -1
+    to 1, below -1 + 2 `margin` and above 1 - 2 `margin`. At the ends a gate's gradient is small,
+    and the unit acts as a switch.
+
+    Args:
+        tape: of one sequence or of many.
+        margin: share of the range that counts as an end.
+
+    Returns:
+        Shares of the valid steps of all sequences together, from 0 to 1.
+
+    Raises:
+        ValueError: unless 0 < margin < 0.5.
+
+    References:
+        Karpathy, Johnson and Fei-Fei (2015), "Visualizing and understanding recurrent networks",
+        on the gates of an LSTM, with this margin of 0.1.
+    """
+    _check_tape("saturation", tape)
+    if not 0 < margin < 0.5:
+        raise ValueError(f"saturation: margin must be 0 < margin < 0.5, got {margin}.")
+
+    def ends(gate: Array | None, low: float, high: float) -> Ends | None:
+        if gate is None:
+            return None
+        return Ends(_mean(gate < low, tape.valid), _mean(gate > high, tape.valid))
+
+    return Saturation(
+        r=ends(tape.r, margin, 1 - margin),
+        z=ends(tape.z, margin, 1 - margin),
+        c=ends(tape.c, -1 + 2 * margin, 1 - 2 * margin),
+    )
+
+
+def timescales(tape: Trace) -> Float[Array, "*batch hidden"]:
+    """Returns each unit's memory in steps: after how many of them 1/e of its state is left.
+
+    Over steps 1 to T a unit keeps the share (1 - z_1) ... (1 - z_T) of its state. With the same
+    share kept in each of them, exp(-1/tau),
+
+        tau = -1 / mean_t log(1 - z_t)
+
+    over the valid steps of each sequence; infinite where z is 0 throughout, NaN where there is no
+    step. A unit with constant z has tau = -1 / log(1 - z), which is about 1/z - 1/2. A z that is
+    rounded to 1 counts as the largest number below 1 of its dtype, so in half precision tau is
+    coarse for units that open wide. What a unit remembers by way of the candidate, or of zoneout,
+    comes on top. It may well be slow in one sequence and fast in another: over sequences, take the
+    median rather than the mean.
+
+    Raises:
+        ValueError: if the cell has no update gate.
+
+    References:
+        Tallec and Ollivier (2018), "Can recurrent neural networks warp time?", section 2. Mahto et
+        al. (2021), "Multi-timescale representation learning in LSTM language models".
+    """
+    _check_tape("timescales", tape)
+    if tape.z is None:
+        raise ValueError("timescales: tape must have an update gate z, got None.")
+    wide = tape.z.astype(jnp.promote_types(tape.z.dtype, jnp.float32))
+    time, below_1 = tape.valid.ndim - 1, 1 - float(jnp.finfo(tape.z.dtype).eps) / 2
+    kept = select(tape.valid, jnp.log1p(-jnp.minimum(wide, below_1)), 0).sum(time)
+    return tape.valid.sum(time)[..., None] / jnp.abs(kept)
+
+
+def _check_tape(function: str, tape: Trace) -> None:
+    if not isinstance(tape, Trace):
+        raise ValueError(
+            f"{function}: tape must be a Trace, e.g. tapes[0].forward of a net's tapes, "
+            f"got a {type(tape).__name__}."
+        )
+
+
+def _mean(values: Array, valid: Bool[Array, "*batch time"]) -> Float[Array, " hidden"]:
+    """Returns each unit's mean over the valid steps of all sequences."""
+    axes = tuple(range(valid.ndim))
+    wide = jnp.promote_types(values.dtype, jnp.float32)
+    return select(valid, values, 0).sum(axes, dtype=wide) / valid.sum()

@@ -1,0 +1,1 @@
+"""The command `gru-jax`: built on the public names alone."""

@@ -1,0 +1,110 @@
+"""Files written whole or not at all, and arrays from files that are not trusted."""
+
+import os
+import uuid
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+
+def write_text(path: Path, text: str) -> None:
+    """Writes a text file, or leaves what was there."""
+    write(path, lambda beside: beside.write_text(text))
+
+
+def write(path: Path, save: Callable[[Path], object]) -> None:
+    """Writes a file with `save(path_beside)`, or leaves what was there.
+
+    The permissions of a file that is replaced are kept, and a new one has the usual ones, whatever
+    `save` gives it; a link to a file is itself replaced.
+
+    Raises:
+        OSError: if it cannot be written, whatever `save` makes of that.
+    """
+    if not path.parent.is_dir():
+        raise FileNotFoundError(
+            f"{path} must be in a folder that exists, but {path.parent} does not."
+        )
+    if path.is_dir():
+        raise IsADirectoryError(f"{path} must be a file, but is a folder.")
+    if path.exists() and not path.is_file():
+        raise FileExistsError(f"{path} must be a file, but is a device or a pipe.")
+    beside = _beside(path)
+    try:
+        beside.touch()
+        mode = (path if path.is_file() else beside).stat().st_mode
+        save(beside)
+        beside.chmod(mode)
+        os.replace(beside, path)
+    except (OSError, ValueError):
+        raise
+    except Exception as error:  # What libraries make of a full disk is of many kinds.
+        raise OSError(f"{path} must be written whole, but: {error}") from error
+    finally:
+        beside.unlink(missing_ok=True)
+
+
+def check_target(path: Path) -> None:
+    """Makes sure, before hours of work, that a file can be written; makes its folder.
+
+    Raises:
+        OSError: if it cannot.
+    """
+    if path.is_dir():
+        raise IsADirectoryError(f"{path} must be a file, but is a folder.")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = _beside(path)
+    beside.write_text("")
+    beside.unlink()
+
+
+def _beside(path: Path) -> Path:
+    """Returns a place that nothing has, nor will have: others may write the same file."""
+    return path.with_name(f".{path.stem}.{uuid.uuid4().hex}{path.suffix}")
+
+
+MAX_BYTES = 1 << 30
+"""Largest file, unpacked."""
+
+
+def check_size(path: Path) -> None:
+    """Raises unless there is a file, and not an enormous one, also when it is unpacked.
+
+    Raises:
+        FileNotFoundError: if there is none.
+        ValueError: if it is too large.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} must be a file, but there is none.")
+    size = path.stat().st_size
+    if size <= MAX_BYTES:
+        try:
+            if zipfile.is_zipfile(path):
+                with zipfile.ZipFile(path) as archive:
+                    size = sum(member.file_size for member in archive.infolist())
+        except Exception as error:  # zipfile raises a dozen things at damage
+            raise ValueError(f"{path} must be a whole archive, but: {error}.") from error
+    if size > MAX_BYTES:
+        raise ValueError(f"{path} must be {MAX_BYTES} bytes or less, unpacked, got {size}.")
+
+
+def read_npz(path: Path) -> dict[str, np.ndarray]:
+    """Returns the arrays of an `.npz` file by name.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ValueError: if it is damaged, too large, or holds something else.
+    """
+    check_size(path)
+    try:
+        if not zipfile.is_zipfile(path):  # np.load would leave the file open
+            raise ValueError("it is no zip file")
+        with np.load(path, allow_pickle=False) as archive:
+            arrays = {name: archive[name] for name in archive.files}
+        if not all(isinstance(array, np.ndarray) for array in arrays.values()):
+            raise ValueError("it holds other files than .npy")
+    except Exception as error:  # What zlib, zipfile and NumPy raise at damage is a long list.
+        raise ValueError(f"{path} must be a whole .npz, without pickles: {error}.") from error
+    return arrays

@@ -1,0 +1,109 @@
+"""Flax linen's `GRUCell`, in `RNN`, `Bidirectional` and `Sequential`.
+
+Its z weighs the old state; it has the four biases that ours has.
+"""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import jax.numpy as jnp
+from jaxtyping import Array
+
+from gru_jax.cells.gru_params import GRUParams
+from gru_jax.interop.flax.names import bare
+from gru_jax.interop.flax.tree import read_tree
+from gru_jax.interop.gates import join
+from gru_jax.interop.limits import LINEN, check
+from gru_jax.interop.stack import Level, Run, take_apart
+from gru_jax.ops.activations import ACTIVATIONS
+from gru_jax.types import Cell, Layer, Params
+
+if TYPE_CHECKING:
+    from flax import linen as nn
+
+
+def from_linen(
+    module: "nn.Module | None", variables: Mapping[str, Any], *, name: str | None = None
+) -> tuple[Cell | Layer, Params]:
+    """Returns a Flax linen GRU as a net of ours, bit for bit.
+
+    Time-major data, a carry that is returned or not, and the dtype of computation are not of the
+    weights.
+
+    Args:
+        module: `nn.GRUCell`, or `nn.RNN`, `nn.Bidirectional` or an `nn.Sequential` of them. None
+            goes by the names in the variables, as of a checkpoint (`cell`, `forward_rnn`,
+            `layers_0`), and takes activations and directions to be those of a new module.
+        variables: of the module, with or without the collection's name `params`; or a train
+            state's dict with such `params`.
+        name: where the GRU is among more, e.g. `"encoder/GRUCell_0"`; None is the only one there
+            is, or all that is in the variables of a module.
+
+    Returns:
+        The net and its parameters: of `nn.GRUCell` a cell, which is also what is left of an
+        `nn.RNN` inside a compact module, and of the others a layer.
+
+    Raises:
+        ValueError: if there is no such GRU, or it is something that ours cannot be.
+    """
+    return read_tree("from_linen", module, bare(variables), name)
+
+
+def to_linen(net: Cell | Layer, params: Params) -> tuple["nn.Module", dict[str, Any]]:
+    """Returns a net of ours as a Flax linen module and its variables, bit for bit.
+
+    Args:
+        net: a cell, which becomes an `nn.GRUCell`, or a layer, which becomes an `nn.RNN`, an
+            `nn.Bidirectional`, or an `nn.Sequential` of them.
+        params: its parameters.
+
+    Raises:
+        ValueError: where Flax's GRU cannot be this net, and why.
+    """
+    from flax import linen as nn
+
+    levels = take_apart("to_linen", net, params)
+    check("to_linen", levels, LINEN)
+    if isinstance(net, Cell):
+        (run,) = levels[0].runs
+        return _cell(run), {"params": _arrays(run.params)}
+    modules, trees = zip(*map(_level, levels), strict=True)
+    if len(levels) == 1:
+        return modules[0], {"params": trees[0]}
+    named = {f"layers_{number}": tree for number, tree in enumerate(trees)}
+    return nn.Sequential(modules), {"params": named}
+
+
+def _level(level: Level) -> tuple["nn.Module", dict[str, Any]]:
+    from flax import linen as nn
+
+    trees = [{"cell": _arrays(run.params)} for run in level.runs]
+    if len(level.runs) == 1:
+        reverse = level.runs[0].reverse
+        return nn.RNN(_cell(level.runs[0]), reverse=reverse, keep_order=reverse), trees[0]
+    merge = jnp.add if level.merge == "sum" else nn.Bidirectional.merge_fn
+    ahead, back = (nn.RNN(_cell(run)) for run in level.runs)
+    ways = {"forward_rnn": trees[0], "backward_rnn": trees[1]}
+    return nn.Bidirectional(ahead, back, merge_fn=merge), ways
+
+
+def _cell(run: Run) -> "nn.GRUCell":
+    from flax import linen as nn
+
+    return nn.GRUCell(
+        run.hidden_size,
+        gate_fn=ACTIVATIONS[run.gate_activation],
+        activation_fn=ACTIVATIONS[run.activation],
+        param_dtype=run.params.W_c.dtype,
+    )
+
+
+def _arrays(params: GRUParams) -> dict[str, dict[str, Array]]:
+    W_x, W_h, b_x, b_h = (jnp.split(a, 3, axis=-1) for a in join(params, "rzc", old=True))
+    found = {}
+    for gate, W, b in zip("rzn", W_x, b_x, strict=True):
+        found[f"i{gate}"] = {"kernel": W, "bias": b}
+    for gate, W in zip("rzn", W_h, strict=True):
+        found[f"h{gate}"] = {"kernel": W}
+    found["hn"]["bias"] = b_h[2]
+    return found

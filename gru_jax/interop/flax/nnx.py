@@ -1,0 +1,114 @@
+"""Flax nnx's `GRUCell`, in `RNN`, `Bidirectional` and `Sequential`.
+
+Its columns stand in the order r, z, c, its z weighs the old state, and it has no b_h.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import jax.numpy as jnp
+
+from gru_jax.interop.flax.names import bare, find
+from gru_jax.interop.flax.tree import kinds, read_tree
+from gru_jax.interop.gates import join
+from gru_jax.interop.limits import NNX, check
+from gru_jax.interop.stack import Level, Run, take_apart
+from gru_jax.ops.activations import ACTIVATIONS
+from gru_jax.types import Cell, Layer, Params
+
+if TYPE_CHECKING:
+    from flax import nnx
+
+
+def from_nnx(
+    source: "nnx.Module | nnx.State | Mapping[Any, Any]", *, name: str | None = None
+) -> tuple[Cell | Layer, Params]:
+    """Returns a Flax nnx GRU as a net of ours, bit for bit; b_h is zeros.
+
+    Args:
+        source: `nnx.GRUCell`, or `nnx.RNN`, `nnx.Bidirectional` or an `nnx.Sequential` of them
+            with dropout between, or a module that has one. Or the state of one, as a checkpoint
+            holds it: activations and directions are taken to be those of a new module then.
+        name: where the GRU is among more, e.g. `"encoder/rnn"`; None is the only one there is.
+
+    Returns:
+        The net and its parameters: of `nnx.GRUCell` a cell, of the others a layer.
+
+    Raises:
+        ValueError: if there is no such GRU, or it is something that ours cannot be.
+    """
+    from flax import nnx
+
+    if not isinstance(source, nnx.Module):
+        return read_tree("from_nnx", None, bare(source), name)
+    module: Any = source
+    tree = nnx.to_pure_dict(nnx.state(module, nnx.Param))
+    if name is not None or not any(type(module) in kind for kind in kinds()):
+        for key in find("from_nnx", tree, name):
+            held = isinstance(module, Mapping | Sequence)
+            module, tree = module[key] if held else getattr(module, key), tree[key]
+    return read_tree("from_nnx", module, tree, None)
+
+
+def to_nnx(net: Cell | Layer, params: Params) -> "nnx.Module":
+    """Returns a net of ours as a Flax nnx module, bit for bit.
+
+    Args:
+        net: a cell, which becomes an `nnx.GRUCell`, or a layer, which becomes an `nnx.RNN`, an
+            `nnx.Bidirectional`, or an `nnx.Sequential` of them with dropout between.
+        params: its parameters; b_h must be zero, for nnx has none.
+
+    Raises:
+        ValueError: where Flax's GRU cannot be this net, and why.
+    """
+    from flax import nnx
+
+    levels = take_apart("to_nnx", net, params)
+    check("to_nnx", levels, NNX)
+    if isinstance(net, Cell):
+        return _cell(levels[0].runs[0])
+    modules = []
+    for level in levels:
+        modules.append(_level(level))
+        if level.dropout:
+            modules.append(nnx.Dropout(level.dropout, rngs=nnx.Rngs(0)))
+    return modules[0] if len(modules) == 1 else nnx.Sequential(*modules)
+
+
+def _level(level: Level) -> "nnx.RNN | nnx.Bidirectional":
+    from flax import nnx
+
+    if len(level.runs) == 1:
+        reverse = level.runs[0].reverse
+        return nnx.RNN(_cell(level.runs[0]), reverse=reverse, keep_order=reverse)
+    merge = jnp.add if level.merge == "sum" else nnx.Bidirectional.merge_fn
+    ahead, back = (nnx.RNN(_cell(run)) for run in level.runs)
+    return nnx.Bidirectional(ahead, back, merge_fn=merge)
+
+
+def _cell(run: Run) -> "nnx.GRUCell":
+    from flax import nnx
+
+    W_x, W_h, b_x, b_h = join(run.params, "rzc", old=True)
+    if b_h.any():
+        raise ValueError(
+            "to_nnx: b_h must be zero, got other numbers: Flax nnx's GRUCell adds no bias to the "
+            "product inside the candidate; Flax linen, Keras, PyTorch and gru_jax.nnx.GRU do."
+        )
+    # Flax's own recurrent_kernel_init is orthogonal, and there are no such matrices of 16 bits.
+    narrow = b_x.dtype.itemsize == 2
+    drawn: dict[str, Any] = {"recurrent_kernel_init": nnx.initializers.zeros} if narrow else {}
+    cell = nnx.eval_shape(  # abstract, for nothing needs to be drawn
+        lambda: nnx.GRUCell(
+            run.input_size,
+            run.hidden_size,
+            gate_fn=ACTIVATIONS[run.gate_activation],
+            activation_fn=ACTIVATIONS[run.activation],
+            param_dtype=b_x.dtype,
+            rngs=nnx.Rngs(0),
+            **drawn,
+        )
+    )
+    tree = {"dense_i": {"kernel": W_x, "bias": b_x}, "dense_h": {"kernel": W_h}}
+    nnx.update(cell, tree)
+    return cell

@@ -1,0 +1,207 @@
+"""Nets in plain files: safetensors, with the architecture in the header.
+
+A file holds the arrays of the parameters by their paths (`0.forward.W_r`), and in its header, as
+text, what builds the net again. Nothing in it is ever run.
+"""
+
+import contextlib
+import json
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from gru_jax import files
+from gru_jax.architecture import as_dict, from_dict
+from gru_jax.building import build
+from gru_jax.interop.arrays import exact
+from gru_jax.types import Architecture, Cell, Layer, Params
+
+FORMAT = "gru_jax 1"
+MOST_WITHOUT = 100
+"""Layers without parameters that a file may have beyond one for each array."""
+
+
+def save(path: str | os.PathLike[str], net: Cell | Layer | None, params: Params) -> None:
+    """Writes parameters, and what they are of, to a safetensors file; whole or not at all.
+
+    Args:
+        path: of the file, usually ending in `.safetensors`; a file that is there is replaced.
+        net: whose parameters they are; None for any other pytree of arrays, which `load_params`
+            reads.
+        params: arrays in NamedTuples, tuples, lists and dicts.
+
+    Raises:
+        ValueError: if the net has a function for an option, so that there is no writing it down,
+            or the parameters are not its own, or no arrays of numbers.
+        OSError: if the file cannot be written.
+    """
+    from safetensors.numpy import save_file
+
+    leaves = _leaves("save", params)
+    for name, leaf in leaves.items():
+        dtype = getattr(leaf, "dtype", type(leaf))
+        if getattr(dtype, "kind", "") not in tuple("biuf") and dtype != jnp.bfloat16:
+            raise ValueError(f"save: params.{name} must be an array of numbers, got {dtype}.")
+    # Copies, for safetensors takes the memory of an array as it lies.
+    arrays = {name: np.array(leaf, order="C") for name, leaf in leaves.items()}
+    header = {"format": FORMAT}
+    if net is not None:
+        if net.architecture is None:
+            raise ValueError(
+                "save: net must be built by gru_jax with activations given by name, got one that "
+                "holds a function of its own; save(path, None, params) keeps the arrays."
+            )
+        header["architecture"] = json.dumps(as_dict(net.architecture))
+        header["input_size"] = str(input_size(net, params))
+    files.write(Path(path), lambda beside: save_file(arrays, beside, header))
+
+
+def load(path: str | os.PathLike[str]) -> tuple[Cell | Layer, Params]:
+    """Returns the net and the parameters that `save` wrote, bit for bit.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ValueError: if it is damaged, has no net in its header, or other arrays than that net's.
+    """
+    header, shapes = read_header("load", path)
+    if "architecture" not in header or "input_size" not in header:
+        raise ValueError(
+            f"load: {path} must have a net of gru_jax in its header, got none: it holds arrays "
+            "alone, which load_params reads."
+        )
+    if header.get("format") != FORMAT:
+        raise ValueError(
+            f"load: {path} must be of the format {FORMAT!r}, got {header.get('format')!r}: another "
+            "version of gru_jax wrote it."
+        )
+    try:
+        architecture = from_dict(json.loads(header["architecture"]))
+        if _count_layers(architecture) > len(shapes) + MOST_WITHOUT:
+            raise ValueError(f"its layers must be those of {len(shapes)} arrays, got more")
+        net = build(architecture)
+        like = _shapes(net, int(header["input_size"]))
+    except Exception as error:  # Whatever a lying header makes json, the builders and JAX raise.
+        raise ValueError(
+            f"load: {path} must have a net in its header that can be built, but: {error}"
+        ) from error
+    return net, _fill("load", path, like, shapes)
+
+
+def take_layer(net: Cell | Layer, params: Params, name: str) -> tuple[Cell | Layer, Params]:
+    """Returns one layer of a stack of ours by its number, from 0.
+
+    Raises:
+        ValueError: if there is no such layer.
+    """
+    whole = net.architecture
+    layers = whole.parts if whole and whole.builder == "stack" else ()
+    known = [str(number) for number in range(len(layers))]
+    if name not in known:
+        raise ValueError(
+            f"read: name must be None or the number of a layer in the stack, {' '.join(known)}, "
+            f"got {name!r}."
+        )
+    return build(layers[int(name)]), params[int(name)]
+
+
+def load_params(path: str | os.PathLike[str], like: Params) -> Params:
+    """Returns the arrays of a safetensors file in the structure of others.
+
+    Args:
+        path: of a file that `save` wrote, or any other program.
+        like: a pytree of arrays, or of `jax.ShapeDtypeStruct`s, with the same paths and shapes.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ValueError: if it is damaged, or paths or shapes are others.
+    """
+    return _fill("load_params", path, like, read_header("load_params", path)[1])
+
+
+def read_header(
+    function: str, path: str | os.PathLike[str]
+) -> tuple[Mapping[str, str], dict[str, tuple[int, ...]]]:
+    """Returns the texts in the header of a safetensors file, and each array's shape by its name.
+
+    `function` is the name to blame in an error.
+    """
+    with _open(function, path) as file:
+        shapes = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}
+        return file.metadata() or {}, shapes
+
+
+def read_arrays(function: str, path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
+    """Returns the arrays of a safetensors file by name."""
+    with _open(function, path) as file:
+        return {name: file.get_tensor(name) for name in file.keys()}
+
+
+@contextlib.contextmanager
+def _open(function: str, path: str | os.PathLike[str]) -> Iterator[Any]:
+    from safetensors import SafetensorError, safe_open
+
+    if not Path(path).is_file():
+        raise FileNotFoundError(f"{function}: no file {path}.")
+    try:
+        with safe_open(path, framework="numpy") as file:
+            yield file
+    except (SafetensorError, AttributeError, TypeError, ValueError, MemoryError) as error:
+        raise ValueError(
+            f"{function}: {path} must be a whole safetensors file, but cannot be read ({error})."
+        ) from error
+
+
+def _leaves(function: str, tree: Params) -> dict[str, jax.Array]:
+    """Returns the leaves of a tree by their paths."""
+    leaves = {}
+    for path, leaf in jax.tree.leaves_with_path(tree):
+        name = jax.tree_util.keystr(path, simple=True, separator=".")
+        if name in leaves:
+            raise ValueError(f"{function}: params must have one array a path, got two {name}.")
+        leaves[name] = leaf
+    return leaves
+
+
+def _count_layers(entry: Architecture) -> int:
+    return sum(map(_count_layers, entry.parts)) if entry.parts else 1
+
+
+def _shapes(net: Cell | Layer, input_size: int) -> Params:
+    return jax.eval_shape(lambda key: net.init(key, input_size), jax.random.key(0))
+
+
+def input_size(net: Cell | Layer, params: Params) -> int:
+    """Returns the features for which the net has parameters of these shapes.
+
+    Raises:
+        ValueError: if there are none.
+    """
+    shapes = jax.tree.map(np.shape, params)
+    rows, *columns = next((leaf.shape for leaf in jax.tree.leaves(params)), (1,))
+    # The first weights act on x and the state, or on x alone (dense).
+    for size in (rows - sum(columns), rows):
+        # A net may refuse a size: residual does where inputs and outputs differ.
+        with contextlib.suppress(ValueError):
+            if jax.tree.map(np.shape, _shapes(net, size)) == shapes:
+                return size
+    raise ValueError(f"save: params must be those of the net, got {shapes}.")
+
+
+def _fill(
+    function: str, path: str | os.PathLike[str], like: Params, found: dict[str, tuple[int, ...]]
+) -> Params:
+    needed = {name: np.shape(leaf) for name, leaf in _leaves(function, like).items()}
+    for name in sorted(needed.keys() | found.keys()):
+        if needed.get(name) != found.get(name):
+            raise ValueError(
+                f"{function}: {path} must have {name} {needed.get(name, 'nowhere')}, "
+                f"got {found.get(name, 'nothing')}."
+            )
+    arrays = read_arrays(function, path)  # now that they are known not to be too large
+    leaves = [exact(function, f"{path}: {name}", arrays[name]) for name in needed]
+    return jax.tree.unflatten(jax.tree.structure(like), leaves)

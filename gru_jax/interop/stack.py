@@ -1,0 +1,212 @@
+"""A plain stack of GRUs, as every framework knows it, and what a framework can say of one.
+
+net, params  --take_apart-->  levels  --(gates.join)-->  their arrays
+net, params  <--assemble----  levels  <--(gates.part)--  their arrays
+"""
+
+from collections.abc import Iterator, Sequence
+from functools import partial
+from typing import Any, Literal, NamedTuple
+
+import jax
+from jaxtyping import Array, Float
+
+from gru_jax.cells.gru import gru
+from gru_jax.cells.gru_params import GRUParams
+from gru_jax.cells.learned_initial_state import LearnedInitialStateParams, learned_initial_state
+from gru_jax.interop.arrays import check_dtypes, floats
+from gru_jax.layers.combine import stack
+from gru_jax.layers.pointwise import dropout
+from gru_jax.layers.recurrent import Directions, bidirectional, recurrent
+from gru_jax.types import Architecture, Cell, Layer, Params
+
+
+class Run(NamedTuple):
+    """One cell in one direction.
+
+    Attributes:
+        params: its parameters.
+        activation: of the candidate, by name.
+        gate_activation: of both gates, by name.
+        clip: of the state, as in `gru`.
+        h0: a learned initial state.
+        reverse: whether it runs from the last step to the first.
+    """
+
+    params: GRUParams
+    activation: str = "tanh"
+    gate_activation: str = "sigmoid"
+    clip: float | None = None
+    h0: Float[Array, " hidden"] | None = None
+    reverse: bool = False
+
+    @property
+    def reset(self) -> Literal["before", "after"]:
+        """Where the reset gate acts."""
+        return "before" if self.params.b_h is None else "after"
+
+    @property
+    def hidden_size(self) -> int:
+        """Features of the state."""
+        return self.params.b_c.shape[0]
+
+    @property
+    def input_size(self) -> int:
+        """Features of one step's input."""
+        return self.params.W_c.shape[0] - self.hidden_size
+
+
+class Level(NamedTuple):
+    """What other frameworks call a layer: a cell in one direction, or one in each.
+
+    Attributes:
+        runs: one, or two: forward and backward.
+        merge: how the outputs of two are put together, as in `bidirectional`.
+        dropout: the rate of dropout behind it.
+    """
+
+    runs: tuple[Run, ...]
+    merge: Literal["concat", "sum"] = "concat"
+    dropout: float = 0.0
+
+
+def assemble(function: str, levels: Sequence[Level]) -> tuple[Layer, Params]:
+    """Returns the net of these levels and its parameters: one level as it is, more in a stack.
+
+    Raises:
+        ValueError: if arrays have several dtypes, or a level does not fit the one before.
+    """
+    check_dtypes(function, [[run.params for run in level.runs] for level in levels])
+    layers, params, size = [], [], None
+    for number, level in enumerate(levels):
+        for run in level.runs:
+            if run.input_size != (size or run.input_size):
+                raise ValueError(
+                    f"{function}: weights of layer {number} must be for {size} inputs, the outputs "
+                    f"of the layer before, got {run.input_size}."
+                )
+        sizes = [run.hidden_size for run in level.runs]
+        size = sum(sizes) if level.merge == "concat" else sizes[0]
+        layer, layer_params = _assemble_level(level)
+        layers.append(layer)
+        params.append(layer_params)
+        if level.dropout:
+            layers.append(dropout(level.dropout))
+            params.append(())
+    return (layers[0], params[0]) if len(layers) == 1 else (stack(*layers), tuple(params))
+
+
+def _assemble_level(level: Level) -> tuple[Layer, Params]:
+    cells, params = zip(*map(assemble_cell, level.runs), strict=True)
+    if len(cells) == 1:
+        return recurrent(cells[0], reverse=level.runs[0].reverse), params[0]
+    return bidirectional(*cells, merge=level.merge), Directions(*params)
+
+
+def assemble_cell(run: Run) -> tuple[Cell, Params]:
+    """Returns the cell of one direction and its parameters."""
+    cell = gru(
+        run.hidden_size,
+        reset=run.reset,
+        activation=run.activation,
+        gate_activation=run.gate_activation,
+        clip=run.clip,
+        dtype=run.params.W_c.dtype,
+    )
+    if run.h0 is None:
+        return cell, run.params
+    return learned_initial_state(cell), LearnedInitialStateParams(run.params, run.h0)
+
+
+def take_apart(function: str, net: Cell | Layer, params: Params) -> list[Level]:
+    """Returns the levels of a net; the other way of `assemble`.
+
+    Raises:
+        ValueError: if it is more than GRUs in `recurrent`, `bidirectional` and `stack` with dropout
+            between them, or the parameters are not its own.
+    """
+    if not isinstance(net, Cell | Layer):
+        raise ValueError(
+            f"{function}: net must be a Cell or a Layer, e.g. gru(64), got a {type(net).__name__}."
+        )
+    if net.architecture is None:
+        raise ValueError(
+            f"{function}: net must be built by gru_jax with activations given by name, got one "
+            "that holds a function of its own."
+        )
+    levels: list[Level] = []
+    for entry, entry_params in _flat(function, net.architecture, params):
+        options = dict(entry.options)
+        if entry.builder == "dropout":
+            if not levels or levels[-1].dropout or options["per_sequence"]:
+                raise ValueError(
+                    f"{function}: net must have dropout behind a recurrent layer alone, one, and "
+                    "not per_sequence, which no other framework has: leave it out of the stack."
+                )
+            levels[-1] = levels[-1]._replace(dropout=options["rate"])
+        else:
+            levels.append(_take_level(function, entry, options, entry_params))
+    if not levels:
+        raise ValueError(f"{function}: net must have a recurrent layer, got none.")
+    check_dtypes(function, [[(run.params, run.h0) for run in level.runs] for level in levels])
+    return levels
+
+
+def _flat(
+    function: str, entry: Architecture, params: Params
+) -> Iterator[tuple[Architecture, Params]]:
+    if entry.builder != "stack":
+        yield entry, params
+        return
+    if not isinstance(params, tuple) or len(params) != len(entry.parts):
+        raise ValueError(
+            f"{function}: params must be a tuple of {len(entry.parts)}, one entry a layer of the "
+            f"stack, got {jax.tree.structure(params)}."
+        )
+    for part, part_params in zip(entry.parts, params, strict=True):
+        yield from _flat(function, part, part_params)
+
+
+def _take_level(
+    function: str, entry: Architecture, options: dict[str, Any], params: Params
+) -> Level:
+    for name in ("zoneout", "recurrent_dropout", "drop_connect"):
+        if options.get(name):
+            raise ValueError(
+                f"{function}: net must be without {name}, got {options[name]}: no other framework "
+                "has it as it is here; the parameters are the same in a net built without it."
+            )
+    if entry.builder == "bidirectional":
+        if not isinstance(params, Directions):
+            kind = type(params).__name__
+            raise ValueError(f"{function}: params must be Directions, got a {kind}.")
+        ahead, back = map(_take_run, [function] * 2, entry.parts, params)
+        return Level((ahead, back._replace(reverse=True)), options["merge"])
+    if entry.builder == "recurrent":
+        run = _take_run(function, entry.parts[0], params)
+        return Level((run._replace(reverse=options["reverse"]),))
+    return Level((_take_run(function, entry, params),))
+
+
+def _take_run(function: str, entry: Architecture, params: Params) -> Run:
+    if entry.builder == "learned_initial_state":
+        if not isinstance(params, LearnedInitialStateParams):
+            kind = type(params).__name__
+            raise ValueError(f"{function}: params must be LearnedInitialStateParams, got a {kind}.")
+        return _take_run(function, entry.parts[0], params.cell)._replace(
+            h0=_weights(function, "h0", params.h0)
+        )
+    if entry.builder != "gru":
+        raise ValueError(
+            f"{function}: net must be of GRUs in recurrent, bidirectional and stack, got "
+            f"{entry.builder}: convert the recurrent layers by themselves, each with its part of "
+            "the parameters, or keep the whole with interop.save."
+        )
+    options = dict(entry.options)
+    gru(options["hidden_size"], reset=options["reset"]).input_shape(params)
+    params = GRUParams(*map(partial(_weights, function), GRUParams._fields, params))
+    return Run(params, options["activation"], options["gate_activation"], options["clip"])
+
+
+def _weights(function: str, name: str, leaf: Any) -> Any:
+    return None if leaf is None else floats(function, f"params.{name}", leaf)

@@ -1,0 +1,90 @@
+"""Loads the compiled kernel once, when it is first asked for, and makes it known to XLA.
+
+Where there is none, because it could not be built or XLA does not take it, `reason` says why.
+"""
+
+import functools
+import hashlib
+import logging
+import platform
+import sys
+import threading
+from importlib import metadata
+from pathlib import Path
+
+FORWARD = "gru_jax_forward"
+BACKWARD = "gru_jax_backward"
+
+log = logging.getLogger("gru_jax")
+_loading = threading.Lock()
+
+
+def tell(why_not: str | None) -> None:
+    """Says in the log which code a recurrence of a program is: the kernel, or not, and for what."""
+    said = f"XLA's loop runs, for {why_not}." if why_not else "the compiled kernel runs."
+    log.debug("recurrence: %s", said)
+
+
+def reason() -> str | None:
+    """Returns None if XLA can call the kernel, else one sentence that says why it cannot.
+
+    The first call loads the kernel, starts JAX's CPU backend and registers the targets.
+    """
+    with _loading:  # for the cache alone would let two threads in
+        return _load()
+
+
+def fingerprint() -> str | None:
+    """Returns a digest of the kernel's sources, as CMakeLists.txt makes it; None without them."""
+    here = Path(__file__).parent
+    sources = [p for p in here.glob("*") if p.suffix in (".cc", ".h")]
+    if not sources:
+        return None
+    files = here / "CMakeLists.txt", *sorted(sources)
+    digests = (hashlib.sha256(path.read_bytes()).hexdigest() for path in files)
+    return hashlib.sha256("".join(digests).encode()).hexdigest()
+
+
+@functools.cache
+def _load() -> str | None:
+    try:
+        import gru_jax.kernels.cpu._native as native
+    except ModuleNotFoundError:
+        machine = platform.machine()
+        if sys.platform == "win32" or machine not in ("x86_64", "aarch64", "arm64"):
+            return f"gru_jax has no native kernel for {platform.system()} on {machine}."
+        return (
+            "gru_jax's native kernel was not built: install a C++ compiler (g++ or clang++), and "
+            "Python's headers if they come apart (python3-dev), and run pip install again; -v "
+            "shows what it lacks."
+        )
+    except ImportError as error:
+        return f"gru_jax's native kernel cannot be loaded: {error}."
+
+    # An install in place has the sources beside the kernel, and they may be newer.
+    there = fingerprint()
+    if there and there != getattr(native, "fingerprint", str)():
+        return (
+            "gru_jax's native kernel was built from other sources than are there now: run "
+            "pip install -e . again."
+        )
+
+    import jax
+
+    try:
+        # A handler that is registered before the backend has started is looked at when it starts:
+        # if XLA refuses it then, there is no backend.
+        jax.local_devices(backend="cpu")
+    except RuntimeError as error:
+        return f"gru_jax's native kernel is for CPUs, and JAX has none here: {error}."
+    try:
+        for name, handler in native.handlers().items():
+            jax.ffi.register_ffi_target(name, handler, platform="cpu", api_version=1)
+    except jax.errors.JaxRuntimeError:
+        major, minor = native.api_version()
+        return (
+            f"gru_jax's native kernel was built for XLA's FFI {major}.{minor}, which jaxlib "
+            f"{metadata.version('jaxlib')} does not take: build it with that jaxlib's headers, by "
+            "pip install scikit-build-core nanobind and then pip install --no-build-isolation."
+        )
+    return None

@@ -1,0 +1,92 @@
+"""The states of whole sequences by the kernel, from any batch axes."""
+
+import math
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from gru_jax.cells.gru import StateWeights
+from gru_jax.cells.gru_params import GRUParams, split_rows
+from gru_jax.kernels import lowering, rules
+from gru_jax.kernels.operands import Inputs, absent
+from gru_jax.kernels.primitives import forward_p
+from gru_jax.recurrence.boundaries import Bounds
+
+rules.register()
+lowering.register()
+
+
+def states(
+    params: GRUParams, xs: Array, h0: Array, bounds: Bounds, *, reverse: bool, time_axis: int
+) -> Float[Array, "*steps hidden"]:
+    """Returns the state after each step, carried through padding: what `derivative.states` does.
+
+    Args:
+        params: the form is "after" where they have a b_h.
+        xs: the inputs, zero in padding.
+        h0: the state before the first step.
+        bounds: valid and resets, with time where it is in xs, and h_reset.
+        reverse: from the last step to the first.
+        time_axis: of xs and of the result, counted from the front; no copy where it is the first
+            or the last before the features.
+    """
+    *batch, hidden = h0.shape
+    steps = xs, bounds.valid, bounds.resets
+    middle = 0 < time_axis < len(batch)
+    if middle:
+        steps = jax.tree.map(lambda a: jnp.moveaxis(a, time_axis, 0), steps)
+    first = middle or time_axis == 0
+    time, rows = xs.shape[time_axis], math.prod(batch)
+
+    def fold(a: Array, *axes: int) -> Array:
+        return a.reshape(*axes, *a.shape[len(batch) + len(axes) - 1 :])
+
+    axes = (time, rows) if first else (rows, time)
+    xs, valid, resets = jax.tree.map(lambda a: fold(a, *axes), steps)
+    h0, h_reset = jax.tree.map(lambda h: fold(h, rows), (h0, bounds.h_reset))
+    inputs = Inputs(xs, h0=h0, valid=valid, resets=resets, h_reset=h_reset, **params._asdict())
+    (hs,) = forward_p.bind(
+        *_vary_alike(_fill(inputs)),
+        after=params.b_h is not None,
+        reverse=reverse,
+        time_axis=0 if first else 1,
+        keep=False,
+    )
+    hs = hs.reshape(*((time, *batch) if first else (*batch, time)), hidden)
+    return jnp.moveaxis(hs, 0, time_axis) if middle else hs
+
+
+def join(params: GRUParams, weights: StateWeights) -> GRUParams:
+    """Returns parameters with other rows that act on the state."""
+
+    def rows(W: Array, U: Array) -> Array:
+        return jnp.concatenate([split_rows(W)[0], U])
+
+    return params._replace(
+        W_r=rows(params.W_r, weights.U_r),
+        W_z=rows(params.W_z, weights.U_z),
+        W_c=rows(params.W_c, weights.U_c),
+    )
+
+
+def _fill(inputs: Inputs) -> list[Array]:
+    """Returns arrays, absent ones for None."""
+    dtypes = {"valid": jnp.bool_, "resets": jnp.bool_}
+    return [
+        absent(dtypes.get(name, inputs.xs.dtype)) if a is None else a
+        for name, a in inputs._asdict().items()
+    ]
+
+
+def _vary_alike(arrays: list[Array]) -> list[Array]:
+    """Returns arrays that all vary over the same axes of a mesh, in `shard_map`.
+
+    What is alike on all devices and used with what is not has a sum over the devices for gradient.
+    """
+    varying = [jax.typeof(a).manual_axis_type.varying for a in arrays]
+    union = frozenset().union(*varying)
+    return [
+        jax.lax.pcast(a, tuple(union - own), to="varying") if union - own else a
+        for a, own in zip(arrays, varying, strict=True)
+    ]

@@ -1,0 +1,1 @@
+"""Products with float32 sums, activations, initialisers."""

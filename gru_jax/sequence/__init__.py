@@ -1,0 +1,1 @@
+"""A cell over whole sequences: arguments, memory policy, backends, meshes, the trace."""

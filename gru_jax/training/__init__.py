@@ -1,0 +1,1 @@
+"""Steps, the compiled loop, the host loop, checkpoints, losses and metrics."""

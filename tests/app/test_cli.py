@@ -1,0 +1,340 @@
+"""The whole command, end to end, in a temporary folder."""
+
+import csv
+import io
+import json
+import os
+import pty
+import re
+import shutil
+import signal
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+import gru_jax as gj
+from gru_jax.app.cli import main
+from gru_jax.app.tasks import japanese_vowels as task
+
+SMALL = ["--hidden", "6", "--layers", "1", "--epochs", "3", "--batch", "81"]
+COMMAND = [sys.executable, "-m", "gru_jax"]
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """A small trained run, made by the command."""
+    folder = tmp_path_factory.mktemp("runs") / "small"
+    assert main(["train", "--out", str(folder), *SMALL]) == 0
+    return folder
+
+
+def test_a_run_is_a_folder(run):
+    names = {path.name for path in run.iterdir()}
+    assert names == {"config.json", "metrics.jsonl", "result.json", "checkpoints", "figures"}
+    rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    assert [row["epoch"] for row in rows] == [1, 2, 3]
+    result = json.loads((run / "result.json").read_text())
+    assert result.keys() >= {"task", "test_accuracy", "parameters", "seconds", "seed"}
+    assert result["task"] == "japanese_vowels"
+    assert result["parameters"] == 2 * 3 * ((12 + 6) * 6 + 6) + 12 * 9 + 9
+    assert np.sum(result["confusion_matrix"]) == 370
+    right = np.trace(result["confusion_matrix"])
+    assert result["test_accuracy"] == pytest.approx(right / 370)
+    for name in ("learning_curves.png", "confusion_matrix.png"):
+        assert (run / "figures" / name).read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_first_lines_and_the_result_say_which_code_runs_the_recurrences(
+    tmp_path, monkeypatch, capsys
+):
+    monkeypatch.setenv("GRU_JAX_BACKEND", "xla")
+    args = ["train", "--out", str(tmp_path / "x"), *SMALL, "--epochs", "1"]
+    assert main(args) == 0
+    said = "XLA's loops, as the variable GRU_JAX_BACKEND says"
+    assert re.search(rf"^recurrence +{said} *$", capsys.readouterr().out, re.MULTILINE)
+    assert json.loads((tmp_path / "x" / "result.json").read_text())["recurrence"] == said
+    monkeypatch.delenv("GRU_JAX_BACKEND")
+    assert main([*args, "--resume"]) == 0
+    assert re.search(r"^recurrence +the compiled kernel *$", capsys.readouterr().out, re.MULTILINE)
+
+
+def test_evaluate_finds_what_training_found(run, capsys):
+    result = json.loads((run / "result.json").read_text())
+    assert main(["evaluate", str(run)]) == 0
+    text = capsys.readouterr().out
+    assert re.search(rf"GRU \(this run\) +{result['test_accuracy']:.1%}", text)
+    assert re.search(r"FCN +99.3% +Fawaz", text)
+
+
+def test_predict_names_the_speakers_of_a_file(run, tmp_path, capsys):
+    _, test = gj.load_japanese_vowels()
+    np.savez(tmp_path / "in.npz", **{f"u{i}": x for i, x in enumerate(test.xs)})
+    assert main(["predict", str(run), "--input", str(tmp_path / "in.npz")]) == 0
+    rows = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
+    assert [row["sequence"] for row in rows] == [f"u{i}" for i in range(370)]
+    shares = np.array([[float(row[f"p_{i}"]) for i in range(1, 10)] for row in rows])
+    np.testing.assert_allclose(shares.sum(1), 1, atol=1e-5)
+    labels = [int(row["label"]) for row in rows]
+    np.testing.assert_array_equal(labels, shares.argmax(1) + 1)
+    result = json.loads((run / "result.json").read_text())
+    accuracy = np.mean(np.array(labels) - 1 == test.targets)
+    assert accuracy == pytest.approx(result["test_accuracy"])
+    lines = ["sequence," + ",".join(f"c{i}" for i in range(12))]
+    lines += [f"u{i}," + ",".join(map(str, x)) for i in (0, 1) for x in test.xs[i].tolist()]
+    (tmp_path / "in.csv").write_text("\n".join(lines))
+    assert main(["predict", str(run), "--input", str(tmp_path / "in.csv")]) == 0
+    two = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
+    assert [row["label"] for row in two] == [row["label"] for row in rows[:2]]
+    for row, same in zip(two, rows, strict=False):
+        # Two sequences are padded, and so summed, otherwise than 370: the last of six digits.
+        for name in row:
+            if name.startswith("p_"):
+                assert float(row[name]) == pytest.approx(float(same[name]), abs=2e-6)
+
+
+def test_an_earlier_run_is_moved_aside_not_overwritten(tmp_path, capsys):
+    folder = tmp_path / "runs" / "x"
+    for _ in range(3):
+        assert main(["train", "--out", str(folder), *SMALL, "--epochs", "1"]) == 0
+    assert {path.name for path in folder.parent.iterdir()} == {"x", "x.1", "x.2"}
+    assert "is now" in capsys.readouterr().out
+
+
+def test_the_same_seed_gives_the_same_bits_and_another_does_not(run, tmp_path):
+    for seed, same in (("0", True), ("1", False)):
+        again = tmp_path / seed
+        assert main(["train", "--out", str(again), *SMALL, "--seed", seed]) == 0
+        assert (losses(again) == losses(run)) is same
+
+
+def losses(folder):
+    rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    return [(row["loss"], row["validation_loss"]) for row in rows]
+
+
+def test_a_finished_run_goes_on_with_more_epochs(run, tmp_path):
+    folder = tmp_path / "x"
+    assert main(["train", "--out", str(folder), *SMALL]) == 0
+    assert main(["train", "--resume", "--out", str(folder), "--epochs", "5"]) == 0
+    assert losses(folder)[:3] == losses(run)
+    assert json.loads((folder / "result.json").read_text())["epochs"] == 5
+    assert main(["train", "--resume", "--out", str(folder)]) == 0
+    assert len(losses(folder)) == 5
+
+
+def in_terminal(args, cwd, until=None):
+    """Runs the command in a terminal; interrupts it when `until` is seen; returns code, text."""
+    parent, child = pty.openpty()
+    process = subprocess.Popen(
+        [*COMMAND, *args],
+        cwd=cwd,
+        stdin=child,
+        stdout=child,
+        stderr=child,
+        env=os.environ | {"TERM": "xterm", "COLUMNS": "120"},
+    )
+    os.close(child)
+    text = b""
+    try:
+        while True:
+            try:
+                text += os.read(parent, 1 << 16)
+            except OSError:  # Linux's way of saying that the other side has closed
+                break
+            if until and re.search(until, text):
+                process.send_signal(signal.SIGINT)
+                until = None
+        code = process.wait()
+    finally:
+        process.kill()  # where the test itself is interrupted
+        os.close(parent)
+    return code, re.sub(r"\x1b\[[\d;?]*[a-zA-Z]", "", text.decode())
+
+
+def test_ctrl_c_saves_and_resuming_gives_the_same_bits(tmp_path):
+    args = [*SMALL, "--epochs", "300", "--patience", "300"]
+    assert main(["train", "--out", str(tmp_path / "whole"), *args]) == 0
+    code, text = in_terminal(["train", "--out", "cut", *args], tmp_path, until=rb"steps/s")
+    assert code == 130
+    assert "go on with: gru-jax train --resume --out cut" in " ".join(text.split())
+    assert "Traceback" not in text
+    assert 1 <= len(losses(tmp_path / "cut")) < 300
+    assert not (tmp_path / "cut" / "result.json").exists()
+    code, text = in_terminal(["train", "--resume", "--out", "cut"], tmp_path)
+    assert code == 0
+    assert re.search(r"300/300 .*steps/s.* left", text)
+    assert losses(tmp_path / "cut") == losses(tmp_path / "whole")
+    results = [json.loads((tmp_path / f / "result.json").read_text()) for f in ("cut", "whole")]
+    assert results[0]["confusion_matrix"] == results[1]["confusion_matrix"]
+
+
+def test_without_a_terminal_there_are_plain_lines(tmp_path):
+    done = subprocess.run(
+        [*COMMAND, "train", "--out", "x", *SMALL], cwd=tmp_path, capture_output=True, text=True
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert re.search(r"^epoch +1/3  loss \d\.\d{3} accuracy", done.stdout, re.MULTILINE)
+    assert not re.search(r"[\x1b\r━]", done.stdout)
+    assert "x/result.json" in done.stdout
+
+
+def test_help_names_every_flag_and_its_default(capsys):
+    for command, flags in (
+        ("train", "out seed resume epochs hidden layers learning-rate batch".split()),
+        ("predict", ["input"]),
+        ("evaluate", []),
+        ("explain", ["input"]),
+    ):
+        with pytest.raises(SystemExit) as exit:
+            main([command, "--help"])
+        assert exit.value.code == 0
+        text = capsys.readouterr().out
+        assert all(f"--{flag}" in text for flag in flags)
+        assert "runs/japanese_vowels" in text
+
+
+def test_a_loss_that_is_not_finite_stops_names_the_step_and_keeps_the_parameters(tmp_path, capsys):
+    folder = str(tmp_path / "x")
+    assert main(["train", "--out", folder, *SMALL, "--learning-rate", "1e38"]) == 1
+    error = capsys.readouterr().err
+    assert re.search(r"was not finite at step \d+; the parameters after step \d+ are kept", error)
+    assert main(["evaluate", folder]) == 0
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        ([], "Expected one of {train, evaluate, predict, explain, convert, inspect, bench}"),
+        (["trian"], "Unrecognized options: trian (see gru-jax --help)"),
+        (["train", "--sed", "3"], "Unrecognized options: --sed, 3 (see gru-jax train --help)"),
+        (["train", "--seed", "x"], "Error parsing --seed: invalid literal for int()"),
+        (["train", "--seed", "-1"], "train: seed must be a whole number from 0 to below"),
+        (["train", "--hidden", "0"], "train: hidden must be a whole number from 1 to below"),
+        (
+            ["train", "--learning-rate", "nan"],
+            "train: learning_rate must be a number from 0 to",
+        ),
+        (
+            ["train", "--dropout", "1.5"],
+            "dropout must be a number from 0 to below 1, got 1.5.",
+        ),
+        (["train", "--validation", "0"], "split: fraction must be 0 < fraction < 1, got 0.0."),
+        (
+            ["train", "--out", "other"],
+            "other must be empty, new, or a run: other must be",
+        ),
+        (["train", "--resume", "--out", "none"], "none must be the folder of a run, but has no"),
+        (
+            ["train", "--resume", "--out", "{run}", "--hidden", "7"],
+            "--hidden must be 6, as the run",
+        ),
+        (["train", "--resume", "--out", "{run}", "--epochs", "1"], "--epochs must be at least 3"),
+        (["train", "--seed", "99999999999999999999"], "train: seed must be a whole number"),
+        (
+            ["train", "--validation", "0.001"],
+            "validation must leave utterances on both sides",
+        ),
+        (
+            ["train", "--validation", "0.999"],
+            "validation must leave utterances on both sides",
+        ),
+        (
+            ["train", "--noise", "nan"],
+            "train: noise must be a number from 0 to below inf",
+        ),
+        (
+            ["train", "--out", "bad"],
+            "bad must be empty, new, or a run: bad/",
+        ),
+        (["evaluate"], "Missing from gru-jax evaluate: RUN"),
+        (["evaluate", "none"], "none must be the folder of a run, but has no config.json."),
+        (["evaluate", "bad"], "bad/config.json must be one that training wrote: Expecting value"),
+        (["evaluate", "half"], "load_checkpoint: no folder half/checkpoints; train first."),
+        (["explain"], "Missing from gru-jax explain: RUN"),
+        (["explain", "none"], "none must be the folder of a run, but has no config.json."),
+        (["explain", "{run}", "--input", "none.csv"], "none.csv must be a file, but there is"),
+        (["predict", "{run}"], "Missing from gru-jax predict: --input FILE"),
+        (
+            ["predict", "{run}", "--input", "none.npz"],
+            "none.npz must be a file, but there is none.",
+        ),
+        (["predict", "{run}", "--input", "short.csv"], "must be [time, 12] with one step or more"),
+    ],
+)
+def test_wrong_use_is_one_line_and_exit_code_2(run, tmp_path, monkeypatch, capsys, args, message):
+    monkeypatch.chdir(tmp_path)
+    for folder, text in (
+        ("other", None),
+        ("bad", "oops"),
+        ("half", (run / "config.json").read_text()),
+    ):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / ("file.txt" if text is None else "config.json")).write_text(text or "")
+    (tmp_path / "short.csv").write_text("1,2\n")
+    before = sorted(tmp_path.rglob("*"))
+    assert main([arg.format(run=run) for arg in args]) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert message in err
+    assert err.startswith("gru-jax: ")
+    assert err.count("\n") == 1
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+@pytest.mark.parametrize("more", [[], ["--resume"]])
+def test_a_backend_that_is_none_is_refused_before_anything_happens(
+    run, tmp_path, monkeypatch, capsys, more
+):
+    folder = tmp_path / "x"
+    shutil.copytree(run, folder)
+    before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
+    monkeypatch.setattr(task, "load_problem", lambda _: pytest.fail("the data are loaded"))
+    monkeypatch.setenv("GRU_JAX_BACKEND", "gpu")
+    assert main(["train", "--out", str(folder), *more]) == 2
+    assert capsys.readouterr() == (
+        "",
+        'gru-jax: train: the variable GRU_JAX_BACKEND must be "auto", "xla" or "cpu", '
+        "got 'gpu'.\n",
+    )
+    assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")} == before
+
+
+def test_wrong_use_is_one_line_where_there_is_no_unicode(tmp_path):
+    for code in ("ascii", "utf-8"):
+        done = subprocess.run(
+            [*COMMAND, "explain", "x", "--inptu", "y"],
+            env=os.environ | {"PYTHONIOENCODING": code},
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+        )
+        assert done.returncode == 2
+        assert re.fullmatch(r"gru-jax: .*--inptu.* \(see gru-jax explain --help\)\n", done.stderr)
+        assert "--- " not in done.stderr
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"hidden": "six"},
+        {"hidden": 6.0},
+        {"batch": 2.5},
+        {"seed": 10**30},
+        {"noise": None},
+        {"scale": {"mean": [0.0] * 12, "std": [0.0] * 12}},
+        {"scale": {"mean": [0.0] * 12, "std": ["x"] * 12}},
+        {"hidden": 10**9},
+        {"surprise": 1},
+        {"task": "mnist"},
+        {"scale": {"mean": [0.0], "std": [1.0]}},
+        {"scale": None},
+    ],
+)
+def test_a_config_that_lies_is_one_line(run, tmp_path, capsys, change):
+    settings = json.loads((run / "config.json").read_text()) | change
+    (tmp_path / "config.json").write_text(json.dumps(settings))
+    (tmp_path / "checkpoints").symlink_to(run / "checkpoints")
+    assert main(["evaluate", str(tmp_path)]) == 2
+    assert capsys.readouterr().err.count("\n") == 1

@@ -1,0 +1,172 @@
+"""Reports and figures of a trained run, by the command and by themselves."""
+
+import importlib.util
+import re
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import reference
+from PIL import Image
+
+import gru_jax as gj
+from gru_jax.app import explain, runs
+from gru_jax.app.cli import main
+from gru_jax.app.tasks import japanese_vowels as task
+
+SIZE, LAYERS = 6, 2
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A small trained run, made by the command."""
+    folder = tmp_path_factory.mktemp("runs") / "small"
+    args = ["--hidden", str(SIZE), "--layers", str(LAYERS), "--epochs", "2", "--batch", "81"]
+    assert main(["train", "--out", str(folder), *args]) == 0
+    return folder
+
+
+@pytest.fixture(scope="module")
+def found(folder):
+    _, test = gj.load_japanese_vowels()
+    trained = runs.load_trained(folder)
+    return trained, test, explain.inspect(trained, test.xs[:40], test.targets[:40])
+
+
+def test_each_cell_is_inspected_on_what_it_reads(found):
+    trained, test, cells = found
+    assert [(c.layer, c.direction) for c in cells] == [
+        (layer, direction) for layer in (1, 2) for direction in ("forward", "backward")
+    ]
+    xs = task.standardise(test.xs[:40], trained.scale)
+    row = int(np.argmax([len(x) for x in xs]))
+    read = xs[row]
+    for layer in range(LAYERS):
+        params, outputs = trained.params[1 + 2 * layer], []
+        for each in cells[2 * layer : 2 * layer + 2]:
+            want = reference.trace(
+                getattr(params, each.direction),
+                read[None],
+                np.zeros((1, SIZE)),
+                np.ones((1, len(read)), bool),
+                reverse=each.direction == "backward",
+            )
+            for name in ("r", "z", "c", "h"):
+                got = getattr(each.tape, name)[row, : len(read)]
+                np.testing.assert_allclose(got, want[name][0], rtol=0, atol=1e-5)
+            outputs.append(want["h"][0])
+        read = np.concatenate(outputs, -1)
+
+
+@pytest.mark.parametrize("direction", ["forward", "backward"])
+def test_gradients_are_those_of_the_loss_of_the_whole_network(found, direction):
+    """A nudge of one state of the last layer goes through later states, pooling and head."""
+    trained, test, cells = found
+    own, other = cells[2:] if direction == "forward" else cells[:1:-1]
+    assert own.direction == direction
+    row, t = 3, 4
+    length = len(test.xs[row])
+    W, b = (np.asarray(a, float) for a in trained.params[-1])
+    params = getattr(trained.params[3], direction)
+
+    def loss(nudge):
+        means = {other.direction: np.asarray(other.tape.h[row, :length], float).mean(0)}
+        h, total = np.zeros(SIZE), np.zeros(SIZE)
+        for step in range(length)[:: 1 if direction == "forward" else -1]:
+            *_, h = reference.gates(params, np.asarray(own.tape.x[row, step], float), h)
+            h = h + nudge * (step == t)
+            total += h
+        means[direction] = total / length
+        logits = np.concatenate([means["forward"], means["backward"]]) @ W + b
+        return np.log(np.exp(logits).sum()) - logits[test.targets[row]]
+
+    slopes = [(loss(n) - loss(-n)) / 2e-5 for n in 1e-5 * np.eye(SIZE)]
+    assert float(own.gradients[row, t]) == pytest.approx(np.linalg.norm(slopes), rel=1e-4)
+
+
+def test_a_report_is_the_means_of_the_valid_steps(found):
+    _, _, cells = found
+    for each in cells[:2]:
+        report, valid = explain.report(each), np.asarray(each.tape.valid)
+        r, z = (np.asarray(a)[valid] for a in (each.tape.r, each.tape.z))
+        memory = [
+            -1 / np.log(1 - np.asarray(row[some], float)).mean(0)
+            for row, some in zip(each.tape.z, valid, strict=True)
+        ]
+        want = {
+            "reset_shut": (r < 0.1).mean(),
+            "reset_open": (r > 0.9).mean(),
+            "update_shut": (z < 0.1).mean(),
+            "update_open": (z > 0.9).mean(),
+            "memory": np.median(memory),
+            "longest_memory": np.median([np.max(row) for row in memory]),
+            "lyapunov": np.mean(each.exponents),
+        }
+        norms, last = np.asarray(each.gradients, float), valid.sum(1) - 1
+        ratio = norms[:, 0] / norms[np.arange(len(norms)), last]
+        turn = -1 if each.direction == "backward" else 1
+        want["gradient"] = np.exp(np.log(ratio).mean()) ** turn
+        for name, value in want.items():
+            assert getattr(report, name) == pytest.approx(float(value), rel=1e-4), name
+        assert report.lyapunov < 0
+
+
+def test_the_command_prints_a_line_for_each_cell_and_draws_all_figures(folder, capsys):
+    assert main(["explain", str(folder)]) == 0
+    text = capsys.readouterr().out
+    numbers = r"( +\d+\.\d%){4} +[\d.]+ +[\d.]+ +[\d.e+-]+ +[+-]\d\.\d{3}"
+    for name in ("1 forward", "1 backward", "2 forward", "2 backward"):
+        assert re.search(rf"^{name}{numbers}$", text.replace(" \n", "\n"), re.MULTILINE), text
+    assert "Sequences: 370. Shares are" in text
+    assert "Figures of test utterance 8, by speaker 1, 29 steps:" in text
+    names = [f"gates_{i}_{way}.png" for i in (1, 2) for way in ("forward", "backward")]
+    names += ["step.png", "timescales.png", "gradient_flow.png", "step.gif"]
+    for name in names:
+        assert str(folder / "figures" / name) in text
+        with Image.open(folder / "figures" / name) as image:
+            assert image.size[0] > 500
+            assert getattr(image, "n_frames", 1) == (29 if name == "step.gif" else 1)
+    kept = {"learning_curves.png", "confusion_matrix.png"}
+    assert {path.name for path in (folder / "figures").iterdir()} == {*names, *kept}
+
+
+def test_with_a_file_its_first_sequence_is_drawn(folder, tmp_path, capsys, monkeypatch):
+    _, test = gj.load_japanese_vowels()
+    np.savez(tmp_path / "in.npz", short=test.xs[0][:1], longer=test.xs[1])
+    monkeypatch.setattr(explain, "draw", lambda _found, *about: about)
+    assert main(["explain", str(folder), "--input", str(tmp_path / "in.npz")]) == 0
+    text = capsys.readouterr().out
+    assert "Sequences: 2. Shares are" in text
+    assert "Figures of short, 1 step:" in text
+    shown = [line.strip() for line in text.splitlines()[-3:]]
+    assert shown == ["0", "short", str(folder / "figures" / "in")]
+
+
+def test_of_too_many_steps_the_first_sequences_are_looked_at(found, monkeypatch):
+    trained, test, _ = found
+    monkeypatch.setattr(explain, "STEPS", 2 * max(len(test.xs[0]), len(test.xs[1])))
+    assert len(explain.inspect(trained, test.xs)[0].exponents) == 2
+    monkeypatch.setattr(explain, "STEPS", 1)
+    assert len(explain.inspect(trained, test.xs)[0].exponents) == 1
+
+
+def test_without_matplotlib_there_are_reports_alone(folder, capsys, monkeypatch):
+    find = importlib.util.find_spec
+    monkeypatch.setattr(
+        importlib.util, "find_spec", lambda name: None if name == "matplotlib" else find(name)
+    )
+    assert main(["explain", str(folder)]) == 0
+    text = capsys.readouterr().out
+    assert "No figures: they need matplotlib, pip install 'gru_jax[plot]'." in text
+    assert "2 backward" in text
+
+
+def test_labels_not_given_are_those_that_the_network_thinks_likeliest(found):
+    trained, test, _ = found
+    xs = test.xs[:6]
+    labels = np.argmax(runs.predict(trained, xs), -1)
+    given, own = explain.inspect(trained, xs, labels), explain.inspect(trained, xs)
+    np.testing.assert_array_equal(given[0].gradients, own[0].gradients)
+    assert not jnp.array_equal(
+        own[0].gradients, explain.inspect(trained, xs, (labels + 1) % 9)[0].gradients
+    )
