@@ -17,6 +17,7 @@ from gru_jax.analysis.gates import Ends as Ends
 from gru_jax.analysis.gates import Saturation as Saturation
 from gru_jax.analysis.gates import saturation as saturation
 from gru_jax.analysis.gates import timescales as timescales
+from gru_jax.analysis.summary import summary as summary
 from gru_jax.cells.gru import candidate as candidate
 from gru_jax.cells.gru import gru as gru
 from gru_jax.cells.gru import hidden_state as hidden_state

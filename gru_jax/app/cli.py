@@ -5,7 +5,9 @@ import importlib.util
 import logging
 import os
 import shlex
+import shutil
 import sys
+import textwrap
 from functools import partial
 from pathlib import Path
 
@@ -13,6 +15,7 @@ import jax
 import numpy as np
 from rich.console import Console
 
+import gru_jax as gj
 from gru_jax import files, interop
 from gru_jax.app import console as show
 from gru_jax.app import explain as inspection
@@ -21,18 +24,20 @@ from gru_jax.app.bench import report, summary
 from gru_jax.app.bench.measure import Entry, count_turns, measure
 from gru_jax.app.bench.settings import check
 from gru_jax.app.commands import Bench, Convert, Evaluate, Explain, Inspect, Predict, Train, parse
-from gru_jax.app.tasks import japanese_vowels as task
-from gru_jax.data.files import read_sequences
-from gru_jax.interop.formats import FormatName
-from gru_jax.interop.safetensors import take_layer
-from gru_jax.types import Cell, Layer, Params
+from gru_jax.app.tasks import TASKS
+from gru_jax.data.files import read_sequences  # public soon
+from gru_jax.interop.formats import FormatName  # public soon
 
 FAILED, USAGE, INTERRUPTED = 1, 2, 130
+LEFTOVERS, LONGEST = 12, 600
+"""Names of leftovers that are printed, and characters of a message."""
 
 
 def main(args: list[str] | None = None) -> int:
     """Runs a command; returns 0, 1 if training failed, 2 for wrong use, 130 for Ctrl-C."""
     logging.getLogger("absl").setLevel(logging.ERROR)
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(errors="replace")  # Some terminals know no lines or Greek letters.
     does = {Train: train, Evaluate: evaluate, Predict: predict, Explain: explain}
     does |= {Convert: convert, Inspect: inspect, Bench: bench}
     try:
@@ -51,34 +56,34 @@ def main(args: list[str] | None = None) -> int:
 
 def train(command: Train) -> int:
     """Trains, tests, and says what was written."""
-    console = Console(highlight=False)
+    console, task = Console(highlight=False), TASKS[command.task]
     if command.resume:
-        run = runs.reopen(command.out, command.config)
+        run = runs.reopen(command.out, task, command.config)
     else:
-        run, moved = runs.begin(command.out, command.config)
+        run, moved = runs.begin(command.out, task, command.config)
         if moved:
             console.print(
                 f"An earlier run was there: it is now {moved}.", soft_wrap=True, markup=False
             )
     show.describe(console, run)
     with show.interruptible() as should_stop, show.epochs(console, run) as report:
-        run, ended = runs.train(run, report, should_stop)
+        run, reason = runs.train(run, report, should_stop)
     epoch, step = int(run.progress.epoch), int(run.progress.state.step)
-    if ended == "stopped":
+    if reason == "stopped":
         again = f"gru-jax train --resume --out {shlex.quote(str(command.out))}"
-        return _complain(f"stopped after epoch {epoch}; go on with: {again}", INTERRUPTED)
-    if ended == "not finite":
+        return _complain(f"stopped after epoch {epoch}; go on with:", INTERRUPTED, again)
+    if reason == "not finite":
         return _complain(
             f"the loss or its gradient was not finite at step {step + 1}; the parameters after "
             f"step {step} are kept in {run.folder / 'checkpoints'}. Try a lower --learning-rate.",
             FAILED,
         )
-    if ended == "patience":
+    if reason == "patience":
         best = int(run.progress.best_epoch)
         console.print(f"Stopped early after epoch {epoch}: none since {best} was as good.")
     result, figures = runs.finish(run)
-    show.result(console, result)
-    names = ("result.json", "config.json", "metrics.jsonl", "checkpoints")
+    show.result(console, task, result)
+    names = ("result.json", "config.json", "metrics.jsonl", "best.safetensors", "checkpoints")
     show.paths(console, [run.folder / name for name in names] + figures)
     if not figures:
         console.print("No figures: they need matplotlib, pip install 'gru_jax\\[plot]'.")
@@ -86,26 +91,33 @@ def train(command: Train) -> int:
 
 
 def evaluate(command: Evaluate) -> int:
-    """Prints a run's test accuracy and its confusions."""
-    console = Console(highlight=False)
-    result = runs.evaluate(runs.load_trained(command.run))
-    show.confusions(console, result["confusion_matrix"])
-    show.result(console, result)
+    """Prints a run's test metrics and, of classes, its confusions."""
+    console, trained = Console(highlight=False), runs.load_trained(command.run)
+    result = runs.evaluate(trained, trained.task.load(trained.config).test)
+    if trained.task.classes:
+        show.confusions(console, trained.task, result["confusion_matrix"])
+    show.result(console, trained.task, result)
     return 0
 
 
 def predict(command: Predict) -> int:
-    """Prints a label and probabilities for each sequence of a file."""
+    """Prints the answers for each sequence of a file."""
     trained = runs.load_trained(command.run)
-    sequences = read_sequences(command.input, task.CHANNELS)
-    probabilities = runs.predict(trained, list(sequences.values()))
+    task, sequences = trained.task, read_sequences(command.input, trained.task.input_size)
+    answers = runs.predict(trained, list(sequences.values()))
     if sys.stdout.isatty():
-        show.predictions(Console(highlight=False), list(sequences), probabilities)
+        show.predictions(Console(highlight=False), task, list(sequences), answers)
         return 0
     writer = csv.writer(sys.stdout, lineterminator="\n")
-    writer.writerow(["sequence", "label", *(f"p_{name}" for name in task.CLASSES)])
-    for name, row in zip(sequences, probabilities, strict=True):
-        writer.writerow([name, task.CLASSES[int(np.argmax(row))], *(f"{p:.6f}" for p in row)])
+    rows = answers.reshape(len(answers), -1)
+    if task.classes:
+        writer.writerow(["sequence", "label", *(f"p_{name}" for name in task.classes)])
+    else:
+        writer.writerow(["sequence", *(f"value_{i}" for i in range(rows.shape[1]))])
+    for name, row in zip(sequences, rows, strict=True):
+        label = [task.classes[int(np.argmax(row))]] if task.classes else []
+        digits = ".6f" if task.classes else ".6g"
+        writer.writerow([name, *label, *(f"{value:{digits}}" for value in row)])
     sys.stdout.flush()
     return 0
 
@@ -114,17 +126,19 @@ def explain(command: Explain) -> int:
     """Prints reports on the cells of a run, and draws them."""
     console = Console(highlight=False)
     trained = runs.load_trained(command.run)
+    task, folder = trained.task, command.run / "figures"
     if command.input is None:
-        _, test = task.load_japanese_vowels()
-        xs, labels, shown = test.xs, test.targets, int(np.argmax([len(x) for x in test.xs]))
-        name = f"test utterance {shown + 1}, by speaker {task.CLASSES[labels[shown]]}"
-        folder = command.run / "figures"
+        test = task.load(trained.config).test
+        xs, targets, shown = test.xs, test.targets, int(np.argmax([len(x) for x in test.xs]))
+        name = f"test {task.sample} {shown + 1}"
+        if task.classes:
+            name += f", {task.target} {task.classes[targets[shown]]}"
     else:
-        sequences = read_sequences(command.input, task.CHANNELS)
-        xs, labels, shown, name = list(sequences.values()), None, 0, next(iter(sequences))
-        folder = command.run / "figures" / command.input.stem
+        sequences = read_sequences(command.input, task.input_size)
+        xs, targets, shown, name = list(sequences.values()), None, 0, next(iter(sequences))
+        folder /= command.input.stem
     with console.status(f"looking into {len(xs)} sequences"):
-        found = inspection.inspect(trained, xs, labels)
+        found = inspection.inspect(trained, xs, targets)
     show.reports(console, list(map(inspection.report, found)), len(found[0].exponents), len(xs))
     if not importlib.util.find_spec("matplotlib"):
         console.print("No figures: they need matplotlib, pip install 'gru_jax\\[plot]'.")
@@ -143,29 +157,36 @@ def convert(command: Convert) -> int:
     target_is_there = os.path.lexists(command.target) and not command.target.is_dir()
     if target_is_there and not command.overwrite:
         raise ValueError(f"{command.target} is there already: --overwrite replaces it.")
-    net, params = _read(command.source, command.from_, command.name)
+    path = _find(command.source, command.from_)
+    net, params = interop.read(path, format=command.from_, name=command.name)
     interop.write(command.target, net, params, format=command.to)
-    console = Console(highlight=False)
-    show.architecture(console, net, params)
-    show.paths(console, [command.target])
+    print(gj.summary(net, params))
+    _tell_leftovers(path, command.from_, command.name)
+    show.paths(Console(highlight=False), [command.target])
     return 0
 
 
 def inspect(command: Inspect) -> int:
     """Prints what a file holds."""
-    net, params = _read(command.file, command.from_, command.name)
-    console = Console(highlight=False)
-    show.architecture(console, net, params)
-    show.arrays(console, params)
+    path = _find(command.file, command.from_)
+    print(gj.summary(*interop.read(path, format=command.from_, name=command.name)))
+    _tell_leftovers(path, command.from_, command.name)
     return 0
 
 
-def _read(path: Path, format: FormatName | None, name: str | None) -> tuple[Cell | Layer, Params]:
-    if format is None and (path / "config.json").is_file():
-        trained = runs.load_trained(path)
-        net = task.network(trained.config)
-        return (net, trained.params) if name is None else take_layer(net, trained.params, name)
-    return interop.read(path, format=format, name=name)
+def _find(path: Path, format: FormatName | None) -> Path:
+    """Returns the file with the net: of a training run, its best parameters."""
+    return runs.find(path) if format is None and (path / "config.json").is_file() else path
+
+
+def _tell_leftovers(path: Path, format: FormatName | None, name: str | None) -> None:
+    """Says what else a file holds."""
+    if not hasattr(interop, "leftovers"):
+        return
+    if names := interop.leftovers(path, format=format, name=name):
+        more = f" and {len(names) - LEFTOVERS} more" if len(names) > LEFTOVERS else ""
+        text = f"stays behind: {', '.join(names[:LEFTOVERS])}{more}"
+        Console(highlight=False).print(text, markup=False)
 
 
 def bench(command: Bench) -> int:
@@ -200,6 +221,11 @@ def bench(command: Bench) -> int:
     return _complain("stopped early.", INTERRUPTED) if should_stop() else 0
 
 
-def _complain(message: str, code: int) -> int:
-    print(f"gru-jax: {' '.join(message.split())}", file=sys.stderr)
+def _complain(message: str, code: int, command: str = "") -> int:
+    """Prints one line and, below it, a command to copy; a terminal's width breaks no word."""
+    text = textwrap.shorten(f"gru-jax: {message}", LONGEST, placeholder=" ...")
+    if sys.stderr.isatty():
+        columns = shutil.get_terminal_size().columns
+        text = textwrap.fill(text, columns, break_long_words=False, break_on_hyphens=False)
+    print(text, *[f"  {command}"] * bool(command), sep="\n", file=sys.stderr)
     return code

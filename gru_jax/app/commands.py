@@ -1,40 +1,44 @@
-"""What can be asked for on the command line; the docstrings are its help."""
+"""The commands; their docstrings are their help."""
 
-import contextlib
+import argparse
 import dataclasses
-import io
-import itertools
-import re
+import importlib.metadata
 from pathlib import Path
 from typing import Annotated, TypeAlias, get_args
 
-import tyro
-
 from gru_jax.app import runs
+from gru_jax.app.arguments import POSITIONAL, read, suggest, summary
 from gru_jax.app.bench.measure import MEASURES, Measure
 from gru_jax.app.bench.peers import PeerName
 from gru_jax.app.bench.problem import DEFAULT_SIZES
-from gru_jax.app.tasks import japanese_vowels as task
-from gru_jax.interop.formats import FormatName
+from gru_jax.app.tasks import TASKS
+from gru_jax.app.tasks.japanese_vowels import JAPANESE_VOWELS
+from gru_jax.app.tasks.task import Config
+from gru_jax.interop.formats import FormatName  # public soon
 
-FORMATS = f"{{{','.join(get_args(FormatName))}}}"
-RunFolder: TypeAlias = Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
+RunFolder: TypeAlias = Annotated[Path, POSITIONAL, "RUN"]
 
 
 @dataclasses.dataclass(frozen=True)
 class Train:
-    """Train a GRU on JapaneseVowels and test it; after Ctrl-C, --resume goes on."""
+    """Train a net on a task, and test it.
 
-    config: tyro.conf.OmitArgPrefixes[task.Config] = dataclasses.field(default_factory=task.Config)
-    out: Path = Path("runs") / task.NAME
+    After Ctrl-C, --resume goes on with it. The options from --seed on are settings of the task.
+    """
+
+    task: Annotated[str, POSITIONAL, "TASK"] = JAPANESE_VOWELS.name
+    """Task to train on; comes first."""
+    out: Annotated[Path, "FOLDER"] = Path("runs") / JAPANESE_VOWELS.name
     """Folder of the run; a run that is there already is moved aside, not overwritten."""
     resume: bool = False
     """Go on with the run in --out, with its own settings; --epochs may be larger."""
+    config: Config = dataclasses.field(default_factory=Config)
+    """Settings of the task."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Evaluate:
-    """Test a trained run: accuracy, and who was taken for whom."""
+    """Test a trained run: metrics and confusions."""
 
     run: RunFolder
     """Folder of the run, e.g. runs/japanese_vowels."""
@@ -42,28 +46,28 @@ class Evaluate:
 
 @dataclasses.dataclass(frozen=True)
 class Predict:
-    """Name the speaker of your own sequences, with probabilities.
+    """Predict classes or values for your own sequences.
 
     In a terminal this prints a table, elsewhere CSV.
     """
 
     run: RunFolder
     """Folder of the run, e.g. runs/japanese_vowels."""
-    input: Annotated[Path, tyro.conf.arg(metavar="FILE")]
-    """An .npz of arrays [time, 12] or [cases, time, 12], or a .csv with a step a line."""
+    input: Path
+    """An .npz of arrays [time, input] or [cases, time, input], or a .csv with a step a line."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Explain:
-    """Show what a trained run does inside: reports of every cell, and figures of its gates.
+    """Show what the cells of a trained run do, in numbers and figures.
 
     The figures, and an animation, go into the run's figures/, those of FILE into a folder there.
     """
 
     run: RunFolder
     """Folder of the run, e.g. runs/japanese_vowels."""
-    input: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
-    """Sequences as for predict, to be looked at instead of the test utterances; one is drawn."""
+    input: Path | None = None
+    """Sequences as for predict, to be looked at instead of the test data; one is drawn."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -83,31 +87,32 @@ class Bench:
     """What to measure."""
     rounds: int = 11
     """Turns of each library; times are medians over them."""
-    json: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
+    json: Path | None = None
     """Write all times, versions and what they come to into this file."""
-    figure: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
+    figure: Path | None = None
     """Draw the times into this file, .png or .svg; needs matplotlib."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Convert:
-    """Turn a file with a GRU into another framework's; what cannot be is refused.
+    """Convert a net to another framework's file.
 
     Known by their endings are .pt .pth (PyTorch), .keras .h5 (Keras), .msgpack
     and Orbax folders (Flax), .eqx (Equinox), .onnx and .safetensors. Arrays by
     PyTorch's or Haiku's names may also stand in .npz and .safetensors: to write
-    such a one, say --to. Weights are exact; ONNX is written without dropout.
+    such a one, say --to. Weights are exact; what a framework cannot be is
+    refused. ONNX is written without dropout.
     """
 
-    source: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="SOURCE")]
+    source: Annotated[Path, POSITIONAL, "SOURCE"]
     """File to read; also the folder of a training run."""
-    target: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="TARGET")]
+    target: Annotated[Path, POSITIONAL, "TARGET"]
     """File to write; its ending says for whom."""
-    from_: Annotated[FormatName | None, tyro.conf.arg(name="from", metavar=FORMATS)] = None
+    from_: FormatName | None = None
     """Format of SOURCE, where the ending does not say."""
-    to: Annotated[FormatName | None, tyro.conf.arg(metavar=FORMATS)] = None
+    to: FormatName | None = None
     """Format of TARGET, where the ending does not say."""
-    name: Annotated[str | None, tyro.conf.arg(metavar="NAME")] = None
+    name: Annotated[str | None, "NAME"] = None
     """Which GRU, where SOURCE holds more: encoder.gru, encoder/rnn, the name of a node or a layer;
     of a net of ours, a layer's number in the stack, from 0."""
     overwrite: bool = False
@@ -116,17 +121,18 @@ class Convert:
 
 @dataclasses.dataclass(frozen=True)
 class Inspect:
-    """Show what is in a file with a GRU: its architecture, and shape and dtype of each array."""
+    """Show the net in a file: its layers, its size and its arrays."""
 
-    file: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="FILE")]
+    file: Annotated[Path, POSITIONAL, "FILE"]
     """Any file that convert reads; also the folder of a training run."""
-    from_: Annotated[FormatName | None, tyro.conf.arg(name="from", metavar=FORMATS)] = None
+    from_: FormatName | None = None
     """Its format, where the ending does not say."""
-    name: Annotated[str | None, tyro.conf.arg(metavar="NAME")] = None
+    name: Annotated[str | None, "NAME"] = None
     """Which GRU, where the file holds more."""
 
 
 Command: TypeAlias = Train | Evaluate | Predict | Explain | Convert | Inspect | Bench
+COMMANDS = {kind.__name__.lower(): kind for kind in get_args(Command)}
 
 
 def parse(args: list[str]) -> Command:
@@ -134,52 +140,56 @@ def parse(args: list[str]) -> Command:
 
     Raises:
         ValueError: for wrong use, in one line.
-        SystemExit: after --help.
+        SystemExit: after --help and --version, and without a command, which asks for help.
     """
-    command = _parse(args, Train())
-    if not isinstance(command, Train) or not command.resume:
+    name, *rest = args or ["--help"]
+    if name in ("-h", "--help"):
+        _parser().print_help()
+        raise SystemExit(0)
+    if name == "--version":
+        print(f"gru-jax {importlib.metadata.version('gru_jax')}")
+        raise SystemExit(0)
+    if name not in COMMANDS:
+        raise ValueError(f"no command {name}{suggest(name, COMMANDS)} See gru-jax --help.")
+    return _parse_train(rest) if name == "train" else read(COMMANDS[name], rest, f"gru-jax {name}")
+
+
+def _parse_train(args: list[str]) -> Train:
+    """Returns the command; the task, which comes first, says which settings there are."""
+    prog, named = "gru-jax train", bool(args) and not args[0].startswith("-")
+    name = args[0] if named else JAPANESE_VOWELS.name
+    if name not in TASKS:
+        known = ", ".join(TASKS)
+        raise ValueError(f"train: TASK must be one of {known}, got {name}{suggest(name, TASKS)}")
+    default = Train(name, Path("runs") / name, config=TASKS[name].Config())
+    command = read(Train, args, prog, default)
+    if command.task != name:
+        raise ValueError(f"train: TASK must come before the options, got {command.task} behind.")
+    if not command.resume:
         return command
-    saved, _ = runs.read_config(command.out)
-    going_on = _parse(args, Train(config=saved))
-    assert isinstance(going_on, Train)
-    for name, value in dataclasses.asdict(saved).items():
-        given = getattr(going_on.config, name)
-        if given != value and (name != "epochs" or given < value):
-            flag = "--" + name.replace("_", "-")
-            least = "at least " if name == "epochs" else ""
-            raise ValueError(f"{flag} must be {least}{value}, as the run began, got {given}.")
+    task, saved = runs.read_config(command.out)
+    if named and task.name != name:
+        raise ValueError(f"train: TASK must be {task.name}, as the run began, got {name}.")
+    going_on = read(Train, args, prog, Train(task.name, command.out, config=saved))
+    for field, value in dataclasses.asdict(saved).items():
+        given = getattr(going_on.config, field)
+        if given != value and (field != "epochs" or given < value):
+            flag = "--" + field.replace("_", "-")
+            needed = f"at least {value}" if field == "epochs" else value
+            raise ValueError(f"train: {flag} must be {needed}, as the run began, got {given}.")
     return going_on
 
 
-def _parse(args: list[str], train: Train) -> Command:
-    said = io.StringIO()
-    try:
-        with contextlib.redirect_stderr(said):
-            return tyro.cli(
-                Annotated[Train, tyro.conf.subcommand(default=train)]
-                | Evaluate
-                | Predict
-                | Explain
-                | Convert
-                | Inspect
-                | Bench,
-                prog="gru-jax",
-                description="The GRU in JAX: trained on real data, timed beside other libraries.",
-                args=args,
-                config=(tyro.conf.FlagCreatePairsOff,),
-            )
-    except SystemExit as exit:
-        if not exit.code:
-            raise
-        # tyro draws a box, of dashes where there is no Unicode: title, message, rule, advice.
-        text = re.sub(r"\x1b\[[\d;]*m", "", said.getvalue())
-        lines = [line.strip("│ ") for line in text.strip().splitlines()]
-        below = itertools.dropwhile(_is_rule, lines[1:])
-        message = " ".join(itertools.takewhile(lambda line: not _is_rule(line), below))
-        known = {kind.__name__.lower() for kind in get_args(Command)}
-        command = f"gru-jax {args[0]}" if known & set(args[:1]) else "gru-jax"
-        raise ValueError(f"{message} (see {command} --help)") from None
-
-
-def _is_rule(line: str) -> bool:
-    return bool(line) and set(line) <= set("─-╰╯")
+def _parser() -> argparse.ArgumentParser:
+    """Returns a parser that is there for its help."""
+    parser = argparse.ArgumentParser(
+        "gru-jax",
+        "gru-jax COMMAND [options]",
+        "The GRU in JAX: trained on real data, timed beside other libraries.",
+        "gru-jax COMMAND --help says more.",
+    )
+    commands = parser.add_argument_group("commands")
+    parser.add_argument("--version", action="store_true", help="show the version and exit")
+    for name, kind in COMMANDS.items():
+        commands.add_argument(name, help=summary(kind))
+    return parser

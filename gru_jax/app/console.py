@@ -1,13 +1,12 @@
 """What a run looks like in a terminal: a bar that lives there, plain lines anywhere else."""
 
 import contextlib
-import inspect
 import signal
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from rich.console import Console
 from rich.progress import (
@@ -20,33 +19,29 @@ from rich.progress import (
 )
 from rich.table import Table
 from rich.text import Text
-from rich.tree import Tree
 
+import gru_jax as gj
 from gru_jax.app.bench.measure import Entry
 from gru_jax.app.bench.summary import label
 from gru_jax.app.explain import Report
+from gru_jax.app.problem import steps_per_epoch
 from gru_jax.app.runs import Run
-from gru_jax.app.tasks import japanese_vowels as task
-from gru_jax.building import BUILDERS
-from gru_jax.interop.safetensors import input_size
-from gru_jax.training.fit import Row
-from gru_jax.training.step import count_parameters
-from gru_jax.types import Architecture, Cell, Layer, Params
+from gru_jax.app.tasks.task import Published, Task
+from gru_jax.training.fit import Row  # public soon
 
 LINES = 20
 """Plain lines that a whole run prints where there is no terminal."""
+WIDE = 76
+"""Columns that all numbers of a cell need."""
+OTHERS = 3
+"""Classes of a sequence that are printed beside the likeliest one."""
 
 
 def describe(console: Console, run: Run) -> None:
     """Prints what is about to be trained, on what."""
-    config, problem = run.config, run.problem
-    parts = [f"{len(getattr(problem, name).xs)} {name}" for name in ("train", "validation", "test")]
-    layers = "1 layer" if config.layers == 1 else f"{config.layers} layers"
-    facts = {
-        "task": f"JapaneseVowels: which of {len(task.CLASSES)} speakers?",
-        "data": f"{', '.join(parts)} utterances of {task.CHANNELS} channels",
-        "model": f"bidirectional GRU, {layers} of 2 x {config.hidden}, mean pooling, dense",
-        "parameters": f"{count_parameters(run.progress.best_params):,}",
+    task, config = run.problem.task, run.problem.config
+    facts = task.describe(config, run.problem.parts) | {
+        "parameters": f"{gj.count_parameters(run.progress.best_params):,}",
         "recurrence": run.recurrence,
         "training": f"{config.epochs} epochs in batches of {config.batch}, AdamW at "
         f"{config.learning_rate:g}, seed {config.seed}",
@@ -62,14 +57,14 @@ def describe(console: Console, run: Run) -> None:
 @contextlib.contextmanager
 def epochs(console: Console, run: Run) -> Iterator[Callable[[Row], None]]:
     """Shows training as it goes: yields the function that takes each epoch's row."""
-    total, first = run.config.epochs, int(run.progress.epoch)
-    steps = task.steps_per_epoch(run.config, run.problem)
+    task, total, first = run.problem.task, run.problem.config.epochs, int(run.progress.epoch)
+    steps = steps_per_epoch(run.problem)
 
     def describe_row(row: Row) -> str:
-        return (
-            f"loss {row['loss']:.3f} accuracy {row['accuracy']:6.1%} "
-            f"val {row['validation_accuracy']:6.1%} {steps / row['seconds']:3.0f} steps/s"
-        )
+        names = dict.fromkeys(("loss", task.monitor))
+        values = " ".join(f"{name} {_number(task, name, row[name])}" for name in names)
+        validation = _number(task, task.monitor, row[f"validation_{task.monitor}"])
+        return f"{values} val {validation} {steps / row['seconds']:3.0f} steps/s"
 
     if not console.is_terminal:
         console.print("compiling")
@@ -137,103 +132,54 @@ def interruptible() -> Iterator[Callable[[], bool]]:
         signal.signal(signal.SIGINT, before)
 
 
-def result(console: Console, outcome: dict) -> None:
-    """Prints the test accuracy among the published ones, the best first."""
-    ours = ("GRU (this run)", outcome["test_accuracy"], f"{outcome['parameters']:,} parameters")
-    table = Table(title="Test accuracy on JapaneseVowels", title_justify="left", box=None)
+def result(console: Console, task: Task, outcome: Mapping[str, Any]) -> None:
+    """Prints the test metric among the published ones, the best first."""
+    value, size = outcome[f"test_{task.monitor}"], f"{outcome['parameters']:,} parameters"
+    rows = [*task.published, Published("GRU (this run)", value, size)]
+    title = f"Test {task.monitor} on {task.title}"
+    table = Table(title=title, title_justify="left", box=None)
     table.add_column()
-    table.add_column("accuracy", justify="right")
+    table.add_column(task.monitor, justify="right")
     table.add_column()
-    for row in sorted([*task.PUBLISHED, ours], key=lambda row: -row[1]):
-        style = "bold green" if row is ours else None
-        table.add_row(row[0], f"{row[1]:.1%}", row[2], style=style)
+    for row in sorted(rows, key=lambda row: row.value, reverse=task.mode == "max"):
+        style = "bold green" if row is rows[-1] else None
+        table.add_row(row.model, _number(task, task.monitor, row.value), row.source, style=style)
     console.print(table)
+
+
+def _number(task: Task, name: str, value: float) -> str:
+    return f"{value:6.1%}" if task.units.get(name) == "fraction" else f"{value:.3f}"
 
 
 def reports(console: Console, rows: Sequence[Report], looked_at: int, given: int) -> None:
     """Prints a line for each cell, and what its numbers mean."""
-    table = Table(
-        title="The cells of the network", title_justify="left", box=None, padding=(0, 1, 0, 0)
-    )
-    table.add_column("cell")
-    heads = (
-        "r < 0.1",
-        "r > 0.9",
-        "z < 0.1",
-        "z > 0.9",
-        "memory",
-        "longest",
-        "gradient",
-        "Lyapunov",
-    )
-    for head in heads:
-        table.add_column(head, justify="right")
-    for row in rows:
-        shares = (row.reset_shut, row.reset_open, row.update_shut, row.update_open)
-        table.add_row(
-            f"{row.layer} {row.direction}",
-            *(f"{share:.1%}" for share in shares),
-            f"{row.memory:.1f}",
-            f"{row.longest_memory:.1f}",
-            "-" if np.isnan(row.gradient) else f"{row.gradient:.2g}",
-            f"{row.lyapunov:+.3f}",
-        )
-    console.print(table)
+    heads = "r < 0.1|r > 0.9|z < 0.1|z > 0.9|memory|longest|gradient|Lyapunov".split("|")
+    formats = ["{:.1%}"] * 4 + ["{:.1f}"] * 2 + ["{:.2g}", "{:+.3f}"]
+    parts = [slice(8)] if console.width >= WIDE else [slice(4), slice(4, 8)]
+    console.print("The cells of the net", style="italic")
+    for part in parts:
+        table = Table(box=None, padding=(0, 1, 0, 0))
+        table.add_column("cell")
+        for head in heads[part]:
+            table.add_column(head, justify="right", no_wrap=True)
+        for row in rows:
+            values = zip(formats[part], row[2:][part], strict=True)
+            texts = ["-" if np.isnan(value) else form.format(value) for form, value in values]
+            table.add_row(f"{row.layer} {row.direction}", *texts)
+        console.print(table)
     some = f"{looked_at} of {given}" if looked_at < given else f"{given}"
-    for line in (
-        f"Sequences: {some}. Shares are means over their steps and the units.",
-        "r, z      reset and update gate: share of steps below 0.1 and above 0.9",
-        "memory    steps after which 1/e of a unit's state is left: the middle unit's",
-        "longest   and the slowest unit's (of sequences the median)",
-        "gradient  of the label's loss by the state: at the first step that the cell",
-        "          reads over that at the last; far below 1, the beginning is forgotten",
-        "Lyapunov  nats a step: below 0, differences between states die out",
-    ):
-        console.print(line, style="dim")
-
-
-def architecture(console: Console, net: Cell | Layer, params: Params) -> None:
-    """Prints what a net is, layer by layer, and how large."""
-    console.print(_branch(net.architecture) if net.architecture else "a net with own functions")
-    leaves = jax.tree.leaves(params)
-    dtypes = ", ".join(sorted({str(leaf.dtype) for leaf in leaves}))
-    size = sum(leaf.nbytes for leaf in leaves)
-    count, inputs = count_parameters(params), input_size(net, params)
-    console.print(f"{count:,} parameters, {dtypes}, {size:,} bytes, {inputs} inputs")
-    if odd := sum(int((~jnp.isfinite(leaf)).sum()) for leaf in leaves):
-        console.print(f"{odd:,} parameters are infinite or not numbers", style="bold")
-
-
-def _branch(architecture: Architecture, number: str = "") -> Tree:
-    """Returns a net as calls of its builders, without what is the default anyway.
-
-    The layers of a stack have their numbers, by which `--name` and the arrays know them.
-    """
-    parameters = inspect.signature(BUILDERS[architecture.builder]).parameters
-    defaults = {name: parameter.default for name, parameter in parameters.items()}
-    said = [
-        repr(value) if name in ("hidden_size", "size", "rate", "stddev") else f"{name}={value!r}"
-        for name, value in architecture.options
-        if value != ("float32" if name == "dtype" else defaults.get(name))
-    ]
-    options = f"({', '.join(said)})" * bool(said)
-    branch = Tree(Text.assemble((number, "dim"), (architecture.builder, "bold"), options))
-    for i, part in enumerate(architecture.parts):
-        branch.children.append(_branch(part, f"{i} " if architecture.builder == "stack" else ""))
-    return branch
-
-
-def arrays(console: Console, params: Params) -> None:
-    """Prints a line for each array."""
-    table = Table(box=None, padding=(0, 2, 0, 0))
-    table.add_column("array")
-    for heading in ("shape", "dtype", "parameters"):
-        table.add_column(heading, justify="right")
-    for path, leaf in jax.tree.leaves_with_path(params):
-        name = jax.tree_util.keystr(path, simple=True, separator=".")
-        shape = " x ".join(map(str, leaf.shape)) or "()"
-        table.add_row(Text(name), shape, str(leaf.dtype), f"{leaf.size:,}")
-    console.print(table)
+    legend = Table.grid(padding=(0, 2))
+    for term, text in {
+        "sequences": some,
+        "r, z": "reset and update gate: share of steps below 0.1 and above 0.9, mean of the units",
+        "memory": "steps after which 1/e of a unit's state is left: the middle unit's",
+        "longest": "and the slowest unit's; medians of sequences",
+        "gradient": "of the loss by the state: at the first step that the cell reads over that at "
+        "the last; far below 1, the beginning is forgotten",
+        "Lyapunov": "nats a step; below 0, differences between states die out",
+    }.items():
+        legend.add_row(term, text, style="dim")
+    console.print(legend)
 
 
 def paths(console: Console, written: Sequence[Path]) -> None:
@@ -242,31 +188,38 @@ def paths(console: Console, written: Sequence[Path]) -> None:
         console.print(f"  {path}", soft_wrap=True, markup=False)
 
 
-def confusions(console: Console, counts: Sequence[Sequence[int]]) -> None:
-    """Prints for each speaker how many utterances there were and whose they were taken for."""
+def confusions(console: Console, task: Task, counts: Sequence[Sequence[int]]) -> None:
+    """Prints for each class how many there were, and what they were taken for."""
     table = Table(box=None)
-    for heading in ("speaker", "utterances", "right"):
+    for heading in (task.target, f"{task.sample}s", "right"):
         table.add_column(heading, justify="right")
     table.add_column("taken for")
-    for speaker, row in enumerate(counts):
+    for i, row in enumerate(counts):
         wrong = [
-            f"{task.CLASSES[other]} ({count}x)"
+            f"{task.classes[other]} ({count}x)"
             for other, count in enumerate(row)
-            if count and other != speaker
+            if count and other != i
         ]
-        right = f"{row[speaker] / max(sum(row), 1):.1%}"
-        table.add_row(task.CLASSES[speaker], str(sum(row)), right, ", ".join(wrong))
+        right = f"{row[i] / max(sum(row), 1):.1%}"
+        table.add_row(Text(task.classes[i]), str(sum(row)), right, ", ".join(wrong))
     console.print(table)
 
 
-def predictions(console: Console, names: Sequence[str], probabilities: np.ndarray) -> None:
-    """Prints the likeliest speaker of each sequence, and the probabilities of all in per cent."""
+def predictions(console: Console, task: Task, names: Sequence[str], answers: np.ndarray) -> None:
+    """Prints the likeliest classes of each sequence with their probabilities, or its values."""
     table = Table(box=None)
-    table.add_column("sequence")
-    for heading in ("speaker", *task.CLASSES):
-        table.add_column(heading, justify="right")
-    for name, row in zip(names, probabilities, strict=True):
-        best = int(np.argmax(row))
-        shares = [f"[bold]{p:.0%}[/]" if i == best else f"{p:.0%}" for i, p in enumerate(row)]
-        table.add_row(Text(name), f"[bold]{task.CLASSES[best]}[/]", *shares)
+    table.add_column("sequence", overflow="fold")
+    if not task.classes:
+        table.add_column("value", justify="right")
+        for name, row in zip(names, answers, strict=True):
+            table.add_row(Text(name), " ".join(f"{value:.4g}" for value in np.ravel(row)))
+        console.print(table)
+        return
+    table.add_column(task.target, justify="right")
+    table.add_column("probability", justify="right")
+    table.add_column("or")
+    for name, row in zip(names, answers, strict=True):
+        best, *others = np.argsort(-row, kind="stable")[: OTHERS + 1]
+        also = [f"{task.classes[i]} ({row[i]:.0%})" for i in others if row[i] >= 0.005]
+        table.add_row(Text(name), Text(task.classes[best]), f"{row[best]:.0%}", ", ".join(also))
     console.print(table)

@@ -4,7 +4,7 @@ trained, sequences --inspect--> Inspection --report--> numbers of a cell
                                            --draw----> figures/
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -12,19 +12,13 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float
 
-from gru_jax import files
-from gru_jax.analysis.dynamics import gradient_norms, lyapunov_exponent
-from gru_jax.analysis.gates import saturation, timescales
+import gru_jax as gj
 from gru_jax.app import runs
-from gru_jax.app.tasks import japanese_vowels as task
-from gru_jax.cells.gru import gru
-from gru_jax.data.batching import pad
-from gru_jax.layers.combine import stack
-from gru_jax.sequence.unroll import trace
-from gru_jax.training.losses import cross_entropy
-from gru_jax.types import Params, Trace
+from gru_jax.building import build  # public soon
+from gru_jax.files import write  # public soon
+from gru_jax.types import Architecture, Params  # public soon
 
 STEPS = 50_000
 """Steps that are looked at, padding of the shorter sequences counted in; the rest is left out."""
@@ -38,9 +32,9 @@ class Inspection(NamedTuple):
     layer: int
     """Of the recurrent layers, counted from 1."""
     direction: str
-    tape: Trace
+    tape: gj.Trace
     gradients: Float[Array, "sequences time"]
-    """|dL/dh_t|, with L the cross entropy of the sequence's label in nats."""
+    """|dL/dh_t|, with L the task's loss of the sequence's target."""
     exponents: Float[Array, " sequences"]
 
 
@@ -64,81 +58,130 @@ class Report(NamedTuple):
 
 
 def inspect(
-    trained: runs.Trained,
-    xs: Sequence[np.ndarray],
-    labels: Int[np.ndarray, " sequences"] | None = None,
+    trained: runs.Trained, xs: Sequence[np.ndarray], targets: np.ndarray | None = None
 ) -> list[Inspection]:
-    """Runs the network over sequences `[time, 12]` and returns what each of its cells did.
+    """Runs the net over sequences `[time, input]` and returns what each of its cells did.
 
     Args:
         trained: the run.
         xs: the sequences; of them those within the first `STEPS` steps, and the first in any case.
-        labels: of the sequences; None takes those that the network thinks likeliest.
+        targets: of the sequences; None takes the classes that the net thinks likeliest or, of a
+            task without classes, the sum of the outputs in place of the loss.
+
+    Raises:
+        ValueError: if the net has no recurrence in stacks and residuals.
     """
+    task, net = trained.task, trained.net
     longest = np.maximum.accumulate([len(x) for x in xs])
     count = max(1, int((longest * np.arange(1, len(xs) + 1) <= STEPS).sum()))
-    padded, lengths = pad(task.standardise(xs[:count], trained.scale))
-    given = np.argmax(runs.predict(trained, xs[:count]), -1) if labels is None else labels[:count]
-    found = _look(trained.config, trained.params, padded, lengths, given)
+    padded, lengths = gj.pad(task.prepare(trained.statistics, xs[:count]))
+    if targets is not None:
+        targets = targets[:count]
+    elif task.classes:
+        targets = np.argmax(runs.predict(trained, xs[:count]), -1)
+    looks = _look(net, task.metrics, trained.params, padded, lengths, targets)
+    if not looks:
+        raise ValueError(f"explain: net of {task.name} must have a recurrent layer, got none.")
     return [
-        Inspection(layer, direction, *looks[direction])
-        for layer, looks in enumerate(found, 1)
-        for direction in ("forward", "backward")
+        Inspection(layer, "backward" if backward else "forward", *look)
+        for (layer, backward), look in looks.items()
     ]
 
 
-@partial(jax.jit, static_argnums=0)
+class _Cell(NamedTuple):
+    """What there is to look at."""
+
+    cell: gj.Cell
+    params: Params
+    tape: gj.Trace
+    direction: str
+    outputs: Callable[[Array], Array]
+    """From the cell's states to the net's outputs."""
+
+
+@partial(jax.jit, static_argnums=(0, 1))
 def _look(
-    config: task.Config, params: Params, xs: Array, lengths: Array, labels: Array
-) -> list[dict[str, tuple[Trace, Array, Array]]]:
-    """Returns what `_look_at` does of each recurrent layer and direction."""
-    tapes = trace(task.network(config), params, xs, lengths=lengths)
-    look = partial(_look_at, config, params, tapes, lengths, labels)
-    return [
-        {direction: look(place, direction) for direction in ("forward", "backward")}
-        for place, both in enumerate(tapes)
-        if both
-    ]
-
-
-def _look_at(
-    config: task.Config,
+    net: gj.Layer,
+    metrics: Callable[[Array, Array], dict[str, Array]],
     params: Params,
-    tapes: Sequence[Any],
+    xs: Array,
     lengths: Array,
-    labels: Array,
-    place: int,
-    direction: str,
-) -> tuple[Trace, Array, Array]:
-    """Returns a cell's tape, gradients and exponents."""
-    both, rest = tapes[place], stack(*task.layers(config)[place + 1 :])
-    tape, own = getattr(both, direction), getattr(params[place], direction)
-    cell, way = gru(config.hidden), {"lengths": lengths, "reverse": direction == "backward"}
+    targets: Array | None,
+) -> dict[tuple[int, bool], tuple[gj.Trace, Array, Array]]:
+    """Returns tape, gradients and exponents by recurrent layer, from 1, and whether backward."""
+    assert net.architecture is not None
+    tapes = gj.trace(net, params, xs, lengths=lengths)
+    layers = _find(net.architecture, params, tapes, xs, lengths, lambda ys: ys)
+    looks = {}
+    for number, layer in enumerate(layers, 1):
+        for cell, own, tape, direction, outputs in layer:
+            steps = {"lengths": lengths, "reverse": direction == "backward"}
 
-    def loss_fn(hs: Array, _: Array) -> Array:
-        ys = [hs if name == direction else getattr(both, name).h for name in both._fields]
-        logits, _ = rest.apply(params[place + 1 :], jnp.concatenate(ys, -1), lengths=lengths)
-        return cross_entropy(logits, labels).sum()
+            def loss_fn(hs: Array, _: Array, outputs: Any = outputs) -> Array:
+                ys = outputs(hs)
+                return ys.sum() if targets is None else metrics(ys, targets)["loss"].sum()
 
-    return (
-        tape,
-        gradient_norms(cell, own, tape.x, loss_fn, **way),
-        lyapunov_exponent(jax.random.key(0), cell, own, tape.x, **way),
-    )
+            looks[number, steps["reverse"]] = (
+                tape,
+                gj.gradient_norms(cell, own, tape.x, loss_fn, **steps),
+                gj.lyapunov_exponent(jax.random.key(0), cell, own, tape.x, **steps),
+            )
+    return looks
+
+
+def _find(
+    layer: Architecture,
+    params: Params,
+    tape: Any,
+    xs: Array,
+    lengths: Array,
+    outputs: Callable[[Array], Array],
+) -> Iterator[list[_Cell]]:
+    """Yields the cells of each recurrent layer; `outputs` maps the layer's ys to the net's."""
+    options, cells = dict(layer.options), [build(part) for part in layer.parts]
+    if layer.builder == "recurrent":
+        direction = "backward" if options["reverse"] else "forward"
+        yield [_Cell(cells[0], params, tape, direction, outputs)]
+    elif layer.builder == "bidirectional":
+        states = tape._replace(forward=tape.forward.h, backward=tape.backward.h)
+
+        def merge(direction: str, hs: Array) -> Array:
+            forward, backward = states._replace(**{direction: hs})
+            if options["merge"] == "sum":
+                return outputs(forward + backward)
+            return outputs(jnp.concatenate([forward, backward], -1))
+
+        found = zip(cells, params, tape, tape._fields, strict=True)
+        yield [_Cell(*each, partial(merge, each[-1])) for each in found]
+    elif layer.builder == "residual":
+        yield from _find(layer.parts[0], params, tape, xs, lengths, lambda ys: outputs(xs + ys))
+    elif layer.builder == "stack":
+        for i, part in enumerate(layer.parts):
+
+            def rest(ys: Array, i: int = i) -> Array:
+                behind = cells[i + 1 :]
+                if behind:
+                    ys, _ = gj.stack(*behind).apply(params[i + 1 :], ys, lengths=lengths)
+                return outputs(ys)
+
+            yield from _find(part, params[i], tape[i], xs, lengths, rest)
+            xs, _ = cells[i].apply(params[i], xs, lengths=lengths)
+            if xs.ndim < 3:  # Behind pool there are no steps.
+                return
 
 
 def report(inspection: Inspection) -> Report:
     """Returns a cell in numbers."""
     tape, norms = inspection.tape, np.asarray(inspection.gradients)
-    r, z, _ = saturation(tape)
-    memory = np.asarray(timescales(tape))
+    r, z, _ = (ends or gj.Ends(*[np.array(np.nan)] * 2) for ends in gj.saturation(tape))
+    memory = np.full((1, 1), np.nan) if tape.z is None else np.asarray(gj.timescales(tape))
     count = np.asarray(tape.valid).sum(1)
     rows = np.flatnonzero(count > 1)
     first, last = norms[rows, 0], norms[rows, count[rows] - 1]
     if inspection.direction == "backward":
         first, last = last, first
-    assert r is not None
-    assert z is not None
+    with np.errstate(divide="ignore", invalid="ignore"):  # Some states reach no output.
+        gradient = float(np.exp(np.log(first / last).mean())) if rows.size else np.nan
     return Report(
         layer=inspection.layer,
         direction=inspection.direction,
@@ -148,7 +191,7 @@ def report(inspection: Inspection) -> Report:
         update_open=float(z.high.mean()),
         memory=float(np.median(memory)),
         longest_memory=float(np.median(memory.max(-1))),
-        gradient=float(np.exp(np.log(first / last).mean())) if rows.size else np.nan,
+        gradient=gradient,
         lyapunov=float(inspection.exponents.mean()),
     )
 
@@ -168,7 +211,7 @@ def draw(found: Sequence[Inspection], index: int, name: str, folder: Path) -> It
 
     def save(figure: Figure, title: str, path: Path) -> Path:
         figure.suptitle(f"{title}: {name}", fontsize=11)
-        files.write(path, partial(figure.savefig, format="png", dpi=150))
+        write(path, partial(figure.savefig, format="png", dpi=150))
         return path
 
     folder.mkdir(parents=True, exist_ok=True)
@@ -187,7 +230,7 @@ def draw(found: Sequence[Inspection], index: int, name: str, folder: Path) -> It
     yield save(figure, "layer 1, forward", folder / "step.png")
 
     numbers = {
-        "timescales": (plot.timescales, lambda each: timescales(each.tape)[index]),
+        "timescales": (plot.timescales, lambda each: gj.timescales(each.tape)[index]),
         "gradient_flow": (plot.gradient_flow, lambda each: each.gradients[index, :length]),
     }
     count = found[-1].layer

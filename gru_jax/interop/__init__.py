@@ -21,6 +21,7 @@ from gru_jax.interop.keras.module import to_keras as to_keras
 from gru_jax.interop.onnx.model import from_onnx as from_onnx
 from gru_jax.interop.onnx.model import to_onnx as to_onnx
 from gru_jax.interop.safetensors import load as load
+from gru_jax.interop.safetensors import load_metadata as load_metadata
 from gru_jax.interop.safetensors import load_params as load_params
 from gru_jax.interop.safetensors import save as save
 from gru_jax.interop.torch.module import from_torch as from_torch

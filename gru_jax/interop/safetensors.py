@@ -26,7 +26,13 @@ MOST_WITHOUT = 100
 """Layers without parameters that a file may have beyond one for each array."""
 
 
-def save(path: str | os.PathLike[str], net: Cell | Layer | None, params: Params) -> None:
+def save(
+    path: str | os.PathLike[str],
+    net: Cell | Layer | None,
+    params: Params,
+    *,
+    metadata: Mapping[str, str] | None = None,
+) -> None:
     """Writes parameters, and what they are of, to a safetensors file; whole or not at all.
 
     Args:
@@ -34,6 +40,7 @@ def save(path: str | os.PathLike[str], net: Cell | Layer | None, params: Params)
         net: whose parameters they are; None for any other pytree of arrays, which `load_params`
             reads.
         params: arrays in NamedTuples, tuples, lists and dicts.
+        metadata: more texts for the header, which `load_metadata` returns.
 
     Raises:
         ValueError: if the net has a function for an option, so that there is no writing it down,
@@ -49,7 +56,7 @@ def save(path: str | os.PathLike[str], net: Cell | Layer | None, params: Params)
             raise ValueError(f"save: params.{name} must be an array of numbers, got {dtype}.")
     # Copies, for safetensors takes the memory of an array as it lies.
     arrays = {name: np.array(leaf, order="C") for name, leaf in leaves.items()}
-    header = {"format": FORMAT}
+    header = {**(metadata or {}), "format": FORMAT}
     if net is not None:
         if net.architecture is None:
             raise ValueError(
@@ -90,6 +97,11 @@ def load(path: str | os.PathLike[str]) -> tuple[Cell | Layer, Params]:
             f"load: {path} must have a net in its header that can be built, but: {error}"
         ) from error
     return net, _fill("load", path, like, shapes)
+
+
+def load_metadata(path: str | os.PathLike[str]) -> dict[str, str]:
+    """Returns the texts in the header of a safetensors file; raises as `load_params` does."""
+    return dict(read_header("load_metadata", path)[0])
 
 
 def take_layer(net: Cell | Layer, params: Params, name: str) -> tuple[Cell | Layer, Params]:

@@ -41,6 +41,7 @@ def fit(
     *,
     epochs: int,
     monitor: str = "loss",
+    mode: Literal["min", "max"] = "min",
     patience: int | None = None,
     report: Callable[[Row], None] = lambda _: None,
     save: Callable[[Progress], None] = lambda _: None,
@@ -55,7 +56,8 @@ def fit(
         train_loop: from `make_train_loop`.
         epoch_batches: `(epoch) -> batches`, each with a leading axis of steps, epochs from 0.
         validate: `(params) -> row` of numbers.
-        monitor: the one of them that tells the best parameters: the lowest, of equals the newest.
+        monitor: the one of them that tells the best parameters; of equals the newest.
+        mode: whether its lowest ("min") or its highest ("max") is the best.
         epochs: to train in all, those of `progress` counted in.
         patience: epochs without a value as low after which training stops; None never stops.
         report: takes a row of numbers after each epoch: "epoch", "step", "seconds", the means of
@@ -90,9 +92,10 @@ def fit(
             return progress, "not finite"
         epoch = int(progress.epoch) + 1
         progress = progress._replace(state=state, epoch=epoch)
-        if validation[monitor] <= progress.best_value:
+        value, sign = validation[monitor], -1 if mode == "max" else 1
+        if not progress.best_epoch or sign * value <= sign * progress.best_value:
             progress = progress._replace(
-                best_params=state.params, best_value=validation[monitor], best_epoch=epoch
+                best_params=state.params, best_value=value, best_epoch=epoch
             )
         means = {k: float(np.concatenate([row[k] for row in rows]).mean()) for k in rows[0]}
         seconds = time.perf_counter() - start

@@ -10,15 +10,19 @@ import shutil
 import signal
 import subprocess
 import sys
+import tomllib
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 import gru_jax as gj
+from gru_jax import interop
 from gru_jax.app.cli import main
-from gru_jax.app.tasks import japanese_vowels as task
+from gru_jax.app.tasks import TASKS
 
 SMALL = ["--hidden", "6", "--layers", "1", "--epochs", "3", "--batch", "81"]
+COMMANDS = ["train", "evaluate", "predict", "explain", "convert", "inspect", "bench"]
 COMMAND = [sys.executable, "-m", "gru_jax"]
 
 
@@ -32,7 +36,8 @@ def run(tmp_path_factory):
 
 def test_a_run_is_a_folder(run):
     names = {path.name for path in run.iterdir()}
-    assert names == {"config.json", "metrics.jsonl", "result.json", "checkpoints", "figures"}
+    files = {"config.json", "metrics.jsonl", "result.json", "best.safetensors"}
+    assert names == files | {"checkpoints", "figures"}
     rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     assert [row["epoch"] for row in rows] == [1, 2, 3]
     result = json.loads((run / "result.json").read_text())
@@ -195,6 +200,48 @@ def test_help_names_every_flag_and_its_default(capsys):
         assert "runs/japanese_vowels" in text
 
 
+@pytest.mark.parametrize("columns", [60, 80])
+@pytest.mark.parametrize("command", [[], *([name] for name in COMMANDS)])
+def test_help_keeps_to_the_width_and_breaks_no_word(capsys, monkeypatch, command, columns):
+    monkeypatch.setenv("COLUMNS", "1000")
+    with pytest.raises(SystemExit):
+        main([*command, "--help"])
+    words = capsys.readouterr().out.split()
+    monkeypatch.setenv("COLUMNS", str(columns))
+    with pytest.raises(SystemExit):
+        main([*command, "--help"])
+    text = capsys.readouterr().out
+    assert max(map(len, text.splitlines())) <= columns
+    assert text.split() == words
+
+
+def test_without_a_command_there_is_help(capsys):
+    texts = []
+    for args in ([], ["--help"], ["-h"]):
+        with pytest.raises(SystemExit) as exit:
+            main(args)
+        assert exit.value.code == 0
+        texts.append(capsys.readouterr().out)
+    assert texts[0] == texts[1] == texts[2]
+    for name in COMMANDS:
+        assert re.search(rf"^  {name} +[A-Z]", texts[0], re.MULTILINE)
+
+
+def test_the_version_is_the_package_s(capsys):
+    with pytest.raises(SystemExit) as exit:
+        main(["--version"])
+    assert exit.value.code == 0
+    project = Path(gj.__file__).parent.parent / "pyproject.toml"
+    version = tomllib.loads(project.read_text())["project"]["version"]
+    assert capsys.readouterr().out == f"gru-jax {version}\n"
+
+
+def test_the_task_can_be_named(run, tmp_path):
+    folder = tmp_path / "x"
+    assert main(["train", "japanese_vowels", "--out", str(folder), *SMALL]) == 0
+    assert losses(folder) == losses(run)
+
+
 def test_a_loss_that_is_not_finite_stops_names_the_step_and_keeps_the_parameters(tmp_path, capsys):
     folder = str(tmp_path / "x")
     assert main(["train", "--out", folder, *SMALL, "--learning-rate", "1e38"]) == 1
@@ -206,10 +253,21 @@ def test_a_loss_that_is_not_finite_stops_names_the_step_and_keeps_the_parameters
 @pytest.mark.parametrize(
     ("args", "message"),
     [
-        ([], "Expected one of {train, evaluate, predict, explain, convert, inspect, bench}"),
-        (["trian"], "Unrecognized options: trian (see gru-jax --help)"),
-        (["train", "--sed", "3"], "Unrecognized options: --sed, 3 (see gru-jax train --help)"),
-        (["train", "--seed", "x"], "Error parsing --seed: invalid literal for int()"),
+        (["trian"], "gru-jax: no command trian; did you mean train? See gru-jax --help."),
+        (["xyz"], "gru-jax: no command xyz. See gru-jax --help."),
+        (
+            ["train", "--sed", "3"],
+            "train: no option --sed; did you mean --seed? See gru-jax train --help.",
+        ),
+        (["train", "--seed", "x"], "train: --seed must be a whole number, got 'x'."),
+        (["train", "--noise", "x"], "train: --noise must be a number, got 'x'."),
+        (["train", "--seed"], "train: --seed must be a whole number, got nothing."),
+        (["train", "--seed", "--resume"], "train: --seed must be a whole number, got nothing."),
+        (["train", "--resume=3"], "train: --resume must stand alone, got --resume=3."),
+        (["train", "--hidden", "3", "4"], "train: TASK must come before the options, got 4 behind"),
+        (["train", "japanese_vowel"], "got japanese_vowel; did you mean japanese_vowels?"),
+        (["train", "mnist"], "train: TASK must be one of japanese_vowels, got mnist."),
+        (["predict", "a", "b"], "predict: b is one argument too many."),
         (["train", "--seed", "-1"], "train: seed must be a whole number from 0 to below"),
         (["train", "--hidden", "0"], "train: hidden must be a whole number from 1 to below"),
         (
@@ -228,9 +286,9 @@ def test_a_loss_that_is_not_finite_stops_names_the_step_and_keeps_the_parameters
         (["train", "--resume", "--out", "none"], "none must be the folder of a run, but has no"),
         (
             ["train", "--resume", "--out", "{run}", "--hidden", "7"],
-            "--hidden must be 6, as the run",
+            "train: --hidden must be 6, as the run",
         ),
-        (["train", "--resume", "--out", "{run}", "--epochs", "1"], "--epochs must be at least 3"),
+        (["train", "--resume", "--out", "{run}", "--epochs", "1"], "--epochs must be at least 3,"),
         (["train", "--seed", "99999999999999999999"], "train: seed must be a whole number"),
         (
             ["train", "--validation", "0.001"],
@@ -248,14 +306,28 @@ def test_a_loss_that_is_not_finite_stops_names_the_step_and_keeps_the_parameters
             ["train", "--out", "bad"],
             "bad must be empty, new, or a run: bad/",
         ),
-        (["evaluate"], "Missing from gru-jax evaluate: RUN"),
+        (["evaluate"], "evaluate: RUN is missing; see gru-jax evaluate --help."),
         (["evaluate", "none"], "none must be the folder of a run, but has no config.json."),
-        (["evaluate", "bad"], "bad/config.json must be one that training wrote: Expecting value"),
-        (["evaluate", "half"], "load_checkpoint: no folder half/checkpoints; train first."),
-        (["explain"], "Missing from gru-jax explain: RUN"),
+        (
+            ["train", "--resume", "--out", "bad"],
+            "bad/config.json must be one that training wrote: Expecting value",
+        ),
+        (["train", "--resume", "--out", "half"], "no folder half/checkpoints; train first."),
+        (
+            ["evaluate", "half"],
+            "half must have the run's best parameters in best.safetensors, but has none: nothing "
+            "was saved yet, or another version of gru_jax trained it; train again.",
+        ),
+        (["inspect", "half"], "half must have the run's best parameters in best.safetensors"),
+        (
+            ["train", "--resume", "--out", "old"],
+            "old/config.json must be one that training wrote: its settings are of another version "
+            "of gru_jax, scale differ; train again.",
+        ),
+        (["explain"], "explain: RUN is missing; see gru-jax explain --help."),
         (["explain", "none"], "none must be the folder of a run, but has no config.json."),
         (["explain", "{run}", "--input", "none.csv"], "none.csv must be a file, but there is"),
-        (["predict", "{run}"], "Missing from gru-jax predict: --input FILE"),
+        (["predict", "{run}"], "predict: --input FILE is missing; see gru-jax predict --help."),
         (
             ["predict", "{run}", "--input", "none.npz"],
             "none.npz must be a file, but there is none.",
@@ -268,7 +340,8 @@ def test_wrong_use_is_one_line_and_exit_code_2(run, tmp_path, monkeypatch, capsy
     for folder, text in (
         ("other", None),
         ("bad", "oops"),
-        ("half", (run / "config.json").read_text()),
+        ("half", settings := (run / "config.json").read_text()),
+        ("old", json.dumps(json.loads(settings) | {"scale": {"mean": [0.0], "std": [1.0]}})),
     ):
         (tmp_path / folder).mkdir()
         (tmp_path / folder / ("file.txt" if text is None else "config.json")).write_text(text or "")
@@ -290,7 +363,8 @@ def test_a_backend_that_is_none_is_refused_before_anything_happens(
     folder = tmp_path / "x"
     shutil.copytree(run, folder)
     before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
-    monkeypatch.setattr(task, "load_problem", lambda _: pytest.fail("the data are loaded"))
+    task = TASKS["japanese_vowels"]._replace(load=lambda _: pytest.fail("the data are loaded"))
+    monkeypatch.setitem(TASKS, task.name, task)
     monkeypatch.setenv("GRU_JAX_BACKEND", "gpu")
     assert main(["train", "--out", str(folder), *more]) == 2
     assert capsys.readouterr() == (
@@ -311,8 +385,8 @@ def test_wrong_use_is_one_line_where_there_is_no_unicode(tmp_path):
             text=True,
         )
         assert done.returncode == 2
-        assert re.fullmatch(r"gru-jax: .*--inptu.* \(see gru-jax explain --help\)\n", done.stderr)
-        assert "--- " not in done.stderr
+        message = "gru-jax: explain: no option --inptu; did you mean --input? "
+        assert done.stderr == message + "See gru-jax explain --help.\n"
 
 
 @pytest.mark.parametrize(
@@ -323,18 +397,65 @@ def test_wrong_use_is_one_line_where_there_is_no_unicode(tmp_path):
         {"batch": 2.5},
         {"seed": 10**30},
         {"noise": None},
-        {"scale": {"mean": [0.0] * 12, "std": [0.0] * 12}},
-        {"scale": {"mean": [0.0] * 12, "std": ["x"] * 12}},
         {"hidden": 10**9},
         {"surprise": 1},
         {"task": "mnist"},
-        {"scale": {"mean": [0.0], "std": [1.0]}},
-        {"scale": None},
+        {"task": None},
     ],
 )
 def test_a_config_that_lies_is_one_line(run, tmp_path, capsys, change):
     settings = json.loads((run / "config.json").read_text()) | change
     (tmp_path / "config.json").write_text(json.dumps(settings))
     (tmp_path / "checkpoints").symlink_to(run / "checkpoints")
+    assert main(["train", "--resume", "--out", str(tmp_path)]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith(f"gru-jax: {tmp_path}/config.json must be one that training wrote: ")
+    assert error.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"settings": "{"},
+        {"settings": None},
+        {"settings": '{"task": "mnist"}'},
+        {"settings": '{"task": "japanese_vowels", "hidden": 6}'},
+        {"statistics": None},
+        {"statistics": "3"},
+        {"statistics": json.dumps({"mean": [0.0] * 12, "std": [0.0] * 12})},
+        {"statistics": json.dumps({"mean": [0.0] * 12, "std": ["x"] * 12})},
+        {"statistics": json.dumps({"mean": [0.0] * 7, "std": [1.0] * 7})},
+        {"statistics": json.dumps({"mean": [0.0] * 12})},
+    ],
+)
+def test_a_header_that_lies_is_one_line(run, tmp_path, capsys, change):
+    (tmp_path / "config.json").write_text((run / "config.json").read_text())
+    path = tmp_path / "best.safetensors"
+    header = interop.load_metadata(run / path.name) | change
+    header = {name: text for name, text in header.items() if text is not None}
+    interop.save(path, *interop.load(run / path.name), metadata=header)
     assert main(["evaluate", str(tmp_path)]) == 2
-    assert capsys.readouterr().err.count("\n") == 1
+    error = capsys.readouterr().err
+    assert error.startswith(f"gru-jax: {path} must be one that training wrote: ")
+    assert error.count("\n") == 1
+
+
+def test_a_damaged_file_is_one_short_line(run, tmp_path, capsys):
+    (tmp_path / "config.json").write_text((run / "config.json").read_text())
+    whole = (run / "best.safetensors").read_bytes()
+    for data in (b"", whole[:100], b"\xff" * 5000, whole[:-1]):
+        (tmp_path / "best.safetensors").write_bytes(data)
+        assert main(["predict", str(tmp_path), "--input", "none.csv"]) == 2
+        error = capsys.readouterr().err
+        assert "best.safetensors must be a whole safetensors file" in error
+        assert error.count("\n") == 1
+        assert len(error) < 600
+
+
+def test_a_long_message_is_cut(tmp_path, capsys):
+    path = tmp_path / "a.npz"
+    np.savez(path, **{f"array_with_a_long_name_{i}": np.ones(2) for i in range(400)})
+    assert main(["inspect", str(path), "--from", "torch"]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("gru-jax: ")
+    assert len(error) <= 601

@@ -2,23 +2,28 @@ import fcntl
 import importlib.util
 import json
 import os
+import subprocess
+import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 import gru_jax as gj
+from gru_jax import interop
+from gru_jax.app import problem as problems
 from gru_jax.app import runs
 from gru_jax.app.tasks import cross_validate
-from gru_jax.app.tasks import japanese_vowels as task
+from gru_jax.app.tasks.japanese_vowels import JAPANESE_VOWELS, VowelsConfig
 from gru_jax.kernels.cpu import library
 
-CONFIG = task.Config(hidden=16, layers=1, epochs=12, learning_rate=1e-2, noise=0.3)
+CONFIG = VowelsConfig(hidden=16, layers=1, epochs=12, learning_rate=1e-2, noise=0.3)
 
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
     """A short run of 12 epochs, as the command makes it."""
-    run, _ = runs.begin(tmp_path_factory.mktemp("runs") / "x", CONFIG)
+    run, _ = runs.begin(tmp_path_factory.mktemp("runs") / "x", JAPANESE_VOWELS, CONFIG)
     run, ended = runs.train(run, lambda _: None, lambda: False)
     assert ended == "epochs"
     result, figures = runs.finish(run)
@@ -60,11 +65,11 @@ def test_a_run_says_which_code_its_recurrences_are(tmp_path, monkeypatch, backen
     monkeypatch.setenv("GRU_JAX_BACKEND", backend)
     if missing:
         monkeypatch.setattr(library, "reason", lambda: missing)
-    config = task.Config(hidden=4, layers=1, epochs=1)
-    run, _ = runs.begin(tmp_path / "x", config)
+    config = VowelsConfig(hidden=4, layers=1, epochs=1)
+    run, _ = runs.begin(tmp_path / "x", JAPANESE_VOWELS, config)
     assert run.recurrence == said
-    batches = next(iter(task.epoch_batches(config, run.problem, 0)))
-    program = task.make_loop(config, run.problem).lower(run.progress.state, batches).as_text()
+    batches = next(gj.make_batches(run.problem.train, config.batch))
+    program = problems.make_loop(run.problem).lower(run.progress.state, batches).as_text()
     assert [f"gru_jax_{way}" in program for way in ("forward", "backward")] == [
         said == "the compiled kernel"
     ] * 2
@@ -74,13 +79,13 @@ def test_a_run_that_asks_for_a_kernel_that_is_not_there_does_not_begin(tmp_path,
     monkeypatch.setenv("GRU_JAX_BACKEND", "cpu")
     monkeypatch.setattr(library, "reason", lambda: "The kernel is not here.")
     with pytest.raises(ValueError, match=r"^train: the variable GRU_JAX_BACKEND must .* not here"):
-        runs.begin(tmp_path / "x", CONFIG)
+        runs.begin(tmp_path / "x", JAPANESE_VOWELS, CONFIG)
     assert not list(tmp_path.iterdir())
 
 
 def test_finish_tests_the_best_parameters_not_the_last(finished, tmp_path):
     run, result, _ = finished
-    untrained = run.progress._replace(best_params=task.init_params(CONFIG))
+    untrained = problems.init_progress(run.problem)._replace(best_epoch=1)
     other, _ = runs.finish(run._replace(folder=tmp_path, progress=untrained))
     assert other["test_accuracy"] < 0.5 < result["test_accuracy"]
 
@@ -92,13 +97,15 @@ def test_the_settings_reach_the_training_loss(finished):
     key = run.progress.state.key
 
     def loss(**changes):
-        config = task.Config(**(CONFIG.__dict__ | changes))
-        return float(task.make_loss(config)(run.progress.best_params, one, key)[0])
+        config = VowelsConfig(**(CONFIG.__dict__ | changes))
+        problem = run.problem._replace(config=config, net=JAPANESE_VOWELS.make_net(config))
+        return float(problems.make_loss(problem)(run.progress.best_params, one, key)[0])
 
     plain = {"noise": 0.0, "dropout": 0.0, "label_smoothing": 0.0}
-    assert loss(**plain) == pytest.approx(
-        task.evaluate(CONFIG, run.progress.best_params, run.problem.train)["loss"], rel=1e-4
-    )
+    train = run.problem.train
+    logits = problems.outputs(run.problem.net, run.progress.best_params, train.xs)
+    nats = np.log(np.exp(logits).sum(-1)) - logits[np.arange(len(train.xs)), train.targets]
+    assert loss(**plain) == pytest.approx(float(nats.mean()), rel=1e-4)
     values = [loss(**plain), *(loss(**(plain | {k: getattr(CONFIG, k)})) for k in plain)]
     assert len({round(value, 4) for value in values}) == 4
 
@@ -110,7 +117,7 @@ class Crash(Exception):
 def test_after_a_crash_the_run_goes_on_to_the_same_bits(finished, tmp_path, monkeypatch):
     monkeypatch.setattr(runs, "SAVE_EVERY", 0.0)
     whole, _, _ = finished
-    run, _ = runs.begin(tmp_path / "x", CONFIG)
+    run, _ = runs.begin(tmp_path / "x", JAPANESE_VOWELS, CONFIG)
     calls = iter(range(100))
 
     def crash():
@@ -121,7 +128,7 @@ def test_after_a_crash_the_run_goes_on_to_the_same_bits(finished, tmp_path, monk
         runs.train(run, lambda _: None, crash)
     with (tmp_path / "x" / "metrics.jsonl").open("a") as file:
         file.write('{"epoch": 8, "lo')  # as a torn write leaves it
-    run = runs.reopen(tmp_path / "x", CONFIG)
+    run = runs.reopen(tmp_path / "x", JAPANESE_VOWELS, CONFIG)
     assert run.progress.epoch == len(run.rows) == 7
     run, _ = runs.train(run, lambda _: None, lambda: False)
     weights = [np.asarray(r.progress.state.params[1].forward.W_r) for r in (run, whole)]
@@ -130,25 +137,26 @@ def test_after_a_crash_the_run_goes_on_to_the_same_bits(finished, tmp_path, monk
 
 
 def test_a_prolonged_run_that_is_interrupted_remembers_how_long_it_was_to_be(tmp_path):
-    short = task.Config(**(CONFIG.__dict__ | {"epochs": 2, "hidden": 4}))
-    run, _ = runs.begin(tmp_path / "x", short)
+    short = VowelsConfig(**(CONFIG.__dict__ | {"epochs": 2, "hidden": 4}))
+    run, _ = runs.begin(tmp_path / "x", JAPANESE_VOWELS, short)
     runs.train(run, lambda _: None, lambda: False)
-    longer = task.Config(**(short.__dict__ | {"epochs": 6}))
+    longer = VowelsConfig(**(short.__dict__ | {"epochs": 6}))
     calls = iter(range(100))
-    run = runs.reopen(tmp_path / "x", longer)
+    run = runs.reopen(tmp_path / "x", JAPANESE_VOWELS, longer)
     run, ended = runs.train(run, lambda _: None, lambda: next(calls) == 2)
     assert ended == "stopped"
-    config, _ = runs.read_config(tmp_path / "x")
-    assert config == longer
-    run, ended = runs.train(runs.reopen(tmp_path / "x", config), lambda _: None, lambda: False)
+    task, config = runs.read_config(tmp_path / "x")
+    assert (task, config) == (JAPANESE_VOWELS, longer)
+    again = runs.reopen(tmp_path / "x", task, config)
+    run, ended = runs.train(again, lambda _: None, lambda: False)
     assert (ended, len(run.rows)) == ("epochs", 6)
 
 
 def test_a_run_stopped_before_its_first_epoch_can_go_on(tmp_path):
-    run, _ = runs.begin(tmp_path / "x", CONFIG)
+    run, _ = runs.begin(tmp_path / "x", JAPANESE_VOWELS, CONFIG)
     run, ended = runs.train(run, lambda _: None, lambda: True)
     assert ended == "stopped"
-    again = runs.reopen(tmp_path / "x", CONFIG)
+    again = runs.reopen(tmp_path / "x", JAPANESE_VOWELS, CONFIG)
     assert (again.progress.epoch, again.rows) == (0, [])
 
 
@@ -158,8 +166,8 @@ def test_two_trainings_do_not_share_a_folder(finished):
     fcntl.flock(handle, fcntl.LOCK_EX)
     before = sorted(run.folder.parent.rglob("*"))
     for act in (
-        lambda: runs.begin(run.folder, CONFIG),
-        lambda: runs.reopen(run.folder, CONFIG),
+        lambda: runs.begin(run.folder, JAPANESE_VOWELS, CONFIG),
+        lambda: runs.reopen(run.folder, JAPANESE_VOWELS, CONFIG),
         lambda: runs.train(run, lambda _: None, lambda: False),
     ):
         with pytest.raises(ValueError, match="must be free, but another process trains there"):
@@ -168,10 +176,78 @@ def test_two_trainings_do_not_share_a_folder(finished):
     assert sorted(run.folder.parent.rglob("*")) == before
 
 
+def test_without_fcntl_files_are_locked_as_windows_does(tmp_path, monkeypatch):
+    """A stand-in for `msvcrt.locking`, which refuses a byte that another handle holds."""
+    held = []
+
+    def lock(handle, mode, count):
+        assert (mode, count) == (2, 1)
+        file = os.fstat(handle).st_ino
+        if any(file == other and _is_open(number) for other, number in held):
+            raise PermissionError(13, "Permission denied")
+        held.append((file, handle))
+
+    monkeypatch.setitem(sys.modules, "fcntl", None)
+    monkeypatch.setitem(sys.modules, "msvcrt", SimpleNamespace(locking=lock, LK_NBLCK=2))
+    with runs._locked(tmp_path):
+        with pytest.raises(ValueError, match="must be free, but another process trains there"):
+            with runs._locked(tmp_path):
+                pytest.fail("both hold it")
+    with runs._locked(tmp_path):
+        assert len(held) == 2
+
+
+def _is_open(handle):
+    try:
+        os.fstat(handle)
+    except OSError:
+        return False
+    return True
+
+
+def test_the_command_starts_without_fcntl(tmp_path):
+    code = "import sys; sys.modules['fcntl'] = None; from gru_jax.app.cli import main; main(['-h'])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("usage: gru-jax")
+
+
+def test_the_best_parameters_are_written_with_every_checkpoint(finished, tmp_path, monkeypatch):
+    """The file is that of the epoch which the rows say was the best so far."""
+    monkeypatch.setattr(runs, "SAVE_EVERY", 0.0)
+    run, _ = runs.begin(tmp_path / "x", JAPANESE_VOWELS, CONFIG)
+    weights, accuracies = [], []
+
+    def report(row):
+        if (tmp_path / "x" / "best.safetensors").exists():
+            _, params = interop.load(tmp_path / "x" / "best.safetensors")
+            weights.append(np.asarray(params[-1].W))
+        accuracies.append(row["validation_accuracy"])
+
+    run, _ = runs.train(run, report, lambda: False)
+    _, params = interop.load(tmp_path / "x" / "best.safetensors")
+    weights.append(np.asarray(params[-1].W))
+    np.testing.assert_array_equal(weights[-1], run.progress.best_params[-1].W)
+    assert len(weights) == len(accuracies) == CONFIG.epochs
+    for i in range(1, CONFIG.epochs):
+        better = accuracies[i] >= max(accuracies[:i])
+        assert np.array_equal(weights[i], weights[i - 1]) != better
+
+
+def test_an_old_run_is_moved_aside_too(finished, tmp_path):
+    """Its settings may be another version's; it is a run all the same."""
+    folder = tmp_path / "x"
+    folder.mkdir()
+    (folder / "config.json").write_text('{"task": "japanese_vowels", "scale": {}}')
+    _, moved = runs.begin(folder, JAPANESE_VOWELS, CONFIG)
+    assert moved == tmp_path / "x.1"
+    assert (moved / "config.json").read_text().endswith('"scale": {}}')
+
+
 def test_a_folder_that_only_looks_like_a_run_is_left_alone(tmp_path):
     (tmp_path / "config.json").write_text('{"mine": 1}')
     with pytest.raises(ValueError, match="must be empty, new, or a run"):
-        runs.begin(tmp_path, CONFIG)
+        runs.begin(tmp_path, JAPANESE_VOWELS, CONFIG)
     assert [path.name for path in tmp_path.iterdir()] == ["config.json"]
 
 
@@ -182,7 +258,7 @@ def test_metrics_that_do_not_fit_the_checkpoint_are_one_clear_error(finished, tm
     if text is not None:
         (tmp_path / "metrics.jsonl").write_text(text)
     with pytest.raises(ValueError, match=r"metrics\.jsonl must have a JSON object for each epoch"):
-        runs.reopen(tmp_path, CONFIG)
+        runs.reopen(tmp_path, JAPANESE_VOWELS, CONFIG)
 
 
 def test_without_matplotlib_a_run_ends_without_figures(finished, monkeypatch):

@@ -1,1 +1,6 @@
-"""Ready-made problems on real data."""
+"""Tasks by name; another one is another row."""
+
+from gru_jax.app.tasks.japanese_vowels import JAPANESE_VOWELS
+from gru_jax.app.tasks.task import Task
+
+TASKS: dict[str, Task] = {task.name: task for task in (JAPANESE_VOWELS,)}

@@ -10,20 +10,22 @@ best and for the last parameters.
 """
 
 import dataclasses
-from functools import partial
+import sys
 
 import numpy as np
-import tyro
 
-from gru_jax.app.tasks import japanese_vowels as task
-from gru_jax.data.batching import Dataset, split, take
-from gru_jax.data.japanese_vowels import load_japanese_vowels
-from gru_jax.training.fit import Row, fit
+import gru_jax as gj
+from gru_jax.app import problem as problems
+from gru_jax.app.arguments import read
+from gru_jax.app.tasks.japanese_vowels import JAPANESE_VOWELS, VowelsConfig
+from gru_jax.app.tasks.task import Parts, check
+from gru_jax.data.batching import take  # public soon
+from gru_jax.training.fit import Row  # public soon
 
 FOLDS, SEEDS = 5, 3
 
 
-def split_by_order(dataset: Dataset, fold: int) -> tuple[Dataset, Dataset]:
+def split_by_order(dataset: gj.Dataset, fold: int) -> tuple[gj.Dataset, gj.Dataset]:
     """Returns what stays in, and the fold of each class in the order of the data."""
     left_out = np.zeros(len(dataset.xs), bool)
     for label in np.unique(dataset.targets):
@@ -32,29 +34,24 @@ def split_by_order(dataset: Dataset, fold: int) -> tuple[Dataset, Dataset]:
     return take(dataset, np.flatnonzero(~left_out)), take(dataset, np.flatnonzero(left_out))
 
 
-def cross_validate(config: task.Config) -> dict[str, Row]:
+def cross_validate(config: VowelsConfig) -> dict[str, Row]:
     """Returns the mean loss and accuracy on the utterances left out."""
-    dataset, _ = load_japanese_vowels()
+    dataset, _ = gj.load_japanese_vowels()
     rows: dict[str, list[Row]] = {"best": [], "last": []}
-    loop = None
+    net, loop = JAPANESE_VOWELS.make_net(config), None  # of one shape, and so compiled once
     for fold in range(FOLDS):
         rest, left_out = split_by_order(dataset, fold)
         for seed in range(SEEDS):
-            seeded = dataclasses.replace(config, seed=seed)
-            parts = split(rest, config.validation, seed=seed)
-            problem = task.make_problem(*parts, left_out)
-            loop = loop or task.make_loop(config, problem)
-            progress, _ = fit(
-                task.begin(seeded, problem),
-                loop,
-                partial(task.epoch_batches, seeded, problem),
-                partial(task.validate, config, problem),
-                epochs=config.epochs,
-                monitor=task.MONITOR,
-                patience=config.patience,
-            )
+            parts = Parts(*gj.split(rest, config.validation, seed=seed), left_out)
+            task = JAPANESE_VOWELS._replace(load=lambda _, parts=parts: parts)
+            problem = problems.make_problem(task, dataclasses.replace(config, seed=seed))
+            problem = problem._replace(net=net)
+            loop = loop or problems.make_loop(problem)
+            progress, _ = problems.train(problem, loop, problems.init_progress(problem))
+            xs = task.prepare(problem.statistics, left_out.xs)
             for name, params in (("best", progress.best_params), ("last", progress.state.params)):
-                rows[name].append(task.evaluate(config, params, problem.test))
+                ys = problems.outputs(net, params, xs)
+                rows[name].append(problems.evaluate(task, ys, left_out.targets))
     return {
         name: {key: float(np.mean([row[key] for row in each])) for key in each[0]}
         for name, each in rows.items()
@@ -62,7 +59,7 @@ def cross_validate(config: task.Config) -> dict[str, Row]:
 
 
 if __name__ == "__main__":
-    name = "python -m gru_jax.app.tasks.cross_validate"
-    config = task.check(tyro.cli(task.Config, prog=name, description=__doc__))
+    prog = "python -m gru_jax.app.tasks.cross_validate"
+    config = check(read(VowelsConfig, sys.argv[1:], prog))
     for name, row in cross_validate(config).items():
         print(f"{name}  loss {row['loss']:.4f}  accuracy {row['accuracy']:.4f}", flush=True)

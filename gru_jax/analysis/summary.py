@@ -1,0 +1,92 @@
+"""A net in a table: its layers as calls of their builders, its size, and its arrays.
+
+stack
+├── 0 bidirectional
+│   ├── gru(64)
+│   └── gru(64)
+└── 1 dense(9)
+31,113 parameters, float32, 124,452 bytes, 12 inputs
+
+array          shape    dtype    parameters
+0.forward.W_r  76 x 64  float32  4,864
+"""
+
+import contextlib
+import inspect
+from collections.abc import Iterator
+
+import jax
+import jax.numpy as jnp
+
+from gru_jax.building import BUILDERS
+from gru_jax.types import Architecture, Cell, Layer, Params
+
+PLAIN = ("hidden_size", "size", "rate", "stddev")
+"""Options that need no name in a call."""
+
+
+def summary(net: Cell | Layer, params: Params) -> str:
+    """Returns a table of a net: layers, number of parameters, dtypes, bytes, and each array.
+
+    Layers of a stack carry their numbers, with which the names of their arrays begin. Options that
+    have their default are left out.
+
+    Args:
+        net: a cell or a layer.
+        params: its parameters.
+
+    Returns:
+        Lines of text; without a newline at the end.
+
+    Raises:
+        ValueError: if `net` is something else.
+    """
+    if not isinstance(net, Cell | Layer):
+        raise ValueError(f"summary: net must be a Cell or a Layer, got a {type(net).__name__}.")
+    leaves = jax.tree.leaves_with_path(params)
+    lines = list(_tree(net.architecture)) if net.architecture else ["a net with own functions"]
+    arrays = [jnp.asarray(leaf) for _, leaf in leaves]
+    dtypes = ", ".join(sorted({str(array.dtype) for array in arrays}))
+    total = f"{sum(a.size for a in arrays):,} parameters, {dtypes or 'no arrays'}"
+    lines.append(f"{total}, {sum(a.nbytes for a in arrays):,} bytes" + _inputs(net, params))
+    if bad := sum(int((~jnp.isfinite(array)).sum()) for array in arrays):
+        lines.append(f"{bad:,} parameters are infinite or not numbers")
+    rows = [("array", "shape", "dtype", "parameters")]
+    for (path, _), array in zip(leaves, arrays, strict=True):
+        name = jax.tree_util.keystr(path, simple=True, separator=".")
+        shape = " x ".join(map(str, array.shape)) or "()"
+        rows.append((name, shape, str(array.dtype), f"{array.size:,}"))
+    first, *others = (max(map(len, column)) for column in zip(*rows, strict=True))
+    for name, *cells in rows if arrays else ():
+        right = (cell.rjust(width) for cell, width in zip(cells, others, strict=True))
+        lines.append("  ".join([name.ljust(first), *right]))
+    return "\n".join(lines)
+
+
+def _tree(net: Architecture, number: str = "") -> Iterator[str]:
+    """Yields a line for each builder, its parts' lines below it."""
+    defaults = inspect.signature(BUILDERS[net.builder]).parameters
+    options = [
+        repr(value) if name in PLAIN else f"{name}={value!r}"
+        for name, value in net.options
+        if value != ("float32" if name == "dtype" else getattr(defaults.get(name), "default", None))
+    ]
+    yield number + net.builder + f"({', '.join(options)})" * bool(options)
+    for i, part in enumerate(net.parts, 1):
+        last = i == len(net.parts)
+        begins = iter(["└── " if last else "├── "])
+        for line in _tree(part, f"{i - 1} " if net.builder == "stack" else ""):
+            yield next(begins, "    " if last else "│   ") + line
+
+
+def _inputs(net: Cell | Layer, params: Params) -> str:
+    """Returns the features of an input, where the shapes of the parameters tell them."""
+    shapes = jax.tree.map(jnp.shape, params)
+    rows, *columns = next((jnp.shape(leaf) for leaf in jax.tree.leaves(params)), (0,)) or (0,)
+    # The first weights act on the input and the state, or on the input alone.
+    for size in (rows - sum(columns), rows) if rows else ():
+        with contextlib.suppress(ValueError):
+            init = jax.eval_shape(lambda key, size=size: net.init(key, size), jax.random.key(0))
+            if jax.tree.map(jnp.shape, init) == shapes:
+                return f", {size} inputs"
+    return ""

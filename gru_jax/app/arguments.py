@@ -1,0 +1,232 @@
+"""From a command line to a dataclass.
+
+    @dataclass                                     gru-jax predict RUN --input FILE
+    class Predict:
+        run: Annotated[Path, POSITIONAL]     -->     RUN           the docstring below the field
+        input: Path                          -->     --input FILE
+
+A field's type is int, float, str, Path, bool (a flag), a Literal, a tuple of one of these, or one
+of these or None. A text in `Annotated` replaces the word that stands for its value in the help; a
+field that holds a dataclass gives its own fields. What is wrong is one sentence.
+"""
+
+import argparse
+import ast
+import dataclasses
+import difflib
+import inspect
+import itertools
+import textwrap
+from collections.abc import Iterable, Iterator
+from functools import partial
+from pathlib import Path
+from types import UnionType
+from typing import (
+    Annotated,
+    Any,
+    Literal,
+    NamedTuple,
+    TypeVar,
+    Union,
+    get_args,
+    get_origin,
+    get_type_hints,
+)
+
+POSITIONAL = object()
+"""Marks a field that is told by its place."""
+
+Command = TypeVar("Command")
+KINDS = {int: ("a whole number", "INT"), float: ("a number", "FLOAT"), Path: ("a path", "FILE")}
+
+
+class Argument(NamedTuple):
+    """A field of a dataclass, as the command line has it."""
+
+    field: str
+    flag: str
+    """`--hidden`, or RUN if it is told by its place."""
+    kind: Any
+    """Type of a value, or the tuple of those that it can be."""
+    many: bool
+    metavar: str
+    default: Any
+    text: str
+
+
+def read(cls: type[Command], args: Iterable[str], prog: str, default: Any = None) -> Command:
+    """Returns the dataclass that the arguments say.
+
+    Args:
+        cls: the dataclass; its docstrings are the help.
+        args: of the command line, behind the command.
+        prog: the command, e.g. "gru-jax train"; its last word is the name to blame in an error.
+        default: has the values of all fields that are not given; None takes those of the class.
+
+    Raises:
+        ValueError: for wrong use.
+        SystemExit: after --help.
+    """
+    known = list(_arguments(cls, default))
+    name, flags = prog.split()[-1], {a.flag: a for a in known if a.flag.startswith("-")}
+    places = [a for a in known if a.flag not in flags]
+    values, words = {}, list(args)
+    while words:
+        flag, equals, word = words.pop(0).partition("=")
+        if flag in ("-h", "--help"):
+            _parser(cls, known, prog).print_help()
+            raise SystemExit(0)
+        if not flag.startswith("-") or flag == "-":
+            if not places:
+                raise ValueError(f"{name}: {flag}{equals}{word} is one argument too many.")
+            argument = places.pop(0)
+            given = [flag + equals + word]
+        elif flag not in flags:
+            raise ValueError(f"{name}: no option {flag}{suggest(flag, flags)} See {prog} --help.")
+        elif (argument := flags[flag]).kind is bool:
+            if equals:
+                raise ValueError(f"{name}: {flag} must stand alone, got {flag}={word}.")
+            given = []
+        else:
+            given = [word] if equals else []
+            while words and not equals and not words[0].startswith("--"):
+                given.append(words.pop(0))
+                if not argument.many:
+                    break
+            if not given:
+                raise ValueError(f"{name}: {flag} must be {_needed(argument)}, got nothing.")
+        values[argument.field] = _value(name, argument, given)
+    for argument in known:
+        if argument.default is dataclasses.MISSING and argument.field not in values:
+            raise ValueError(f"{name}: {_usage(argument)} is missing; see {prog} --help.")
+    return _build(cls, default, values)
+
+
+def suggest(word: str, known: Iterable[str]) -> str:
+    """Returns "; did you mean ...?" with the known word that is likest, or a full stop."""
+    close = difflib.get_close_matches(word, list(known), 1)
+    return f"; did you mean {close[0]}?" if close else "."
+
+
+def summary(cls: type) -> str:
+    """Returns the first sentence of a dataclass's docstring."""
+    return (inspect.getdoc(cls) or "").partition("\n")[0].rstrip(".")
+
+
+def _arguments(cls: type, default: Any) -> Iterator[Argument]:
+    """Yields the fields of a dataclass, and of those in it."""
+    hints, texts = get_type_hints(cls, include_extras=True), _texts(cls)
+    for field in dataclasses.fields(cls):
+        value = _default(field, default)
+        if dataclasses.is_dataclass(value):
+            yield from _arguments(type(value), value)
+            continue
+        kind, marks = hints[field.name], ()
+        if get_origin(kind) is Annotated:
+            kind, *marks = get_args(kind)
+        if get_origin(kind) in (Union, UnionType):
+            (kind,) = (each for each in get_args(kind) if each is not type(None))
+        if many := get_origin(kind) is tuple:
+            kind, _ = get_args(kind)
+        if get_origin(kind) is Literal:
+            kind = get_args(kind)
+        word = KINDS[kind][1] if kind in KINDS else "TEXT" if kind is str else "NAME"
+        metavar = next((mark for mark in marks if isinstance(mark, str)), word)
+        flag = metavar if POSITIONAL in marks else f"--{field.name.strip('_').replace('_', '-')}"
+        yield Argument(field.name, flag, kind, many, metavar, value, texts[field.name])
+
+
+def _default(field: dataclasses.Field, default: Any) -> Any:
+    if default is not None:
+        return getattr(default, field.name)
+    made = field.default_factory
+    return field.default if made is dataclasses.MISSING else made()
+
+
+def _texts(cls: type) -> dict[str, str]:
+    """Returns the docstrings of a dataclass's fields, those of its bases included."""
+    texts = {}
+    for base in filter(dataclasses.is_dataclass, reversed(cls.__mro__)):
+        (tree,) = ast.parse(textwrap.dedent(inspect.getsource(base))).body
+        assert isinstance(tree, ast.ClassDef)
+        for field, text in itertools.pairwise(tree.body):
+            match field, text:
+                case ast.AnnAssign(target=ast.Name(name)), ast.Expr(ast.Constant(str(doc))):
+                    texts[name] = " ".join(doc.split())
+    return texts
+
+
+def _value(name: str, argument: Argument, given: list[str]) -> Any:
+    if argument.kind is bool:
+        return True
+    values = [_convert(name, argument, word) for word in given]
+    return tuple(values) if argument.many else values[0]
+
+
+def _convert(name: str, argument: Argument, word: str) -> Any:
+    kind, close = argument.kind, "."
+    try:
+        if isinstance(kind, type):
+            return kind(word)
+        return kind[kind.index(word)]
+    except ValueError:
+        close = "." if isinstance(kind, type) else suggest(word, kind)
+    needed = _needed(argument)
+    raise ValueError(f"{name}: {argument.flag} must be {needed}, got {word!r}{close}")
+
+
+def _needed(argument: Argument) -> str:
+    if isinstance(argument.kind, tuple):
+        return f"one of {', '.join(argument.kind)}"
+    return KINDS.get(argument.kind, ("a text",))[0]
+
+
+def _usage(argument: Argument) -> str:
+    named = argument.flag.startswith("-")
+    return f"{argument.flag} {argument.metavar}" if named else argument.flag
+
+
+def _build(cls: type[Command], default: Any, values: dict[str, Any]) -> Command:
+    fields = {}
+    for field in dataclasses.fields(cls):
+        inner = _default(field, default)
+        if dataclasses.is_dataclass(inner):
+            inner = _build(type(inner), inner, values)
+        fields[field.name] = values.get(field.name, inner)
+    return cls(**fields)
+
+
+class _Paragraphs(argparse.HelpFormatter):
+    """Help that keeps the paragraphs of a docstring apart, and breaks no word."""
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        fill = partial(textwrap.fill, break_long_words=False, break_on_hyphens=False)
+        return "\n\n".join(
+            fill(part, width, initial_indent=indent, subsequent_indent=indent)
+            for part in text.split("\n\n")
+        )
+
+
+def _parser(cls: type, known: list[Argument], prog: str) -> argparse.ArgumentParser:
+    """Returns a parser that is there for its help."""
+    places = [a for a in known if not a.flag.startswith("-")]
+    words = [a.flag if a.default is dataclasses.MISSING else f"[{a.flag}]" for a in places]
+    usage, text = " ".join([prog, *words, "[options]"]), inspect.getdoc(cls)
+    parser = argparse.ArgumentParser(prog, usage, text, formatter_class=_Paragraphs, add_help=False)
+    group, options = map(parser.add_argument_group, ("arguments", "options"))
+    options.add_argument("-h", "--help", action="help", help="show this help and exit")
+    for flag, kind, many, metavar, default, text in (a[1:] for a in known):
+        notes = [] if isinstance(kind, type) else [f"among {', '.join(kind)}"]
+        if default is dataclasses.MISSING:
+            notes += ["required"] * flag.startswith("-")
+        elif default is not None and default is not False and default != ():
+            shown = " ".join(map(str, default)) if many else default
+            notes += ["default: " + ("all" if default == kind else str(shown))]
+        text = (text + f" ({'; '.join(notes)})" * bool(notes)).replace("%", "%%")
+        if kind is bool:
+            options.add_argument(flag, action="store_true", help=text)
+        elif flag.startswith("-"):
+            options.add_argument(flag, metavar=metavar, nargs="+" if many else None, help=text)
+        else:
+            group.add_argument(flag, help=text)
+    return parser

@@ -1,0 +1,152 @@
+"""A task made ready: its net is built once, its data are loaded and prepared once.
+
+make_problem(task, config) -> Problem
+train(problem, make_loop(problem), init_progress(problem)) -> Progress
+evaluate(task, outputs(net, params, xs), targets) -> means of the metrics
+"""
+
+import itertools
+from collections.abc import Iterator, Sequence
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+import optax
+from jaxtyping import Array, Float
+
+import gru_jax as gj
+from gru_jax.app.tasks.task import Config, Parts, Statistics, Task, check
+from gru_jax.building import build  # public soon
+from gru_jax.recurrence.noise import Rates  # public soon: gj.explain_backend
+from gru_jax.sequence.backends import choose  # public soon: gj.explain_backend
+from gru_jax.training.fit import Row  # public soon
+from gru_jax.training.step import Metrics, TrainStep  # public soon
+from gru_jax.types import Apply, Architecture, Key, Params  # public soon
+
+
+class Problem(NamedTuple):
+    """A task with its settings, its net and its data; `train` and `validation` are prepared."""
+
+    task: Task
+    config: Config
+    net: gj.Layer
+    parts: Parts
+    statistics: Statistics
+    train: gj.Dataset
+    validation: gj.Dataset
+
+
+def make_problem(task: Task, config: Config) -> Problem:
+    """Builds the net of a task, loads its data and prepares them."""
+    net, parts = task.make_net(config), task.load(config)
+    statistics = task.statistics(parts.train)
+    train, validation = (part._replace(xs=task.prepare(statistics, part.xs)) for part in parts[:2])
+    return Problem(task, config, net, parts, statistics, train, validation)
+
+
+def steps_per_epoch(problem: Problem) -> int:
+    """Returns the batches in one pass over the training data."""
+    return -(-len(problem.train.xs) // problem.config.batch)
+
+
+def init_progress(problem: Problem) -> gj.Progress:
+    """Returns the progress of a training that has not begun."""
+    key_params, key_train = jax.random.split(jax.random.key(problem.config.seed))
+    params = problem.net.init(key_params, problem.task.input_size)
+    return gj.init_progress(gj.init_train_state(key_train, params, _make_tx(problem)))
+
+
+def make_loss(problem: Problem) -> Any:
+    """Builds `(params, batch, key) -> (loss, metrics)`, means over the valid rows of a batch."""
+    task, config, net = problem[:3]
+
+    def loss_fn(params: Params, batch: gj.Batch, key: Key) -> tuple[Array, Metrics]:
+        ys, _ = net.apply(params, batch.xs, lengths=batch.lengths, key=key)
+        metrics = task.metrics(ys, batch.targets)
+        losses = task.loss(config, ys, batch.targets)
+        means = {k: gj.masked_mean(v, batch.valid) for k, v in metrics.items() if k != "loss"}
+        return gj.masked_mean(losses, batch.valid), means
+
+    return loss_fn
+
+
+def make_loop(problem: Problem) -> TrainStep:
+    """Builds the compiled training loop."""
+    return gj.make_train_loop(gj.make_train_step(make_loss(problem), _make_tx(problem)))
+
+
+def train(
+    problem: Problem, loop: TrainStep, progress: gj.Progress, **hooks: Any
+) -> tuple[gj.Progress, str]:
+    """Trains to the last epoch, or until patience or a hook ends it; hooks are those of `fit`."""
+    task, config = problem.task, problem.config
+
+    def validate(params: Params) -> Row:
+        ys = outputs(problem.net, params, problem.validation.xs)
+        return evaluate(task, ys, problem.validation.targets)
+
+    return gj.fit(
+        progress,
+        loop,
+        lambda epoch: gj.make_batches(problem.train, config.batch, seed=config.seed, epoch=epoch),
+        validate,
+        epochs=config.epochs,
+        monitor=task.monitor,
+        mode=task.mode,
+        patience=config.patience,
+        **hooks,
+    )
+
+
+def outputs(net: gj.Layer, params: Params, xs: Sequence[np.ndarray]) -> Float[Array, "cases ..."]:
+    """Returns the net's outputs for prepared sequences, one row each, in evaluation."""
+    return _apply(net.apply, params, *gj.pad(xs))
+
+
+@partial(jax.jit, static_argnums=0)
+def _apply(apply: Apply, params: Params, xs: Array, lengths: Array) -> Array:
+    return apply(params, xs, lengths=lengths)[0]
+
+
+def evaluate(task: Task, ys: Array, targets: np.ndarray) -> Row:
+    """Returns the means of the task's metrics."""
+    return {name: float(values.mean()) for name, values in task.metrics(ys, targets).items()}
+
+
+def recurrence(task: Task, config: Config) -> str:
+    """Returns in a phrase which code runs the net's recurrences in training; loads no data.
+
+    Raises:
+        ValueError: if a setting is out of range, the net cannot be written to a file, or the
+            environment asks for a backend that is not there.
+    """
+    net = task.make_net(check(config))
+    if net.architecture is None:
+        raise ValueError(
+            f"train: make_net of {task.name} must build a net that can be saved, of gru_jax's "
+            "builders with activations given by name, got one that holds a function."
+        )
+    params = jax.eval_shape(lambda: net.init(jax.random.key(0), task.input_size))
+    return "; ".join(dict.fromkeys(_recurrences(net.architecture, params))) or "none"
+
+
+def _recurrences(net: Architecture, params: Params) -> Iterator[str]:
+    """Yields a phrase for each cell."""
+    options = dict(net.options)
+    rates = Rates(**{name: options.get(name, 0.0) for name in Rates._fields})
+    derivative = options.get("derivative", "rule")
+    if net.builder not in ("recurrent", "bidirectional"):
+        inner = params if net.builder == "stack" else itertools.repeat(params)
+        for part, own in zip(net.parts, inner, strict=False):
+            yield from _recurrences(part, own)
+        return
+    for part, own in zip(net.parts, params if len(net.parts) > 1 else [params], strict=True):
+        how = {"derivative": derivative, "training": True}
+        yield str(choose("train", options.get("backend"), build(part), own, rates, **how))
+
+
+def _make_tx(problem: Problem) -> optax.GradientTransformation:
+    config = problem.config
+    steps = config.epochs * steps_per_epoch(problem)
+    return gj.make_optimizer(config.learning_rate, steps=steps, weight_decay=config.weight_decay)

@@ -1,0 +1,119 @@
+"""What can be trained: a task is a value, so that another one is another value.
+
+    load(config)       -> Parts of raw sequences         statistics(train) -> what prepare needs
+    make_net(config)   -> net                            prepare(statistics, sequences) -> inputs
+    net(inputs)        -> outputs                        loss, metrics, predict: of the outputs
+
+Runs, evaluation, prediction and explanation know a task by these functions alone.
+"""
+
+import dataclasses
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Annotated, Any, Literal, NamedTuple, TypeAlias, get_args, get_type_hints
+
+import numpy as np
+from jaxtyping import Array
+
+import gru_jax as gj
+
+Statistics: TypeAlias = dict[str, list[float]]
+
+
+class Range(NamedTuple):
+    """The least value of a setting, and the one that it stays below."""
+
+    least: float
+    below: float
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """The settings of any run; a task's own class adds to them."""
+
+    seed: Annotated[int, Range(0, 2**32)] = 0
+    """Seeds the split, the parameters, the order of the data, noise and dropout."""
+    epochs: Annotated[int, Range(1, 10**6)] = 60
+    """Passes over the training data."""
+    patience: Annotated[int, Range(1, 10**6)] = 30
+    """Epochs without a validation as good, after which training stops."""
+    batch: Annotated[int, Range(1, 10**5)] = 32
+    """Sequences in a batch."""
+    learning_rate: Annotated[float, Range(0, math.inf)] = 3e-3
+    """Rate at the end of the warm-up; it then falls to zero along a cosine."""
+    weight_decay: Annotated[float, Range(0, math.inf)] = 1e-2
+    """Decoupled weight decay of AdamW."""
+
+
+def check(config: Config) -> Config:
+    """Returns the settings; raises ValueError if one has another type or is out of its range."""
+    for name, hint in get_type_hints(type(config), include_extras=True).items():
+        kind, (least, below) = get_args(hint)
+        value, types = getattr(config, name), (int,) if kind is int else (int, float)
+        if type(value) not in types or not least <= value < below:
+            needed = f"a {'whole ' if kind is int else ''}number from {least} to below {below}"
+            raise ValueError(f"train: {name} must be {needed}, got {value!r}.")
+    return config
+
+
+class Parts(NamedTuple):
+    """The data of a task, as its source has them."""
+
+    train: gj.Dataset
+    validation: gj.Dataset
+    test: gj.Dataset
+
+
+class Published(NamedTuple):
+    """Somebody's value of the metric that a task monitors."""
+
+    model: str
+    value: float
+    source: str
+
+
+class Task(NamedTuple):
+    """A problem with its data, its net, and its words.
+
+    Attributes:
+        name: key in `TASKS`, and the folder of its runs.
+        title: name for people.
+        Config: dataclass of its settings, each annotated with its `Range`.
+        input_size: features of one step.
+        load: `(config) -> Parts`, sequences `[time, input]` with one target each.
+        make_net: `(config) -> net`, whose outputs are one row a sequence.
+        loss: `(config, outputs, targets) -> [sequences]`, minimised in training.
+        metrics: `(outputs, targets) -> {name: [sequences]}`, one of them "loss", the loss as
+            people know it; their means are reported.
+        predict: `(outputs) -> [sequences, ...]`, the answers: probabilities of classes, or values.
+        describe: `(config, parts) -> {name: fact}`, the first lines of a training.
+        monitor: the metric that tells the best parameters.
+        mode: whether its lowest or its highest value is the best.
+        statistics: `(train) -> {name: numbers}`, all that preparing needs to know of the data.
+        prepare: `(statistics, sequences) -> sequences`, the net's inputs.
+        classes: names of the classes that `predict` has probabilities of; () if it has values.
+        units: units of metrics; a "fraction" is printed in per cent.
+        sample: word for a sequence.
+        target: word for its class.
+        published: values of `monitor` to compare with.
+    """
+
+    name: str
+    title: str
+    Config: type[Config]
+    input_size: int
+    load: Callable[[Any], Parts]
+    make_net: Callable[[Any], gj.Layer]
+    loss: Callable[[Any, Array, Array], Array]
+    metrics: Callable[[Array, Array], dict[str, Array]]
+    predict: Callable[[Array], Array]
+    describe: Callable[[Any, Parts], dict[str, str]]
+    monitor: str = "loss"
+    mode: Literal["min", "max"] = "min"
+    statistics: Callable[[gj.Dataset], Statistics] = lambda _: {}
+    prepare: Callable[[Statistics, Sequence[np.ndarray]], Sequence[np.ndarray]] = lambda _, xs: xs
+    classes: tuple[str, ...] = ()
+    units: Mapping[str, str] = {}
+    sample: str = "sequence"
+    target: str = "class"
+    published: tuple[Published, ...] = ()

@@ -1,0 +1,264 @@
+"""Any task goes through the same code: two that are made up, one with classes and one without."""
+
+import csv
+import dataclasses
+import io
+import json
+from typing import Annotated
+
+import jax
+import numpy as np
+import pytest
+
+import gru_jax as gj
+from gru_jax import interop
+from gru_jax.app import explain, runs
+from gru_jax.app.cli import main
+from gru_jax.app.tasks import TASKS
+from gru_jax.app.tasks.task import Config, Parts, Range, Task, check
+
+EPOCHS = 15
+
+
+@dataclasses.dataclass(frozen=True)
+class SumConfig(Config):
+    """Settings."""
+
+    epochs: Annotated[int, Range(1, 1000)] = EPOCHS
+    """Passes."""
+    batch: Annotated[int, Range(1, 100)] = 8
+    """Sequences."""
+    learning_rate: Annotated[float, Range(0, 1)] = 2e-2
+    """Rate."""
+    hidden: Annotated[int, Range(1, 100)] = 8
+    """Features."""
+
+
+def draw(seed, count, sign):
+    rng = np.random.default_rng(seed)
+    xs = [rng.normal(size=(n, 2)).astype("float32") for n in rng.integers(1, 9, count)]
+    sums = np.array([x[:, 0].sum() for x in xs], "float32")
+    return gj.Dataset(xs, (sums > 0).astype("int32") if sign else sums[:, None])
+
+
+def load(config, sign):
+    sizes = {"train": 64, "validation": 16, "test": 20}
+    return Parts(*(draw([config.seed, i], n, sign) for i, n in enumerate(sizes.values())))
+
+
+def make_net(config, outputs):
+    cell = gj.gru(config.hidden, reset="after")
+    memory = gj.recurrent(cell, reverse=outputs == 2)
+    return gj.stack(gj.residual(gj.dense(2)), memory, gj.pool("last"), gj.dense(outputs))
+
+
+def describe(config, parts):
+    return {"task": f"the sum of {len(parts.train.xs)} sequences", "model": f"{config.hidden}"}
+
+
+SUM = Task(
+    name="sum",
+    title="sums",
+    Config=SumConfig,
+    input_size=2,
+    load=lambda config: load(config, sign=False),
+    make_net=lambda config: make_net(config, 1),
+    loss=lambda _, ys, targets: gj.squared_error(ys, targets).mean(-1),
+    metrics=lambda ys, targets: {"loss": gj.squared_error(ys, targets).mean(-1)},
+    predict=lambda ys: ys,
+    describe=describe,
+    statistics=lambda train: {"scale": [float(np.concatenate(train.xs).std())]},
+    prepare=lambda statistics, xs: [x / np.float32(statistics["scale"][0]) for x in xs],
+)
+SIGN = SUM._replace(
+    name="sign",
+    title="signs",
+    load=lambda config: load(config, sign=True),
+    make_net=lambda config: make_net(config, 2),
+    loss=lambda _, ys, targets: gj.cross_entropy(ys, targets),
+    metrics=lambda ys, targets: {
+        "loss": gj.cross_entropy(ys, targets),
+        "hits": gj.accuracy(ys, targets),
+    },
+    predict=jax.nn.softmax,
+    monitor="hits",
+    mode="max",
+    classes=("minus", "plus"),
+    units={"hits": "fraction"},
+    sample="walk",
+    target="sign",
+)
+
+
+@pytest.fixture(autouse=True)
+def _known():
+    with pytest.MonkeyPatch.context() as patch:
+        for task in (SUM, SIGN):
+            patch.setitem(TASKS, task.name, task)
+        yield
+
+
+@pytest.fixture(scope="module", params=["sum", "sign"])
+def run(request, tmp_path_factory):
+    """A run of each, made by the command; its task's name and its folder."""
+    folder = tmp_path_factory.mktemp("runs") / request.param
+    with pytest.MonkeyPatch.context() as patch:
+        for task in (SUM, SIGN):
+            patch.setitem(TASKS, task.name, task)
+        assert main(["train", request.param, "--out", str(folder)]) == 0
+    return {"sum": SUM, "sign": SIGN}[request.param], folder
+
+
+def read_rows(folder):
+    return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+
+
+def test_training_learns_and_says_what_it_is(run, tmp_path, capsys):
+    task, folder = run
+    rows = read_rows(folder)
+    assert len(rows) == EPOCHS
+    monitored = [row[f"validation_{task.monitor}"] for row in rows]
+    best = max(monitored) if task.mode == "max" else min(monitored)
+    result = json.loads((folder / "result.json").read_text())
+    assert result[f"validation_{task.monitor}"] == best
+    assert result["best_epoch"] == EPOCHS - monitored[::-1].index(best)
+    assert rows[-1]["loss"] < 0.85 * rows[0]["loss"]
+    assert ("confusion_matrix" in result) == bool(task.classes)
+    drawn = {path.name for path in (folder / "figures").glob("*n*.png")}
+    assert {"learning_curves.png"} <= drawn
+    assert main(["train", task.name, "--out", str(tmp_path / "x"), "--epochs", "1"]) == 0
+    text = capsys.readouterr().out
+    assert "the sum of 64 sequences" in text
+    assert f"Test {task.monitor} on {task.title}" in text
+
+
+def test_the_best_parameters_are_a_file_that_needs_nothing_else(run):
+    """The oracle is the net, built here, and the test set's own sums."""
+    task, folder = run
+    net, params = interop.load(folder / "best.safetensors")
+    assert net.architecture == task.make_net(SumConfig()).architecture
+    parts = task.load(SumConfig())
+    scale = np.float32(np.concatenate(parts.train.xs).std())
+    ys = np.stack([np.asarray(net.apply(params, x / scale)[0]) for x in parts.test.xs])
+    result = json.loads((folder / "result.json").read_text())
+    if task.classes:
+        right = (ys[:, 1] > ys[:, 0]) == parts.test.targets
+        assert result["test_hits"] == pytest.approx(right.mean())
+        assert np.trace(result["confusion_matrix"]) == right.sum()
+    else:
+        sums = [x[:, 0].sum() for x in parts.test.xs]
+        assert result["test_loss"] == pytest.approx(np.mean((ys[:, 0] - sums) ** 2), rel=1e-4)
+    settings = json.loads(interop.load_metadata(folder / "best.safetensors")["settings"])
+    assert settings == json.loads((folder / "config.json").read_text())
+
+
+def test_using_a_run_needs_no_net_from_the_task(run, tmp_path, monkeypatch, capsys):
+    task, folder = run
+
+    def fail(*_):
+        raise AssertionError("the net is built again")
+
+    monkeypatch.setitem(TASKS, task.name, task._replace(make_net=fail))
+    np.savez(tmp_path / "in.npz", a=np.ones((3, 2)), b=-np.ones((5, 2)))
+    assert main(["evaluate", str(folder)]) == 0
+    assert main(["predict", str(folder), "--input", str(tmp_path / "in.npz")]) == 0
+    assert main(["inspect", str(folder)]) == 0
+    assert main(["convert", str(folder), str(tmp_path / "out.safetensors")]) == 0
+    assert main(["explain", str(folder), "--input", str(tmp_path / "in.npz")]) == 0
+    assert f"Test {task.monitor} on {task.title}" in capsys.readouterr().out
+
+
+def test_a_run_goes_on_to_the_same_bits(run, tmp_path):
+    task, folder = run
+    out = tmp_path / "x"
+    config = SumConfig()
+    part, _ = runs.begin(out, task, config)
+    calls = iter(range(100))
+    _, reason = runs.train(part, lambda _: None, lambda: next(calls) == 3)
+    assert reason == "stopped"
+    assert main(["train", "--resume", "--out", str(out)]) == 0
+    losses = [[row["loss"] for row in read_rows(each)] for each in (folder, out)]
+    assert losses[0] == losses[1]
+    best = [interop.load(each / "best.safetensors")[1] for each in (folder, out)]
+    for one, other in zip(*map(jax.tree.leaves, best), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_predict_prints_classes_or_values(run, tmp_path, capsys):
+    task, folder = run
+    xs = task.load(SumConfig()).test.xs
+    np.savez(tmp_path / "in.npz", **{f"s{i}": x for i, x in enumerate(xs)})
+    assert main(["predict", str(folder), "--input", str(tmp_path / "in.npz")]) == 0
+    rows = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
+    answers = runs.predict(runs.load_trained(folder), xs)
+    assert [row.pop("sequence") for row in rows] == [f"s{i}" for i in range(20)]
+    if task.classes:
+        labels = [row.pop("label") for row in rows]
+        assert labels == [task.classes[i] for i in answers.argmax(-1)]
+        assert rows[0].keys() == {"p_minus", "p_plus"}
+    else:
+        assert rows[0].keys() == {"value_0"}
+    values = np.array([[float(value) for value in row.values()] for row in rows])
+    np.testing.assert_allclose(values, answers, rtol=1e-5, atol=1e-6)
+
+
+def test_explain_looks_into_a_layer_of_one_direction(run, capsys):
+    """The gradient of the last state is that of the head, a product with its weights."""
+    task, folder = run
+    trained = runs.load_trained(folder)
+    test = task.load(SumConfig()).test
+    direction = "backward" if task.classes else "forward"
+    (found,) = explain.inspect(trained, test.xs, test.targets)
+    assert (found.layer, found.direction) == (1, direction)
+    W = np.asarray(trained.params[-1].W, float)
+    xs, lengths = gj.pad(task.prepare(trained.statistics, test.xs))
+    ys = np.asarray(trained.net.apply(trained.params, xs, lengths=lengths)[0], float)
+    if task.classes:
+        slopes = np.exp(ys) / np.exp(ys).sum(-1, keepdims=True) - np.eye(2)[test.targets]
+    else:
+        slopes = 2 * (ys - test.targets)
+    norms = np.linalg.norm(slopes @ W.T, axis=-1)
+    last = [len(x) - 1 for x in test.xs]
+    np.testing.assert_allclose(found.gradients[np.arange(20), last], norms, rtol=1e-3)
+    if direction == "backward":  # It begins at the last step, and what follows is not pooled.
+        assert float(found.gradients.sum()) == pytest.approx(norms.sum(), rel=1e-3)
+    assert main(["explain", str(folder)]) == 0
+    assert f"1 {direction}" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("backend", ["auto", "xla"])
+def test_any_net_says_which_code_runs_it(tmp_path, monkeypatch, backend):
+    monkeypatch.setenv("GRU_JAX_BACKEND", backend)
+    run, _ = runs.begin(tmp_path / "x", SUM, SumConfig())
+    assert ("the compiled kernel" in run.recurrence) == (backend == "auto")
+    held = gj.stack(gj.recurrent(gj.gru(3), zoneout=0.1), gj.pool("last"), gj.dense(1))
+    task = SUM._replace(make_net=lambda _: held)
+    run, _ = runs.begin(tmp_path / "y", task, SumConfig())
+    assert run.recurrence.startswith("XLA's loops")
+
+
+def test_a_net_that_cannot_be_saved_is_refused_before_training(tmp_path):
+    cell = gj.gru(3, activation=lambda x: x)
+    net = gj.stack(gj.recurrent(cell), gj.pool("last"), gj.dense(1))
+    with pytest.raises(ValueError, match=r"^train: make_net of sum must build a net that can be"):
+        runs.begin(tmp_path / "x", SUM._replace(make_net=lambda _: net), SumConfig())
+    assert not list(tmp_path.iterdir())
+
+
+def test_settings_of_a_task_s_own_are_checked_and_suggested(capsys):
+    assert main(["train", "sum", "--hidden", "1000"]) == 2
+    assert "train: hidden must be a whole number from 1 to below 100, got 1000." in (
+        capsys.readouterr().err
+    )
+    assert main(["train", "sum", "--noise", "1"]) == 2
+    assert "train: no option --noise" in capsys.readouterr().err
+    with pytest.raises(ValueError, match="epochs must be a whole number"):
+        check(SumConfig(epochs=True))
+
+
+def test_a_run_of_one_task_is_not_resumed_as_another(run, capsys):
+    task, folder = run
+    other = "sign" if task is SUM else "sum"
+    assert main(["train", other, "--resume", "--out", str(folder)]) == 2
+    message = f"train: TASK must be {task.name}, as the run began, got {other}."
+    assert message in capsys.readouterr().err
