@@ -37,7 +37,13 @@ POSITIONAL = object()
 """Marks a field that is told by its place."""
 
 Command = TypeVar("Command")
-KINDS = {int: ("a whole number", "INT"), float: ("a number", "FLOAT"), Path: ("a path", "FILE")}
+KINDS = {
+    int: ("a whole number", "INT"),
+    float: ("a number", "FLOAT"),
+    Path: ("a path", "FILE"),
+    str: ("a text", "TEXT"),
+}
+"""What a type needs, and the word for it in the help."""
 
 
 class Argument(NamedTuple):
@@ -95,10 +101,12 @@ def read(cls: type[Command], args: Iterable[str], prog: str, default: Any = None
                     break
             if not given:
                 raise ValueError(f"{name}: {flag} must be {_needed(argument)}, got nothing.")
-        values[argument.field] = _value(name, argument, given)
+        converted = tuple(_convert(name, argument, text) for text in given)
+        values[argument.field] = converted if argument.many else (*converted, True)[0]
     for argument in known:
         if argument.default is dataclasses.MISSING and argument.field not in values:
-            raise ValueError(f"{name}: {_usage(argument)} is missing; see {prog} --help.")
+            missing = argument.flag + f" {argument.metavar}" * (argument.flag in flags)
+            raise ValueError(f"{name}: {missing} is missing; see {prog} --help.")
     return _build(cls, default, values)
 
 
@@ -130,10 +138,10 @@ def _arguments(cls: type, default: Any) -> Iterator[Argument]:
             kind, _ = get_args(kind)
         if get_origin(kind) is Literal:
             kind = get_args(kind)
-        word = KINDS[kind][1] if kind in KINDS else "TEXT" if kind is str else "NAME"
+        word = KINDS[kind][1] if kind in KINDS else "NAME"
         metavar = next((mark for mark in marks if isinstance(mark, str)), word)
         flag = metavar if POSITIONAL in marks else f"--{field.name.strip('_').replace('_', '-')}"
-        yield Argument(field.name, flag, kind, many, metavar, value, texts[field.name])
+        yield Argument(field.name, flag, kind, many, metavar, value, texts.get(field.name, ""))
 
 
 def _default(field: dataclasses.Field, default: Any) -> Any:
@@ -146,7 +154,7 @@ def _default(field: dataclasses.Field, default: Any) -> Any:
 def _texts(cls: type) -> dict[str, str]:
     """Returns the docstrings of a dataclass's fields, those of its bases included."""
     texts = {}
-    for base in filter(dataclasses.is_dataclass, reversed(cls.__mro__)):
+    for base in reversed(cls.__mro__[:-1]):
         (tree,) = ast.parse(textwrap.dedent(inspect.getsource(base))).body
         assert isinstance(tree, ast.ClassDef)
         for field, text in itertools.pairwise(tree.body):
@@ -156,37 +164,22 @@ def _texts(cls: type) -> dict[str, str]:
     return texts
 
 
-def _value(name: str, argument: Argument, given: list[str]) -> Any:
-    if argument.kind is bool:
-        return True
-    values = [_convert(name, argument, word) for word in given]
-    return tuple(values) if argument.many else values[0]
-
-
 def _convert(name: str, argument: Argument, word: str) -> Any:
-    kind, close = argument.kind, "."
+    kind = argument.kind
     try:
-        if isinstance(kind, type):
-            return kind(word)
-        return kind[kind.index(word)]
+        return kind(word) if isinstance(kind, type) else kind[kind.index(word)]
     except ValueError:
-        close = "." if isinstance(kind, type) else suggest(word, kind)
-    needed = _needed(argument)
-    raise ValueError(f"{name}: {argument.flag} must be {needed}, got {word!r}{close}")
+        hint = "." if isinstance(kind, type) else suggest(word, kind)
+        needed = _needed(argument)
+    raise ValueError(f"{name}: {argument.flag} must be {needed}, got {word!r}{hint}")
 
 
 def _needed(argument: Argument) -> str:
-    if isinstance(argument.kind, tuple):
-        return f"one of {', '.join(argument.kind)}"
-    return KINDS.get(argument.kind, ("a text",))[0]
+    kind = argument.kind
+    return KINDS[kind][0] if isinstance(kind, type) else f"one of {', '.join(kind)}"
 
 
-def _usage(argument: Argument) -> str:
-    named = argument.flag.startswith("-")
-    return f"{argument.flag} {argument.metavar}" if named else argument.flag
-
-
-def _build(cls: type[Command], default: Any, values: dict[str, Any]) -> Command:
+def _build(cls: Any, default: Any, values: dict[str, Any]) -> Any:
     fields = {}
     for field in dataclasses.fields(cls):
         inner = _default(field, default)

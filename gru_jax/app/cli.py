@@ -2,6 +2,7 @@
 
 import csv
 import importlib.util
+import io
 import logging
 import os
 import shlex
@@ -19,11 +20,12 @@ import gru_jax as gj
 from gru_jax import files, interop
 from gru_jax.app import console as show
 from gru_jax.app import explain as inspection
-from gru_jax.app import runs
+from gru_jax.app import figures, runs
 from gru_jax.app.bench import report, summary
 from gru_jax.app.bench.measure import Entry, count_turns, measure
 from gru_jax.app.bench.settings import check
 from gru_jax.app.commands import Bench, Convert, Evaluate, Explain, Inspect, Predict, Train, parse
+from gru_jax.app.folder import find
 from gru_jax.app.tasks import TASKS
 from gru_jax.data.files import read_sequences  # public soon
 from gru_jax.interop.formats import FormatName  # public soon
@@ -37,7 +39,8 @@ def main(args: list[str] | None = None) -> int:
     """Runs a command; returns 0, 1 if training failed, 2 for wrong use, 130 for Ctrl-C."""
     logging.getLogger("absl").setLevel(logging.ERROR)
     for stream in (sys.stdout, sys.stderr):
-        stream.reconfigure(errors="replace")  # Some terminals know no lines or Greek letters.
+        if isinstance(stream, io.TextIOWrapper):  # Some terminals know no lines.
+            stream.reconfigure(errors="replace")
     does = {Train: train, Evaluate: evaluate, Predict: predict, Explain: explain}
     does |= {Convert: convert, Inspect: inspect, Bench: bench}
     try:
@@ -81,11 +84,11 @@ def train(command: Train) -> int:
     if reason == "patience":
         best = int(run.progress.best_epoch)
         console.print(f"Stopped early after epoch {epoch}: none since {best} was as good.")
-    result, figures = runs.finish(run)
+    result, drawn = runs.finish(run)
     show.result(console, task, result)
     names = ("result.json", "config.json", "metrics.jsonl", "best.safetensors", "checkpoints")
-    show.paths(console, [run.folder / name for name in names] + figures)
-    if not figures:
+    show.paths(console, [run.folder / name for name in names] + drawn)
+    if not drawn:
         console.print("No figures: they need matplotlib, pip install 'gru_jax\\[plot]'.")
     return 0
 
@@ -144,10 +147,10 @@ def explain(command: Explain) -> int:
         console.print("No figures: they need matplotlib, pip install 'gru_jax\\[plot]'.")
         return 0
     steps = f"{len(xs[shown])} step{'s' * (len(xs[shown]) > 1)}"
-    if len(xs[shown]) > inspection.FRAMES:
-        steps += f", {inspection.FRAMES} of them moving"
+    if len(xs[shown]) > figures.FRAMES:
+        steps += f", {figures.FRAMES} of them moving"
     console.print(f"Figures of {name}, {steps}:", markup=False)
-    for path in inspection.draw(found, shown, name, folder):
+    for path in figures.draw_cells(found, shown, name, folder):
         show.paths(console, [path])
     return 0
 
@@ -176,14 +179,13 @@ def inspect(command: Inspect) -> int:
 
 def _find(path: Path, format: FormatName | None) -> Path:
     """Returns the file with the net: of a training run, its best parameters."""
-    return runs.find(path) if format is None and (path / "config.json").is_file() else path
+    return find(path) if format is None and (path / "config.json").is_file() else path
 
 
 def _tell_leftovers(path: Path, format: FormatName | None, name: str | None) -> None:
     """Says what else a file holds."""
-    if not hasattr(interop, "leftovers"):
-        return
-    if names := interop.leftovers(path, format=format, name=name):
+    leftovers = getattr(interop, "leftovers", lambda *_, **__: ())
+    if names := leftovers(path, format=format, name=name):
         more = f" and {len(names) - LEFTOVERS} more" if len(names) > LEFTOVERS else ""
         text = f"stays behind: {', '.join(names[:LEFTOVERS])}{more}"
         Console(highlight=False).print(text, markup=False)

@@ -6,7 +6,6 @@ trained, sequences --inspect--> Inspection --report--> numbers of a cell
 
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
@@ -17,13 +16,10 @@ from jaxtyping import Array, Float
 import gru_jax as gj
 from gru_jax.app import runs
 from gru_jax.building import build  # public soon
-from gru_jax.files import write  # public soon
 from gru_jax.types import Architecture, Params  # public soon
 
 STEPS = 50_000
 """Steps that are looked at, padding of the shorter sequences counted in; the rest is left out."""
-FRAMES = 60
-"""Steps of a sequence that are animated."""
 
 
 class Inspection(NamedTuple):
@@ -102,7 +98,7 @@ class _Cell(NamedTuple):
 @partial(jax.jit, static_argnums=(0, 1))
 def _look(
     net: gj.Layer,
-    metrics: Callable[[Array, Array], dict[str, Array]],
+    metrics: Callable[[Array, Any], dict[str, Array]],
     params: Params,
     xs: Array,
     lengths: Array,
@@ -138,7 +134,8 @@ def _find(
     outputs: Callable[[Array], Array],
 ) -> Iterator[list[_Cell]]:
     """Yields the cells of each recurrent layer; `outputs` maps the layer's ys to the net's."""
-    options, cells = dict(layer.options), [build(part) for part in layer.parts]
+    options: dict[str, Any] = dict(layer.options)
+    cells: list[Any] = [build(part) for part in layer.parts]
     if layer.builder == "recurrent":
         direction = "backward" if options["reverse"] else "forward"
         yield [_Cell(cells[0], params, tape, direction, outputs)]
@@ -173,7 +170,8 @@ def _find(
 def report(inspection: Inspection) -> Report:
     """Returns a cell in numbers."""
     tape, norms = inspection.tape, np.asarray(inspection.gradients)
-    r, z, _ = (ends or gj.Ends(*[np.array(np.nan)] * 2) for ends in gj.saturation(tape))
+    unknown = jnp.full((), jnp.nan)
+    r, z, _ = (ends or gj.Ends(unknown, unknown) for ends in gj.saturation(tape))
     memory = np.full((1, 1), np.nan) if tape.z is None else np.asarray(gj.timescales(tape))
     count = np.asarray(tape.valid).sum(1)
     rows = np.flatnonzero(count > 1)
@@ -194,61 +192,3 @@ def report(inspection: Inspection) -> Report:
         gradient=gradient,
         lyapunov=float(inspection.exponents.mean()),
     )
-
-
-def draw(found: Sequence[Inspection], index: int, name: str, folder: Path) -> Iterator[Path]:
-    """Draws one of the sequences; yields the path of each figure when it is there.
-
-    Args:
-        found: from `inspect`.
-        index: of the sequence.
-        name: of the sequence, for the titles.
-        folder: where; it is made.
-    """
-    from matplotlib.figure import Figure
-
-    from gru_jax import plot
-
-    def save(figure: Figure, title: str, path: Path) -> Path:
-        figure.suptitle(f"{title}: {name}", fontsize=11)
-        write(path, partial(figure.savefig, format="png", dpi=150))
-        return path
-
-    folder.mkdir(parents=True, exist_ok=True)
-    length = int(found[0].tape.valid[index].sum())
-    tapes = [jax.tree.map(lambda a: np.asarray(a)[index, :length], each.tape) for each in found]
-    for each, tape in zip(found, tapes, strict=True):
-        figure = Figure(figsize=(7, 7.5), layout="constrained")
-        plot.gates(tape, figure.subplots())
-        title = f"layer {each.layer}, {each.direction}"
-        yield save(figure, title, folder / f"gates_{each.layer}_{each.direction}.png")
-
-    change = np.abs(tapes[0].h - tapes[0].h_before).mean(-1)
-    figure = Figure(figsize=(12, 5.1), layout="constrained")
-    begin = length // 4  # The first steps change a state of zeros the most.
-    plot.step(tapes[0], begin + int(change[begin:].argmax()), figure.subplots())
-    yield save(figure, "layer 1, forward", folder / "step.png")
-
-    numbers = {
-        "timescales": (plot.timescales, lambda each: gj.timescales(each.tape)[index]),
-        "gradient_flow": (plot.gradient_flow, lambda each: each.gradients[index, :length]),
-    }
-    count = found[-1].layer
-    for stem, (function, number) in numbers.items():
-        figure = Figure(figsize=(6.5, 0.6 + 2.2 * count), layout="constrained")
-        axes = figure.subplots(count, sharex=True, squeeze=False)[:, 0]
-        for layer, ax in enumerate(axes, 1):
-            part = {each.direction: number(each) for each in found if each.layer == layer}
-            function(part, ax)
-            ax.set_title(f"layer {layer}", loc="left", fontsize=10)
-            ax.label_outer()
-            if layer > 1 and (legend := ax.get_legend()):
-                legend.remove()  # One says it for all.
-        yield save(figure, stem.replace("_", " "), folder / f"{stem}.png")
-
-    start = jax.tree.map(lambda a: a[:FRAMES], tapes[0])
-    figure = Figure(figsize=(12, 6.6))
-    figure.suptitle(f"layer 1, forward: {name}", fontsize=11)
-    moving = plot.animation(start, figure.add_axes((0, 0.07, 1, 0.86)))
-    plot.save_gif(moving, folder / "step.gif")
-    yield folder / "step.gif"

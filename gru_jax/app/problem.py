@@ -142,8 +142,9 @@ def _recurrences(net: Architecture, params: Params) -> Iterator[str]:
             yield from _recurrences(part, own)
         return
     for part, own in zip(net.parts, params if len(net.parts) > 1 else [params], strict=True):
+        cell: Any = build(part)
         how = {"derivative": derivative, "training": True}
-        yield str(choose("train", options.get("backend"), build(part), own, rates, **how))
+        yield str(choose("train", options.get("backend"), cell, own, rates, **how))
 
 
 def _make_tx(problem: Problem) -> optax.GradientTransformation:

@@ -9,15 +9,11 @@ Files are written beside their place and moved there; `metrics.jsonl` grows by w
 going on with a run cuts it back to what its checkpoint knows.
 """
 
-import contextlib
 import dataclasses
 import importlib.util
-import itertools
 import json
-import os
 import time
-from collections.abc import Callable, Iterator, Sequence
-from functools import partial
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -26,11 +22,13 @@ import numpy as np
 
 import gru_jax as gj
 from gru_jax import interop
+from gru_jax.app import figures
 from gru_jax.app import problem as problems
+from gru_jax.app.folder import find, locked, move_aside, one_error, read_rows
 from gru_jax.app.problem import Problem
 from gru_jax.app.tasks import TASKS
 from gru_jax.app.tasks.task import Config, Statistics, Task, check
-from gru_jax.files import write, write_text  # public soon
+from gru_jax.files import write_text  # public soon
 from gru_jax.training.checkpoint import load_checkpoint, save_checkpoint  # public soon
 from gru_jax.training.fit import Row  # public soon
 from gru_jax.types import Params  # public soon
@@ -76,7 +74,7 @@ def begin(folder: Path, task: Task, config: Config) -> tuple[Run, Path | None]:
     recurrence = problems.recurrence(task, config)
     problem = problems.make_problem(task, config)
     progress = problems.init_progress(problem)
-    moved = _move_aside(folder)
+    moved = move_aside(folder)
     folder.mkdir(parents=True, exist_ok=True)
     _write_config(folder, problem)
     return Run(folder, problem, progress, [], time.perf_counter(), recurrence), moved
@@ -98,9 +96,9 @@ def reopen(folder: Path, task: Task, config: Config) -> Run:
     recurrence = problems.recurrence(task, config)
     problem = problems.make_problem(task, config)
     progress = load_checkpoint(folder / "checkpoints", problems.init_progress(problem))
-    rows = _read_rows(folder / "metrics.jsonl", int(progress.epoch), task.monitor)
+    rows = read_rows(folder / "metrics.jsonl", int(progress.epoch), task.monitor)
     started = time.perf_counter() - sum(row["seconds"] for row in rows)
-    with _locked(folder):
+    with locked(folder):
         write_text(folder / "metrics.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
         _write_config(folder, problem)
     return Run(folder, problem, progress, rows, started, recurrence)
@@ -128,7 +126,7 @@ def train(
             _save(run, progress)
             saved_at = time.monotonic()
 
-    with _locked(run.folder):
+    with locked(run.folder):
         hooks = {"report": report_and_log, "save": save, "should_stop": should_stop}
         loop = problems.make_loop(run.problem)
         progress, reason = problems.train(run.problem, loop, run.progress, **hooks)
@@ -156,7 +154,10 @@ def finish(run: Run) -> tuple[dict[str, Any], list[Path]]:
         "jax": jax.__version__,
     }
     write_text(run.folder / "result.json", json.dumps(result, indent=2) + "\n")
-    return result, _draw(run, result) if importlib.util.find_spec("matplotlib") else []
+    if not importlib.util.find_spec("matplotlib"):
+        return result, []
+    counts = result.get("confusion_matrix")
+    return result, figures.draw_training(problem.task, run.rows, counts, run.folder / "figures")
 
 
 def read_config(folder: Path) -> tuple[Task, Config]:
@@ -167,20 +168,8 @@ def read_config(folder: Path) -> tuple[Task, Config]:
         ValueError: if its `config.json` is damaged, or another version of gru_jax wrote it.
     """
     path = find(folder, "config.json")
-    with _one_error(path):
+    with one_error(path):
         return _settings(json.loads(path.read_text()))
-
-
-def find(folder: Path, name: str = "best.safetensors") -> Path:
-    """Returns the path of a run's file; raises FileNotFoundError, and says why, without one."""
-    if not (folder / "config.json").is_file():
-        raise FileNotFoundError(f"{folder} must be the folder of a run, but has no config.json.")
-    if not (folder / name).is_file():
-        raise FileNotFoundError(
-            f"{folder} must have the run's best parameters in {name}, but has none: nothing was "
-            "saved yet, or another version of gru_jax trained it; train again."
-        )
-    return folder / name
 
 
 def load_trained(folder: Path | str) -> Trained:
@@ -192,7 +181,7 @@ def load_trained(folder: Path | str) -> Trained:
     """
     path = find(Path(folder))
     net, params = interop.load(path)
-    with _one_error(path):
+    with one_error(path):
         header = interop.load_metadata(path)
         task, config = _settings(json.loads(header["settings"]))
         statistics = json.loads(header["statistics"])
@@ -256,98 +245,3 @@ def _save(run: Run, progress: gj.Progress) -> None:
     metadata = {name: json.dumps(value) for name, value in header.items()}
     best = progress.best_params
     interop.save(run.folder / "best.safetensors", problem.net, best, metadata=metadata)
-
-
-@contextlib.contextmanager
-def _one_error(path: Path) -> Iterator[None]:
-    """Turns whatever a file that lies brings about into one sentence."""
-    try:
-        yield
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
-        raise ValueError(f"{path} must be one that training wrote: {error}.") from error
-
-
-def _move_aside(folder: Path) -> Path | None:
-    if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
-        return None
-    try:
-        path = find(folder, "config.json")
-        with _one_error(path):
-            if json.loads(path.read_text())["task"] not in TASKS:
-                raise ValueError(f"task must be one of {', '.join(TASKS)}")
-    except (ValueError, OSError) as error:
-        raise ValueError(f"{folder} must be empty, new, or a run: {error}") from error
-    folder = folder if folder.name else folder.resolve()
-    numbered = (folder.with_name(f"{folder.name}.{i}") for i in itertools.count(1))
-    target = next(path for path in numbered if not path.exists())
-    with _locked(folder):
-        if os.name != "nt":
-            return folder.rename(target)
-    return folder.rename(target)  # Windows moves no folder while a file in it is open.
-
-
-@contextlib.contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    """Keeps other processes from training in the folder; the lock goes with the process."""
-    try:
-        import fcntl
-    except ImportError:  # on Windows, which locks files alone
-        import msvcrt
-
-        handle = os.open(folder / "lock", os.O_RDWR | os.O_CREAT)
-        lock = partial(msvcrt.locking, handle, msvcrt.LK_NBLCK, 1)
-    else:
-        handle = os.open(folder, os.O_RDONLY)
-        lock = partial(fcntl.flock, handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    try:
-        try:
-            lock()
-        except (BlockingIOError, PermissionError) as error:
-            raise ValueError(
-                f"{folder} must be free, but another process trains there; give another --out."
-            ) from error
-        yield
-    finally:
-        os.close(handle)
-
-
-def _read_rows(path: Path, count: int, monitor: str) -> list[Row]:
-    """Returns the first rows; what stands behind them is of epochs that were not saved."""
-    if not count:
-        return []
-    try:
-        rows = [json.loads(line) for line in path.read_text().splitlines()[:count]]
-        if [row["epoch"] for row in rows] != list(range(1, count + 1)):
-            raise ValueError(f"epochs are not 1 to {count}")
-        if any({"seconds", f"validation_{monitor}"} - row.keys() for row in rows):
-            raise ValueError("a row lacks its numbers")
-        return rows
-    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
-        raise ValueError(f"{path} must have a JSON object for each epoch: {error}.") from error
-
-
-def _draw(run: Run, result: dict[str, Any]) -> list[Path]:
-    from matplotlib.figure import Figure
-
-    from gru_jax import plot
-
-    task, folder = run.problem.task, run.folder / "figures"
-    folder.mkdir(exist_ok=True)
-    names = [name for name in run.rows[0] if f"validation_{name}" in run.rows[0]]
-    names.sort(key=lambda name: name != "loss")
-    curves = Figure(figsize=(4.5 * len(names), 3.4), layout="constrained")
-    for name, ax in zip(names, curves.subplots(1, len(names), squeeze=False)[0], strict=True):
-        unit = f" ({task.units[name]})" if name in task.units else ""
-        plot.learning_curves(run.rows, name, ax, ylabel=name + unit)
-    curves.suptitle("regularisation is on in training alone", fontsize=10)
-    figures = {"learning_curves.png": curves}
-    if task.classes:
-        counts = np.array(result["confusion_matrix"])
-        matrix = Figure(figsize=(5, 5), layout="constrained")
-        ax = plot.confusion_matrix(counts, task.classes, matrix.subplots())
-        ax.set(xlabel=f"predicted {task.target}", ylabel=f"true {task.target}")
-        ax.set_title(f"{np.trace(counts)} of {counts.sum()} test {task.sample}s right")
-        figures["confusion_matrix.png"] = matrix
-    for name, figure in figures.items():
-        write(folder / name, partial(figure.savefig, format="png", dpi=150))
-    return [folder / name for name in figures]

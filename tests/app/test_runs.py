@@ -11,8 +11,8 @@ import pytest
 
 import gru_jax as gj
 from gru_jax import interop
+from gru_jax.app import folder, runs
 from gru_jax.app import problem as problems
-from gru_jax.app import runs
 from gru_jax.app.tasks import cross_validate
 from gru_jax.app.tasks.japanese_vowels import JAPANESE_VOWELS, VowelsConfig
 from gru_jax.kernels.cpu import library
@@ -176,24 +176,25 @@ def test_two_trainings_do_not_share_a_folder(finished):
     assert sorted(run.folder.parent.rglob("*")) == before
 
 
-def test_without_fcntl_files_are_locked_as_windows_does(tmp_path, monkeypatch):
+def test_on_windows_a_file_is_locked(tmp_path, monkeypatch):
     """A stand-in for `msvcrt.locking`, which refuses a byte that another handle holds."""
     held = []
 
     def lock(handle, mode, count):
         assert (mode, count) == (2, 1)
         file = os.fstat(handle).st_ino
-        if any(file == other and _is_open(number) for other, number in held):
+        if any(file == i and handle != n and _is_open(n) for i, n in held):
             raise PermissionError(13, "Permission denied")
         held.append((file, handle))
 
+    monkeypatch.setattr(sys, "platform", "win32")
     monkeypatch.setitem(sys.modules, "fcntl", None)
     monkeypatch.setitem(sys.modules, "msvcrt", SimpleNamespace(locking=lock, LK_NBLCK=2))
-    with runs._locked(tmp_path):
+    with folder.locked(tmp_path):
         with pytest.raises(ValueError, match="must be free, but another process trains there"):
-            with runs._locked(tmp_path):
+            with folder.locked(tmp_path):
                 pytest.fail("both hold it")
-    with runs._locked(tmp_path):
+    with folder.locked(tmp_path):
         assert len(held) == 2
 
 
@@ -205,14 +206,14 @@ def _is_open(handle):
     return True
 
 
-def test_the_command_starts_without_fcntl(tmp_path):
+def test_the_command_starts_without_fcntl():
     code = "import sys; sys.modules['fcntl'] = None; from gru_jax.app.cli import main; main(['-h'])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("usage: gru-jax")
 
 
-def test_the_best_parameters_are_written_with_every_checkpoint(finished, tmp_path, monkeypatch):
+def test_the_best_parameters_are_written_with_every_checkpoint(tmp_path, monkeypatch):
     """The file is that of the epoch which the rows say was the best so far."""
     monkeypatch.setattr(runs, "SAVE_EVERY", 0.0)
     run, _ = runs.begin(tmp_path / "x", JAPANESE_VOWELS, CONFIG)
@@ -234,7 +235,7 @@ def test_the_best_parameters_are_written_with_every_checkpoint(finished, tmp_pat
         assert np.array_equal(weights[i], weights[i - 1]) != better
 
 
-def test_an_old_run_is_moved_aside_too(finished, tmp_path):
+def test_an_old_run_is_moved_aside_too(tmp_path):
     """Its settings may be another version's; it is a run all the same."""
     folder = tmp_path / "x"
     folder.mkdir()

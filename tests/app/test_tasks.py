@@ -4,7 +4,7 @@ import csv
 import dataclasses
 import io
 import json
-from typing import Annotated
+from typing import Annotated, Literal
 
 import jax
 import numpy as np
@@ -252,8 +252,31 @@ def test_settings_of_a_task_s_own_are_checked_and_suggested(capsys):
     )
     assert main(["train", "sum", "--noise", "1"]) == 2
     assert "train: no option --noise" in capsys.readouterr().err
-    with pytest.raises(ValueError, match="epochs must be a whole number"):
-        check(SumConfig(epochs=True))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"epochs": True}, "epochs must be a whole number from 1 to below 1000, got True."),
+        ({"epochs": 2.0}, "epochs must be a whole number from 1 to below 1000, got 2.0."),
+        ({"learning_rate": 1}, "learning_rate must be a number from 0 to below 1, got 1."),
+        ({"form": "both"}, "form must be one of before, after, got 'both'."),
+        ({"form": None}, "form must be one of before, after, got None."),
+        ({"wide": 1}, "wide must be a bool, got 1."),
+        ({"note": 3}, "note must be a str, got 3."),
+    ],
+)
+def test_a_setting_of_another_type_is_refused(changes, message):
+    @dataclasses.dataclass(frozen=True)
+    class Mixed(SumConfig):
+        form: Literal["before", "after"] = "after"
+        wide: bool = False
+        note: str = ""
+
+    assert check(Mixed(learning_rate=0)) == Mixed(learning_rate=0)
+    with pytest.raises(ValueError) as error:  # noqa: PT011
+        check(Mixed(**changes))
+    assert str(error.value) == f"train: {message}"
 
 
 def test_a_run_of_one_task_is_not_resumed_as_another(run, capsys):

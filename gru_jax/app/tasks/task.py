@@ -10,7 +10,17 @@ Runs, evaluation, prediction and explanation know a task by these functions alon
 import dataclasses
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import Annotated, Any, Literal, NamedTuple, TypeAlias, get_args, get_type_hints
+from typing import (
+    Annotated,
+    Any,
+    Literal,
+    NamedTuple,
+    TypeAlias,
+    TypeVar,
+    get_args,
+    get_origin,
+    get_type_hints,
+)
 
 import numpy as np
 from jaxtyping import Array
@@ -18,6 +28,7 @@ from jaxtyping import Array
 import gru_jax as gj
 
 Statistics: TypeAlias = dict[str, list[float]]
+AnyConfig = TypeVar("AnyConfig", bound="Config")
 
 
 class Range(NamedTuple):
@@ -45,13 +56,19 @@ class Config:
     """Decoupled weight decay of AdamW."""
 
 
-def check(config: Config) -> Config:
+def check(config: AnyConfig) -> AnyConfig:
     """Returns the settings; raises ValueError if one has another type or is out of its range."""
     for name, hint in get_type_hints(type(config), include_extras=True).items():
-        kind, (least, below) = get_args(hint)
-        value, types = getattr(config, name), (int,) if kind is int else (int, float)
-        if type(value) not in types or not least <= value < below:
-            needed = f"a {'whole ' if kind is int else ''}number from {least} to below {below}"
+        value, (kind, *marks) = getattr(config, name), get_args(hint) or (hint,)
+        if get_origin(hint) is Literal:
+            right, needed = value in get_args(hint), f"one of {', '.join(get_args(hint))}"
+        elif kind in (int, float):
+            (least, below), whole = marks[0], kind is int
+            right = type(value) in ((int,) if whole else (int, float)) and least <= value < below
+            needed = f"a {'whole ' if whole else ''}number from {least} to below {below}"
+        else:
+            right, needed = type(value) is kind, f"a {kind.__name__}"
+        if not right:
             raise ValueError(f"train: {name} must be {needed}, got {value!r}.")
     return config
 
@@ -78,7 +95,7 @@ class Task(NamedTuple):
     Attributes:
         name: key in `TASKS`, and the folder of its runs.
         title: name for people.
-        Config: dataclass of its settings, each annotated with its `Range`.
+        Config: dataclass of its settings: numbers with their `Range`, Literals, strings, bools.
         input_size: features of one step.
         load: `(config) -> Parts`, sequences `[time, input]` with one target each.
         make_net: `(config) -> net`, whose outputs are one row a sequence.
@@ -104,8 +121,8 @@ class Task(NamedTuple):
     input_size: int
     load: Callable[[Any], Parts]
     make_net: Callable[[Any], gj.Layer]
-    loss: Callable[[Any, Array, Array], Array]
-    metrics: Callable[[Array, Array], dict[str, Array]]
+    loss: Callable[[Any, Array, Any], Array]
+    metrics: Callable[[Array, Any], dict[str, Array]]
     predict: Callable[[Array], Array]
     describe: Callable[[Any, Parts], dict[str, str]]
     monitor: str = "loss"

@@ -1,0 +1,109 @@
+"""The figures of a run: how training went, and what the cells did in one sequence."""
+
+from collections.abc import Iterator, Sequence
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import jax
+import numpy as np
+
+import gru_jax as gj
+from gru_jax.app.tasks.task import Task
+from gru_jax.files import write  # public soon
+
+if TYPE_CHECKING:
+    from gru_jax.app.explain import Inspection
+
+FRAMES = 60
+"""Steps of a sequence that are animated."""
+
+
+def draw_training(
+    task: Task, rows: Sequence[dict[str, float]], confusions: Any, folder: Path
+) -> list[Path]:
+    """Draws the learning curves and, of classes, the confusions; returns the paths."""
+    from matplotlib.figure import Figure
+
+    from gru_jax import plot
+
+    folder.mkdir(exist_ok=True)
+    names = [name for name in rows[0] if f"validation_{name}" in rows[0]]
+    names.sort(key=lambda name: name != "loss")
+    curves = Figure(figsize=(4.5 * len(names), 3.4), layout="constrained")
+    for name, ax in zip(names, curves.subplots(1, len(names), squeeze=False)[0], strict=True):
+        unit = f" ({task.units[name]})" if name in task.units else ""
+        plot.learning_curves(rows, name, ax, ylabel=name + unit)
+    curves.suptitle("regularisation is on in training alone", fontsize=10)
+    figures = {"learning_curves.png": curves}
+    if confusions:
+        counts = np.array(confusions)
+        matrix = Figure(figsize=(5, 5), layout="constrained")
+        ax = plot.confusion_matrix(counts, task.classes, matrix.subplots())
+        ax.set(xlabel=f"predicted {task.target}", ylabel=f"true {task.target}")
+        ax.set_title(f"{np.trace(counts)} of {counts.sum()} test {task.sample}s right")
+        figures["confusion_matrix.png"] = matrix
+    for name, figure in figures.items():
+        write(folder / name, partial(figure.savefig, format="png", dpi=150))
+    return [folder / name for name in figures]
+
+
+def draw_cells(
+    found: Sequence["Inspection"], index: int, name: str, folder: Path
+) -> Iterator[Path]:
+    """Draws one of the sequences; yields the path of each figure when it is there.
+
+    Args:
+        found: from `explain.inspect`.
+        index: of the sequence.
+        name: of the sequence, for the titles.
+        folder: where; it is made.
+    """
+    from matplotlib.figure import Figure
+
+    from gru_jax import plot
+
+    def save(figure: Figure, title: str, path: Path) -> Path:
+        figure.suptitle(f"{title}: {name}", fontsize=11)
+        write(path, partial(figure.savefig, format="png", dpi=150))
+        return path
+
+    folder.mkdir(parents=True, exist_ok=True)
+    length = int(found[0].tape.valid[index].sum())
+    tapes = [jax.tree.map(lambda a: np.asarray(a)[index, :length], each.tape) for each in found]
+    for each, tape in zip(found, tapes, strict=True):
+        figure = Figure(figsize=(7, 7.5), layout="constrained")
+        plot.gates(tape, figure.subplots())
+        title = f"layer {each.layer}, {each.direction}"
+        yield save(figure, title, folder / f"gates_{each.layer}_{each.direction}.png")
+
+    change = np.abs(tapes[0].h - tapes[0].h_before).mean(-1)
+    figure = Figure(figsize=(12, 5.1), layout="constrained")
+    begin = length // 4  # The first steps change a state of zeros the most.
+    plot.step(tapes[0], begin + int(change[begin:].argmax()), figure.subplots())
+    first = f"layer 1, {found[0].direction}"
+    yield save(figure, first, folder / "step.png")
+
+    numbers = {
+        "timescales": (plot.timescales, lambda each: gj.timescales(each.tape)[index]),
+        "gradient_flow": (plot.gradient_flow, lambda each: each.gradients[index, :length]),
+    }
+    count = found[-1].layer
+    for stem, (function, number) in numbers.items():
+        figure = Figure(figsize=(6.5, 0.6 + 2.2 * count), layout="constrained")
+        axes = figure.subplots(count, sharex=True, squeeze=False)[:, 0]
+        for layer, ax in enumerate(axes, 1):
+            part = {each.direction: number(each) for each in found if each.layer == layer}
+            function(part, ax)
+            ax.set_title(f"layer {layer}", loc="left", fontsize=10)
+            ax.label_outer()
+            if layer > 1 and (legend := ax.get_legend()):
+                legend.remove()  # One says it for all.
+        yield save(figure, stem.replace("_", " "), folder / f"{stem}.png")
+
+    start = jax.tree.map(lambda a: a[:FRAMES], tapes[0])
+    figure = Figure(figsize=(12, 6.6))
+    figure.suptitle(f"{first}: {name}", fontsize=11)
+    moving = plot.animation(start, figure.add_axes((0, 0.07, 1, 0.86)))
+    plot.save_gif(moving, folder / "step.gif")
+    yield folder / "step.gif"
