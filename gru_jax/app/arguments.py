@@ -99,7 +99,7 @@ def read(cls: type[Command], args: Iterable[str], prog: str, default: Any = None
                 given.append(words.pop(0))
                 if not argument.many:
                     break
-            if not given:
+            if not given and not argument.many:
                 raise ValueError(f"{name}: {flag} must be {_needed(argument)}, got nothing.")
         converted = tuple(_convert(name, argument, text) for text in given)
         values[argument.field] = converted if argument.many else (*converted, True)[0]
@@ -219,7 +219,7 @@ def _parser(cls: type, known: list[Argument], prog: str) -> argparse.ArgumentPar
         if kind is bool:
             options.add_argument(flag, action="store_true", help=text)
         elif flag.startswith("-"):
-            options.add_argument(flag, metavar=metavar, nargs="+" if many else None, help=text)
+            options.add_argument(flag, metavar=metavar, nargs="*" if many else None, help=text)
         else:
             group.add_argument(flag, help=text)
     return parser

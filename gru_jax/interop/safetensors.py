@@ -49,6 +49,11 @@ def save(
     """
     from safetensors.numpy import save_file
 
+    if taken := {"format", "architecture", "input_size"} & set(metadata or ()):
+        raise ValueError(
+            "save: metadata must not have format, architecture and input_size, which are written "
+            f"for the net, got {', '.join(sorted(taken))}."
+        )
     leaves = _leaves("save", params)
     for name, leaf in leaves.items():
         dtype = getattr(leaf, "dtype", type(leaf))
@@ -56,7 +61,7 @@ def save(
             raise ValueError(f"save: params.{name} must be an array of numbers, got {dtype}.")
     # Copies, for safetensors takes the memory of an array as it lies.
     arrays = {name: np.array(leaf, order="C") for name, leaf in leaves.items()}
-    header = {**(metadata or {}), "format": FORMAT}
+    header = {"format": FORMAT, **(metadata or {})}
     if net is not None:
         if net.architecture is None:
             raise ValueError(

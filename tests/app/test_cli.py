@@ -18,6 +18,7 @@ import pytest
 
 import gru_jax as gj
 from gru_jax import interop
+from gru_jax.app import runs
 from gru_jax.app.cli import main
 from gru_jax.app.tasks import TASKS
 
@@ -99,6 +100,32 @@ def test_predict_names_the_speakers_of_a_file(run, tmp_path, capsys):
                 assert float(row[name]) == pytest.approx(float(same[name]), abs=2e-6)
 
 
+@pytest.mark.parametrize("columns", [60, 80])
+def test_predictions_are_a_table_in_a_terminal(run, tmp_path, columns):
+    _, test = gj.load_japanese_vowels()
+    names = [f"a_rather_long_name_of_a_sequence_{i}" for i in range(3)]
+    np.savez(tmp_path / "in.npz", **dict(zip(names, test.xs, strict=False)))
+    args = ["predict", str(run), "--input", "in.npz"]
+    code, text = in_terminal(args, tmp_path, columns=columns)
+    assert code == 0
+    lines = [line.rstrip() for line in text.splitlines()]
+    assert max(map(len, lines)) <= columns
+    probabilities = runs.predict(runs.load_trained(run), test.xs[:3])
+    rows = [re.findall(r" (\d) +(\d+)%  ", line) for line in lines]
+    likeliest = [(str(np.argmax(p) + 1), f"{p.max() * 100:.0f}") for p in probabilities]
+    assert [row[0] for row in rows if row] == likeliest
+
+
+@pytest.mark.parametrize("columns", [40, 80])
+def test_a_message_breaks_no_word_in_a_terminal(tmp_path, columns):
+    args = ["train", "--learning-rat", "3"]
+    code, text = in_terminal(args, tmp_path, columns=columns)
+    assert code == 2
+    message = "gru-jax: train: no option --learning-rat; did you mean --learning-rate? See gru-jax"
+    assert " ".join(text.split()) == f"{message} train --help."
+    assert max(map(len, text.splitlines())) <= columns
+
+
 def test_an_earlier_run_is_moved_aside_not_overwritten(tmp_path, capsys):
     folder = tmp_path / "runs" / "x"
     for _ in range(3):
@@ -129,7 +156,7 @@ def test_a_finished_run_goes_on_with_more_epochs(run, tmp_path):
     assert len(losses(folder)) == 5
 
 
-def in_terminal(args, cwd, until=None):
+def in_terminal(args, cwd, until=None, columns=120):
     """Runs the command in a terminal; interrupts it when `until` is seen; returns code, text."""
     parent, child = pty.openpty()
     process = subprocess.Popen(
@@ -138,7 +165,7 @@ def in_terminal(args, cwd, until=None):
         stdin=child,
         stdout=child,
         stderr=child,
-        env=os.environ | {"TERM": "xterm", "COLUMNS": "120"},
+        env=os.environ | {"TERM": "xterm", "COLUMNS": str(columns)},
     )
     os.close(child)
     text = b""
@@ -431,7 +458,8 @@ def test_a_config_that_lies_is_one_line(run, tmp_path, capsys, change):
 def test_a_header_that_lies_is_one_line(run, tmp_path, capsys, change):
     (tmp_path / "config.json").write_text((run / "config.json").read_text())
     path = tmp_path / "best.safetensors"
-    header = interop.load_metadata(run / path.name) | change
+    header = interop.load_metadata(run / path.name)
+    header = {name: header[name] for name in ("settings", "statistics")} | change
     header = {name: text for name, text in header.items() if text is not None}
     interop.save(path, *interop.load(run / path.name), metadata=header)
     assert main(["evaluate", str(tmp_path)]) == 2

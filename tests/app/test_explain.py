@@ -142,6 +142,23 @@ def test_with_a_file_its_first_sequence_is_drawn(folder, tmp_path, capsys, monke
     assert shown == ["0", "short", str(folder / "figures" / "in")]
 
 
+@pytest.mark.parametrize("columns", [60, 80])
+def test_the_table_keeps_to_the_width_and_breaks_no_number(folder, monkeypatch, capsys, columns):
+    monkeypatch.setenv("COLUMNS", str(columns))
+    monkeypatch.setattr(figures, "draw_cells", lambda *_: [])
+    assert main(["explain", str(folder)]) == 0
+    lines = [line.rstrip() for line in capsys.readouterr().out.splitlines()]
+    assert max(map(len, lines)) <= columns
+    shares, others = r"( +\d+\.\d%){4}", r" +[\d.]+ +[\d.]+ +[\d.e+-]+ +[+-]\d\.\d{3}"
+    for name in ("1 forward", "1 backward", "2 forward", "2 backward"):
+        rows = [line for line in lines if line.startswith(name)]
+        forms = [shares + others] if columns == 80 else [shares, others]
+        for row, form in zip(rows, forms, strict=True):
+            assert re.fullmatch(name + form, row), row
+    for word in ("r < 0.1", "z > 0.9", "memory", "longest", "gradient", "Lyapunov"):
+        assert any(word in line for line in lines)
+
+
 def test_of_too_many_steps_the_first_sequences_are_looked_at(found, monkeypatch):
     trained, test, _ = found
     monkeypatch.setattr(explain, "STEPS", 2 * max(len(test.xs[0]), len(test.xs[1])))
