@@ -18,7 +18,6 @@ import inspect
 import itertools
 import textwrap
 from collections.abc import Iterable, Iterator
-from functools import partial
 from pathlib import Path
 from types import UnionType
 from typing import (
@@ -192,12 +191,12 @@ def _build(cls: Any, default: Any, values: dict[str, Any]) -> Any:
 class _Paragraphs(argparse.HelpFormatter):
     """Help that keeps the paragraphs of a docstring apart, and breaks no word."""
 
+    def _split_lines(self, text: str, width: int) -> list[str]:
+        return textwrap.wrap(text, width, break_long_words=False, break_on_hyphens=False)
+
     def _fill_text(self, text: str, width: int, indent: str) -> str:
-        fill = partial(textwrap.fill, break_long_words=False, break_on_hyphens=False)
-        return "\n\n".join(
-            fill(part, width, initial_indent=indent, subsequent_indent=indent)
-            for part in text.split("\n\n")
-        )
+        parts = (self._split_lines(part, width) for part in text.split("\n\n"))
+        return "\n\n".join(textwrap.indent("\n".join(lines), indent) for lines in parts)
 
 
 def _parser(cls: type, known: list[Argument], prog: str) -> argparse.ArgumentParser:

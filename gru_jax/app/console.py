@@ -32,7 +32,7 @@ from gru_jax.training.fit import Row  # public soon
 LINES = 20
 """Plain lines that a whole run prints where there is no terminal."""
 WIDE = 76
-"""Columns that all numbers of a cell need."""
+"""Columns that all numbers of an epoch, or of a cell, need."""
 OTHERS = 3
 """Classes of a sequence that are printed beside the likeliest one."""
 
@@ -58,13 +58,14 @@ def describe(console: Console, run: Run) -> None:
 def epochs(console: Console, run: Run) -> Iterator[Callable[[Row], None]]:
     """Shows training as it goes: yields the function that takes each epoch's row."""
     task, total, first = run.problem.task, run.problem.config.epochs, int(run.progress.epoch)
-    steps = steps_per_epoch(run.problem)
+    steps, wide = steps_per_epoch(run.problem), console.width >= WIDE
 
     def describe_row(row: Row) -> str:
-        names = dict.fromkeys(("loss", task.monitor))
+        names = dict.fromkeys(("loss", task.monitor) if wide else ("loss",))
         values = " ".join(f"{name} {_number(task, name, row[name])}" for name in names)
         validation = _number(task, task.monitor, row[f"validation_{task.monitor}"])
-        return f"{values} val {validation} {steps / row['seconds']:3.0f} steps/s"
+        speed = f" {steps / row['seconds']:3.0f} steps/s" * wide
+        return f"{values} val {validation}{speed}"
 
     if not console.is_terminal:
         console.print("compiling")

@@ -111,7 +111,8 @@ def _apply(apply: Apply, params: Params, xs: Array, lengths: Array) -> Array:
 
 def evaluate(task: Task, ys: Array, targets: np.ndarray) -> Row:
     """Returns the means of the task's metrics."""
-    return {name: float(values.mean()) for name, values in task.metrics(ys, targets).items()}
+    metrics = task.metrics(ys, targets)
+    return {name: float(np.asarray(values, float).mean()) for name, values in metrics.items()}
 
 
 def recurrence(task: Task, config: Config) -> str:

@@ -68,8 +68,8 @@ def test_dtypes_bytes_and_numbers_that_are_none():
 
 def test_parameters_of_numpy_and_none_at_all():
     net = gj.dense(2)
-    params = jax.tree.map(np.asarray, net.init(jax.random.key(0), 3))
-    assert gj.summary(net, params).splitlines()[1].startswith("8 parameters, float32, 32 bytes")
+    params = jax.tree.map(np.asarray, net.init(jax.random.key(0), 5))
+    assert gj.summary(net, params).splitlines()[1] == "12 parameters, float32, 48 bytes, 5 inputs"
     assert gj.summary(gj.dropout(0.5), ()).splitlines() == [
         "dropout(0.5)",
         "0 parameters, no arrays, 0 bytes",

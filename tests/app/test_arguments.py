@@ -129,3 +129,5 @@ def test_help_is_the_docstrings_and_the_defaults(capsys, monkeypatch, flag):
         "--rate FLOAT Share of them. (default: 0.5)",
     ):
         assert part in flat
+    assert "False" not in flat
+    assert "None" not in flat

@@ -202,6 +202,14 @@ def test_ctrl_c_saves_and_resuming_gives_the_same_bits(tmp_path):
     assert results[0]["confusion_matrix"] == results[1]["confusion_matrix"]
 
 
+@pytest.mark.parametrize("columns", [60, 80])
+def test_a_narrow_terminal_shows_the_epoch_and_the_time_left(tmp_path, columns):
+    code, text = in_terminal(["train", "--out", "x", *SMALL], tmp_path, columns=columns)
+    assert code == 0
+    form = r"epoch 3/3 .*loss \d\.\d{3} .*val +\d+\.\d%.* [\d:]+ left"
+    assert re.search(form, text)
+
+
 def test_without_a_terminal_there_are_plain_lines(tmp_path):
     done = subprocess.run(
         [*COMMAND, "train", "--out", "x", *SMALL], cwd=tmp_path, capture_output=True, text=True
@@ -227,7 +235,7 @@ def test_help_names_every_flag_and_its_default(capsys):
         assert "runs/japanese_vowels" in text
 
 
-@pytest.mark.parametrize("columns", [60, 80])
+@pytest.mark.parametrize("columns", [50, 57, 60, 66, 73, 80])
 @pytest.mark.parametrize("command", [[], *([name] for name in COMMANDS)])
 def test_help_keeps_to_the_width_and_breaks_no_word(capsys, monkeypatch, command, columns):
     monkeypatch.setenv("COLUMNS", "1000")
@@ -480,10 +488,13 @@ def test_a_damaged_file_is_one_short_line(run, tmp_path, capsys):
         assert len(error) < 600
 
 
-def test_a_long_message_is_cut(tmp_path, capsys):
-    path = tmp_path / "a.npz"
-    np.savez(path, **{f"array_with_a_long_name_{i}": np.ones(2) for i in range(400)})
-    assert main(["inspect", str(path), "--from", "torch"]) == 2
+def test_a_long_message_is_cut(tmp_path, monkeypatch, capsys):
+    def read(*_, **__):
+        raise ValueError("there must be a GRU, got " + ", ".join(map(str, range(1000))))
+
+    monkeypatch.setattr(interop, "read", read)
+    assert main(["inspect", str(tmp_path)]) == 2
     error = capsys.readouterr().err
-    assert error.startswith("gru-jax: ")
+    assert error.startswith("gru-jax: there must be a GRU, got 0, 1, 2, ")
+    assert error.endswith(" ...\n")
     assert len(error) <= 601
