@@ -5,9 +5,9 @@
         run: Annotated[Path, POSITIONAL]     -->     RUN           the docstring below the field
         input: Path                          -->     --input FILE
 
-A field's type is int, float, str, Path, bool (a flag), a Literal, a tuple of one of these, or one
-of these or None. A text in `Annotated` replaces the word that stands for its value in the help; a
-field that holds a dataclass gives its own fields. What is wrong is one sentence.
+A field is an int, float, str, Path, bool (a flag) or Literal, a tuple of them, or None. `Annotated`
+may hold the placeholder of its value in the help. The fields of a dataclass in a field are read as
+well. Errors are one sentence.
 """
 
 import argparse

@@ -11,8 +11,7 @@ from gru_jax.app.arguments import POSITIONAL, read, suggest, summary
 from gru_jax.app.bench.measure import MEASURES, Measure
 from gru_jax.app.bench.peers import PeerName
 from gru_jax.app.bench.problem import DEFAULT_SIZES
-from gru_jax.app.tasks import TASKS
-from gru_jax.app.tasks.japanese_vowels import JAPANESE_VOWELS
+from gru_jax.app.tasks import DEFAULT, TASKS
 from gru_jax.app.tasks.task import Config
 from gru_jax.interop.formats import FormatName  # public soon
 
@@ -26,9 +25,9 @@ class Train:
     After Ctrl-C, --resume goes on with it. The options from --seed on are settings of the task.
     """
 
-    task: Annotated[str, POSITIONAL, "TASK"] = JAPANESE_VOWELS.name
+    task: Annotated[str, POSITIONAL, "TASK"] = DEFAULT.name
     """Task to train on; comes first."""
-    out: Annotated[Path, "FOLDER"] = Path("runs") / JAPANESE_VOWELS.name
+    out: Annotated[Path, "FOLDER"] = Path("runs") / DEFAULT.name
     """Folder of the run; a run that is there already is moved aside, not overwritten."""
     resume: bool = False
     """Go on with the run in --out, with its own settings; --epochs may be larger."""
@@ -157,7 +156,7 @@ def parse(args: list[str]) -> Command:
 def _parse_train(args: list[str]) -> Train:
     """Returns the command; the task, which comes first, says which settings there are."""
     prog, named = "gru-jax train", bool(args) and not args[0].startswith("-")
-    name = args[0] if named else JAPANESE_VOWELS.name
+    name = args[0] if named else DEFAULT.name
     if name not in TASKS:
         known = ", ".join(TASKS)
         raise ValueError(f"train: TASK must be one of {known}, got {name}{suggest(name, TASKS)}")

@@ -498,3 +498,15 @@ def test_a_long_message_is_cut(tmp_path, monkeypatch, capsys):
     assert error.startswith("gru-jax: there must be a GRU, got 0, 1, 2, ")
     assert error.endswith(" ...\n")
     assert len(error) <= 601
+
+
+def test_inspect_and_convert_say_what_stays_behind(run, tmp_path, monkeypatch, capsys):
+    names = tuple(f"head[{i}]" for i in range(14))
+    monkeypatch.setattr(interop, "leftovers", lambda *_, **__: names, raising=False)
+    assert main(["inspect", str(run)]) == 0
+    assert main(["convert", str(run), str(tmp_path / "a.safetensors")]) == 0
+    text = " ".join(capsys.readouterr().out.split())
+    assert text.count(f"stays behind: {', '.join(names[:12])} and 2 more") == 2
+    names = names[:2]
+    assert main(["inspect", str(run)]) == 0
+    assert capsys.readouterr().out.endswith("stays behind: head[0], head[1]\n")

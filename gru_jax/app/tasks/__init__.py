@@ -3,4 +3,5 @@
 from gru_jax.app.tasks.japanese_vowels import JAPANESE_VOWELS
 from gru_jax.app.tasks.task import Task
 
-TASKS: dict[str, Task] = {task.name: task for task in (JAPANESE_VOWELS,)}
+DEFAULT = JAPANESE_VOWELS
+TASKS: dict[str, Task] = {task.name: task for task in (DEFAULT,)}
