@@ -20,9 +20,11 @@ from flax import linen as nn
 from jaxtyping import Array, Bool, Float, Integer
 
 from gru_jax import modules
+from gru_jax.layers.layer import Layer
 from gru_jax.ops.activations import Activation
-from gru_jax.sequence.backends import Backend
-from gru_jax.types import ArrayLike, Cell, Initializer, Key, Layer, Params, Shape, State
+from gru_jax.ops.initializers import init_glorot_uniform, init_orthogonal
+from gru_jax.sequence.options import BackendName
+from gru_jax.types import ArrayLike, Cell, Initializer, Key, Params, Shape, State
 
 
 class GRU(nn.Module):
@@ -80,13 +82,13 @@ class GRU(nn.Module):
     clip: float | None = None
     dtype: jax.typing.DTypeLike | None = None
     param_dtype: jax.typing.DTypeLike = jnp.float32
-    kernel_init: Initializer = jax.nn.initializers.glorot_uniform()
-    recurrent_init: Initializer = jax.nn.initializers.orthogonal()
+    kernel_init: Initializer = init_glorot_uniform
+    recurrent_init: Initializer = init_orthogonal
     bias_init: Initializer = jax.nn.initializers.zeros
     update_bias_init: Initializer | None = None
     memory: Literal["gates", "states", "chunked"] | None = None
     chunk_size: int | None = None
-    backend: Backend | None = None
+    backend: BackendName | None = None
 
     def __call__(
         self,

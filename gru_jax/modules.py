@@ -15,13 +15,15 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, PyTree
 
+from gru_jax.architecture import Architecture
 from gru_jax.cells.gru import gru
 from gru_jax.cells.gru_params import GRUParams
 from gru_jax.layers.combine import stack
+from gru_jax.layers.layer import Layer
 from gru_jax.layers.pointwise import dropout
 from gru_jax.layers.recurrent import Directions, bidirectional, recurrent
 from gru_jax.ops.initializers import check_count
-from gru_jax.types import Architecture, ArrayLike, Cell, Initializer, Layer, Params, Shape
+from gru_jax.types import ArrayLike, Cell, Initializer, Params, Shape
 
 INITIALIZERS = ("kernel_init", "recurrent_init", "bias_init", "update_bias_init")
 CELL = ("reset", "activation", "gate_activation", "clip")

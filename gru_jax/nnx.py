@@ -22,9 +22,11 @@ from flax import nnx
 from jaxtyping import Array, Bool, Float, Integer
 
 from gru_jax import modules
+from gru_jax.layers.layer import Layer
 from gru_jax.ops.activations import Activation
-from gru_jax.sequence.backends import Backend
-from gru_jax.types import ArrayLike, Cell, Initializer, Key, Layer, Params, Shape, State
+from gru_jax.ops.initializers import init_glorot_uniform, init_orthogonal
+from gru_jax.sequence.options import BackendName
+from gru_jax.types import ArrayLike, Cell, Initializer, Key, Params, Shape, State
 
 
 class GRU(nnx.Module):
@@ -92,15 +94,15 @@ class GRU(nnx.Module):
         clip: float | None = None,
         dtype: jax.typing.DTypeLike | None = None,
         param_dtype: jax.typing.DTypeLike = jnp.float32,
-        kernel_init: Initializer = jax.nn.initializers.glorot_uniform(),
-        recurrent_init: Initializer = jax.nn.initializers.orthogonal(),
+        kernel_init: Initializer = init_glorot_uniform,
+        recurrent_init: Initializer = init_orthogonal,
         bias_init: Initializer = jax.nn.initializers.zeros,
         update_bias_init: Initializer | None = None,
         kernel_metadata: Mapping[str, Any] = MappingProxyType({}),
         bias_metadata: Mapping[str, Any] = MappingProxyType({}),
         memory: Literal["gates", "states", "chunked"] | None = None,
         chunk_size: int | None = None,
-        backend: Backend | None = None,
+        backend: BackendName | None = None,
         rngs: nnx.Rngs,
     ) -> None:
         """Draws the parameters."""

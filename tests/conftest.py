@@ -10,9 +10,8 @@ import numpy as np
 import pytest
 
 import gru_jax as gj
-from gru_jax.kernels import lowering
+from gru_jax.kernels import lowering, operator
 from gru_jax.kernels.cpu import library
-from gru_jax.sequence import backends as backend
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
 
@@ -57,8 +56,9 @@ def code(request):
         if request.param == "compiled":
             assert library.reason() is None, library.reason()
         else:
-            patch.setattr(backend, "library", SimpleNamespace(reason=lambda: None))
+            patch.setattr(operator, "library", SimpleNamespace(reason=lambda: None))
             patch.setattr(lowering, "library", SimpleNamespace(reason=lambda: "a twin's turn"))
+            patch.setattr(lowering, "fall_back", lambda *_: None)
         jax.config.update(option, True)
         jax.clear_caches()
         yield request.param

@@ -7,15 +7,18 @@ Both are of the recurrence itself, in evaluation and without zoneout.
 """
 
 from collections.abc import Callable
-from functools import lru_cache, partial
+from functools import partial
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Integer
 
+from gru_jax.architecture import bind
+from gru_jax.layers.trace import trace
 from gru_jax.recurrence.boundaries import select
-from gru_jax.sequence.unroll import prepare, trace, unroll
+from gru_jax.sequence.checks import input_of
+from gru_jax.sequence.unroll import Call, prepare_by_name, unroll
 from gru_jax.types import ArrayLike, Cell, Key, Params, Shape, State, Trace
 
 
@@ -56,8 +59,7 @@ def gradient_norms(
         networks", eqs. 3-5.
     """
     steps = {"lengths": lengths, "mask": mask, "resets": resets, "reverse": reverse}
-    _check("gradient_norms", cell, params, xs, h0, **steps)
-    xs = jnp.asarray(xs)
+    xs = _check("gradient_norms", cell, params, xs, h0, **steps).xs
     hs = jax.eval_shape(lambda: unroll(cell, params, xs, h0, **steps)[0])
 
     def loss(nudges: Array) -> Array:
@@ -75,37 +77,19 @@ def gradient_norms(
 
 def _nudged(cell: Cell, size: int) -> Cell:
     """Returns the cell with more inputs, which are added to the state after each step."""
-    project, gates, mix = _with_nudges(cell.project, cell.gates, cell.mix, size)
-
-    def initial_state(params: Params, x_shape: Shape) -> State:
-        return cell.initial_state(params, (*x_shape[:-1], size))
-
-    def input_shape(params: Params) -> Shape:
-        (own,) = cell.input_shape(params)
-        return (own + cell.initial_state(params, (own,)).shape[-1],)
-
-    return cell._replace(
-        input_shape=input_shape,
-        initial_state=initial_state,
-        step=lambda params, x, h: cell.step(params, x[..., :size], h) + x[..., size:],
-        project=project,
-        gates=gates,
-        mix=mix,
-        rule=None,
+    return Cell(
+        init=cell.init,
+        initial_state=bind(_nudged_initial_state, cell, size),
+        step=bind(_nudged_step, cell, size),
     )
 
 
-# Cached, so that a loop compiled for one such cell is found again by the next one of its kind.
-@lru_cache
-def _with_nudges(
-    project: Callable[..., Any], gates: Callable[..., Any], mix: Callable[..., Array], size: int
-) -> tuple[Callable[..., Any], ...]:
-    """Returns a cell's functions, with a drive that has the nudges in it."""
-    return (
-        lambda params, xs: (project(params, xs[..., :size]), xs[..., size:]),
-        lambda weights, drive, h: (gates(weights, drive[0], h), drive[1]),
-        lambda found, h: mix(found[0], h) + found[1],
-    )
+def _nudged_initial_state(cell: Cell, size: int, params: Params, x_shape: Shape) -> State:
+    return cell.initial_state(params, (*x_shape[:-1], size))
+
+
+def _nudged_step(cell: Cell, size: int, params: Params, x: Array, h: Array) -> Array:
+    return cell.step(params, x[..., :size], h) + x[..., size:]
 
 
 def lyapunov_exponent(
@@ -198,20 +182,21 @@ def _mean_growth(
 
 def _check(
     function: str, cell: Cell, params: Params, xs: ArrayLike, h0: State | None, **steps: Any
-) -> None:
-    """Raises unless the arguments fit each other, and a state is an array of features."""
+) -> Call:
+    """Returns the run, checked; a state must be an array of features."""
     if not isinstance(cell, Cell):
         raise ValueError(
             f"{function}: cell must be a Cell, e.g. gru(64), got a {type(cell).__name__}. Of a "
             "cell inside a net give its own parameters, and the x of its tape as xs."
         )
-    options: dict[str, Any] = {"key": None, "resets": None, "backend": "xla"} | steps
-    checked = prepare(function, cell, params, xs, h0, **options)
-    if len(cell.input_shape(params)) != 1 or not isinstance(checked.h0, jax.Array):
+    call = prepare_by_name(function, cell, params, xs, h0, backend="xla", **steps)
+    shape = input_of(cell, params).shape
+    if len(shape) != 1 or not isinstance(call.h0, jax.Array):
         raise ValueError(
             f"{function}: cell must have inputs and states of one axis of features, "
-            f"got {cell.input_shape(params)} and {jax.tree.structure(checked.h0)}."
+            f"got {shape} and {jax.tree.structure(call.h0)}."
         )
+    return call
 
 
 def _norm(values: Float[Array, "*batch hidden"]) -> Float[Array, "*batch 1"]:

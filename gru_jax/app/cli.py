@@ -25,7 +25,8 @@ from gru_jax.app.tasks import japanese_vowels as task
 from gru_jax.data.files import read_sequences
 from gru_jax.interop.formats import FormatName
 from gru_jax.interop.safetensors import take_layer
-from gru_jax.types import Cell, Layer, Params
+from gru_jax.layers.layer import Layer
+from gru_jax.types import Cell, Params
 
 FAILED, USAGE, INTERRUPTED = 1, 2, 130
 

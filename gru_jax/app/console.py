@@ -27,11 +27,12 @@ from gru_jax.app.bench.summary import label
 from gru_jax.app.explain import Report
 from gru_jax.app.runs import Run
 from gru_jax.app.tasks import japanese_vowels as task
-from gru_jax.building import BUILDERS
+from gru_jax.architecture import BUILDERS, Architecture
 from gru_jax.interop.safetensors import input_size
+from gru_jax.layers.layer import Layer
 from gru_jax.training.fit import Row
 from gru_jax.training.step import count_parameters
-from gru_jax.types import Architecture, Cell, Layer, Params
+from gru_jax.types import Cell, Params
 
 LINES = 20
 """Plain lines that a whole run prints where there is no terminal."""

@@ -22,7 +22,7 @@ from gru_jax.app.tasks import japanese_vowels as task
 from gru_jax.cells.gru import gru
 from gru_jax.data.batching import pad
 from gru_jax.layers.combine import stack
-from gru_jax.sequence.unroll import trace
+from gru_jax.layers.trace import trace
 from gru_jax.training.losses import cross_entropy
 from gru_jax.types import Params, Trace
 

@@ -12,7 +12,8 @@ from gru_jax.interop.arrays import floats
 from gru_jax.interop.gates import Joined, join, part
 from gru_jax.interop.limits import EQUINOX, check
 from gru_jax.interop.stack import Run, assemble_cell, take_apart
-from gru_jax.types import ArrayLike, Cell, Layer, Params
+from gru_jax.layers.layer import Layer
+from gru_jax.types import ArrayLike, Cell, Params
 
 if TYPE_CHECKING:
     import equinox as eqx

@@ -27,8 +27,9 @@ from gru_jax.interop.onnx.graph import LARGEST
 from gru_jax.interop.onnx.model import from_onnx, to_onnx
 from gru_jax.interop.torch.module import from_torch, to_torch, to_torch_state
 from gru_jax.interop.torch.state import read_torch
+from gru_jax.layers.layer import Layer
 from gru_jax.layers.recurrent import recurrent
-from gru_jax.types import Cell, Layer, Params
+from gru_jax.types import Cell, Params
 
 FormatName: TypeAlias = Literal["torch", "keras", "flax", "haiku", "equinox", "onnx", "safetensors"]
 

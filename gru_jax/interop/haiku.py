@@ -10,7 +10,8 @@ from gru_jax.interop.gates import Joined, join, part
 from gru_jax.interop.limits import HAIKU, check
 from gru_jax.interop.names import choose
 from gru_jax.interop.stack import Level, Run, assemble, take_apart
-from gru_jax.types import ArrayLike, Cell, Layer, Params
+from gru_jax.layers.layer import Layer
+from gru_jax.types import ArrayLike, Cell, Params
 
 
 def from_haiku(

@@ -16,10 +16,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from gru_jax import files
-from gru_jax.architecture import as_dict, from_dict
-from gru_jax.building import build
+from gru_jax.architecture import Architecture, as_dict, build, from_dict
 from gru_jax.interop.arrays import exact
-from gru_jax.types import Architecture, Cell, Layer, Params
+from gru_jax.layers.layer import Layer
+from gru_jax.types import Cell, Params
 
 FORMAT = "gru_jax 1"
 MOST_WITHOUT = 100

@@ -11,14 +11,16 @@ from typing import Any, Literal, NamedTuple
 import jax
 from jaxtyping import Array, Float
 
+from gru_jax.architecture import Architecture
 from gru_jax.cells.gru import gru
 from gru_jax.cells.gru_params import GRUParams
 from gru_jax.cells.learned_initial_state import LearnedInitialStateParams, learned_initial_state
 from gru_jax.interop.arrays import check_dtypes, floats
 from gru_jax.layers.combine import stack
+from gru_jax.layers.layer import Layer
 from gru_jax.layers.pointwise import dropout
 from gru_jax.layers.recurrent import Directions, bidirectional, recurrent
-from gru_jax.types import Architecture, Cell, Layer, Params
+from gru_jax.types import Cell, Params
 
 
 class Run(NamedTuple):

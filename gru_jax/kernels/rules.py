@@ -19,7 +19,6 @@ from jax.interpreters import partial_eval as pe
 from jaxtyping import Array
 
 from gru_jax.kernels import twin
-from gru_jax.kernels.cpu.library import tell
 from gru_jax.kernels.operands import (
     DERIVED,
     Gradients,
@@ -31,7 +30,8 @@ from gru_jax.kernels.operands import (
     is_absent,
     row_axis,
 )
-from gru_jax.kernels.primitives import backward_p, forward_p, tangent_p
+from gru_jax.kernels.primitives import backward_p, forward_p, forward_twin, tangent_p
+from gru_jax.kernels.report import fall_back
 from gru_jax.recurrence.loop import STATES
 
 
@@ -49,10 +49,11 @@ def register() -> None:
 
 
 def _forward_jvp(primals: Sequence[Array], tangents: Sequence[Any], **static: Any) -> Any:
-    if static.pop("keep"):
-        tell("second derivatives")
+    keep, required = static.pop("keep"), static.pop("required")
+    if keep:  # A second derivative: with every backend it is XLA's.
+        fall_back("second derivatives")
         return _jvp_of(twin.forward, primals, tangents, keep=True, **static)
-    outputs = Outputs(*forward_p.bind(*primals, keep=True, **static))
+    outputs = Outputs(*forward_p.bind(*primals, keep=True, required=required, **static))
     hs = checkpoint_name(outputs.hs, STATES)
     values = Inputs(*primals)._asdict() | outputs._asdict() | {"hs": hs}
     saved = Saved(*(values[name] for name in Saved._fields))
@@ -127,8 +128,8 @@ def _forward_dce(used: list[bool], *more: Any) -> tuple[list[bool], Any]:
 def _forward_batch(args: Sequence[Array], dims: Sequence[Any], **static: Any) -> Any:
     folded = _fold(Inputs._fields, args, dims, static["time_axis"])
     if folded is None:
-        tell("parameters that are mapped over")
-        return _twin_batch(twin.forward, args, dims, **static)
+        fall_back("parameters that are mapped over", static["required"])
+        return _twin_batch(forward_twin, args, dims, **static)
     outputs = forward_p.bind(*folded, **static)
     return _unfold(Outputs._fields, outputs, args, dims, static["time_axis"])
 

@@ -10,17 +10,17 @@ SMALL = 128
 """Columns of weights that are multiplied side by side."""
 
 
-class Turned(NamedTuple):
-    """Weights that stand transposed in memory: a product with them has a fast transpose."""
+class Transposed(NamedTuple):
+    """Weights stored transposed, so that the transpose of a product with them is fast."""
 
     columns: Float[Array, "columns rows"]
 
 
 def matmul(
-    x: Float[Array, "*batch rows"], W: Float[Array, "rows columns"] | Turned
+    x: Float[Array, "*batch rows"], W: Float[Array, "rows columns"] | Transposed
 ) -> Float[Array, "*batch columns"]:
     """Returns x W in x's dtype; half precision accumulates in float32."""
-    W, rows = (W.columns, 1) if isinstance(W, Turned) else (W, 0)
+    W, rows = (W.columns, 1) if isinstance(W, Transposed) else (W, 0)
     accumulator = jnp.promote_types(W.dtype, jnp.float32)
     contract = (((x.ndim - 1,), (rows,)), ((), ()))
     y = jax.lax.dot_general(x.astype(W.dtype), W, contract, preferred_element_type=accumulator)

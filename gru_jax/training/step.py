@@ -9,6 +9,7 @@ after it in the same loop: the parameters kept are the last good ones.
 """
 
 from collections.abc import Callable
+from contextvars import ContextVar
 from typing import Any, NamedTuple, TypeAlias, TypeVar, cast
 
 import jax
@@ -20,6 +21,14 @@ from gru_jax.types import ArrayLike, Key, Params, State
 
 Metrics: TypeAlias = dict[str, Array]
 LossFn: TypeAlias = Callable[[Params, Any, Key], tuple[Float[Array, ""], Metrics]]
+
+
+differentiating: ContextVar[bool] = ContextVar("differentiating", default=False)
+
+
+def is_differentiating() -> bool:
+    """Returns whether a loss that is trained on is being traced."""
+    return differentiating.get()
 
 
 class TrainState(NamedTuple):

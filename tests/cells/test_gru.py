@@ -71,21 +71,15 @@ def test_activations_and_clip_are_in_the_equations_where_they_belong(rng, reset,
         np.testing.assert_allclose(hs[:, 0], h_next, rtol=1e-12)
 
 
-def test_only_the_equations_own_activations_have_the_rule():
-    assert gj.gru(5, activation=jnp.tanh, gate_activation=jax.nn.sigmoid).rule == gj.gru(5).rule
-    assert gj.gru(5).rule is not None
+def test_only_the_equations_own_activations_have_the_derivative():
+    derivative = gj.gru(5).fast.derivative
+    assert derivative is not None
+    own = gj.gru(5, activation=jnp.tanh, gate_activation=jax.nn.sigmoid)
+    assert own.fast.derivative == derivative
     for options in ({"activation": "relu"}, {"gate_activation": "hard_sigmoid"}, {"clip": 1.0}):
-        assert gj.gru(5, **options).rule is None
-
-
-@pytest.mark.parametrize(
-    "options", [{}, {"clip": 3}, {"activation": "relu"}, {"gate_activation": jax.nn.silu}]
-)
-def test_cells_with_equal_options_share_their_functions(options):
-    """Compiled loops are found by them."""
-    one, other = gj.gru(5, **options), gj.gru(6, **options)
-    for name in ("step", "project", "pack", "gates", "mix", "rule"):
-        assert getattr(one, name) is getattr(other, name)
+        fast = gj.gru(5, **options).fast
+        assert fast.derivative is None
+        assert fast.gru is None
 
 
 @pytest.mark.usefixtures("x64")

@@ -18,11 +18,12 @@ from gru_jax.cells.gru import gru
 from gru_jax.data.batching import Batch, Dataset, make_batches, pad, split
 from gru_jax.data.japanese_vowels import CHANNELS, SPEAKERS, load_japanese_vowels
 from gru_jax.layers.combine import stack
+from gru_jax.layers.layer import Layer
 from gru_jax.layers.pointwise import dense, dropout, gaussian_noise
 from gru_jax.layers.pooling import pool
 from gru_jax.layers.recurrent import bidirectional
-from gru_jax.recurrence.noise import Rates
-from gru_jax.sequence.backends import Choice, choose
+from gru_jax.sequence.backends import Choice
+from gru_jax.sequence.unroll import explain_backend
 from gru_jax.training.fit import Progress, Row, init_progress
 from gru_jax.training.losses import cross_entropy, masked_mean
 from gru_jax.training.metrics import accuracy
@@ -35,7 +36,7 @@ from gru_jax.training.step import (
     make_train_loop,
     make_train_step,
 )
-from gru_jax.types import Key, Layer, Params
+from gru_jax.types import Key, Params
 
 NAME = "japanese_vowels"
 MONITOR = "error"
@@ -174,7 +175,8 @@ def recurrence(config: Config) -> Choice:
     """
     cell = gru(config.hidden)
     params = jax.eval_shape(lambda: cell.init(jax.random.key(0), CHANNELS))
-    return choose("train", None, cell, params, Rates(), derivative="rule", training=True)
+    xs = jax.ShapeDtypeStruct((1, 1, CHANNELS), np.float32)
+    return explain_backend(cell, params, xs)
 
 
 def init_params(config: Config) -> Params:

@@ -14,8 +14,9 @@ from gru_jax.interop.flax.names import bare
 from gru_jax.interop.flax.tree import read_tree
 from gru_jax.interop.limits import LINEN, check
 from gru_jax.interop.stack import take_apart
+from gru_jax.layers.layer import Layer
 from gru_jax.training.quiet import quiet
-from gru_jax.types import Cell, Layer, Params
+from gru_jax.types import Cell, Params
 
 STATED = LINEN._replace(
     name="a file of variables without a module",

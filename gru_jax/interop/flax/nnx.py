@@ -13,8 +13,9 @@ from gru_jax.interop.flax.tree import kinds, read_tree
 from gru_jax.interop.gates import join
 from gru_jax.interop.limits import NNX, check
 from gru_jax.interop.stack import Level, Run, take_apart
+from gru_jax.layers.layer import Layer
 from gru_jax.ops.activations import ACTIVATIONS
-from gru_jax.types import Cell, Layer, Params
+from gru_jax.types import Cell, Params
 
 if TYPE_CHECKING:
     from flax import nnx

@@ -12,8 +12,9 @@ from gru_jax.interop.flax.cell import is_cell, take_cell
 from gru_jax.interop.flax.names import WAYS, Tree, find, numbered
 from gru_jax.interop.gates import TURNING
 from gru_jax.interop.stack import Level, Run, assemble, assemble_cell
+from gru_jax.layers.layer import Layer
 from gru_jax.ops.activations import ACTIVATIONS
-from gru_jax.types import Cell, Layer, Params
+from gru_jax.types import Cell, Params
 
 
 class Kinds(NamedTuple):

@@ -19,7 +19,8 @@ from gru_jax.files import MAX_BYTES, check_size
 from gru_jax.interop.keras.model import choose_backend
 from gru_jax.interop.keras.module import from_keras
 from gru_jax.interop.stack import take_apart
-from gru_jax.types import Cell, Layer, Params
+from gru_jax.layers.layer import Layer
+from gru_jax.types import Cell, Params
 
 ENDINGS = (".keras", ".h5", ".hdf5")
 MAX_CONFIG = 1 << 24

@@ -11,8 +11,9 @@ from gru_jax.interop.gates import Joined, check_turning, join, part
 from gru_jax.interop.keras.model import chain, choose_backend, find_layer
 from gru_jax.interop.limits import KERAS, check
 from gru_jax.interop.stack import Level, Run, assemble, assemble_cell, take_apart
+from gru_jax.layers.layer import Layer
 from gru_jax.ops.activations import ACTIVATIONS
-from gru_jax.types import Cell, Layer, Params
+from gru_jax.types import Cell, Params
 
 if TYPE_CHECKING:
     import keras

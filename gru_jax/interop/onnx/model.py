@@ -12,7 +12,8 @@ from gru_jax.interop.onnx.graph import File, evaluate, read, walk
 from gru_jax.interop.onnx.node import node_input, node_name, take_lengths, take_level
 from gru_jax.interop.onnx.operators import UnknownValue
 from gru_jax.interop.stack import Level, assemble, take_apart
-from gru_jax.types import Cell, Layer, Params
+from gru_jax.layers.layer import Layer
+from gru_jax.types import Cell, Params
 
 if TYPE_CHECKING:
     import onnx

@@ -25,7 +25,8 @@ from gru_jax.interop.stack import (
     take_apart,
 )
 from gru_jax.interop.torch.state import as_numpy, flatten
-from gru_jax.types import Cell, Layer, Params
+from gru_jax.layers.layer import Layer
+from gru_jax.types import Cell, Params
 
 if TYPE_CHECKING:
     import torch

@@ -1,0 +1,63 @@
+"""What the gates of a cell, or of all cells of a net, did in every step."""
+
+from typing import Any
+
+from jaxtyping import Array, Bool, Integer, PyTree, Shaped
+
+from gru_jax.layers.combine import run_field
+from gru_jax.layers.layer import Layer, enter_layer
+from gru_jax.sequence.trace import trace_call
+from gru_jax.sequence.unroll import prepare_by_name
+from gru_jax.types import ArrayLike, Cell, Key, Params, State, Trace
+
+
+def trace(
+    cell: Cell | Layer,
+    params: Params,
+    xs: Shaped[ArrayLike, "..."],
+    h0: State | None = None,
+    *,
+    lengths: Integer[ArrayLike, "*batch"] | None = None,
+    mask: Bool[ArrayLike, "*batch time"] | None = None,
+    resets: Bool[ArrayLike, "*batch time"] | None = None,
+    key: Key | None = None,
+    **options: Any,
+) -> Trace | PyTree[Array]:
+    """Runs a cell over sequences and returns its trace: what its gates did in every step.
+
+    The states are those of `unroll`, by the same loop; the gates are computed from them after it,
+    for all steps at once. Tracing works under `jit`, `vmap` and `grad` (to train on the gates'
+    values). Under `jit`, unused parts of the trace are never computed.
+
+    Args:
+        cell: the recurrence, e.g. `gru(64)`, or a layer with recurrences in it, e.g. `stack(...)`.
+        params: its parameters.
+        xs: as in `unroll`.
+        h0: as in `unroll`; the state of layers as their `apply` takes it.
+        lengths: as in `unroll`.
+        mask: as in `unroll`.
+        resets: as in `unroll`.
+        key: as in `unroll`; None is evaluation.
+        options: of a cell, the others of `unroll`; `memory` and `chunk_size` change nothing, since
+            all is kept, in one piece. Layers have been given theirs.
+
+    Returns:
+        Of a cell a `Trace`, with time where it is in `xs`. Of a layer a tree of traces with the
+        structure of its state: a tuple for `stack`, `Directions` for `bidirectional`, a `Trace` for
+        `recurrent`, `()` for a layer without cells.
+
+    Raises:
+        ValueError: as from `unroll`.
+    """
+    limits = {"lengths": lengths, "mask": mask, "resets": resets}
+    if isinstance(cell, Layer):
+        if options:
+            raise ValueError(
+                f"trace: options must be given to the layers, got {', '.join(options)}."
+            )
+        arguments = enter_layer(cell, params, xs, h0, **limits)
+        return run_field("trace", cell)(*arguments, key)[1]
+    if not isinstance(cell, Cell):
+        kind = type(cell).__name__
+        raise ValueError(f"trace: cell must be a Cell or a Layer, e.g. gru(64), got a {kind}.")
+    return trace_call(prepare_by_name("trace", cell, params, xs, h0, **limits, key=key, **options))
