@@ -144,7 +144,7 @@ def test_the_readme_is_short():
     assert len(README.read_text().splitlines()) <= 250
 
 
-@pytest.mark.parametrize("path", [README, CONTRIBUTING], ids=name)
+@pytest.mark.parametrize("path", [README, CONTRIBUTING, *PAGES], ids=name)
 def test_sentences_are_short(path):
     lengths = [len(words) for words in prose(path)]
     assert np.mean(lengths) <= 18
@@ -204,6 +204,17 @@ def test_files_named_in_the_text_exist(path):
     assert [file for file in re.findall(ours, text) if not (ROOT / file).exists()] == []
 
 
+def test_the_numbers_in_the_readme_are_those_of_the_pages():
+    rows = dict(re.findall(r"^\| ([^|]+?) \| (.+) \|$", README.read_text(), re.MULTILINE))
+    pages = {path.stem: path.read_text() for path in PAGES}
+    for row in ("training step", "forward pass"):
+        assert f"| {row} | {rows[row]} |" in pages["speed"]
+    assert f"`gru-jax train` takes {rows['`gru-jax train`, on two CPU cores']}," in pages["speed"]
+    assert f"**{rows['its test accuracy, median of five seeds']}** |" in pages["command_line"]
+    (memory,) = [value for row, value in rows.items() if "100,000 steps" in row]
+    assert f"At T = 100,000, temporaries take {memory}." in pages["sequences"]
+
+
 def test_commands_in_the_text_are_understood(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     calls = [
@@ -216,6 +227,13 @@ def test_commands_in_the_text_are_understood(monkeypatch, tmp_path):
     assert len(calls) >= 12
     for call in calls:
         parse([word for word in call if word != "--resume"])  # which would look for the run
+
+
+def test_the_measures_of_the_benchmark_are_those_of_the_command():
+    text = read(ROOT / "notebooks/guide/speed.md")
+    _, table = text.split("| `--measure` | measures |\n|---|---|\n")
+    names = re.findall(r"^\| `([\w-]+)` \|", table.split("\n\n")[0], re.MULTILINE)
+    assert parse(["bench", "--measure", *names]) == parse(["bench"])  # all of them, in this order
 
 
 def test_the_message_in_the_text_is_the_one_that_comes():
