@@ -16,9 +16,10 @@ from jaxtyping import Array, Bool, Float, Integer
 
 from gru_jax.architecture import bind
 from gru_jax.layers.trace import trace
+from gru_jax.ops.products import wide
 from gru_jax.recurrence.boundaries import select
 from gru_jax.sequence.checks import input_of
-from gru_jax.sequence.unroll import Call, prepare_by_name, unroll
+from gru_jax.sequence.unroll import Call, prepare, split_arguments, unroll
 from gru_jax.types import ArrayLike, Cell, Key, Params, Shape, State, Trace
 
 
@@ -42,7 +43,7 @@ def gradient_norms(
     Args:
         cell: the recurrence, of inputs and states with one axis of features.
         params: its parameters.
-        xs: the inputs; of a cell inside a net, the `x` of its tape.
+        xs: the inputs; of a cell inside a net, the `x` of its trace.
         loss_fn: `(hs, h_last) -> loss`, of what `unroll` returns. A sum over the batch keeps
             sequences apart; a mean divides the gradients by their number.
         h0: as in `unroll`, and so the next four.
@@ -118,7 +119,7 @@ def lyapunov_exponent(
         key: draws the direction of the first difference.
         cell: the recurrence.
         params: its parameters.
-        xs: the inputs; of a cell inside a net, the `x` of its tape. The estimate is for t to
+        xs: the inputs; of a cell inside a net, the `x` of its trace. The estimate is for t to
             infinity: the more steps, the better.
         h0: as in `unroll`.
         lengths: steps at and after a sequence's length are padding, and not counted.
@@ -143,8 +144,8 @@ def lyapunov_exponent(
     _check("lyapunov_exponent", cell, params, xs, h0, **steps)
     if burn_in < 0:
         raise ValueError(f"lyapunov_exponent: burn_in must be 0 or more, got {burn_in}.")
-    tape = trace(cell, params, xs, h0, **steps)
-    return _mean_growth(cell.step, reverse, burn_in, key, params, tape)
+    states = trace(cell, params, xs, h0, **steps)
+    return _mean_growth(cell.step, reverse, burn_in, key, params, states)
 
 
 @partial(jax.jit, static_argnums=(0, 1, 2))
@@ -154,30 +155,30 @@ def _mean_growth(
     burn_in: int,
     key: Key,
     params: Params,
-    tape: Trace,
+    states: Trace,
 ) -> Float[Array, "*batch"]:
-    """Returns the mean logarithm of a difference's growth along the tape."""
-    time = tape.valid.ndim - 1
-    taken = jax.lax.cumsum(tape.valid.astype(jnp.int32), axis=time, reverse=reverse)
-    counted = tape.valid & (taken > burn_in)
+    """Returns the mean logarithm of a difference's growth along the trace."""
+    time = states.valid.ndim - 1
+    taken = jax.lax.cumsum(states.valid.astype(jnp.int32), axis=time, reverse=reverse)
+    counted = states.valid & (taken > burn_in)
     steps = jax.tree.map(
-        lambda a: jnp.moveaxis(a, time, 0), (tape.x, tape.h_before, tape.valid, counted)
+        lambda a: jnp.moveaxis(a, time, 0), (states.x, states.h_before, states.valid, counted)
     )
-    wide = jnp.promote_types(tape.h.dtype, jnp.float32)
+    dtype = wide(states.h.dtype)
 
     def body(carry: tuple[Array, Array], at_t: tuple[Array, ...]) -> tuple[tuple, None]:
         u, total = carry
         x, h, valid, counted = at_t
         _, v = jax.jvp(partial(step, params, x), (h,), (u.astype(h.dtype),))
-        v = v.astype(wide)
+        v = v.astype(dtype)
         growth = _norm(v)
         u = select(valid, jnp.where(growth > 0, v / growth, v), u)
         return (u, total + select(counted, jnp.log(growth[..., 0]), 0)), None
 
-    u = jax.random.normal(key, steps[1].shape[1:], wide)
-    carry = u / _norm(u), jnp.zeros(u.shape[:-1], wide)
+    u = jax.random.normal(key, steps[1].shape[1:], dtype)
+    carry = u / _norm(u), jnp.zeros(u.shape[:-1], dtype)
     (_, total), _ = jax.lax.scan(body, carry, steps, reverse=reverse)
-    return total / counted.sum(-1)
+    return total / counted.sum(-1).astype(dtype)
 
 
 def _check(
@@ -187,9 +188,10 @@ def _check(
     if not isinstance(cell, Cell):
         raise ValueError(
             f"{function}: cell must be a Cell, e.g. gru(64), got a {type(cell).__name__}. Of a "
-            "cell inside a net give its own parameters, and the x of its tape as xs."
+            "cell inside a net give its own parameters, and the x of its trace as xs."
         )
-    call = prepare_by_name(function, cell, params, xs, h0, backend="xla", **steps)
+    settings, limits, key = split_arguments(function, cell, {"backend": "xla", **steps})
+    call = prepare(function, settings, params, jnp.asarray(xs), h0, limits, key)
     shape = input_of(cell, params).shape
     if len(shape) != 1 or not isinstance(call.h0, jax.Array):
         raise ValueError(

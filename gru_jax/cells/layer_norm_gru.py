@@ -38,7 +38,7 @@ from gru_jax.cells.gru_params import (
     split_rows,
 )
 from gru_jax.ops.initializers import draw, init_glorot_uniform, init_orthogonal
-from gru_jax.ops.products import add_bias, matmul, tall_matmul
+from gru_jax.ops.products import add_bias, matmul, tall_matmul, wide
 from gru_jax.types import Cell, Fast, Initializer, Key, exportable
 
 
@@ -143,10 +143,11 @@ def normalize(
     a: Float[Array, "*batch hidden"], gain: Float[Array, " hidden"], epsilon: float
 ) -> Float[Array, "*batch hidden"]:
     """Returns N(a; g)."""
-    wide = a.astype(jnp.promote_types(a.dtype, jnp.float32))
-    centred = wide - wide.mean(-1, keepdims=True)
+    a_wide = a.astype(wide(a.dtype))
+    centred = a_wide - a_wide.mean(-1, keepdims=True)
     scale = jax.lax.rsqrt((centred * centred).mean(-1, keepdims=True) + epsilon)
-    return (centred * scale * jnp.broadcast_to(gain, a.shape)).astype(a.dtype)
+    gains = jnp.broadcast_to(gain, a.shape).astype(centred.dtype)
+    return (centred * scale * gains).astype(a.dtype)
 
 
 def step(

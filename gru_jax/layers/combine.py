@@ -6,7 +6,7 @@ import jax
 from jaxtyping import Array
 
 from gru_jax.architecture import bind, buildable
-from gru_jax.layers.layer import Layer
+from gru_jax.layers.layer import Layer, traced
 from gru_jax.recurrence.boundaries import Boundaries
 from gru_jax.sequence.checks import input_of
 from gru_jax.types import Input, Key, Params, Shape, State
@@ -84,7 +84,8 @@ def _run(
     results, ended = [], False
     for layer, p, s, k in zip(layers, params, state, keys, strict=True):
         axes = len(input_of(layer, p).shape)
-        ys, result = run_field(field, layer)(p, xs, s, boundaries, k)
+        run = traced(layer) if field == "trace" else layer.run
+        ys, result = run(p, xs, s, boundaries, k)
         results.append(result)
         if ys.ndim - 1 < xs.ndim - axes:
             ended, ys, boundaries = True, ys[..., None, :], Boundaries()
@@ -181,17 +182,6 @@ def _advance_residual(
 ) -> tuple[Array, State]:
     y, state = layer.advance(params, x, state, boundaries)
     return _add(x, y), state
-
-
-def run_field(field: Literal["run", "trace"], layer: Layer) -> Any:
-    """Returns the layer's `run` or `trace`; without cells, a trace is `()`."""
-    if field == "trace" and layer.trace is None:
-        return bind(_no_trace, layer)
-    return getattr(layer, field)
-
-
-def _no_trace(layer: Layer, *args: Any) -> tuple[Array, tuple[()]]:
-    return layer.run(*args)[0], ()
 
 
 def _check_parts(name: str, parts: Params | State, layers: Layers) -> None:

@@ -7,7 +7,8 @@
 """
 
 from collections.abc import Callable
-from typing import Any, NamedTuple, Protocol
+from functools import partial
+from typing import Any, Literal, NamedTuple, Protocol
 
 import jax
 import jax.numpy as jnp
@@ -15,7 +16,14 @@ from jaxtyping import Array, Bool, Integer, PyTree, Shaped
 
 from gru_jax.architecture import Architecture, bind
 from gru_jax.recurrence.boundaries import Boundaries, check_state, select
-from gru_jax.sequence.checks import as_array, check_boundaries, check_inputs, input_of
+from gru_jax.sequence.backends import environment
+from gru_jax.sequence.checks import (
+    as_array,
+    as_lengths,
+    check_boundaries,
+    check_inputs,
+    input_of,
+)
 from gru_jax.training.step import is_differentiating
 from gru_jax.types import ArrayLike, Input, Key, Params, Shape, State
 
@@ -161,29 +169,58 @@ def _apply(
                 "is random in training; key=None says that evaluation is meant."
             )
     limits = {"lengths": lengths, "mask": mask, "resets": resets}
-    return layer.run(*enter_layer(layer, params, xs, state, **limits), key)
+    return compiled("run", layer, params, xs, state, key, **limits)
 
 
-def enter_layer(
+def compiled(
+    field: Literal["run", "trace"],
     layer: Layer,
     params: Params,
     xs: ArrayLike,
     state: State | None,
+    key: Key | None,
     *,
     lengths: ArrayLike | None = None,
     mask: ArrayLike | None = None,
     resets: ArrayLike | None = None,
-) -> tuple[Params, Array, State | None, Boundaries]:
-    """Returns the arguments of `run`, checked, with zeros in padding."""
+) -> tuple[Array, Any]:
+    """Calls the layer's `run` or `trace` as one program, of arguments that are yet to be checked."""
     function = name_of(layer)
     xs = as_array(function, "xs", xs, "apply(params, xs, state=None, *, lengths, mask, resets)")
+    limits = as_lengths(function, lengths), mask, resets
+    return _compiled(field, layer, environment(), params, xs, state, limits, key)
+
+
+# Compiled as a whole, so that a call outside jit is one program, which needs nothing of the host.
+@partial(jax.jit, static_argnums=(0, 1, 2))
+def _compiled(
+    field: Literal["run", "trace"],
+    layer: Layer,
+    _environment: tuple[str, str],
+    params: Params,
+    xs: Array,
+    state: State | None,
+    limits: tuple[ArrayLike | None, ArrayLike | None, ArrayLike | None],
+    key: Key | None,
+) -> tuple[Array, Any]:
+    function = name_of(layer)
     steps = check_inputs(function, layer, params, xs)
-    boundaries = check_boundaries(function, steps, len(steps) - 1, lengths, mask, resets)
+    boundaries = check_boundaries(function, steps, len(steps) - 1, *limits)
     if state is not None:
         x_shape = (*steps[:-1], *xs.shape[len(steps) :])
         like = jax.eval_shape(lambda params: layer.initial_state(params, x_shape), params)
         check_state(function, "state", state, like=like)
-    return params, zero_padding(xs, boundaries), state, boundaries
+    run = traced(layer) if field == "trace" else layer.run
+    return run(params, zero_padding(xs, boundaries), state, boundaries, key)
+
+
+def traced(layer: Layer) -> Run:
+    """Returns the layer's `trace`; that of a layer without cells gives `()`."""
+    return layer.trace or bind(_no_trace, layer)
+
+
+def _no_trace(layer: Layer, *args: Any) -> tuple[Array, tuple[()]]:
+    return layer.run(*args)[0], ()
 
 
 def _step(
@@ -207,7 +244,13 @@ def _step(
                     f"{function}: {name} must be {batch} bool to match the batch axes of x, "
                     f"got {value.shape} {value.dtype}."
                 )
-    boundaries = Boundaries(given["valid"], given["begins"])
+    return _compiled_step(layer, params, x, state, Boundaries(given["valid"], given["begins"]))
+
+
+@partial(jax.jit, static_argnums=0)
+def _compiled_step(
+    layer: Layer, params: Params, x: Array, state: State, boundaries: Boundaries
+) -> tuple[Array, State]:
     return layer.advance(params, zero_padding(x, boundaries), state, boundaries)
 
 

@@ -11,10 +11,10 @@ from gru_jax.layers.layer import Layer, zero_padding
 from gru_jax.recurrence.boundaries import Boundaries, check_state, enter, leave
 from gru_jax.sequence.backends import check_name
 from gru_jax.sequence.checks import check_cell, input_of
-from gru_jax.sequence.options import RATES, RunOptions, check_options
+from gru_jax.sequence.options import RATES
 from gru_jax.sequence.trace import trace_call
-from gru_jax.sequence.unroll import call_layer, make_options, run_call
-from gru_jax.types import Cell, Input, Key, Params, Shape, State, exportable
+from gru_jax.sequence.unroll import Settings, make_options, make_settings, prepare_layer, run_call
+from gru_jax.types import Cell, Input, Key, Params, Shape, State, Trace, exportable
 
 
 @buildable
@@ -33,16 +33,16 @@ def recurrent(cell: Cell, *, reverse: bool = False, **options: Any) -> Layer:
         ValueError: if `cell` is something else, or an option is unknown or out of range.
     """
     check_cell("recurrent", cell)
-    checked = check_options("recurrent", make_options("recurrent", options), reverse)
+    checked = make_options("recurrent", options)
+    settings = make_settings("recurrent", cell, checked, reverse, None)
     check_name("recurrent", checked.backend or "auto")
-    of = cell, checked, bool(reverse)
     return Layer(
         init=cell.init,
         output_size=bind(_output_size, cell),
-        run=bind(_run, *of),
+        run=bind(_run, settings),
         initial_state=cell.initial_state,
-        advance=bind(_advance, *of),
-        trace=bind(_trace, *of),
+        advance=bind(_advance, settings),
+        trace=bind(_trace, settings),
         input=cell.input,
         random=any(getattr(checked, name) for name in RATES),
     )
@@ -70,46 +70,41 @@ def _outputs(cell: Cell, states: State) -> Array:
 
 
 def _run(
-    cell: Cell,
-    options: RunOptions,
-    reverse: bool,
+    settings: Settings,
     params: Params,
     xs: Array,
     state: State | None,
     boundaries: Boundaries,
     key: Key | None,
 ) -> tuple[Array, State]:
-    call = call_layer("recurrent", cell, params, xs, state, boundaries, options, reverse, key)
-    states, last = run_call(call)
-    ys = _outputs(cell, states)
-    return zero_padding(ys, boundaries) if cell.output else ys, last
+    states, last = run_call(
+        prepare_layer("recurrent", settings, params, xs, state, boundaries, key)
+    )
+    return _pass_on(settings.cell, states, boundaries), last
 
 
 def _trace(
-    cell: Cell,
-    options: RunOptions,
-    reverse: bool,
+    settings: Settings,
     params: Params,
     xs: Array,
     state: State | None,
     boundaries: Boundaries,
     key: Key | None,
-) -> tuple[Array, Any]:
-    call = call_layer("recurrent", cell, params, xs, state, boundaries, options, reverse, key)
-    trace = trace_call(call)
-    ys = _outputs(cell, trace.h)
-    return zero_padding(ys, boundaries) if cell.output else ys, trace
+) -> tuple[Array, Trace]:
+    trace = trace_call(prepare_layer("recurrent", settings, params, xs, state, boundaries, key))
+    return _pass_on(settings.cell, trace.h, boundaries), trace
+
+
+def _pass_on(cell: Cell, states: State, boundaries: Boundaries) -> Array:
+    """Returns the outputs; states are zero in padding, what is made of them may not be."""
+    ys = _outputs(cell, states)
+    return zero_padding(ys, boundaries) if cell.output else ys
 
 
 def _advance(
-    cell: Cell,
-    options: RunOptions,
-    reverse: bool,
-    params: Params,
-    x: Array,
-    state: State,
-    boundaries: Boundaries,
+    settings: Settings, params: Params, x: Array, state: State, boundaries: Boundaries
 ) -> tuple[Array, State]:
+    cell, options, reverse, _ = settings
     if reverse:
         raise _cannot_stream("recurrent(reverse=True)")
     initial = cell.initial_state(params, x.shape)

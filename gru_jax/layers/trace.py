@@ -1,13 +1,16 @@
 """What the gates of a cell, or of all cells of a net, did in every step."""
 
+from functools import partial
 from typing import Any
 
+import jax
 from jaxtyping import Array, Bool, Integer, PyTree, Shaped
 
-from gru_jax.layers.combine import run_field
-from gru_jax.layers.layer import Layer, enter_layer
+from gru_jax.layers.layer import Layer, compiled
+from gru_jax.sequence.backends import environment
+from gru_jax.sequence.checks import as_array
 from gru_jax.sequence.trace import trace_call
-from gru_jax.sequence.unroll import prepare_by_name
+from gru_jax.sequence.unroll import Limits, Settings, prepare, split_arguments
 from gru_jax.types import ArrayLike, Cell, Key, Params, State, Trace
 
 
@@ -55,9 +58,27 @@ def trace(
             raise ValueError(
                 f"trace: options must be given to the layers, got {', '.join(options)}."
             )
-        arguments = enter_layer(cell, params, xs, h0, **limits)
-        return run_field("trace", cell)(*arguments, key)[1]
+        return compiled("trace", cell, params, xs, h0, key, **limits)[1]
     if not isinstance(cell, Cell):
         kind = type(cell).__name__
         raise ValueError(f"trace: cell must be a Cell or a Layer, e.g. gru(64), got a {kind}.")
-    return trace_call(prepare_by_name("trace", cell, params, xs, h0, **limits, key=key, **options))
+    settings, given, key = split_arguments("trace", cell, {**limits, "key": key, **options})
+    return _trace(
+        settings, environment(), params, as_array("trace", "xs", xs, ORDER), h0, given, key
+    )
+
+
+ORDER = "trace(cell, params, xs)"
+
+
+@partial(jax.jit, static_argnums=(0, 1))
+def _trace(
+    settings: Settings,
+    _environment: tuple[str, str],
+    params: Params,
+    xs: Array,
+    h0: State | None,
+    limits: Limits,
+    key: Key | None,
+) -> Trace:
+    return trace_call(prepare("trace", settings, params, xs, h0, limits, key))

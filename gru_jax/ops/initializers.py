@@ -6,6 +6,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from gru_jax.architecture import bind
+from gru_jax.ops.products import wide
 from gru_jax.types import Initializer, Key, Shape
 
 _glorot_uniform = jax.nn.initializers.glorot_uniform()
@@ -20,7 +21,7 @@ def check_count(function: str, name: str, count: object) -> None:
 
 def draw(initializer: Initializer, key: Key, shape: Shape, dtype: jax.typing.DTypeLike) -> Array:
     """Returns an initialiser's array, drawn in float32 or wider: QR has no half precision."""
-    return initializer(key, shape, jnp.promote_types(dtype, jnp.float32)).astype(dtype)
+    return initializer(key, shape, wide(dtype)).astype(dtype)
 
 
 def init_glorot_uniform(

@@ -20,7 +20,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree
 
-from gru_jax.ops.products import Transposed
+from gru_jax.ops.products import Transposed, wide
 from gru_jax.recurrence.boundaries import Boundaries, at, enter, leave, put
 from gru_jax.types import Fast, LinearRecurrence, State
 
@@ -84,15 +84,12 @@ def _solve(
 ) -> Float[Array, "*steps hidden"]:
     """Returns the derivative of all states from those of h0 and h_reset and the source."""
     *_, b = source
-    time, dtype, wide = b.shape[0], b.dtype, jnp.promote_types(b.dtype, jnp.float32)
+    time, dtype = b.shape[0], b.dtype
 
     def propagate(weights, values, boundaries, x_reset, x):
         seen, x = enter(boundaries._replace(h_reset=x_reset), x)
-        return leave(
-            boundaries,
-            x,
-            plan.derivative.propagate(weights, plan.derivative.coefficients(*values), seen, x),
-        )
+        k = jax.tree.map(lambda a: a.astype(x.dtype), plan.derivative.coefficients(*values))
+        return leave(boundaries, x, plan.derivative.propagate(weights, k, seen, x))
 
     def matvec(system):
         x0, x_reset, xs = system
@@ -138,7 +135,7 @@ def _solve(
         x, of_reset, xs = jax.lax.fori_loop(0, time, body, carry, unroll=plan.turns)
         return x0 + x, jax.tree.map(jnp.add, x_reset, of_reset), xs
 
-    system = _tie(jax.tree.map(lambda a: a.astype(wide), source))
+    system = _tie(jax.tree.map(lambda a: a.astype(wide(dtype)), source))
     return jax.lax.custom_linear_solve(matvec, system, solve, transpose_solve)[2].astype(dtype)
 
 

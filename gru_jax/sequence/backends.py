@@ -127,6 +127,11 @@ def required(options: RunOptions) -> bool:
     return (options.backend or os.environ.get(VARIABLE) or "auto") != "auto"
 
 
+def environment() -> tuple[str, str]:
+    """Returns what a choice depends on beside the request."""
+    return os.environ.get(VARIABLE) or "auto", _platform()
+
+
 def _told(function: str, choice: Choice) -> Choice:
     log.debug("%s: %s", function, choice)
     return choice

@@ -66,18 +66,40 @@ def check_inputs(function: str, part: Any, params: Params, xs: Array) -> Shape:
     return xs.shape[:split]
 
 
+def check_whole(function: str, time_axis: Any) -> None:
+    """Raises unless it is a whole number or None."""
+    if not isinstance(time_axis, int | np.integer | None):
+        raise ValueError(f"{function}: time_axis must be a whole number, got {time_axis!r}.")
+
+
 def check_time_axis(function: str, time_axis: int | None, xs: Array, count: int) -> int:
     """Returns the time axis counted from the front; None is the last of the first `count`."""
     if time_axis is None:
         return count - 1
-    whole = isinstance(time_axis, int | np.integer)
-    axis = time_axis + xs.ndim if whole and time_axis < 0 else time_axis
-    if not whole or not 0 <= axis < count:
+    axis = time_axis + xs.ndim if time_axis < 0 else time_axis
+    if not 0 <= axis < count:
         raise ValueError(
             f"{function}: time_axis must name one of the first {count} axes of xs {xs.shape}, "
             f"got {time_axis!r}."
         )
     return int(axis)
+
+
+def as_lengths(function: str, lengths: Any) -> ArrayLike | None:
+    """Returns lengths as an array; raises a ValueError at negative ones, if they are at hand."""
+    if lengths is None or isinstance(lengths, jax.core.Tracer):
+        return lengths
+    lengths = lengths if hasattr(lengths, "dtype") else np.asarray(lengths)
+    if not jnp.issubdtype(lengths.dtype, jnp.integer) or not lengths.size:
+        return lengths
+    least = int(np.min(jax.device_get(lengths)))
+    if least < 0:
+        raise ValueError(f"{function}: lengths must be 0 or more, got {least}.")
+    if isinstance(lengths, np.ndarray):
+        # Cut in their own dtype, before JAX makes 32 bits of 64.
+        most = min(np.iinfo(np.int32).max, np.iinfo(lengths.dtype).max)
+        lengths = np.minimum(lengths, np.asarray(most, lengths.dtype))
+    return lengths
 
 
 def check_boundaries(
@@ -109,28 +131,17 @@ def _within(
     function: str, lengths: ArrayLike, steps: Shape, axis: int
 ) -> Bool[Array, "*batch time"]:
     """Returns which steps come before the lengths."""
-    lengths = lengths if hasattr(lengths, "dtype") else np.asarray(lengths)
     batch = steps[:axis] + steps[axis + 1 :]
     if lengths.shape != batch or not jnp.issubdtype(lengths.dtype, jnp.integer):
         raise ValueError(
             f"{function}: lengths must be {batch} integers to match the batch axes of xs, "
             f"got {lengths.shape} {lengths.dtype}.{_hint(lengths.shape, batch, steps, axis)}"
         )
-    if not isinstance(lengths, jax.core.Tracer) and lengths.size:
-        least = int(np.min(jax.device_get(lengths)))
-        if least < 0:
-            raise ValueError(f"{function}: lengths must be 0 or more, got {least}.")
-    time = steps[axis]
-    if isinstance(lengths, np.ndarray) and isinstance(time, int):
-        # Cut to the time there is in their own dtype, before JAX makes 32 bits of 64.
-        most = min(time, np.iinfo(lengths.dtype).max)
-        lengths = np.minimum(lengths, np.asarray(most, lengths.dtype))
+    most = min(jnp.iinfo(jnp.int32).max, jnp.iinfo(lengths.dtype).max)
+    lengths = jnp.minimum(lengths, jnp.asarray(most, lengths.dtype))
     # In int32 whatever came: counting to 300 in uint8 would begin again at 256.
     t = jax.lax.broadcasted_iota(jnp.int32, steps, axis)
-    wide = jnp.asarray(lengths)
-    if wide.dtype.itemsize > 4 and isinstance(time, int):
-        wide = jnp.minimum(wide, jnp.asarray(time, wide.dtype))
-    return t < jnp.broadcast_to(jnp.expand_dims(wide.astype(jnp.int32), axis), steps)
+    return t < jnp.broadcast_to(jnp.expand_dims(lengths.astype(jnp.int32), axis), steps)
 
 
 def _check_steps(

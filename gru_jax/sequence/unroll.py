@@ -7,6 +7,7 @@ state alone. A padded step leaves the state as it was and its output is zero. Di
 flipping: a loop in reverse meets the padding first and carries h0 through it.
 """
 
+from functools import partial
 from typing import Any, Literal, NamedTuple
 
 import jax
@@ -15,16 +16,18 @@ from jaxtyping import Array, Bool, Integer, PyTree, Shaped
 
 from gru_jax.recurrence.boundaries import Boundaries, check_state
 from gru_jax.sequence import schedule
-from gru_jax.sequence.backends import Choice, Request, choose, required
+from gru_jax.sequence.backends import Choice, Request, choose, environment, required
 from gru_jax.sequence.checks import (
     as_array,
+    as_lengths,
     check_boundaries,
     check_cell,
     check_inputs,
     check_time_axis,
+    check_whole,
 )
 from gru_jax.sequence.options import BackendName, Program, RunOptions, check_options
-from gru_jax.types import ArrayLike, Cell, Fast, Key, Params, State
+from gru_jax.types import ArrayLike, Cell, Fast, Key, Params, Shape, State
 
 
 def unroll(
@@ -111,11 +114,54 @@ def unroll(
     options = RunOptions(
         zoneout, recurrent_dropout, drop_connect, derivative, memory, chunk_size, unroll, backend
     )
-    limits = {"lengths": lengths, "mask": mask, "resets": resets, "h_reset": h_reset}
-    call = prepare(
-        "unroll", cell, params, xs, h0, options, reverse, time_axis=time_axis, key=key, **limits
-    )
-    return run_call(call)
+    settings = make_settings("unroll", cell, options, reverse, time_axis)
+    xs = as_array("unroll", "xs", xs, "unroll(cell, params, xs)")
+    limits = Limits(as_lengths("unroll", lengths), mask, resets, h_reset)
+    return _unroll(settings, environment(), params, xs, h0, limits, key)
+
+
+class Settings(NamedTuple):
+    """All that is static in a call."""
+
+    cell: Cell
+    options: RunOptions
+    reverse: bool
+    time_axis: int | None
+
+
+class Limits(NamedTuple):
+    """The boundaries as `unroll` is given them."""
+
+    lengths: ArrayLike | None = None
+    mask: ArrayLike | None = None
+    resets: ArrayLike | None = None
+    h_reset: State | None = None
+
+
+def make_settings(
+    function: str, cell: Cell, options: RunOptions, reverse: bool, time_axis: int | None
+) -> Settings:
+    """Returns the static part of a call, checked; an error begins with the name of `function`."""
+    check_cell(function, cell)
+    options = check_options(function, options, reverse)
+    check_whole(function, time_axis)
+    # Without its initialisers, so that cells that differ in these alone share a program.
+    cell = cell._replace(init=None)  # pyright: ignore[reportArgumentType]
+    return Settings(cell, options, bool(reverse), time_axis)
+
+
+# Compiled as a whole, so that a call outside jit is one program, which needs nothing of the host.
+@partial(jax.jit, static_argnums=(0, 1))
+def _unroll(
+    settings: Settings,
+    _environment: tuple[str, str],
+    params: Params,
+    xs: Array,
+    h0: State | None,
+    limits: Limits,
+    key: Key | None,
+) -> tuple[PyTree[Array], State]:
+    return run_call(prepare("unroll", settings, params, xs, h0, limits, key))
 
 
 class Call(NamedTuple):
@@ -130,24 +176,6 @@ class Call(NamedTuple):
     choice: Choice
 
 
-def call_layer(
-    function: str,
-    cell: Cell,
-    params: Params,
-    xs: Array,
-    h0: State | None,
-    boundaries: Boundaries,
-    options: RunOptions,
-    reverse: bool,
-    key: Key | None,
-) -> Call:
-    """Returns the run of a layer: its inputs are zero in padding, with time right before them."""
-    steps = check_inputs(function, cell, params, xs)
-    axis = len(steps) - 1
-    call = make_call(function, cell, params, xs, h0, boundaries, options, reverse, steps, axis, key)
-    return call._replace(program=call.program._replace(clean=True))
-
-
 def run_call(call: Call) -> tuple[PyTree[Array], State]:
     """Returns the states, zero in padding, and the last of them."""
     return schedule.run(*call[:-1])
@@ -155,48 +183,52 @@ def run_call(call: Call) -> tuple[PyTree[Array], State]:
 
 def prepare(
     function: str,
-    cell: Cell,
+    settings: Settings,
     params: Params,
-    xs: ArrayLike,
+    xs: Array,
     h0: State | None,
-    options: RunOptions,
-    reverse: bool = False,
-    *,
-    lengths: ArrayLike | None = None,
-    mask: ArrayLike | None = None,
-    resets: ArrayLike | None = None,
-    h_reset: State | None = None,
-    time_axis: int | None = None,
-    key: Key | None = None,
+    limits: Limits,
+    key: Key | None,
 ) -> Call:
-    """Checks the arguments of `unroll`; an error begins with the name of `function`."""
-    check_cell(function, cell)
-    xs = as_array(function, "xs", xs, f"{function}(cell, params, xs)")
-    options = check_options(function, options, reverse)
-    steps = check_inputs(function, cell, params, xs)
-    axis = check_time_axis(function, time_axis, xs, len(steps))
+    """Returns the run of `unroll`'s arguments; an error begins with the name of `function`."""
+    steps = check_inputs(function, settings.cell, params, xs)
+    axis = check_time_axis(function, settings.time_axis, xs, len(steps))
+    lengths, mask, resets, h_reset = limits
+    if h_reset is not None and resets is None:
+        raise ValueError(f"{function}: h_reset must come with resets, got resets None.")
     boundaries = check_boundaries(function, steps, axis, lengths, mask, resets)
-    if h_reset is not None:
-        if resets is None:
-            raise ValueError(f"{function}: h_reset must come with resets, got resets None.")
-        boundaries = boundaries._replace(h_reset=h_reset)
-    return make_call(function, cell, params, xs, h0, boundaries, options, reverse, steps, axis, key)
+    boundaries = boundaries._replace(h_reset=h_reset)
+    return _make_call(function, settings, params, xs, h0, boundaries, key, steps, axis)
 
 
-def make_call(
+def prepare_layer(
     function: str,
-    cell: Cell,
+    settings: Settings,
     params: Params,
     xs: Array,
     h0: State | None,
     boundaries: Boundaries,
-    options: RunOptions,
-    reverse: bool,
-    steps: tuple[int, ...],
-    axis: int,
     key: Key | None,
 ) -> Call:
-    """Returns the call of a run whose inputs, boundaries and options have been checked."""
+    """Returns the run of a layer: its inputs are zero in padding, with time right before them."""
+    steps = check_inputs(function, settings.cell, params, xs)
+    axis = len(steps) - 1
+    call = _make_call(function, settings, params, xs, h0, boundaries, key, steps, axis)
+    return call._replace(program=call.program._replace(clean=True))
+
+
+def _make_call(
+    function: str,
+    settings: Settings,
+    params: Params,
+    xs: Array,
+    h0: State | None,
+    boundaries: Boundaries,
+    key: Key | None,
+    steps: Shape,
+    axis: int,
+) -> Call:
+    cell, options, reverse, _ = settings
     initial = cell.initial_state(params, xs.shape[:axis] + xs.shape[axis + 1 :])
 
     def state(name: str, given: State | None) -> State:
@@ -218,7 +250,7 @@ def make_call(
         required(options),
         len(steps),
         axis,
-        bool(reverse),
+        reverse,
         clean=False,
         options=options._replace(backend=None, derivative="rule"),
     )
@@ -250,19 +282,22 @@ def _second(_: Any, value: Any) -> Any:
     return value
 
 
-def prepare_by_name(
-    function: str, cell: Cell, params: Params, xs: ArrayLike, h0: State | None, **arguments: Any
-) -> Call:
-    """Checks the arguments of `unroll`, of which those after `h0` are given by name."""
-    options = {name: arguments.pop(name) for name in RunOptions._fields if name in arguments}
+def split_arguments(
+    function: str, cell: Cell, arguments: dict[str, Any]
+) -> tuple[Settings, Limits, Key | None]:
+    """Returns the arguments of `unroll` that are given by name."""
+    known = (*Limits._fields, "reverse", "time_axis", "key", *RunOptions._fields)
     for name in arguments:
-        if name not in BY_NAME:
-            known = ", ".join((*BY_NAME, *RunOptions._fields))
-            raise ValueError(f"{function}: options must be among {known}, got {name}.")
-    return prepare(function, cell, params, xs, h0, RunOptions(**options), **arguments)
-
-
-BY_NAME = ("lengths", "mask", "resets", "h_reset", "reverse", "time_axis", "key")
+        if name not in known:
+            raise ValueError(f"{function}: options must be among {', '.join(known)}, got {name}.")
+    options, limits = (
+        kind(**{name: arguments[name] for name in kind._fields if name in arguments})
+        for kind in (RunOptions, Limits)
+    )
+    reverse, time_axis = arguments.get("reverse", False), arguments.get("time_axis")
+    settings = make_settings(function, cell, options, reverse, time_axis)
+    limits = limits._replace(lengths=as_lengths(function, limits.lengths))
+    return settings, limits, arguments.get("key")
 
 
 def explain_backend(
@@ -288,13 +323,14 @@ def explain_backend(
     Raises:
         ValueError: as from `unroll`.
     """
+    settings, limits, key = split_arguments("explain_backend", cell, arguments)
     choices = []
 
-    def trace(params: Params, xs: Array, h0: State | None) -> None:
-        call = prepare_by_name("explain_backend", cell, params, xs, h0, **arguments)
+    def choose_here(params: Params, xs: Array, h0: State | None) -> None:
+        call = prepare("explain_backend", settings, params, xs, h0, limits, key)
         choices.append(call.choice)
 
-    jax.eval_shape(trace, params, xs, h0)
+    jax.eval_shape(choose_here, params, xs, h0)
     return choices[0]
 
 
