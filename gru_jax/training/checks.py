@@ -128,10 +128,13 @@ def check_same(needed: str, expected: Any, actual: Any) -> None:
 
 def check_live(function: str, argument: str, tree: Any) -> None:
     """Raises ValueError if an array of the tree was donated, and so is no longer there."""
-    for name, leaf in name_leaves(tree):
-        concrete = isinstance(leaf, jax.Array) and not isinstance(leaf, Tracer)
-        if concrete and leaf.is_deleted():
-            raise ValueError(
-                f"{function}: {argument} must not be one that a training loop has taken, as it "
-                f"donates it: use the one that it returned, got {name} deleted."
-            )
+    if any(map(_is_deleted, jax.tree.leaves(tree))):
+        name = next(name for name, leaf in name_leaves(tree) if _is_deleted(leaf))
+        raise ValueError(
+            f"{function}: {argument} must not be one that a training loop has taken, as it "
+            f"donates it: use the one that it returned, got {name} deleted."
+        )
+
+
+def _is_deleted(leaf: Any) -> bool:
+    return isinstance(leaf, jax.Array) and not isinstance(leaf, Tracer) and leaf.is_deleted()

@@ -88,7 +88,7 @@ def fit(
 
     Raises:
         ValueError: if an argument is not of its kind, its state was donated, an epoch has no batch,
-            or `validate` returns no finite or infinite number for the monitor.
+            or `validate` does not return a dict of numbers with the monitor in it.
     """
     if not isinstance(progress, Progress):
         raise ValueError(

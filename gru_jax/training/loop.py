@@ -6,8 +6,7 @@ After a step that is not finite, none is taken.
 """
 
 from collections.abc import Callable
-from functools import partial
-from typing import Any, TypeVar, cast
+from typing import Any, NamedTuple, TypeVar, cast
 
 import jax
 import jax.numpy as jnp
@@ -18,6 +17,21 @@ from gru_jax.training.checks import check_live, check_same, describe, describe_m
 from gru_jax.training.step import Metrics
 
 Step = TypeVar("Step", bound=Callable[[Any, Any], tuple[Any, Metrics]])
+
+
+class TrainLoop(NamedTuple):
+    """A compiled loop that is called as its step is, with batches in place of a batch."""
+
+    compiled: jax.stages.Wrapped
+
+    def __call__(self, state: Any, batches: Any) -> tuple[Any, Metrics]:
+        """Returns the state after all steps, and the metrics of each."""
+        check_live("train_loop", "state", state)
+        return self.compiled(state, batches)
+
+    def lower(self, state: Any, batches: Any) -> jax.stages.Lowered:
+        """Returns the program, to be compiled ahead of time or read; takes shapes, too."""
+        return self.compiled.lower(state, batches)
 
 
 def make_train_loop(train_step: Step) -> Step:
@@ -35,6 +49,8 @@ def make_train_loop(train_step: Step) -> Step:
     Returns:
         The loop. Its `batches` are one or more batches, stacked: a tree of arrays
         `[steps, batch, ...]`. Keys may be `[steps]`, and all arrays may, e.g. one of step numbers.
+        One batch in place of a stack is refused where an array of it, like labels, has one axis
+        and others have more.
 
     Raises:
         ValueError: from the loop, if the state was donated before, if the batches have no axis of
@@ -51,24 +67,18 @@ def make_train_loop(train_step: Step) -> Step:
         )
         return (state, metrics["finite"]), metrics
 
-    @partial(jax.jit, donate_argnums=0)
-    def scan_steps(state: Any, batches: Any) -> tuple[Any, Metrics]:
+    def train_loop(state: Any, batches: Any) -> tuple[Any, Metrics]:
+        _check_batches(batches)
         (state, _), metrics = jax.lax.scan(body, (state, jnp.asarray(True)), batches)
         return state, metrics
 
-    def train_loop(state: Any, batches: Any) -> tuple[Any, Metrics]:
-        check_live("train_loop", "state", state)
-        _check_batches(batches)
-        return scan_steps(state, batches)
-
-    return cast(Step, train_loop)
+    return cast(Step, TrainLoop(jax.jit(train_loop, donate_argnums=0)))
 
 
 def _check_batches(batches: Any) -> None:
-    """Raises ValueError unless arrays share an axis of steps, in front of the batch's.
+    """Raises ValueError unless the arrays share an axis of steps and go on with the batch's.
 
-    One batch passes for stacked ones by its leading axis. It is told by labels or lengths, which
-    have that axis alone.
+    In one batch, not stacked, labels or lengths have one axis and the inputs have more.
     """
     leaves = jax.tree.leaves(batches)
     steps = {np.shape(leaf)[:1] for leaf in leaves}

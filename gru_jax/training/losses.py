@@ -10,7 +10,7 @@
 import jax
 import jax.numpy as jnp
 import optax
-from jaxtyping import Array, Bool, Float, Integer
+from jaxtyping import Array, Bool, Float, Integer, Shaped
 
 from gru_jax.types import ArrayLike
 
@@ -63,7 +63,7 @@ def squared_error(
 
 
 def masked_mean(
-    values: Float[Array, "*shape"], mask: Bool[ArrayLike, "*shape"] | None = None
+    values: Shaped[ArrayLike, "*shape"], mask: Bool[ArrayLike, "*shape"] | None = None
 ) -> Float[Array, ""]:
     """Returns the mean of the values where `mask` is True; zero if it is True nowhere.
 

@@ -51,6 +51,13 @@ def test_a_step_that_is_not_finite_changes_nothing_and_stops_the_loop():
     chex.assert_tree_all_finite(good.params)
 
 
+def test_the_loop_is_compiled_ahead_of_time_from_shapes():
+    loop, state = gj.make_train_loop(STEP), init(SGD)
+    compiled = loop.lower(jax.eval_shape(lambda: state), batches(2)).compile()
+    expected = loop(jax.tree.map(jnp.copy, state), batches(2))
+    chex.assert_trees_all_equal(compiled(state, batches(2)), expected)
+
+
 def test_a_state_that_was_donated_is_refused_by_name():
     loop = gj.make_train_loop(STEP)
     state = init(SGD)
@@ -66,7 +73,7 @@ def test_a_state_that_was_donated_is_refused_by_name():
 ONE_BATCH = {
     "a Batch": (
         next(gj.make_batches(gj.Dataset([np.ones((5, 2))] * 4, np.arange(4)), 4)),
-        "xs float64[4, 5, 2], lengths int32[4], targets int64[4], valid bool[4]",
+        "xs float32[4, 5, 2], lengths int32[4], targets int32[4], valid bool[4]",
     ),
     "xs and labels": (
         (np.ones((4, 5, 2), np.float32), np.arange(4, dtype=np.int32)),
@@ -98,7 +105,7 @@ def test_one_batch_is_no_stack_of_batches(name):
 X = np.ones((3, 4), np.float32)
 WRONG_BATCHES = {
     "x float32[3, 4], y float32[2, 4]": {"x": X, "y": X[:2]},
-    "x float32[3, 4], y float": {"x": X, "y": 1.0},
+    "x float32[3, 4], y float32[]": {"x": X, "y": 1.0},
     "float32[]": np.float32(1),
     "x float32[0, 4]": {"x": X[:0]},
     "nothing": (),
