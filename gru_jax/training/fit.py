@@ -96,12 +96,17 @@ def fit(
             f"got {type(progress).__name__}."
         )
     check_live("fit", "progress", progress)
+    for name, function in (("epoch_batches", epoch_batches), ("validate", validate)):
+        if not callable(function):
+            raise ValueError(f"fit: {name} must be a function, got {describe(function)}.")
+    if patience is not None and patience < 1:
+        raise ValueError(f"fit: patience must be 1 or more, or None, got {patience}.")
     sign = _sign(monitor, mode)
     while progress.epoch < epochs:
         if patience is not None and progress.epoch - progress.best_epoch >= patience:
             return progress, "patience"
         start, rows, state = time.perf_counter(), [], jax.tree.map(jnp.copy, progress.state)
-        for batches in epoch_batches(int(progress.epoch)):
+        for batches in _check_epoch(int(progress.epoch), epoch_batches(int(progress.epoch))):
             state, metrics = train_loop(state, batches)
             finite, row = _part(metrics)
             if not finite.all():
@@ -140,6 +145,17 @@ def _sign(monitor: str, mode: Any) -> int:
             f'fit: mode must be given for monitor {monitor!r}: "max" keeps the highest, got None.'
         )
     return -1 if mode == "max" else 1
+
+
+def _check_epoch(epoch: int, stacks: Any) -> Iterable[Any]:
+    """Returns what an epoch yields; raises ValueError for one tree, which would yield its parts."""
+    is_tree = isinstance(stacks, Mapping) or hasattr(stacks, "_fields") or hasattr(stacks, "shape")
+    if is_tree or not isinstance(stacks, Iterable):
+        raise ValueError(
+            f"fit: epoch_batches({epoch}) must yield stacks of batches, e.g. [batches], "
+            f"got {describe(stacks)}."
+        )
+    return stacks
 
 
 def _part(metrics: Any) -> tuple[np.ndarray, dict[str, np.ndarray]]:

@@ -74,13 +74,17 @@ def masked_mean(
         mask: of the same shape; None counts all values.
 
     Raises:
-        ValueError: if the shapes differ.
+        ValueError: if the shapes differ, or the mask is not of booleans.
     """
     values = jnp.asarray(values)
     mask = jnp.ones(values.shape, bool) if mask is None else jnp.asarray(mask)
     if mask.shape != values.shape:
         raise ValueError(
             f"masked_mean: mask must be {values.shape} to match values, got {mask.shape}."
+        )
+    if mask.dtype != bool:
+        raise ValueError(
+            f"masked_mean: mask must be bool, True where a value counts, got {mask.dtype}."
         )
     # In float32 or wider: a sum of many half-precision numbers overflows and loses digits.
     with jax.numpy_dtype_promotion("standard"):  # Else promote_types refuses even to be asked.

@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, Integer
 
+from gru_jax.training.checks import describe
 from gru_jax.training.losses import check_labels
 from gru_jax.types import ArrayLike
 
@@ -34,6 +35,16 @@ def confusion_matrix(
         labels: the true classes, from 0; their values are not checked.
         predictions: the predicted classes.
         num_classes: rows and columns.
+
+    Raises:
+        ValueError: unless labels and predictions are integers, one prediction for each label.
     """
+    labels, predictions = jnp.asarray(labels), jnp.asarray(predictions)
+    integers = all(jnp.issubdtype(a.dtype, jnp.integer) for a in (labels, predictions))
+    if labels.ndim != 1 or labels.shape != predictions.shape or not integers:
+        raise ValueError(
+            "confusion_matrix: labels and predictions must be [cases] integers, got "
+            f"{describe(labels)} and {describe(predictions)}."
+        )
     counts = jnp.zeros((num_classes, num_classes), jnp.int32)
     return counts.at[labels, predictions].add(1)

@@ -120,6 +120,21 @@ def test_an_accuracy_must_say_its_mode(monitor):
 
 WRONG = {
     'mode must be "min" or "max", got \'highest\'.': lambda: run(start(), mode="highest"),
+    "patience must be 1 or more, or None, got 0.": lambda: run(start(), patience=0),
+    "epoch_batches must be a function, got list of float32[3, 4], float32[3, 4].": (
+        lambda: gj.fit(start(), LOOP, [batches(3)], validate, epochs=2)
+    ),
+    "validate must be a function, got dict of float.": (
+        lambda: gj.fit(start(), LOOP, epoch_batches, {"loss": 0.1}, epochs=2)
+    ),
+    "epoch_batches(0) must yield stacks of batches, e.g. [batches], got dict of float32[3, 4], "
+    "float32[3, 4].": lambda: fed(batches(3)),
+    "epoch_batches(0) must yield stacks of batches, e.g. [batches], got float32[3, 4, 2].": (
+        lambda: fed(jnp.ones((3, 4, 2)))
+    ),
+    "epoch_batches(0) must yield stacks of batches, e.g. [batches], got Batch of "
+    "float32[3, 4, 2], int32[3, 4], int32[3, 4], ....": lambda: fed(STACK),
+    "epoch_batches(0) must yield stacks of batches, e.g. [batches], got None.": lambda: fed(None),
     "progress must be a Progress, from init_progress(state), got TrainState.": (
         lambda: run(init(TX))
     ),
@@ -148,6 +163,14 @@ WRONG = {
         start(), lambda state, _: (state, {}), epoch_batches, validate, epochs=2
     ),
 }
+
+
+XS, NUMBERS = np.ones((3, 4, 2), np.float32), np.ones((3, 4), np.int32)
+STACK = gj.Batch(XS, NUMBERS, NUMBERS, NUMBERS > 0)
+
+
+def fed(stacks):
+    return gj.fit(start(), LOOP, lambda _: stacks, validate, epochs=2)
 
 
 def validated(validate, **options):

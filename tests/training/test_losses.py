@@ -2,6 +2,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from refusals import refused
 from scipy.special import log_softmax
 
 import gru_jax as gj
@@ -110,6 +111,32 @@ def test_losses_and_metrics_take_any_dtypes_where_promotion_is_strict(dtype, lab
     np.testing.assert_array_equal(right, np.argmax(np.float64(logits), -1) == labels)
     counts = gj.confusion_matrix(labels, jnp.argmax(logits, -1), 3)
     assert np.trace(counts) == int(right.sum())
+
+
+@pytest.mark.untyped
+@pytest.mark.parametrize("dtype", ["float32", "int32"])
+def test_weights_are_no_mask(dtype):
+    message = f"masked_mean: mask must be bool, True where a value counts, got {dtype}."
+    with refused(message):
+        gj.masked_mean(jnp.array([1.0, 5.0]), jnp.array([1, 0], dtype))
+
+
+@pytest.mark.untyped
+@pytest.mark.parametrize(
+    ("predictions", "got"),
+    [
+        (np.zeros((3, 2), np.float32), "float32[3, 2]"),
+        (np.zeros(3, np.float32), "float32[3]"),
+        (np.zeros(1, np.int32), "int32[1]"),
+    ],
+)
+def test_a_confusion_matrix_takes_one_prediction_for_each_label(predictions, got):
+    message = (
+        "confusion_matrix: labels and predictions must be [cases] integers, got int32[3] and "
+        f"{got}."
+    )
+    with refused(message):
+        gj.confusion_matrix(np.zeros(3, np.int32), predictions, 2)
 
 
 @pytest.mark.untyped
