@@ -69,7 +69,7 @@ def _load(folder: Path, item: str, like: Progress | Params) -> Progress | Params
     if not steps:
         raise FileNotFoundError(f"load_checkpoint: no checkpoint in {folder}; train first.")
     path = folder / str(max(steps)) / item
-    directory: Any = path.absolute()  # Orbax declares a Path of its own, and takes any.
+    directory: Any = path.absolute()  # Orbax declares its own Path, but takes any.
     with contextlib.closing(ocp.StandardCheckpointHandler()) as reader:
         try:
             _check_files(path)
@@ -95,7 +95,7 @@ def _write_checksums(folder: Path) -> None:
 
 
 def _check_files(item: Path) -> None:
-    """Raises unless an item's files are those that were saved; older checkpoints do not say."""
+    """Raises unless an item's files match their checksums; older checkpoints have none."""
     checksums = item.parent / CHECKSUMS
     if not checksums.exists():
         return

@@ -127,7 +127,7 @@ def check_same(needed: str, expected: Any, actual: Any) -> None:
 
 
 def check_live(function: str, argument: str, tree: Any) -> None:
-    """Raises ValueError if an array of the tree was donated, and so is no longer there."""
+    """Raises ValueError if an array of the tree was donated."""
     if any(map(_is_deleted, jax.tree.leaves(tree))):
         name = next(name for name, leaf in name_leaves(tree) if _is_deleted(leaf))
         raise ValueError(

@@ -25,7 +25,7 @@ StopReason: TypeAlias = Literal["epochs", "patience", "stopped", "not finite"]
 
 
 class Progress(NamedTuple):
-    """Where a training run stands: all that it needs to go on."""
+    """The state of a training run between two epochs, complete for going on."""
 
     state: TrainState
     best_params: Params

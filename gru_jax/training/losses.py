@@ -1,4 +1,4 @@
-"""Losses, one for each element, and the mean over those that count.
+"""Losses, one for each element, and their mean under a mask.
 
     cross_entropy  -log softmax(logits)[label]
     squared_error  (prediction - target)^2

@@ -52,8 +52,8 @@ TrainStep: TypeAlias = Callable[[TrainState, Any], tuple[TrainState, Metrics]]
 def is_differentiating() -> bool:
     """Returns True while a training step traces its loss function, else False.
 
-    Layers ask it: randomness without a key is a mistake in training alone. A function that was
-    compiled before, outside the step, is not traced again, and so does not ask again.
+    Layers ask it to refuse a missing key: without one, they would train without their dropout. A
+    function that was compiled outside the step is not traced again, so it does not ask again.
     """
     return _differentiating.get()
 

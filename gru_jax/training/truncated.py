@@ -89,7 +89,7 @@ def make_truncated_step(loss_fn: CarryLossFn, tx: optax.GradientTransformation) 
 def cut_time(batch: PyTree[ArrayLike], size: int) -> PyTree[Array]:
     """Cuts arrays `[batch, time, ...]` into chunks of `size` steps, `[chunks, batch, size, ...]`.
 
-    What has no time axis, like lengths, does not belong in it: give a mask instead.
+    Arrays without a time axis, like lengths, cannot be cut: give a mask instead.
 
     Raises:
         ValueError: unless `size` divides the number of steps.
