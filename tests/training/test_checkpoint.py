@@ -32,6 +32,16 @@ def test_only_the_newest_checkpoint_stays(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["18"]
 
 
+def test_of_two_checkpoints_the_newest_is_read(tmp_path):
+    """As there are when saving was cut off before the old one was removed."""
+    for folder, progress in (("old", start(5.0)), ("new", run(start(), epochs=2)[0])):
+        save_checkpoint(tmp_path / folder, progress)
+    shutil.copytree(tmp_path / "old" / "0", tmp_path / "new" / "0")
+    assert {path.name for path in (tmp_path / "new").iterdir()} == {"0", "12"}
+    loaded = load_checkpoint(tmp_path / "new", start())
+    chex.assert_trees_all_equal(loaded, jax.tree.map(jnp.asarray, progress))
+
+
 def test_a_checkpoint_that_is_not_there_is_one_clear_error(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"load_checkpoint: no folder .*train first"):
         load_checkpoint(tmp_path / "none", start())

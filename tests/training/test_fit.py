@@ -99,6 +99,13 @@ def test_the_highest_value_is_the_best_with_mode_max():
     chex.assert_trees_all_equal(best["accuracy"].best_params, best["loss"].best_params)
 
 
+@pytest.mark.parametrize("mode", ["min", "max"])
+def test_of_equal_values_the_newest_is_the_best(mode):
+    progress, _ = validated(lambda _: {"loss": 0.5}, mode=mode)
+    assert progress.best_epoch == 2
+    chex.assert_trees_all_equal(progress.best_params, progress.state.params)
+
+
 def test_patience_and_resumption_hold_with_mode_max():
     options = {"monitor": "accuracy", "mode": "max", "patience": 2}
     ended, why = gj.fit(start(), LOOP, epoch_batches, nearness, epochs=50, **options)
