@@ -26,7 +26,7 @@ import numpy as np
 from gru_jax.app.tasks import japanese_vowels as task
 from gru_jax.files import write_text
 from gru_jax.training.checkpoint import load_best, load_checkpoint, save_checkpoint
-from gru_jax.training.fit import Ended, Progress, Row, fit
+from gru_jax.training.fit import Progress, Row, StopReason, fit
 from gru_jax.training.metrics import confusion_matrix
 from gru_jax.training.step import count_parameters
 from gru_jax.types import Params
@@ -102,7 +102,7 @@ def reopen(folder: Path, config: task.Config) -> Run:
 
 def train(
     run: Run, report: Callable[[Row], None], should_stop: Callable[[], bool]
-) -> tuple[Run, Ended]:
+) -> tuple[Run, StopReason]:
     """Trains to the end of the run, or until `should_stop`; says why it ended. See `fit`.
 
     Raises:

@@ -25,17 +25,11 @@ from gru_jax.layers.recurrent import bidirectional
 from gru_jax.sequence.backends import Choice
 from gru_jax.sequence.unroll import explain_backend
 from gru_jax.training.fit import Progress, Row, init_progress
+from gru_jax.training.loop import make_train_loop
 from gru_jax.training.losses import cross_entropy, masked_mean
 from gru_jax.training.metrics import accuracy
-from gru_jax.training.step import (
-    LossFn,
-    Metrics,
-    TrainStep,
-    init_train_state,
-    make_optimizer,
-    make_train_loop,
-    make_train_step,
-)
+from gru_jax.training.optimizer import make_optimizer
+from gru_jax.training.step import LossFn, Metrics, TrainStep, init_train_state, make_train_step
 from gru_jax.types import Key, Params
 
 NAME = "japanese_vowels"

@@ -15,7 +15,6 @@ from gru_jax.interop.flax.tree import read_tree
 from gru_jax.interop.limits import LINEN, check
 from gru_jax.interop.stack import take_apart
 from gru_jax.layers.layer import Layer
-from gru_jax.training.quiet import quiet
 from gru_jax.types import Cell, Params
 
 STATED = LINEN._replace(
@@ -79,7 +78,7 @@ def _restore_msgpack(path: Path) -> Any:
 def _restore_folder(path: Path) -> Any:
     import orbax.checkpoint as ocp
 
-    with quiet(), ocp.StandardCheckpointer() as reader:
+    with ocp.StandardCheckpointer() as reader:
         described = reader.metadata(path.absolute()).item_metadata
         if described is None:
             raise ValueError("it has no metadata of arrays")
