@@ -9,9 +9,10 @@ import numpy as np
 
 from gru_jax.files import check_size
 from gru_jax.interop.arrays import floats
+from gru_jax.interop.contents import damaged
 from gru_jax.interop.gates import Joined, join, part
-from gru_jax.interop.limits import EQUINOX, check
-from gru_jax.interop.stack import Run, assemble_cell, take_apart
+from gru_jax.interop.limits import EQUINOX, levels_within
+from gru_jax.interop.stack import Run, assemble_cell
 from gru_jax.types import ArrayLike, Cell, Layer, Params
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def from_equinox(source: "eqx.nn.GRUCell") -> tuple[Cell, Params]:
-    """Returns Equinox's cell as ours, bit for bit; without bias, ours are zeros.
+    """Returns Equinox's cell as one of gru_jax, bit for bit; without bias, the biases are zeros.
 
     Raises:
         ValueError: if it is something else, or its arrays do not fit each other.
@@ -53,16 +54,14 @@ def _convert(
 
 
 def to_equinox(net: Cell | Layer, params: Params) -> "eqx.nn.GRUCell":
-    """Returns a cell of ours, or a layer that runs it forward, as Equinox's, bit for bit.
+    """Returns a cell, or a layer that runs it forward, as Equinox's cell, bit for bit.
 
     Raises:
-        ValueError: where Equinox's cell cannot be this net, and why.
+        ValueError: if Equinox's cell cannot compute this net, and why.
     """
     import equinox as eqx
 
-    levels = take_apart("to_equinox", net, params)
-    check("to_equinox", levels, EQUINOX)
-    (run,) = levels[0].runs
+    ((run,), *_), *_ = levels_within(EQUINOX, "to_equinox", net, params)
     W_x, W_h, b_x, b_h = join(run.params, "rzc", old=True)
     cell = eqx.nn.GRUCell(run.input_size, run.hidden_size, dtype=b_x.dtype, key=jax.random.key(0))
     weights = (W_x.T, W_h.T, b_x, b_h[-run.hidden_size :])
@@ -90,8 +89,5 @@ def read_equinox(path: Path) -> tuple[Cell, Params]:
         # NumPy has no name for bfloat16.
         return _convert(*(a.view(jnp.bfloat16) if a.dtype == "V2" else a for a in arrays))
     except Exception as error:  # NumPy raises what it meets
-        reason = str(error).strip().splitlines() or [repr(error)]
-        raise ValueError(
-            f"{path} must be a whole eqx.nn.GRUCell, as tree_serialise_leaves writes it, but "
-            f"cannot be read: {reason[0][:160]}"
-        ) from error
+        needed = "a whole eqx.nn.GRUCell, as tree_serialise_leaves writes it"
+        raise damaged("read", path, needed, error) from error

@@ -9,7 +9,7 @@ import pytest
 from flax import errors, serialization
 from flax import linen as nn
 from flax.training.train_state import TrainState
-from test_modules import BATCH, HIDDEN, INPUT, KEY, TIME, draw, draw_data
+from module_cases import BATCH, HIDDEN, INPUT, KEY, TIME, draw, draw_data
 
 import gru_jax as gj
 from gru_jax.linen import GRU

@@ -10,14 +10,13 @@ import numpy as np
 import pytest
 import reference
 from flax import nnx
+from module_cases import BATCH, HIDDEN, INPUT, KEY, TIME, draw, draw_data
 
 import gru_jax as gj
 import gru_jax.linen
 import gru_jax.nnx
 from gru_jax.layers.recurrent import Directions
 
-BATCH, TIME, INPUT, HIDDEN = 3, 6, 4, 5
-KEY = jax.random.key(7)
 LENGTHS = np.array([TIME, 4, 0])
 VALID = np.arange(TIME) < LENGTHS[:, None]
 NOISES = ("zoneout", "recurrent_dropout", "drop_connect")
@@ -47,28 +46,6 @@ def make_nnx(params, net=None, **options):
 def make(request):
     """`(params, net of these, **options) -> (module, apply)`."""
     return request.param
-
-
-def draw(rng, count, both, reset="before", dtype=jnp.float32):
-    """Returns random parameters of a net without dropout."""
-
-    def draw_layer(size):
-        each = [gj.GRUParams(*reference.random_params(rng, size, HIDDEN, reset)) for _ in range(2)]
-        return Directions(*each) if both else each[0]
-
-    layers = [draw_layer((1 + both) * HIDDEN if i else INPUT) for i in range(count)]
-    params = tuple(layers) if count > 1 else layers[0]
-    return jax.tree.map(lambda leaf: jnp.asarray(leaf, dtype), params)
-
-
-def draw_data(rng, count=1, both=False, dtype=jnp.float32):
-    """Returns xs and a random h0."""
-    states = [rng.normal(size=(BATCH, HIDDEN)) for _ in range(count * (1 + both))]
-    if both:
-        states = [Directions(*pair) for pair in zip(states[::2], states[1::2], strict=True)]
-    h0 = tuple(states) if count > 1 else states[0]
-    xs = rng.normal(size=(BATCH, TIME, INPUT))
-    return jax.tree.map(lambda leaf: jnp.asarray(leaf, dtype), (xs, h0))
 
 
 def loop(params, xs, h0, resets):

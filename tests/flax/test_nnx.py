@@ -9,7 +9,7 @@ import optax
 import orbax.checkpoint as ocp
 import pytest
 from flax import nnx
-from test_modules import BATCH, HIDDEN, INPUT, KEY, TIME, draw, draw_data
+from module_cases import BATCH, HIDDEN, INPUT, KEY, TIME, draw, draw_data
 
 import gru_jax as gj
 from gru_jax.nnx import GRU

@@ -1,4 +1,4 @@
-"""The arrays of one cell, as linen, nnx and our own modules name them."""
+"""One cell's arrays by name, in linen, in nnx and in gru_jax's own Flax modules."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -11,9 +11,9 @@ from gru_jax.interop.arrays import check_dtypes, floats
 from gru_jax.interop.gates import Joined, part
 
 LINEN, NNX = {"ir", "iz", "in", "hr", "hz", "hn"}, {"dense_i", "dense_h"}
-"""What a cell's arrays are under."""
+"""The names of a cell's parts in Flax's libraries."""
 OURS = set(GRUParams._fields)
-"""What a cell's arrays are called in our own modules, with b_h or without."""
+"""The names of a cell's arrays in gru_jax's modules, with b_h or without."""
 
 
 def is_cell(tree: Any) -> bool:
@@ -25,7 +25,7 @@ def is_cell(tree: Any) -> bool:
 
 
 def is_ours(tree: Any) -> bool:
-    """Returns whether it holds a cell's arrays by the names that they have here."""
+    """Returns whether it holds a cell's arrays by gru_jax's names."""
     return isinstance(tree, Mapping) and set(tree) in (OURS, OURS - {"b_h"})
 
 
@@ -89,5 +89,5 @@ def _take_nnx(function: str, flat: Mapping[str, Any]) -> GRUParams:
 
 
 def _rows(leaf: Any) -> int:
-    """Returns the rows that weights have, or 1 where they have none and must."""
+    """Returns the rows of weights, at least 1."""
     return max((1, *np.shape(leaf)[:1]))
