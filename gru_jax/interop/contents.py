@@ -5,15 +5,17 @@ path  --a format's reader-->  Contents(net, params, leftovers)
 
 import os
 from collections.abc import Iterable
-from typing import NamedTuple
+from typing import Generic, NamedTuple, TypeVar
 
 from gru_jax.types import Cell, Layer, Params
 
+Net = TypeVar("Net", bound=Cell | Layer, covariant=True)
 
-class Contents(NamedTuple):
+
+class Contents(NamedTuple, Generic[Net]):
     """A net, its parameters, and the names of the arrays beside them that stay behind."""
 
-    net: Cell | Layer
+    net: Net
     params: Params
     leftovers: tuple[str, ...] = ()
 

@@ -1,5 +1,6 @@
 """Equinox's `GRUCell`: rows r, z, c, z on the old state, one bias a gate, one in the product."""
 
+import io
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -7,9 +8,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from gru_jax import files
 from gru_jax.files import check_size
 from gru_jax.interop.arrays import floats
-from gru_jax.interop.contents import damaged
+from gru_jax.interop.contents import Contents, damaged
 from gru_jax.interop.gates import Joined, join, part
 from gru_jax.interop.limits import EQUINOX, levels_within
 from gru_jax.interop.stack import Run, assemble_cell
@@ -68,7 +70,7 @@ def to_equinox(net: Cell | Layer, params: Params) -> "eqx.nn.GRUCell":
     return eqx.tree_at(lambda c: (c.weight_ih, c.weight_hh, c.bias, c.bias_n), cell, weights)
 
 
-def read_equinox(path: Path) -> tuple[Cell, Params]:
+def read_equinox(path: Path, name: str | None) -> Contents[Cell]:
     """Returns the cell that `eqx.tree_serialise_leaves` wrote, alone, to a file.
 
     The format has no end: a file that is cut just behind its second array is that of a cell without
@@ -78,6 +80,8 @@ def read_equinox(path: Path) -> tuple[Cell, Params]:
         FileNotFoundError: if there is no such file.
         ValueError: if it is damaged, or holds something else.
     """
+    if name is not None:
+        raise ValueError(f"read: name must be None, for {path} holds a single cell, got {name!r}.")
     check_size(path)
     try:
         arrays = []
@@ -87,7 +91,19 @@ def read_equinox(path: Path) -> tuple[Cell, Params]:
         if len(arrays) not in (2, 4):
             raise ValueError(f"it must hold 2 or 4 arrays, got {len(arrays)}")
         # NumPy has no name for bfloat16.
-        return _convert(*(a.view(jnp.bfloat16) if a.dtype == "V2" else a for a in arrays))
+        return Contents(
+            *_convert(*(a.view(jnp.bfloat16) if a.dtype == "V2" else a for a in arrays))
+        )
     except Exception as error:  # NumPy raises what it meets
         needed = "a whole eqx.nn.GRUCell, as tree_serialise_leaves writes it"
         raise damaged("read", path, needed, error) from error
+
+
+def write_equinox(path: Path, net: Cell | Layer, params: Params) -> None:
+    """Writes a cell as `eqx.tree_serialise_leaves` does, atomically."""
+    cell = to_equinox(net, params)
+    import equinox as eqx
+
+    buffer = io.BytesIO()  # To a path, Equinox would add an ending of its own.
+    eqx.tree_serialise_leaves(buffer, cell)
+    files.write(path, lambda beside: beside.write_bytes(buffer.getvalue()))

@@ -8,11 +8,9 @@ interop.write("encoder.pt", net, params)
 import io
 import os
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from typing import Literal, NamedTuple, TypeAlias
 
-import jax
 import numpy as np
 from jaxtyping import Array
 
@@ -20,18 +18,16 @@ from gru_jax import files
 from gru_jax.files import read_npz
 from gru_jax.interop import safetensors
 from gru_jax.interop.contents import Contents, list_names, shorten
-from gru_jax.interop.equinox import read_equinox, to_equinox
+from gru_jax.interop.equinox import read_equinox, write_equinox
 from gru_jax.interop.flax.file import read_flax, write_flax
 from gru_jax.interop.haiku import read_modules, to_haiku
-from gru_jax.interop.keras import to_keras
-from gru_jax.interop.keras.file import check_file, read_keras
-from gru_jax.interop.onnx import to_onnx
-from gru_jax.interop.onnx.constants import LARGEST
+from gru_jax.interop.keras.file import read_keras, write_keras
+from gru_jax.interop.onnx.exporting import write_onnx
 from gru_jax.interop.onnx.importing import read_model
-from gru_jax.interop.torch import to_torch, to_torch_state
+from gru_jax.interop.torch import to_torch_state
+from gru_jax.interop.torch.exporting import write_torch
 from gru_jax.interop.torch.importing import read_state
 from gru_jax.interop.torch.state_dict import read_torch
-from gru_jax.layers.recurrent import recurrent
 from gru_jax.types import Cell, Layer, Params
 
 FormatName: TypeAlias = Literal["torch", "keras", "flax", "haiku", "equinox", "onnx", "safetensors"]
@@ -148,12 +144,6 @@ def _read_own(path: Path, name: str | None) -> Contents:
     return Contents(layer, layer_params, others)
 
 
-def _read_equinox(path: Path, name: str | None) -> Contents:
-    if name is not None:
-        raise ValueError(f"read: name must be None, for {path} holds a single cell, got {name!r}.")
-    return Contents(*read_equinox(path))
-
-
 def _read_haiku(path: Path, name: str | None) -> Contents:
     modules: dict[str, dict[str, np.ndarray]] = {}
     for key, array in _read_arrays(path).items():
@@ -177,9 +167,7 @@ def _write_torch(path: Path, net: Cell | Layer, params: Params) -> None:
     if path.suffix in (".npz", ".safetensors"):
         _write_arrays(path, to_torch_state(net, params))
     else:
-        import torch
-
-        files.write(path, partial(torch.save, to_torch(net, params).state_dict()))
+        write_torch(path, net, params)
 
 
 def _write_haiku(path: Path, net: Cell | Layer, params: Params) -> None:
@@ -200,42 +188,13 @@ def _write_arrays(path: Path, arrays: dict[str, Array]) -> None:
     files.write(path, lambda beside: beside.write_bytes(buffer.getvalue()))
 
 
-def _write_equinox(path: Path, net: Cell | Layer, params: Params) -> None:
-    cell = to_equinox(net, params)
-    import equinox as eqx
-
-    buffer = io.BytesIO()  # To a path, Equinox would add an ending of its own.
-    eqx.tree_serialise_leaves(buffer, cell)
-    files.write(path, lambda beside: beside.write_bytes(buffer.getvalue()))
-
-
-def _write_keras(path: Path, net: Cell | Layer, params: Params) -> None:
-    # Keras' files are of models.
-    model = to_keras(recurrent(net) if isinstance(net, Cell) else net, params)
-    check_file("write", path, jax.tree.leaves(params)[0].dtype)
-    files.write(path, model.save)
-
-
-def _write_onnx(path: Path, net: Cell | Layer, params: Params) -> None:
-    size = sum(getattr(leaf, "nbytes", 0) for leaf in jax.tree.leaves(params))
-    most = LARGEST - 2**24  # leaves room for the second biases and the names
-    if size > most:
-        raise ValueError(
-            f"write: params must be {most} bytes or fewer, got {size}: protobuf holds no more; "
-            "onnx.save(interop.to_onnx(net, params), path, save_as_external_data=True) puts them "
-            "beside the model."
-        )
-    model = to_onnx(net, params).SerializeToString()
-    files.write(path, lambda beside: beside.write_bytes(model))
-
-
 FORMATS: dict[FormatName, Format] = {
     "torch": Format((".pt", ".pth"), _read_torch, _write_torch),
-    "keras": Format((".keras", ".h5"), read_keras, _write_keras),
+    "keras": Format((".keras", ".h5"), read_keras, write_keras),
     "flax": Format((".msgpack", ""), read_flax, write_flax),
     "haiku": Format((), _read_haiku, _write_haiku),
-    "equinox": Format((".eqx",), _read_equinox, _write_equinox),
-    "onnx": Format((".onnx",), read_model, _write_onnx),
+    "equinox": Format((".eqx",), read_equinox, write_equinox),
+    "onnx": Format((".onnx",), read_model, write_onnx),
     "safetensors": Format((".safetensors",), _read_own, safetensors.save),
 }
 

@@ -1,6 +1,7 @@
 """Haiku's `GRU`: the reset="before" form with z on the candidate, as here, columns z, r, c."""
 
 from collections.abc import Mapping
+from typing import TypeAlias
 
 import jax.numpy as jnp
 from jaxtyping import Array
@@ -13,10 +14,10 @@ from gru_jax.interop.names import choose
 from gru_jax.interop.stack import Level, Run, assemble
 from gru_jax.types import ArrayLike, Cell, Layer, Params
 
+Modules: TypeAlias = Mapping[str, Mapping[str, ArrayLike]]
 
-def from_haiku(
-    params: Mapping[str, Mapping[str, ArrayLike]], *, name: str | None = None
-) -> tuple[Layer, Params]:
+
+def from_haiku(params: Modules, *, name: str | None = None) -> tuple[Layer, Params]:
     """Returns Haiku's GRUs as a net of gru_jax, bit for bit.
 
     Args:
@@ -36,7 +37,9 @@ def from_haiku(
     return read_modules(params, name)[:2]
 
 
-def read_modules(params: Mapping[str, Mapping[str, ArrayLike]], name: str | None) -> Contents:
+def read_modules(
+    params: Mapping[str, Mapping[str, ArrayLike]], name: str | None
+) -> Contents[Layer]:
     """Returns the GRUs among modules, as `from_haiku` does, and the names of the other arrays."""
     if not isinstance(params, Mapping):
         kind = type(params).__name__

@@ -25,7 +25,7 @@ from onnx_cases import (
 
 import gru_jax as gj
 from gru_jax import interop
-from gru_jax.interop import formats
+from gru_jax.interop.onnx import exporting
 from gru_jax.interop.stack import disassemble
 
 node = helper.make_node
@@ -397,14 +397,14 @@ def test_parameters_larger_than_protobuf_are_not_written(tmp_path, monkeypatch):
     net = gj.recurrent(gj.gru(HIDDEN))
     params = net.init(jax.random.key(0), INPUT)
     size = sum(leaf.nbytes for leaf in params if leaf is not None)
-    monkeypatch.setattr(formats, "LARGEST", size + 2**24 - 1)
+    monkeypatch.setattr(exporting, "LARGEST", size + 2**24 - 1)
     said = (
         f"write: params must be {size - 1} bytes or fewer, got {size}: protobuf holds no more; onnx"
     )
     with pytest.raises(ValueError, match=re.escape(said)):
         interop.write(tmp_path / "net.onnx", net, params)
     assert not list(tmp_path.iterdir())
-    monkeypatch.setattr(formats, "LARGEST", size + 2**24)
+    monkeypatch.setattr(exporting, "LARGEST", size + 2**24)
     interop.write(tmp_path / "net.onnx", net, params)
 
 

@@ -1,4 +1,4 @@
-"""Keras' files, read without drawing the weights that those in the file replace.
+"""Keras' files, read without drawing weights that the file replaces.
 
 path  ->  its config, read and stripped  ->  a model of zeros  ->  its weights  ->  read_layers
 """
@@ -12,13 +12,16 @@ from types import SimpleNamespace
 from typing import Any
 
 import jax
-from jax.typing import DTypeLike
 
+from gru_jax import files
 from gru_jax.files import MAX_BYTES, check_size
 from gru_jax.interop.contents import Contents, damaged
 from gru_jax.interop.keras.chain import choose_backend
+from gru_jax.interop.keras.exporting import to_keras
 from gru_jax.interop.keras.importing import read_layers
 from gru_jax.interop.stack import disassemble
+from gru_jax.layers.recurrent import recurrent
+from gru_jax.types import Cell, Layer, Params
 
 ENDINGS = (".keras", ".h5", ".hdf5")
 MAX_CONFIG = 1 << 24
@@ -31,25 +34,6 @@ DEFAULTS = ("glorot_uniform", "orthogonal", "uniform", "zeros", "ones")
 """Initializers that layers have where a config says none."""
 
 
-def check_file(function: str, path: Path, dtype: DTypeLike | None = None) -> None:
-    """Raises unless Keras knows the ending and, where a dtype is given, reads it back from there.
-
-    Raises:
-        ValueError: if not.
-    """
-    ending = path.suffix
-    if ending not in ENDINGS:
-        raise ValueError(
-            f"{function}: {path} must end in {' or '.join(ENDINGS)}, by which Keras knows its "
-            f"files, got {ending!r}: rename it."
-        )
-    if ending != ".keras" and str(jax.numpy.dtype(dtype)) == "bfloat16":
-        raise ValueError(
-            f"{function}: {path} must end in .keras for bfloat16, got {ending!r}, from which Keras "
-            "cannot read it back: rename it."
-        )
-
-
 def read_keras(path: Path, name: str | None = None) -> Contents:
     """Returns the GRUs in a `.keras` or `.h5` file of a model, as `from_keras` does.
 
@@ -60,7 +44,7 @@ def read_keras(path: Path, name: str | None = None) -> Contents:
         FileNotFoundError: if there is no such file.
     """
     choose_backend()
-    check_file("read", path)
+    _check_ending("read", path)
     check_size(path)
     try:
         model, version, others = _load(path)
@@ -79,6 +63,31 @@ def read_keras(path: Path, name: str | None = None) -> Contents:
             "biases of what goes into it by 1.2, and save it by Keras 3."
         )
     return Contents(net, params, (*leftovers, *others))
+
+
+def write_keras(path: Path, net: Cell | Layer, params: Params) -> None:
+    """Writes a net as a Keras model, a cell as a model that runs it, atomically.
+
+    Raises:
+        ValueError: if Keras' GRU cannot compute this net, or Keras could not read it back.
+        OSError: if the file cannot be written.
+    """
+    model = to_keras(recurrent(net) if isinstance(net, Cell) else net, params)
+    _check_ending("write", path)
+    if path.suffix != ".keras" and jax.tree.leaves(params)[0].dtype == "bfloat16":
+        raise ValueError(
+            f"write: {path} must end in .keras for bfloat16, got {path.suffix!r}, from which Keras "
+            "cannot read it back: rename it."
+        )
+    files.write(path, model.save)
+
+
+def _check_ending(function: str, path: Path) -> None:
+    if path.suffix not in ENDINGS:
+        raise ValueError(
+            f"{function}: {path} must end in {' or '.join(ENDINGS)}, by which Keras knows its "
+            f"files, got {path.suffix!r}: rename it."
+        )
 
 
 def _load(path: Path) -> tuple[Any, str, list[str]]:

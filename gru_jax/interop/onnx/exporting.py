@@ -1,11 +1,15 @@
 """To ONNX: net, params -> levels -> a model of `GRU` nodes."""
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import jax
 import numpy as np
 
+from gru_jax import files
 from gru_jax.interop.gates import join
 from gru_jax.interop.limits import ONNX, ONNX_ACTIVATIONS, levels_within
+from gru_jax.interop.onnx.constants import LARGEST
 from gru_jax.interop.stack import Level
 from gru_jax.types import Cell, Layer, Params
 
@@ -84,6 +88,25 @@ def to_onnx(
         opset_imports=[helper.make_opsetid("", 17)],
         ir_version=8,
     )
+
+
+def write_onnx(path: Path, net: Cell | Layer, params: Params) -> None:
+    """Writes a net as an ONNX model in one file, atomically.
+
+    Raises:
+        ValueError: if ONNX's GRU cannot compute this net, or it is larger than a file can be.
+        OSError: if the file cannot be written.
+    """
+    size = sum(getattr(leaf, "nbytes", 0) for leaf in jax.tree.leaves(params))
+    most = LARGEST - 2**24  # leaves room for the second biases and the names
+    if size > most:
+        raise ValueError(
+            f"write: params must be {most} bytes or fewer, got {size}: protobuf holds no more; "
+            "onnx.save(interop.to_onnx(net, params), path, save_as_external_data=True) puts them "
+            "beside the model."
+        )
+    model = to_onnx(net, params).SerializeToString()
+    files.write(path, lambda beside: beside.write_bytes(model))
 
 
 class _Graph(NamedTuple):

@@ -2,7 +2,7 @@
 
 import os
 from itertools import pairwise
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
@@ -16,13 +16,13 @@ from gru_jax.types import Layer, Params
 if TYPE_CHECKING:
     import onnx
 
+    Source: TypeAlias = onnx.ModelProto | str | os.PathLike[str]
+
 INT32, INT64 = 6, 7
 """Of `onnx.TensorProto.DataType`."""
 
 
-def from_onnx(
-    source: "onnx.ModelProto | str | os.PathLike[str]", *, name: str | None = None
-) -> tuple[Layer, Params]:
+def from_onnx(source: "Source", *, name: str | None = None) -> tuple[Layer, Params]:
     """Returns the GRUs of an ONNX model as a net of gru_jax.
 
     The nodes before and behind the GRUs are left out. Each of several GRUs must read the outputs
@@ -50,7 +50,9 @@ def from_onnx(
     return read_model(source, name)[:2]
 
 
-def read_model(source: "onnx.ModelProto | str | os.PathLike[str]", name: str | None) -> Contents:
+def read_model(
+    source: "onnx.ModelProto | str | os.PathLike[str]", name: str | None
+) -> Contents[Layer]:
     """Returns the GRUs of a model, as `from_onnx` does, and the names of the other tensors."""
     file = read(source)
     grus = [n for n in file.nodes if n.op_type == "GRU" and n.domain in ("", "ai.onnx")]

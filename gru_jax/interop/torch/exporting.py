@@ -1,10 +1,13 @@
 """To PyTorch: net, params -> levels -> state dict -> module."""
 
+from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 from jaxtyping import Array, Float
 
+from gru_jax import files
 from gru_jax.interop.gates import join
 from gru_jax.interop.limits import TORCH, levels_within
 from gru_jax.interop.stack import Level
@@ -68,6 +71,13 @@ def to_torch(
     tensors = {k: torch.from_numpy(np.array(a, np.float64)).to(dtype) for k, a in state.items()}
     module.load_state_dict(tensors)
     return module
+
+
+def write_torch(path: Path, net: Cell | Layer, params: Params) -> None:
+    """Writes the state dict of a net to a `.pt` or `.pth` file, atomically."""
+    import torch
+
+    files.write(path, partial(torch.save, to_torch(net, params).state_dict()))
 
 
 def _to_state(
