@@ -188,9 +188,9 @@ def test_with_no_dtype_all_are_promoted_together(rng, make):
 
 @pytest.mark.parametrize("name", ["dropout", "zoneout", "recurrent_dropout", "drop_connect"])
 def test_each_noise_hangs_on_the_key_and_ends_with_training(rng, make, name):
-    options = {"num_layers": 2, "bidirectional": True}
-    params, (xs, _) = draw(rng, 2, True), draw_data(rng)
-    _, apply = make(params, **options, **{name: 0.4})
+    count = 2 if name == "dropout" else 1
+    params, (xs, _) = draw(rng, count, True), draw_data(rng)
+    _, apply = make(params, num_layers=count, bidirectional=True, **{name: 0.4})
     apply = jax.jit(apply, static_argnames="deterministic")
     one, again, other = (
         apply(xs, key=jax.random.key(seed), deterministic=False)[0] for seed in (1, 1, 2)
@@ -201,7 +201,8 @@ def test_each_noise_hangs_on_the_key_and_ends_with_training(rng, make, name):
     assert np.abs(one - still).max() > 1e-2
     hold = {"zoneout": 0.4} if name == "zoneout" else {}
     cells = gj.bidirectional(gj.gru(HIDDEN), **hold)
-    np.testing.assert_allclose(still, gj.stack(cells, cells).apply(params, xs)[0], atol=1e-6)
+    net = gj.stack(cells, cells) if count == 2 else cells
+    np.testing.assert_allclose(still, net.apply(params, xs)[0], atol=1e-6)
 
 
 def test_dropout_stands_between_layers_alone_and_keeps_the_mean(rng, make):
@@ -212,11 +213,11 @@ def test_dropout_stands_between_layers_alone_and_keeps_the_mean(rng, make):
     params, (xs, _) = (draw(rng, 1, False), through), draw_data(rng)
     _, apply = make(params, num_layers=2, activation="linear", dropout=0.25)
     clean, _ = apply(xs, deterministic=True)
-    keys = jax.random.split(KEY, 2000)
+    keys = jax.random.split(KEY, 500)
     noisy = jax.jit(jax.vmap(lambda key: apply(xs, key=key, deterministic=False)[0]))(keys)
     kept = noisy != 0
-    # 180,000 draws: four standard deviations of their mean.
-    np.testing.assert_allclose(kept.mean(), 0.75, atol=4e-3)
+    # 45,000 draws: four standard deviations of their mean.
+    np.testing.assert_allclose(kept.mean(), 0.75, atol=8e-3)
     scaled = jnp.broadcast_to(clean / 0.75, noisy.shape)
     np.testing.assert_allclose(noisy[kept], scaled[kept], rtol=1e-5)
 
