@@ -1,6 +1,8 @@
 """Nets in files: the same bits come back, and a damaged or lying file is one clear error."""
 
 import json
+from types import SimpleNamespace
+from typing import NamedTuple
 
 import equinox as eqx
 import jax
@@ -20,6 +22,7 @@ from safetensors.numpy import save_file
 
 import gru_jax as gj
 from gru_jax import files, interop
+from gru_jax.interop.safetensors import input_size
 
 DENSE_FIRST = {"dense first": gj.residual(gj.stack(gj.dense(2), gj.recurrent(gj.gru(3))))}
 
@@ -35,6 +38,24 @@ def test_a_net_comes_back_from_its_file_to_the_bit(rng, tmp_path, name):
     assert again.architecture == net.architecture
     same_bits(same, params)
     assert [file.name for file in tmp_path.iterdir()] == ["net.safetensors"]
+
+
+class Convolution(NamedTuple):
+    bias: jax.Array
+    kernels: dict[str, jax.Array]
+
+
+def test_the_input_size_is_found_in_any_structure_of_parameters():
+    """Also where the first array does not depend on it."""
+
+    def init(_, input_size):
+        return Convolution(jnp.zeros(7), {"3x3": jnp.zeros((3, 3, input_size, 7))})
+
+    net = SimpleNamespace(init=init)
+    for size in (1, 5, 64):
+        assert input_size(net, init(None, size)) == size
+    with pytest.raises(ValueError, match="save: params must be those of the net"):
+        input_size(net, Convolution(jnp.zeros(7), {"3x3": jnp.zeros((3, 3, 5, 8))}))
 
 
 @pytest.mark.usefixtures("x64")

@@ -23,6 +23,7 @@ from keras_cases import (
     draw_net,
     functional,
     layers,
+    run,
     sequential,
 )
 
@@ -58,8 +59,9 @@ def test_a_layers_values_and_gradients_are_keras(rng, reset_after, use_bias):
 
     net, params = interop.from_keras(layer)
     weights = [variable.value for variable in layer.trainable_variables]
-    (_, want), (d_weights, *d_rest) = jax.value_and_grad(theirs, (0, 1, 2), True)(weights, xs, h0)
-    (_, got), (d_params, *d_mine) = jax.value_and_grad(ours, (0, 1, 2), True)(params, xs, h0)
+    differentiate = lambda loss: jax.jit(jax.value_and_grad(loss, (0, 1, 2), True))  # noqa: E731
+    (_, want), (d_weights, *d_rest) = differentiate(theirs)(weights, xs, h0)
+    (_, got), (d_params, *d_mine) = differentiate(ours)(params, xs, h0)
     np.testing.assert_allclose(got, want, atol=1e-6)
     assert_same(d_mine, d_rest, atol=1e-5)
     # Back through a layer that holds them; what it adds up is one and the same gradient twice.
@@ -86,7 +88,8 @@ def test_both_directions_with_masks_are_keras_in_float64(rng, merge_mode, reset_
     h0 = draw(rng, 2, BATCH, HIDDEN, dtype=np.float64)
     net, params = interop.from_keras(layer)
     ys, state = net.apply(params, xs, Directions(*h0), lengths=LENGTHS)
-    want, *last = layer(xs, initial_state=list(h0), mask=MASK)
+    theirs = jax.jit(lambda xs, h0: layer(xs, initial_state=list(h0), mask=MASK))
+    want, *last = theirs(xs, h0)
     np.testing.assert_allclose(ys[MASK], want[MASK], rtol=1e-12, atol=1e-14)
     assert not ys[~MASK].any()
     assert_same(state, last, rtol=1e-12, atol=1e-14)
@@ -106,7 +109,7 @@ def test_an_activation_is_keras_by_the_same_name(rng, name):
     xs = draw(rng, BATCH, TIME, INPUT)
     net, params = interop.from_keras(layer)
     assert dict(net.architecture.parts[0].options)["activation"] == name
-    np.testing.assert_allclose(net.apply(params, xs)[0], layer(xs), rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(net.apply(params, xs)[0], run(layer, xs), rtol=1e-5, atol=1e-6)
 
 
 # Models.
@@ -123,7 +126,7 @@ def test_a_model_without_return_sequences_gives_our_last_state(rng, name):
     net, params = interop.from_keras(model)
     _, state = net.apply(params, xs, lengths=LENGTHS if masked else None)
     last = state[-1] if isinstance(state, tuple) else state
-    want = model(xs)
+    want = run(model, xs)
     np.testing.assert_allclose(jnp.concatenate(jax.tree.leaves(last), -1), want, atol=1e-6)
 
 
@@ -147,8 +150,9 @@ def test_keras_computes_what_is_written_and_gives_it_back(rng, name):
     net, params = draw_net(rng, name)
     model = interop.to_keras(net, params)
     xs = draw(rng, BATCH, TIME, INPUT)
-    np.testing.assert_allclose(model(xs), net.apply(params, xs)[0], atol=2e-6)
-    assert np.any(model(xs, training=True) != model(xs)) == (name == "stack")
+    ys = run(model, xs)
+    np.testing.assert_allclose(ys, net.apply(params, xs)[0], atol=2e-6)
+    assert np.any(run(model, xs, training=True) != ys) == (name == "stack")
     found, found_params = interop.from_keras(model)
     assert found.architecture == net.architecture
     assert_same_bits(found_params, params)
@@ -172,7 +176,7 @@ def test_every_dtype_goes_there_and_back(rng, dtype):
     net, params = draw_net(rng, "before", dtype)
     model = interop.to_keras(net, params)
     xs = draw(rng, BATCH, TIME, INPUT).astype(dtype)
-    got, want = (np.asarray(ys, float) for ys in (model(xs), net.apply(params, xs)[0]))
+    got, want = (np.asarray(ys, float) for ys in (run(model, xs), net.apply(params, xs)[0]))
     # Of 8, 11 and 53 bits, rounded in each of the steps.
     tolerance = {"bfloat16": 2e-2, "float16": 4e-3, "float64": 1e-12}[dtype]
     np.testing.assert_allclose(got, want, atol=tolerance)

@@ -25,6 +25,14 @@ def built(rng, layer, inputs=INPUT):
     return layer
 
 
+def run(layer, xs, *, training=False):
+    """Returns the outputs of a layer or model, compiled as one program."""
+    variables = layer.trainable_variables, layer.non_trainable_variables
+    return np.asarray(
+        jax.jit(lambda xs: layer.stateless_call(*variables, xs, training=training)[0])(xs)
+    )
+
+
 def assert_same(got, want, **tolerance):
     for a, b in zip(jax.tree.leaves(got), jax.tree.leaves(want), strict=True):
         np.testing.assert_allclose(a, b, **tolerance)
