@@ -221,30 +221,30 @@ def name_params(
 
 
 def _check_same(own: Layer, net: Layer) -> None:
-    needed, came = (dict(_say(layer.architecture)) for layer in (own, net))
-    for name in (*needed, *came):
-        ours, theirs = (said.get(name, "nothing") for said in (needed, came))
-        if ours != theirs:
+    expected, actual = (dict(_options_of(layer.architecture)) for layer in (own, net))
+    for name in (*expected, *actual):
+        needed, got = (options.get(name, "nothing") for options in (expected, actual))
+        if needed != got:
             raise ValueError(
-                f"GRU: net must have {name} {ours}, as this module was built, got {theirs}: build "
+                f"GRU: net must have {name} {needed}, as this module was built, got {got}: build "
                 "the module as the net is."
             )
 
 
-def _say(entry: Architecture | None, name: str = "") -> Iterator[tuple[str, Any]]:
-    """Yields what a net computes in evaluation, by name."""
+def _options_of(entry: Architecture | None, name: str = "") -> Iterator[tuple[str, Any]]:
+    """Yields the options that decide what a net computes in evaluation, by name."""
     if entry is None:
         yield "activations", "without names"
     elif entry.builder == "stack":
         layers = [part for part in entry.parts if part.builder != "dropout"]
         for i, part in enumerate(layers):
-            yield from _say(part, f"layers_{i}")
+            yield from _options_of(part, f"layers_{i}")
     else:
         place = name or "layers_0"
         yield place, entry.builder
         yield from ((f"{place}.{k}", v) for k, v in entry.options if k not in FREE)
         for direction, part in zip(("forward", "backward"), entry.parts, strict=False):
-            yield from _say(part, f"{place}.{direction}")
+            yield from _options_of(part, f"{place}.{direction}")
 
 
 def take_params(options: Any, named: Mapping[str, Any]) -> Params:

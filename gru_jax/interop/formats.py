@@ -58,7 +58,7 @@ def read(
         format: of the file; None is told by its ending, and by the names of its arrays.
         name: which GRU, where the file holds more: `encoder.gru` in a state dict, a node's name in
             ONNX, `encoder/rnn` in Flax and Haiku, a layer's name in Keras, its number in a stack of
-            ours.
+            gru_jax.
 
     Returns:
         The net and its parameters, as from the `from_*` function of the format.

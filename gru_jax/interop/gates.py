@@ -4,7 +4,7 @@
                                    <--part--
 
 Most frameworks put the three gates side by side, in an order of their own, and let z weigh the old
-state: h = z h + (1 - z) c. Negating the weights of z gives ours, since sigmoid(-a) is
+state: h = z h + (1 - z) c. Negating the weights of z swaps the two, since sigmoid(-a) is
 1 - sigmoid(a): not one bit is lost. "hard_sigmoid" has this symmetry, too, and no other activation.
 Two biases of a gate that are only ever added become one; that sum is rounded, once.
 """

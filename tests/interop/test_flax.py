@@ -26,7 +26,7 @@ from interop_cases import (
 
 import gru_jax as gj
 from gru_jax import interop
-from gru_jax.interop.flax.cell_arrays import OURS
+from gru_jax.interop.flax.cell_arrays import OWN as OWN_NAMES
 from gru_jax.linen import GRU
 from gru_jax.nnx import GRU as NNXGRU
 
@@ -430,7 +430,7 @@ def nnx_cell():
 
 
 RNGS = nnx.Rngs(0)
-OWN = {name: np.ones((7, 4) if "W" in name else 4, "f") for name in OURS}
+OWN = {name: np.ones((7, 4) if "W" in name else 4, "f") for name in OWN_NAMES}
 RNN = nn.RNN(nn.GRUCell(HIDDEN))
 _, PLAIN = interop.to_linen(AFTER, AFTER.init(jax.random.key(0), INPUT))
 PLAIN = PLAIN["params"]
@@ -737,7 +737,7 @@ def test_a_gru_is_found_in_a_users_model_of_nnx_by_its_name():
 
 KEYS = [
     *PLAIN,
-    *sorted(OURS),
+    *sorted(OWN_NAMES),
     "dense_i",
     "dense_h",
     "kernel",
@@ -748,7 +748,7 @@ KEYS = [
 ]
 KEYS += ["forward_rnn", "backward_rnn", "layers", "layers_0", "layers_1", "params", "value", "rngs"]
 KEYS += [0, "1", None, "a/b", "_cell"]
-WHOLE = [set(PLAIN), OURS, {"dense_i", "dense_h"}, {"kernel", "bias"}, {"forward", "backward"}]
+WHOLE = [set(PLAIN), OWN_NAMES, {"dense_i", "dense_h"}, {"kernel", "bias"}, {"forward", "backward"}]
 WHOLE += [{"forward_rnn", "backward_rnn"}, {"layers_0", "layers_1"}, {"cell"}]
 LEAVES = [None, "x", 3, 1.5, [1.0], [[1.0], 2], b"", True, np.array("x"), np.array(None), {}]
 LEAVES += [

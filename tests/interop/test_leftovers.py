@@ -109,7 +109,7 @@ def test_an_orbax_folder_of_nnx_has_a_head(tmp_path):
             self.head = nnx.Linear(4, 2, rngs=rngs)
 
     with ocp.StandardCheckpointer() as saver:
-        saver.save(tmp_path / "x", nnx.state(Model(nnx.Rngs(0)), nnx.Param))
+        saver.save(tmp_path / "x", nnx.state(Model(nnx.Rngs(0))))
     assert set(interop.leftovers(tmp_path / "x")) == {"head/kernel", "head/bias"}
 
 

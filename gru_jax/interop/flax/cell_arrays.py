@@ -12,7 +12,7 @@ from gru_jax.interop.gates import Joined, part
 
 LINEN, NNX = {"ir", "iz", "in", "hr", "hz", "hn"}, {"dense_i", "dense_h"}
 """The names of a cell's parts in Flax's libraries."""
-OURS = set(GRUParams._fields)
+OWN = set(GRUParams._fields)
 """The names of a cell's arrays in gru_jax's modules, with b_h or without."""
 
 
@@ -20,13 +20,13 @@ def is_cell(tree: Any) -> bool:
     """Returns whether it holds a cell's arrays, by their names."""
     if not isinstance(tree, Mapping):
         return False
-    theirs = set(tree) in (LINEN, NNX) and all(isinstance(each, Mapping) for each in tree.values())
-    return theirs or is_ours(tree)
+    flax = set(tree) in (LINEN, NNX) and all(isinstance(each, Mapping) for each in tree.values())
+    return flax or is_own(tree)
 
 
-def is_ours(tree: Any) -> bool:
+def is_own(tree: Any) -> bool:
     """Returns whether it holds a cell's arrays by gru_jax's names."""
-    return isinstance(tree, Mapping) and set(tree) in (OURS, OURS - {"b_h"})
+    return isinstance(tree, Mapping) and set(tree) in (OWN, OWN - {"b_h"})
 
 
 def take_cell(function: str, tree: Mapping[Any, Any]) -> GRUParams:
@@ -35,17 +35,17 @@ def take_cell(function: str, tree: Mapping[Any, Any]) -> GRUParams:
     Raises:
         ValueError: if there are no such arrays, or they do not fit each other.
     """
-    ours = is_ours(tree)
-    flat = tree if ours else {f"{k}/{leaf}": a for k in tree for leaf, a in tree[k].items()}
+    own = is_own(tree)
+    flat = tree if own else {f"{k}/{leaf}": a for k in tree for leaf, a in tree[k].items()}
     for name, leaf in flat.items():
         if not hasattr(leaf, "shape"):
             raise ValueError(f"{function}: {name} must be an array, got a {type(leaf).__name__}.")
-    if ours:
-        return _take_ours(function, flat)
+    if own:
+        return _take_own(function, flat)
     return (_take_linen if set(tree) == LINEN else _take_nnx)(function, flat)
 
 
-def _take_ours(function: str, flat: Mapping[str, Any]) -> GRUParams:
+def _take_own(function: str, flat: Mapping[str, Any]) -> GRUParams:
     hidden = np.size(flat["b_c"])
     shapes = {"W": (max(hidden + 1, _rows(flat["W_c"])), hidden), "b": (hidden,)}
     params = {n: floats(function, n, leaf, shapes[n[0]]) for n, leaf in flat.items()}

@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any, TypeAlias
 
-from gru_jax.interop.flax.cell_arrays import is_cell, is_ours
+from gru_jax.interop.flax.cell_arrays import is_cell, is_own
 from gru_jax.interop.names import choose
 
 Tree: TypeAlias = Mapping[Any, Any]
@@ -90,7 +90,7 @@ def _is_layer(tree: Any) -> bool:
     if keys == PAIR:
         return any(map(_is_layer, tree.values()))
     if keys in ({"forward"}, {"forward", "backward"}):
-        return any(map(is_ours, tree.values()))
+        return any(map(is_own, tree.values()))
     layers = numbered(tree) if keys else {}
     # Where one is missing, something without arrays stands there: each is a GRU of its own then.
     whole = bool(layers) and max(layers) < len(layers)

@@ -1,4 +1,4 @@
-"""The layers of a Keras model, if it is nothing but one behind the other, and its backend."""
+"""The layers of a Keras model that runs them one behind the other, and Keras' backend."""
 
 import importlib.util
 import inspect
@@ -64,7 +64,7 @@ def chain(source: Any) -> list[Any]:
 
 
 def _check_call(layer: Any) -> None:
-    """Raises where a model fixes an argument of a layer's call, which no net of ours can."""
+    """Raises if a model fixes an argument of a layer's call, which no net of gru_jax can."""
     import keras
 
     call = layer._inbound_nodes[0].arguments  # Keras tells it nowhere in public.

@@ -27,7 +27,7 @@ def from_keras(source: Any, *, name: str | None = None) -> tuple[Cell | Layer, P
 
     Args:
         source: a `GRUCell`, a `GRU`, an `RNN` of `GRUCell`s, a `Bidirectional` of one of these, or
-            a model of nothing else, one behind the other, but `Dropout` between them and `Masking`
+            a model of these alone, one behind the other, with `Dropout` between them and `Masking`
             before them.
         name: of the layer to take, where a model has others, too, e.g. `"encoder"`, or
             `"inner/encoder"` in a model inside; None is the only GRU there.
@@ -123,7 +123,7 @@ def _take_run(cell: Any, name: str) -> Run:
             f"from_keras: {name!r} must be built, got it without weights: call it once, or "
             "layer.build((None, None, input_size))."
         )
-    known = {keras.activations.get(ours): ours for ours in ACTIVATIONS}
+    known = {keras.activations.get(each): each for each in ACTIVATIONS}
     for what, function in (
         ("activation", cell.activation),
         ("recurrent_activation", cell.recurrent_activation),

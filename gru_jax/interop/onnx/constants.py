@@ -114,7 +114,7 @@ def evaluate(
     Args:
         file: what it is in.
         name: of the tensor.
-        given: values of other tensors; what is made of them may be moved, and nothing else.
+        given: values of other tensors; operators may only move them, not compute with them.
         size: what every axis is taken to be where a shape is read; None refuses to read any.
 
     Raises:

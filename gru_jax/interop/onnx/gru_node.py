@@ -42,7 +42,7 @@ def node_name(file: File, node: "onnx.NodeProto") -> str:
 
 
 def node_input(node: "onnx.NodeProto", place: int) -> str:
-    """Returns the name of an input, or nothing if it is left out."""
+    """Returns the name of an input, "" if it is left out."""
     return node.input[place] if place < len(node.input) else ""
 
 
@@ -50,7 +50,7 @@ def take_level(file: File, node: "onnx.NodeProto") -> Level:
     """Returns what a GRU node is.
 
     Raises:
-        ValueError: if it is broken, or something that ours cannot be.
+        ValueError: if it is broken, or has no equal in gru_jax.
     """
     where = f"of {node_name(file, node)!r} in {file.label}"
     options = _attributes(where, node)
@@ -93,7 +93,7 @@ def take_level(file: File, node: "onnx.NodeProto") -> Level:
 
 
 def take_lengths(file: File, node: "onnx.NodeProto") -> str:
-    """Returns the name of the lengths that are an argument, or nothing: full ones are none.
+    """Returns the name of the lengths if they are an argument, "" if none are given or all are full.
 
     Raises:
         ValueError: if the file itself says others.
@@ -116,11 +116,11 @@ def take_lengths(file: File, node: "onnx.NodeProto") -> str:
     return ""
 
 
-def say(name: str, alpha: float | None, beta: float | None) -> str:
-    """Returns an activation as a sentence has it."""
+def describe(name: str, alpha: float | None, beta: float | None) -> str:
+    """Returns an activation in words, e.g. "Elu(alpha=1.0)"."""
     numbers = {"alpha": alpha, "beta": beta}
-    said = [f"{key}={np.float32(n)!s}" for key, n in numbers.items() if n is not None]
-    return f"{name}({', '.join(said)})" if said else name
+    parts = [f"{key}={np.float32(n)!s}" for key, n in numbers.items() if n is not None]
+    return f"{name}({', '.join(parts)})" if parts else name
 
 
 def _attributes(where: str, node: "onnx.NodeProto") -> dict[str, Any]:
@@ -207,17 +207,17 @@ def _activations(
         raise ValueError(
             f"from_onnx: activations {where} must be {2 * directions}, got {', '.join(names)}."
         )
-    known = {say(*theirs).lower(): ours for ours, theirs in ONNX_ACTIVATIONS.items()}
+    known = {describe(*entry).lower(): name for name, entry in ONNX_ACTIVATIONS.items()}
     found = []
     for name in names:
         alpha, beta = DEFAULTS.get(name.lower(), (None, None))
         alpha = next(alphas, alpha) if name.lower() in WITH_ALPHA else None
         beta = next(betas, beta) if name.lower() in WITH_BETA else None
-        got = say(name, alpha, beta)
+        got = describe(name, alpha, beta)
         if got.lower() not in known:
-            wanted = ", ".join(say(*theirs) for theirs in ONNX_ACTIVATIONS.values())
+            needed = ", ".join(describe(*entry) for entry in ONNX_ACTIVATIONS.values())
             raise ValueError(
-                f"from_onnx: activations {where} must be among {wanted}, got {got}: no other is "
+                f"from_onnx: activations {where} must be among {needed}, got {got}: no other is "
                 "the same function as one of ours."
             )
         found.append(known[got.lower()])

@@ -75,7 +75,7 @@ def read_model(
 
 
 def _leftovers(file: File, grus: list["onnx.NodeProto"]) -> tuple[str, ...]:
-    """Returns the names of the tensors that nothing in these GRUs is made of.
+    """Returns the names of the tensors that these GRUs are not made of.
 
     Leaves out single numbers and lists of integers, such as axes and shapes.
     """

@@ -1,7 +1,7 @@
 """One ONNX operator on known arrays: those that move them, and those that make constants.
 
-The evaluator is ONNX's own. It is handed nothing that makes it read another file, and nothing that
-makes more than there is room for.
+The evaluator is ONNX's own. Nodes that would make it read another file, or make more than there is
+room for, are refused before.
 """
 
 import math

@@ -4,7 +4,7 @@
                                                         --to_torch_state-->  state dict
 
 Its rows stand in the order r, z, n, its z weighs the old state, and each gate has two biases. Those
-of r and z are only ever added, so ours is their sum; on the way back the second ones are 0.
+of r and z are only ever added: they become their sum, and on the way back the second ones are 0.
 """
 
 from gru_jax.interop.torch.exporting import to_torch as to_torch
