@@ -93,7 +93,7 @@ def take_level(file: File, node: "onnx.NodeProto") -> Level:
 
 
 def take_lengths(file: File, node: "onnx.NodeProto") -> str:
-    """Returns the name of the lengths if they are an argument, "" if none are given or all are full.
+    """Returns the name of the lengths if they are an argument, "" if none or full ones are given.
 
     Raises:
         ValueError: if the file itself says others.
