@@ -9,7 +9,7 @@ import pytest
 from flax import errors, serialization
 from flax import linen as nn
 from flax.training.train_state import TrainState
-from test_modules import BATCH, HIDDEN, INPUT, KEY, TIME, draw, draw_data
+from module_cases import BATCH, HIDDEN, INPUT, KEY, TIME, draw, draw_data
 
 import gru_jax as gj
 from gru_jax.linen import GRU
@@ -132,7 +132,7 @@ def test_a_train_state_learns_with_optax_and_comes_back_from_bytes_and_from_orba
 
     model = Model()
     xs = jax.random.normal(KEY, (32, 5, 1))
-    params = model.init(KEY, xs, False)["params"]
+    params = jax.jit(model.init, static_argnums=2)(KEY, xs, False)["params"]
     state = TrainState.create(apply_fn=model.apply, params=params, tx=optax.adam(1e-2))
 
     @jax.jit
@@ -218,11 +218,12 @@ def test_vmap_is_an_ensemble():
     ensemble = nn.vmap(
         GRU, variable_axes={"params": 0}, split_rngs={"params": True}, in_axes=None, axis_size=3
     )(HIDDEN)
-    variables = ensemble.init(KEY, XS)
-    ys, _ = ensemble.apply(variables, XS)
+    variables = jax.jit(ensemble.init)(KEY, XS)
+    ys, _ = jax.jit(ensemble.apply)(variables, XS)
+    apply = jax.jit(GRU(HIDDEN).apply)
     for i in range(3):
         one = jax.tree.map(lambda leaf, i=i: leaf[i], variables)
-        np.testing.assert_allclose(GRU(HIDDEN).apply(one, XS)[0], ys[i], atol=1e-6)
+        np.testing.assert_allclose(apply(one, XS)[0], ys[i], atol=1e-6)
     assert np.abs(ys[0] - ys[1]).max() > 1e-2
 
 

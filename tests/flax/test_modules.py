@@ -10,14 +10,13 @@ import numpy as np
 import pytest
 import reference
 from flax import nnx
+from module_cases import BATCH, HIDDEN, INPUT, KEY, TIME, draw, draw_data
 
 import gru_jax as gj
 import gru_jax.linen
 import gru_jax.nnx
 from gru_jax.layers.recurrent import Directions
 
-BATCH, TIME, INPUT, HIDDEN = 3, 6, 4, 5
-KEY = jax.random.key(7)
 LENGTHS = np.array([TIME, 4, 0])
 VALID = np.arange(TIME) < LENGTHS[:, None]
 NOISES = ("zoneout", "recurrent_dropout", "drop_connect")
@@ -47,28 +46,6 @@ def make_nnx(params, net=None, **options):
 def make(request):
     """`(params, net of these, **options) -> (module, apply)`."""
     return request.param
-
-
-def draw(rng, count, both, reset="before", dtype=jnp.float32):
-    """Returns random parameters of a net without dropout."""
-
-    def draw_layer(size):
-        each = [gj.GRUParams(*reference.random_params(rng, size, HIDDEN, reset)) for _ in range(2)]
-        return Directions(*each) if both else each[0]
-
-    layers = [draw_layer((1 + both) * HIDDEN if i else INPUT) for i in range(count)]
-    params = tuple(layers) if count > 1 else layers[0]
-    return jax.tree.map(lambda leaf: jnp.asarray(leaf, dtype), params)
-
-
-def draw_data(rng, count=1, both=False, dtype=jnp.float32):
-    """Returns xs and a random h0."""
-    states = [rng.normal(size=(BATCH, HIDDEN)) for _ in range(count * (1 + both))]
-    if both:
-        states = [Directions(*pair) for pair in zip(states[::2], states[1::2], strict=True)]
-    h0 = tuple(states) if count > 1 else states[0]
-    xs = rng.normal(size=(BATCH, TIME, INPUT))
-    return jax.tree.map(lambda leaf: jnp.asarray(leaf, dtype), (xs, h0))
 
 
 def loop(params, xs, h0, resets):
@@ -211,9 +188,9 @@ def test_with_no_dtype_all_are_promoted_together(rng, make):
 
 @pytest.mark.parametrize("name", ["dropout", "zoneout", "recurrent_dropout", "drop_connect"])
 def test_each_noise_hangs_on_the_key_and_ends_with_training(rng, make, name):
-    options = {"num_layers": 2, "bidirectional": True}
-    params, (xs, _) = draw(rng, 2, True), draw_data(rng)
-    _, apply = make(params, **options, **{name: 0.4})
+    count = 2 if name == "dropout" else 1
+    params, (xs, _) = draw(rng, count, True), draw_data(rng)
+    _, apply = make(params, num_layers=count, bidirectional=True, **{name: 0.4})
     apply = jax.jit(apply, static_argnames="deterministic")
     one, again, other = (
         apply(xs, key=jax.random.key(seed), deterministic=False)[0] for seed in (1, 1, 2)
@@ -224,7 +201,8 @@ def test_each_noise_hangs_on_the_key_and_ends_with_training(rng, make, name):
     assert np.abs(one - still).max() > 1e-2
     hold = {"zoneout": 0.4} if name == "zoneout" else {}
     cells = gj.bidirectional(gj.gru(HIDDEN), **hold)
-    np.testing.assert_allclose(still, gj.stack(cells, cells).apply(params, xs)[0], atol=1e-6)
+    net = gj.stack(cells, cells) if count == 2 else cells
+    np.testing.assert_allclose(still, net.apply(params, xs)[0], atol=1e-6)
 
 
 def test_dropout_stands_between_layers_alone_and_keeps_the_mean(rng, make):
@@ -235,11 +213,11 @@ def test_dropout_stands_between_layers_alone_and_keeps_the_mean(rng, make):
     params, (xs, _) = (draw(rng, 1, False), through), draw_data(rng)
     _, apply = make(params, num_layers=2, activation="linear", dropout=0.25)
     clean, _ = apply(xs, deterministic=True)
-    keys = jax.random.split(KEY, 2000)
+    keys = jax.random.split(KEY, 500)
     noisy = jax.jit(jax.vmap(lambda key: apply(xs, key=key, deterministic=False)[0]))(keys)
     kept = noisy != 0
-    # 180,000 draws: four standard deviations of their mean.
-    np.testing.assert_allclose(kept.mean(), 0.75, atol=4e-3)
+    # 45,000 draws: four standard deviations of their mean.
+    np.testing.assert_allclose(kept.mean(), 0.75, atol=8e-3)
     scaled = jnp.broadcast_to(clean / 0.75, noisy.shape)
     np.testing.assert_allclose(noisy[kept], scaled[kept], rtol=1e-5)
 

@@ -9,7 +9,7 @@ import optax
 import orbax.checkpoint as ocp
 import pytest
 from flax import nnx
-from test_modules import BATCH, HIDDEN, INPUT, KEY, TIME, draw, draw_data
+from module_cases import BATCH, HIDDEN, INPUT, KEY, TIME, draw, draw_data
 
 import gru_jax as gj
 from gru_jax.nnx import GRU
@@ -332,3 +332,8 @@ def test_tabulate_shows_the_number_of_parameters_and_leaves_the_module_whole():
     sizes = [3 * (size + HIDDEN + 1) * HIDDEN + HIDDEN for size in (INPUT, HIDDEN)]
     assert f"Total Parameters: {sum(sizes)}" in text
     gru(XS)
+
+
+def test_without_random_streams_nothing_is_built():
+    with pytest.raises(ValueError, match=r"^GRU: rngs must be an nnx\.Rngs, got a NoneType\.$"):
+        GRU(INPUT, HIDDEN, rngs=None)

@@ -1,4 +1,7 @@
-"""Flax's files: `.msgpack`, and folders that Orbax wrote."""
+"""Flax's files: `.msgpack`, and folders that Orbax wrote.
+
+path  ->  a tree of arrays  ->  the GRU in it  ->  net, params
+"""
 
 import math
 from pathlib import Path
@@ -9,11 +12,11 @@ import numpy as np
 
 from gru_jax import files
 from gru_jax.files import MAX_BYTES, check_size
+from gru_jax.interop.contents import Contents, damaged
 from gru_jax.interop.flax.linen import to_linen
-from gru_jax.interop.flax.names import bare
-from gru_jax.interop.flax.tree import read_tree
-from gru_jax.interop.limits import LINEN, check
-from gru_jax.interop.stack import take_apart
+from gru_jax.interop.flax.modules import read_tree
+from gru_jax.interop.flax.places import bare, find, list_arrays, unbox
+from gru_jax.interop.limits import LINEN, levels_within
 from gru_jax.layers.layer import Layer
 from gru_jax.types import Cell, Params
 
@@ -24,15 +27,14 @@ STATED = LINEN._replace(
     merges=("concat",),
     reverse=False,
 )
-"""What is left of linen's limits where there is no module to say more."""
+"""The limits of linen's variables without the module, which would say more."""
 
 
-def read_flax(path: Path, name: str | None) -> tuple[Cell | Layer, Params]:
+def read_flax(path: Path, name: str | None) -> Contents:
     """Returns the GRU in linen's variables or nnx's state, in a `.msgpack` or an Orbax folder.
 
-    Flax's own, or of `gru_jax.linen` or `gru_jax.nnx`.
-
-    A file says no activations and no directions: they are taken to be those of a new module.
+    The module may be Flax's own, or of `gru_jax.linen` or `gru_jax.nnx`. A file holds no
+    activations and no directions: those of a new module are assumed.
 
     Args:
         path: of the file or the folder; of a `CheckpointManager` that of one step, or of its item.
@@ -44,25 +46,27 @@ def read_flax(path: Path, name: str | None) -> tuple[Cell | Layer, Params]:
     """
     item = _find_item(path) if path.is_dir() else path
     try:
-        tree = bare(_restore_folder(item) if item.is_dir() else _restore_msgpack(item))
+        whole = unbox(_restore_folder(item) if item.is_dir() else _restore_msgpack(item))
+        tree = bare(whole)
     except Exception as error:  # what msgpack, NumPy, Orbax and TensorStore raise at damage
-        reason = str(error).strip().splitlines() or [repr(error)]
-        raise ValueError(
-            f"{path} must be a whole checkpoint of Flax's, but cannot be read: {reason[0][:160]}"
-        ) from error
-    return read_tree("read", None, tree, name)
+        raise damaged("read", path, "a whole checkpoint of Flax's", error) from error
+    for key in find("read", tree, name):
+        tree = tree[key]
+    taken = {id(array) for _, array in list_arrays(tree)}
+    leftovers = (place for place, array in list_arrays(whole) if id(array) not in taken)
+    return Contents(*read_tree("read", None, tree, None), tuple(leftovers))
 
 
 def write_flax(path: Path, net: Cell | Layer, params: Params) -> None:
     """Writes linen's variables as `flax.serialization.to_bytes` does, whole or not at all.
 
     Raises:
-        ValueError: where Flax's GRU cannot be this net, or its variables alone do not say it.
+        ValueError: if Flax's GRU cannot compute this net, or its variables alone do not say it.
         OSError: if the file cannot be written.
     """
     from flax import serialization
 
-    check("write", take_apart("write", net, params), STATED)
+    levels_within(STATED, "write", net, params)
     _, variables = to_linen(net, params)
     content = serialization.to_bytes(variables)
     files.write(path, lambda beside: beside.write_bytes(content))

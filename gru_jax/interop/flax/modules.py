@@ -1,16 +1,21 @@
-"""What both of Flax's libraries have in common: modules by one set of names, arrays in a tree."""
+"""What linen and nnx share: modules of the same names, with their arrays in a tree.
+
+module, tree  --read_tree-->  net, params
+library, level, cells  --build_level-->  RNN or Bidirectional
+"""
 
 import operator
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
-from gru_jax.interop.flax.cell import is_cell, take_cell
-from gru_jax.interop.flax.names import WAYS, Tree, find, numbered
-from gru_jax.interop.gates import TURNING
+from gru_jax.interop.contents import list_names
+from gru_jax.interop.flax.cell_arrays import is_cell, take_cell
+from gru_jax.interop.flax.places import PAIR, Tree, check_tree, find, numbered
+from gru_jax.interop.gates import SYMMETRIC
 from gru_jax.interop.stack import Level, Run, assemble, assemble_cell
 from gru_jax.layers.layer import Layer
 from gru_jax.ops.activations import ACTIVATIONS
@@ -18,7 +23,7 @@ from gru_jax.types import Cell, Params
 
 
 class Kinds(NamedTuple):
-    """The modules of both libraries that are understood."""
+    """The known modules of both libraries."""
 
     cell: tuple[type, ...]
     rnn: tuple[type, ...]
@@ -30,7 +35,7 @@ class Kinds(NamedTuple):
 
 @cache
 def kinds() -> Kinds:
-    """Returns them; Flax is imported here."""
+    """Returns the known modules; imports Flax."""
     from flax import linen, nnx
 
     names = ("GRUCell", "RNN", "Bidirectional", "Sequential", "Dropout")
@@ -41,16 +46,14 @@ def kinds() -> Kinds:
 def read_tree(
     function: str, module: Any | None, tree: Any, name: str | None
 ) -> tuple[Cell | Layer, Params]:
-    """Returns the net of a module, or of what its arrays' names say if there is none.
+    """Returns the net of a module or, without one, the net that the names in the tree imply.
 
-    Trees of our own modules are read, too.
+    Reads the trees of gru_jax's own Flax modules, too.
 
     Raises:
-        ValueError: if there is no GRU by this name, or it is something that ours cannot be.
+        ValueError: if there is no GRU by this name, or it has no equal in gru_jax.
     """
-    if not isinstance(tree, Mapping):
-        kind = type(tree).__name__
-        raise ValueError(f"{function}: there must be arrays by name in dicts, got a {kind}.")
+    check_tree(function, tree)
     if module is None or name is not None:
         try:
             place = find(function, tree, name)
@@ -90,17 +93,18 @@ def _take_levels(function: str, module: Any | None, tree: Tree) -> Iterator[Leve
     known, kind, keys = kinds(), type(module), set(tree)
     if keys == {"cell"} and (module is None or kind in known.rnn):
         yield Level((_take_rnn(function, module, tree),))
-    elif keys == WAYS and (module is None or kind in known.both):
+    elif keys == PAIR and (module is None or kind in known.both):
         ahead, back = (
             _take_rnn(function, getattr(module, key, None), tree[key], key)
             for key in ("forward_rnn", "backward_rnn")
         )
         yield Level((ahead, back._replace(reverse=True)), _merge(function, module))
     elif keys in ({"forward"}, {"forward", "backward"}) and module is None:
-        ways = [key for key in ("forward", "backward") if key in keys]
-        if odd := [key for key in ways if not is_cell(tree[key])]:
-            raise ValueError(f"{function}: {odd[0]} must be a GRU, got {_names(tree[odd[0]])}.")
-        ahead, *back = (_take_run(function, None, tree[key]) for key in ways)
+        directions = [key for key in ("forward", "backward") if key in keys]
+        for key in directions:
+            if not is_cell(tree[key]):
+                raise ValueError(f"{function}: {key} must be a GRU, got {_names(tree[key])}.")
+        ahead, *back = (_take_run(function, None, tree[key]) for key in directions)
         yield Level((ahead, *(run._replace(reverse=True) for run in back)))
     elif module is None or kind in known.chain:
         yield from _take_chain(function, module, tree)
@@ -111,10 +115,10 @@ def _take_levels(function: str, module: Any | None, tree: Tree) -> Iterator[Leve
 
 
 def _names(tree: Any) -> str:
-    """Returns what is in a tree, for an error."""
+    """Returns the names in a tree, for an error."""
     if not isinstance(tree, Mapping):
         return f"a {type(tree).__name__}"
-    return ", ".join(sorted(map(str, tree)))[:200] or "nothing"
+    return list_names(sorted(map(str, tree)))
 
 
 def _take_chain(function: str, module: Any | None, tree: Tree) -> Iterator[Level]:
@@ -147,23 +151,23 @@ def _take_chain(function: str, module: Any | None, tree: Tree) -> Iterator[Level
         yield last
 
 
-def _take_rnn(function: str, module: Any | None, tree: Any, way: str = "") -> Run:
+def _take_rnn(function: str, module: Any | None, tree: Any, name: str = "") -> Run:
     inner = tree.get("cell", tree) if isinstance(tree, Mapping) else tree
     if inner is tree or not is_cell(inner):
         raise ValueError(
-            f"{function}: {way or 'module'} must be an RNN of a GRUCell, got one with "
+            f"{function}: {name or 'module'} must be an RNN of a GRUCell, got one with "
             f"{_names(inner)}."
         )
     if module is None:
         return _take_run(function, None, inner)
-    _check_kind(function, way or "module", module, kinds().rnn)
-    if module.reverse and not way and not module.keep_order:
+    _check_kind(function, name or "module", module, kinds().rnn)
+    if module.reverse and not name and not module.keep_order:
         raise ValueError(
-            f"{function}: keep_order must be True with reverse=True, got False: such an RNN hands "
-            "out its outputs last step first, and ours are in the order of the inputs."
+            f"{function}: keep_order must be True with reverse=True, got False: such an RNN gives "
+            "its outputs last step first, and gru_jax's are in the order of the inputs."
         )
-    if module.reverse and way:
-        raise ValueError(f"{function}: {way} must have reverse=False, got True.")
+    if module.reverse and name:
+        raise ValueError(f"{function}: {name} must have reverse=False, got True.")
     return _take_run(function, module.cell, inner)._replace(reverse=module.reverse)
 
 
@@ -173,8 +177,8 @@ def _merge(function: str, module: Any | None) -> Literal["concat", "sum"]:
     if module.merge_fn in (jnp.add, operator.add):
         return "sum"
     raise ValueError(
-        f"{function}: merge_fn must be the default or jnp.add, got {module.merge_fn}: ours "
-        "puts the outputs side by side or adds them."
+        f"{function}: merge_fn must be the default or jnp.add, got {module.merge_fn}: "
+        "bidirectional puts the outputs side by side or adds them."
     )
 
 
@@ -189,13 +193,22 @@ def _take_run(function: str, module: Any | None, tree: Tree) -> Run:
             "state that it draws."
         )
     names = {fn: name for name, fn in ACTIVATIONS.items()}
-    for option, known in (("gate_fn", TURNING), ("activation_fn", tuple(ACTIVATIONS))):
-        came = names.get(getattr(module, option))
-        if came not in known:
+    for option, known in (("gate_fn", SYMMETRIC), ("activation_fn", tuple(ACTIVATIONS))):
+        got = names.get(getattr(module, option))
+        if got not in known:
             raise ValueError(
                 f"{function}: {option} must be {', '.join(known)} of jax.nn, got "
-                f"{getattr(module, option)}: no net of ours with a name for it is the same."
+                f"{getattr(module, option)}: no activation of gru_jax is the same."
             )
     return run._replace(
         gate_activation=names[module.gate_fn], activation=names[module.activation_fn]
     )
+
+
+def build_level(library: Any, level: Level, cells: Sequence[Any]) -> Any:
+    """Returns the `RNN` or `Bidirectional` of linen or nnx that runs these cells."""
+    if len(cells) == 1:
+        reverse = level.runs[0].reverse
+        return library.RNN(cells[0], reverse=reverse, keep_order=reverse)
+    merge = jnp.add if level.merge == "sum" else library.Bidirectional.merge_fn
+    return library.Bidirectional(*map(library.RNN, cells), merge_fn=merge)

@@ -5,11 +5,11 @@ import re
 import zipfile
 
 import h5py
-import jax
 import jax.numpy as jnp
 import keras
 import pytest
-from test_interop_keras import (
+from interop_cases import check_damaged
+from keras_cases import (
     INPUT,
     MODELS,
     assert_same_bits,
@@ -21,17 +21,13 @@ from test_interop_keras import (
 
 import gru_jax as gj
 from gru_jax import interop
-from gru_jax.interop.keras.file import read_keras
-from gru_jax.interop.stack import take_apart
+from gru_jax.interop.stack import disassemble
 
 # Keras' own: NumPy 2 asks for a `copy` that its variables do not know.
-pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
-
-
-@pytest.fixture(autouse=True)
-def _keras_adds_vectors_to_matrices():
-    with jax.numpy_rank_promotion("allow"):
-        yield
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning"),
+    pytest.mark.usefixtures("rank_promotion"),
+]
 
 
 @pytest.mark.parametrize("ending", [".keras", ".h5"])
@@ -39,7 +35,7 @@ def test_a_file_holds_every_bit(rng, tmp_path, ending):
     net, params = draw_net(rng, "stack")
     path = tmp_path / f"model{ending}"
     interop.to_keras(net, params).save(path)
-    found, found_params = read_keras(path)
+    found, found_params = interop.read(path, format="keras")
     assert found.architecture == net.architecture
     assert_same_bits(found_params, params)
 
@@ -48,7 +44,7 @@ def test_a_file_holds_every_bit(rng, tmp_path, ending):
 def test_a_file_gives_what_its_model_gives(rng, tmp_path, name):
     model, path = MODELS[name](rng), tmp_path / "model.keras"
     model.save(path)
-    (net, params), (found, found_params) = interop.from_keras(model), read_keras(path)
+    (net, params), (found, found_params) = interop.from_keras(model), interop.read(path)
     assert found.architecture == net.architecture
     assert_same_bits(found_params, params)
 
@@ -65,25 +61,15 @@ def test_a_cells_file_is_of_a_model_that_runs_it(rng, tmp_path):
 def test_a_damaged_file_is_one_sentence_with_its_name(rng, tmp_path, ending):
     path = tmp_path / f"model{ending}"
     built(rng, keras.Sequential([keras.Input((None, 1)), layers.GRU(1)])).save(path)
-    content = path.read_bytes()
-    for length in range(0, len(content), len(content) // 10):
-        path.write_bytes(content[:length])
-        with pytest.raises(ValueError, match=f"read_keras: {re.escape(str(path))} must be"):
-            read_keras(path)
-    for _ in range(30):
-        damaged = bytearray(content)
-        damaged[rng.integers(len(content))] ^= 255
-        path.write_bytes(damaged)
-        try:
-            (level,) = take_apart("test", *read_keras(path))
-        except ValueError as error:
-            assert str(error).startswith((f"read_keras: {path} must be", "from_keras: "))  # noqa: PT017
-        else:
-            (run,) = level.runs
-            assert (run.input_size, run.hidden_size, run.reset) == (1, 1, "after")
+    results, refusals = check_damaged(rng, path, cuts=10, flips=30)
+    for net, params in results:
+        (level,) = disassemble("test", net, params)
+        (run,) = level.runs
+        assert (run.input_size, run.hidden_size, run.reset) == (1, 1, "after")
+    assert refusals
     path.unlink()
-    with pytest.raises(FileNotFoundError, match="read_keras: no file"):
-        read_keras(path)
+    with pytest.raises(FileNotFoundError, match="read: no file"):
+        interop.read(path)
 
 
 @pytest.mark.parametrize("ending", [".keras", ".h5"])
@@ -92,7 +78,7 @@ def test_code_in_a_file_is_not_run(rng, tmp_path, ending):
     run = layers.Lambda(lambda xs: xs * 2)
     sequential(rng, run, layers.GRU(2)).save(path)
     with pytest.raises(ValueError, match=r"must be a whole model that Keras reads.*Lambda"):
-        read_keras(path)
+        interop.read(path, format="keras")
 
 
 def saved(layer, path, version=None, edit=None, shape=(None, None, INPUT)):
@@ -122,7 +108,7 @@ def saved(layer, path, version=None, edit=None, shape=(None, None, INPUT)):
 
 def read_error(path):
     with pytest.raises(ValueError) as error:  # noqa: PT011, the whole message is compared
-        read_keras(path)
+        interop.read(path, format="keras")
     return str(error.value)
 
 
@@ -132,12 +118,12 @@ def test_an_older_keras_hard_sigmoid_is_refused_for_its_slope(tmp_path, ending, 
     path = tmp_path / f"model{ending}"
     saved(layers.GRU(2, **{what: "hard_sigmoid"}), path, version="2.2.4")
     assert read_error(path) == (
-        f"read_keras: {path} must be saved by Keras 3 for hard_sigmoid, got Keras 2.2.4, whose "
+        f"read: {path} must be saved by Keras 3 for hard_sigmoid, got Keras 2.2.4, whose "
         "hard_sigmoid has another slope, 1/5 and not 1/6: multiply the kernels and biases of what "
         "goes into it by 1.2, and save it by Keras 3."
     )
     saved(layers.GRU(2), path, version="2.2.4")
-    read_keras(path)
+    interop.read(path, format="keras")
 
 
 @pytest.mark.parametrize("ending", [".keras", ".h5"])
@@ -155,7 +141,7 @@ def test_weights_are_not_drawn_and_no_more_are_made_than_the_file_has(
 
     saved(layers.GRU(2), path)
     monkeypatch.setattr(keras.initializers.Orthogonal, "__call__", None)
-    read_keras(path)
+    interop.read(path, format="keras")
     monkeypatch.undo()
     saved(layers.GRU(2), path, edit=grow)
     monkeypatch.setattr(keras.initializers.Orthogonal, "__call__", None)
@@ -168,7 +154,7 @@ def test_states_that_a_file_asks_for_are_not_made(tmp_path, ending):
     path = tmp_path / f"model{ending}"
     shape = (10**12, None, INPUT)
     saved(layers.GRU(2), path, edit=lambda layer: layer.update(stateful=True), shape=shape)
-    read_keras(path)
+    interop.read(path, format="keras")
 
 
 def test_a_large_config_in_a_small_file_is_not_read(tmp_path):
@@ -196,7 +182,7 @@ def test_weights_alone_are_told_to_be_and_nothing_else_is(rng, tmp_path):
     path = tmp_path / "model.weights.h5"
     sequential(rng, layers.GRU(2)).save_weights(path)
     assert read_error(path) == (
-        f"read_keras: {path} must be a whole model that Keras reads, but: it holds weights alone: "
+        f"read: {path} must be a whole model that Keras reads, but: it holds weights alone: "
         "they are for model.load_weights; then give the model to from_keras."
     )
     path = tmp_path / "model.h5"
@@ -210,7 +196,7 @@ def test_an_ending_that_keras_does_not_know_is_told(rng, tmp_path):
     told = (
         "must end in .keras or .h5 or .hdf5, by which Keras knows its files, got '.k': rename it."
     )
-    assert read_error(path) == f"read_keras: {path} {told}"
+    assert read_error(path) == f"read: {path} {told}"
     with pytest.raises(ValueError, match=rf"^write: {re.escape(f'{path} {told}')}$"):
         interop.write(path, *draw_net(rng, "before"), format="keras")
     assert path.read_bytes() == b"nothing"

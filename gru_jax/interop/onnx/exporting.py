@@ -1,98 +1,21 @@
-"""ONNX models of `GRU` nodes, which ONNX Runtime and many others run."""
+"""To ONNX: net, params -> levels -> a model of `GRU` nodes."""
 
-import os
-from itertools import pairwise
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import jax
 import numpy as np
 
+from gru_jax import files
 from gru_jax.interop.gates import join
-from gru_jax.interop.limits import OF_ONNX, ONNX, check
-from gru_jax.interop.onnx.graph import File, evaluate, read, walk
-from gru_jax.interop.onnx.node import node_input, node_name, take_lengths, take_level
-from gru_jax.interop.onnx.operators import UnknownValue
-from gru_jax.interop.stack import Level, assemble, take_apart
+from gru_jax.interop.limits import ONNX, ONNX_ACTIVATIONS, levels_within
+from gru_jax.interop.onnx.constants import LARGEST
+from gru_jax.interop.stack import Level
 from gru_jax.layers.layer import Layer
 from gru_jax.types import Cell, Params
 
 if TYPE_CHECKING:
     import onnx
-
-
-def from_onnx(
-    source: "onnx.ModelProto | str | os.PathLike[str]", *, name: str | None = None
-) -> tuple[Layer, Params]:
-    """Returns the GRUs of an ONNX model as a net of ours.
-
-    The GRUs alone: what stands before and behind them is yours. Each of several must read the
-    outputs of the one before, those of two directions side by side, and nothing may have changed
-    them on the way; they make a stack then. Dropout between them is the identity, as it is in a
-    model for inference, and leaves no trace.
-
-    Lengths (`sequence_lens`) and initial states that the model computes from its inputs are
-    arguments of `apply` and not of the net. Lengths that are full are none. An initial state that
-    is a constant, the same for every sequence, is learned, as in `learned_initial_state`; zeros are
-    none. The state of a row of length 0 is its initial state here, and zeros in ONNX Runtime.
-
-    Args:
-        source: a model or a file, beside which its external data is.
-        name: of the GRU to take, that of its node or, if it has none or shares it, of its first
-            output; None takes all.
-
-    Returns:
-        The net and its parameters: one layer as it is, more in a stack.
-
-    Raises:
-        ValueError: if there is no GRU by this name, several are no stack, one is something that
-            ours cannot be, or the file is damaged.
-        FileNotFoundError: if there is no such file.
-    """
-    file = read(source)
-    grus = [n for n in file.nodes if n.op_type == "GRU" and n.domain in ("", "ai.onnx")]
-    chosen = [node for node in grus if name in (None, node_name(file, node))]
-    many = ", ".join(repr(node_name(file, node)) for node in grus)[:200]
-    if not grus:
-        raise ValueError(
-            f"from_onnx: {file.label} must have a GRU in its main graph, outside If, Loop and "
-            "functions, got none."
-        )
-    wanted = f"from_onnx: name must be that of one GRU in {file.label} ({many}), got {name!r}"
-    if not chosen or (name is not None and len(chosen) > 1):
-        raise ValueError(f"{wanted}, which names {len(chosen) or 'none'} of them.")
-    levels = [take_level(file, node) for node in chosen]
-    for level, (before, after) in zip(levels, pairwise(chosen), strict=False):
-        if reason := _not_a_stack(file, before, after, level):
-            raise ValueError(f"{wanted}, but all of them are no stack: {reason}.")
-    return assemble("from_onnx", levels)
-
-
-def _not_a_stack(
-    file: File, before: "onnx.NodeProto", after: "onnx.NodeProto", level: Level
-) -> str | None:
-    """Returns why one node is not behind the other as in a stack of ours; None if it is."""
-    first, second = node_name(file, before), node_name(file, after)
-    if take_lengths(file, before) != take_lengths(file, after):
-        return f"{first!r} and {second!r} are given different lengths"
-    if any(node.op_type == "GRU" for node in walk(file, node_input(after, 5))[0]):
-        return f"the initial state of {second!r} comes from another GRU"
-    rng = np.random.default_rng(0)
-    # Two sizes, so that a shape written down in the file, which fits one, is seen.
-    for time, batch in ((3, 2), (2, 5)):
-        ys = rng.normal(size=(time, batch, len(level.runs), level.runs[0].hidden_size))
-        ys = ys.astype(level.runs[0].params.W_c.dtype)
-        xs = ys.reshape(time, batch, -1)
-        given = ys.swapaxes(0, 1) if _layout(before) else ys.swapaxes(1, 2)
-        try:
-            found = evaluate(file, node_input(after, 0), {before.output[0]: given})
-        except UnknownValue as reason:
-            return f"what {second!r} reads is not the outputs of {first!r} alone, but {reason}"
-        if not np.array_equal(found, xs.swapaxes(0, 1) if _layout(after) else xs):
-            return f"{second!r} reads the outputs of {first!r} rounded or in another arrangement"
-    return None
-
-
-def _layout(node: "onnx.NodeProto") -> int:
-    return next((entry.i for entry in node.attribute if entry.name == "layout"), 0)
 
 
 def to_onnx(
@@ -103,7 +26,7 @@ def to_onnx(
     initial_state: bool = False,
     time_major: bool = False,
 ) -> "onnx.ModelProto":
-    """Returns a net of ours as an ONNX model, with batch and time left open.
+    """Returns a net as an ONNX model, with batch and time left open.
 
     It computes `ys` [batch, time, features] and `h_last_0`, `h_last_1`, ... [batch, hidden] from
     `xs` [batch, time, input]: what `apply` returns, with the state's arrays in the order of
@@ -122,13 +45,12 @@ def to_onnx(
         time_major: whether `xs` and `ys` have the time first.
 
     Raises:
-        ValueError: where ONNX's GRU cannot be this net, and why.
+        ValueError: if ONNX's GRU cannot compute this net, and why.
     """
     import onnx
     from onnx import helper
 
-    levels = take_apart("to_onnx", net, params)
-    check("to_onnx", levels, ONNX)
+    levels = levels_within(ONNX, "to_onnx", net, params)
     dtype = levels[0].runs[0].params.W_c.dtype
     if dtype == "bfloat16":
         raise ValueError(
@@ -169,8 +91,27 @@ def to_onnx(
     )
 
 
+def write_onnx(path: Path, net: Cell | Layer, params: Params) -> None:
+    """Writes a net as an ONNX model in one file, atomically.
+
+    Raises:
+        ValueError: if ONNX's GRU cannot compute this net, or it is larger than a file can be.
+        OSError: if the file cannot be written.
+    """
+    size = sum(getattr(leaf, "nbytes", 0) for leaf in jax.tree.leaves(params))
+    most = LARGEST - 2**24  # leaves room for the second biases and the names
+    if size > most:
+        raise ValueError(
+            f"write: params must be {most} bytes or fewer, got {size}: protobuf holds no more; "
+            "onnx.save(interop.to_onnx(net, params), path, save_as_external_data=True) puts them "
+            "beside the model."
+        )
+    model = to_onnx(net, params).SerializeToString()
+    files.write(path, lambda beside: beside.write_bytes(model))
+
+
 class _Graph(NamedTuple):
-    """The nodes of a model, and what they read that does not change."""
+    """The nodes of a model, and the constants that they read."""
 
     nodes: list["onnx.NodeProto"]
     constants: dict[str, np.ndarray]
@@ -196,10 +137,10 @@ def _add_level(
     """Appends a GRU from `x` to `ys`, time-major, whose states have these numbers."""
     runs = level.runs
     if len({(run.hidden_size, run.reset) for run in runs}) > 1:
-        came = " and ".join(f'{run.hidden_size} with "{run.reset}"' for run in runs)
+        got = " and ".join(f'{run.hidden_size} with "{run.reset}"' for run in runs)
         raise ValueError(
             "to_onnx: net must have one hidden size and one reset in both directions, got "
-            f"{came}: ONNX's GRU has one for both; convert them one by one."
+            f"{got}: ONNX's GRU has one for both; convert them one by one."
         )
     hidden = runs[0].hidden_size
     gates = zip(*(join(run.params, "zrc", old=True) for run in runs), strict=True)
@@ -225,7 +166,7 @@ def _add_level(
         shape = graph.add("Concat", ["[1]", batch, "[1]"], f"{name}.h0_shape", axis=0)
         h0 = graph.add("Expand", [f"{name}.each_h0", shape], f"{name}.h0")
     direction = "reverse" if runs[0].reverse else "forward"
-    used = [OF_ONNX[f] for run in runs for f in (run.gate_activation, run.activation)]
+    used = [ONNX_ACTIVATIONS[f] for run in runs for f in (run.gate_activation, run.activation)]
     functions, alphas, betas = zip(*used, strict=True)
     graph.add(
         "GRU",

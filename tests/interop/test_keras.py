@@ -7,46 +7,36 @@ import jax.numpy as jnp
 import keras
 import numpy as np
 import pytest
+from keras_cases import (
+    BATCH,
+    HIDDEN,
+    INPUT,
+    LENGTHS,
+    MASK,
+    MODELS,
+    NETS,
+    TIME,
+    assert_same,
+    assert_same_bits,
+    built,
+    draw,
+    draw_net,
+    functional,
+    layers,
+    run,
+    sequential,
+)
 
 import gru_jax as gj
 from gru_jax import interop
 from gru_jax.layers.recurrent import Directions
 from gru_jax.ops.activations import ACTIVATIONS
 
-BATCH, TIME, INPUT, HIDDEN = 3, 6, 4, 5
-LENGTHS = np.array([TIME, 2, 4])
-MASK = np.arange(TIME) < LENGTHS[:, None]
-layers = keras.layers
-
 # Keras' own: NumPy 2 asks for a `copy` that its variables do not know.
-pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
-
-
-@pytest.fixture(autouse=True)
-def _keras_adds_vectors_to_matrices():
-    with jax.numpy_rank_promotion("allow"):
-        yield
-
-
-def draw(rng, *shape, dtype=np.float32):
-    return rng.normal(size=shape).astype(dtype)
-
-
-def built(rng, layer, inputs=INPUT):
-    """Returns a layer with random weights, and biases that are not 0."""
-    if not layer.built:
-        layer.build((None, inputs) if isinstance(layer, layers.GRUCell) else (None, None, inputs))
-    layer.set_weights([rng.normal(0, 0.5, w.shape).astype(w.dtype) for w in layer.get_weights()])
-    return layer
-
-
-def assert_same(got, want, **tolerance):
-    for a, b in zip(jax.tree.leaves(got), jax.tree.leaves(want), strict=True):
-        np.testing.assert_allclose(a, b, **tolerance)
-
-
-def assert_same_bits(got, want):
-    jax.tree.map(np.testing.assert_array_equal, got, want)
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning"),
+    pytest.mark.usefixtures("rank_promotion"),
+]
 
 
 @pytest.mark.parametrize("reset_after", [False, True])
@@ -69,8 +59,9 @@ def test_a_layers_values_and_gradients_are_keras(rng, reset_after, use_bias):
 
     net, params = interop.from_keras(layer)
     weights = [variable.value for variable in layer.trainable_variables]
-    (_, want), (d_weights, *d_rest) = jax.value_and_grad(theirs, (0, 1, 2), True)(weights, xs, h0)
-    (_, got), (d_params, *d_mine) = jax.value_and_grad(ours, (0, 1, 2), True)(params, xs, h0)
+    differentiate = lambda loss: jax.jit(jax.value_and_grad(loss, (0, 1, 2), True))  # noqa: E731
+    (_, want), (d_weights, *d_rest) = differentiate(theirs)(weights, xs, h0)
+    (_, got), (d_params, *d_mine) = differentiate(ours)(params, xs, h0)
     np.testing.assert_allclose(got, want, atol=1e-6)
     assert_same(d_mine, d_rest, atol=1e-5)
     # Back through a layer that holds them; what it adds up is one and the same gradient twice.
@@ -97,7 +88,8 @@ def test_both_directions_with_masks_are_keras_in_float64(rng, merge_mode, reset_
     h0 = draw(rng, 2, BATCH, HIDDEN, dtype=np.float64)
     net, params = interop.from_keras(layer)
     ys, state = net.apply(params, xs, Directions(*h0), lengths=LENGTHS)
-    want, *last = layer(xs, initial_state=list(h0), mask=MASK)
+    theirs = jax.jit(lambda xs, h0: layer(xs, initial_state=list(h0), mask=MASK))
+    want, *last = theirs(xs, h0)
     np.testing.assert_allclose(ys[MASK], want[MASK], rtol=1e-12, atol=1e-14)
     assert not ys[~MASK].any()
     assert_same(state, last, rtol=1e-12, atol=1e-14)
@@ -117,39 +109,10 @@ def test_an_activation_is_keras_by_the_same_name(rng, name):
     xs = draw(rng, BATCH, TIME, INPUT)
     net, params = interop.from_keras(layer)
     assert dict(net.architecture.parts[0].options)["activation"] == name
-    np.testing.assert_allclose(net.apply(params, xs)[0], layer(xs), rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(net.apply(params, xs)[0], run(layer, xs), rtol=1e-5, atol=1e-6)
 
 
 # Models.
-
-
-def sequential(rng, *parts):
-    return built(rng, keras.Sequential([keras.Input((None, INPUT)), *parts]))
-
-
-def functional(rng):
-    xs = keras.Input((None, INPUT))
-    ys = layers.GRU(HIDDEN, return_sequences=True, name="first")(layers.Masking(9.0)(xs))
-    ys, _ = layers.GRU(3, return_sequences=True, return_state=True)(layers.Dropout(0.3)(ys))
-    return built(rng, keras.Model(xs, layers.Bidirectional(layers.GRU(2))(ys)))
-
-
-MODELS = {
-    "functional": functional,
-    "sequential": lambda rng: sequential(
-        rng,
-        layers.Masking(9.0),
-        layers.GRU(HIDDEN, return_sequences=True, reset_after=False),
-        layers.Bidirectional(layers.GRU(3, return_sequences=True)),
-        layers.Dropout(0.5),
-        layers.GRU(2),
-    ),
-    "cells": lambda rng: sequential(
-        rng, layers.RNN(layers.StackedRNNCells([layers.GRUCell(3), layers.GRUCell(HIDDEN)]))
-    ),
-    "backwards": lambda rng: sequential(rng, layers.GRU(HIDDEN, go_backwards=True)),
-    "stateful": lambda rng: sequential(rng, layers.GRU(HIDDEN, unroll=True, dropout=0.5)),
-}
 
 
 @pytest.mark.parametrize("name", MODELS)
@@ -163,7 +126,7 @@ def test_a_model_without_return_sequences_gives_our_last_state(rng, name):
     net, params = interop.from_keras(model)
     _, state = net.apply(params, xs, lengths=LENGTHS if masked else None)
     last = state[-1] if isinstance(state, tuple) else state
-    want = model(xs)
+    want = run(model, xs)
     np.testing.assert_allclose(jnp.concatenate(jax.tree.leaves(last), -1), want, atol=1e-6)
 
 
@@ -182,35 +145,14 @@ def test_dropout_is_where_it_was_and_a_layer_is_found_by_its_name(rng):
 
 
 # From ours.
-
-NETS = {
-    "cell": lambda **o: gj.gru(HIDDEN, **o),
-    "before": lambda **o: gj.recurrent(gj.gru(HIDDEN, activation="softsign", **o)),
-    "after": lambda **o: gj.recurrent(gj.gru(HIDDEN, reset="after", activation="selu", **o)),
-    "stack": lambda **o: gj.stack(
-        gj.bidirectional(gj.gru(HIDDEN, reset="after", **o), gj.gru(HIDDEN, **o), merge="sum"),
-        gj.dropout(0.4),
-        gj.bidirectional(gj.gru(3, gate_activation="hard_sigmoid", **o)),
-        gj.recurrent(gj.gru(2, **o)),
-        gj.dropout(0.1),
-    ),
-}
-
-
-def draw_net(rng, name, dtype=jnp.float32):
-    net = NETS[name](dtype=dtype)
-    params = net.init(jax.random.key(0), INPUT)
-    params = jax.tree.map(lambda a: jnp.asarray(rng.normal(0, 0.5, a.shape), a.dtype), params)
-    return net, params
-
-
 @pytest.mark.parametrize("name", [name for name in NETS if name != "cell"])
 def test_keras_computes_what_is_written_and_gives_it_back(rng, name):
     net, params = draw_net(rng, name)
     model = interop.to_keras(net, params)
     xs = draw(rng, BATCH, TIME, INPUT)
-    np.testing.assert_allclose(model(xs), net.apply(params, xs)[0], atol=2e-6)
-    assert np.any(model(xs, training=True) != model(xs)) == (name == "stack")
+    ys = run(model, xs)
+    np.testing.assert_allclose(ys, net.apply(params, xs)[0], atol=2e-6)
+    assert np.any(run(model, xs, training=True) != ys) == (name == "stack")
     found, found_params = interop.from_keras(model)
     assert found.architecture == net.architecture
     assert_same_bits(found_params, params)
@@ -234,7 +176,7 @@ def test_every_dtype_goes_there_and_back(rng, dtype):
     net, params = draw_net(rng, "before", dtype)
     model = interop.to_keras(net, params)
     xs = draw(rng, BATCH, TIME, INPUT).astype(dtype)
-    got, want = (np.asarray(ys, float) for ys in (model(xs), net.apply(params, xs)[0]))
+    got, want = (np.asarray(ys, float) for ys in (run(model, xs), net.apply(params, xs)[0]))
     # Of 8, 11 and 53 bits, rounded in each of the steps.
     tolerance = {"bfloat16": 2e-2, "float16": 4e-3, "float64": 1e-12}[dtype]
     np.testing.assert_allclose(got, want, atol=tolerance)

@@ -1,4 +1,4 @@
-"""The arrays of one cell, as linen, nnx and our own modules name them."""
+"""One cell's arrays by name, in linen, in nnx and in gru_jax's own Flax modules."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -11,22 +11,22 @@ from gru_jax.interop.arrays import check_dtypes, floats
 from gru_jax.interop.gates import Joined, part
 
 LINEN, NNX = {"ir", "iz", "in", "hr", "hz", "hn"}, {"dense_i", "dense_h"}
-"""What a cell's arrays are under."""
-OURS = set(GRUParams._fields)
-"""What a cell's arrays are called in our own modules, with b_h or without."""
+"""The names of a cell's parts in Flax's libraries."""
+OWN = set(GRUParams._fields)
+"""The names of a cell's arrays in gru_jax's modules, with b_h or without."""
 
 
 def is_cell(tree: Any) -> bool:
     """Returns whether it holds a cell's arrays, by their names."""
     if not isinstance(tree, Mapping):
         return False
-    theirs = set(tree) in (LINEN, NNX) and all(isinstance(each, Mapping) for each in tree.values())
-    return theirs or is_ours(tree)
+    flax = set(tree) in (LINEN, NNX) and all(isinstance(each, Mapping) for each in tree.values())
+    return flax or is_own(tree)
 
 
-def is_ours(tree: Any) -> bool:
-    """Returns whether it holds a cell's arrays by the names that they have here."""
-    return isinstance(tree, Mapping) and set(tree) in (OURS, OURS - {"b_h"})
+def is_own(tree: Any) -> bool:
+    """Returns whether it holds a cell's arrays by gru_jax's names."""
+    return isinstance(tree, Mapping) and set(tree) in (OWN, OWN - {"b_h"})
 
 
 def take_cell(function: str, tree: Mapping[Any, Any]) -> GRUParams:
@@ -35,17 +35,17 @@ def take_cell(function: str, tree: Mapping[Any, Any]) -> GRUParams:
     Raises:
         ValueError: if there are no such arrays, or they do not fit each other.
     """
-    ours = is_ours(tree)
-    flat = tree if ours else {f"{k}/{leaf}": a for k in tree for leaf, a in tree[k].items()}
+    own = is_own(tree)
+    flat = tree if own else {f"{k}/{leaf}": a for k in tree for leaf, a in tree[k].items()}
     for name, leaf in flat.items():
         if not hasattr(leaf, "shape"):
             raise ValueError(f"{function}: {name} must be an array, got a {type(leaf).__name__}.")
-    if ours:
-        return _take_ours(function, flat)
+    if own:
+        return _take_own(function, flat)
     return (_take_linen if set(tree) == LINEN else _take_nnx)(function, flat)
 
 
-def _take_ours(function: str, flat: Mapping[str, Any]) -> GRUParams:
+def _take_own(function: str, flat: Mapping[str, Any]) -> GRUParams:
     hidden = np.size(flat["b_c"])
     shapes = {"W": (max(hidden + 1, _rows(flat["W_c"])), hidden), "b": (hidden,)}
     params = {n: floats(function, n, leaf, shapes[n[0]]) for n, leaf in flat.items()}
@@ -89,5 +89,5 @@ def _take_nnx(function: str, flat: Mapping[str, Any]) -> GRUParams:
 
 
 def _rows(leaf: Any) -> int:
-    """Returns the rows that weights have, or 1 where they have none and must."""
+    """Returns the rows of weights, at least 1."""
     return max((1, *np.shape(leaf)[:1]))

@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 from onnx import TensorProto, helper, numpy_helper
-from test_interop_onnx import HIDDEN, INPUT, draw_weights, gru, model_of
+from onnx_cases import HIDDEN, INPUT, draw_weights, gru, model_of
 
 from gru_jax import interop
-from gru_jax.interop.onnx import graph as onnx_graph
+from gru_jax.interop.onnx import constants as constants_module
 
 node = helper.make_node
 
@@ -118,7 +118,7 @@ MUCH = {
 
 @pytest.mark.parametrize("said", MUCH)
 def test_little_that_would_become_much_is_refused(rng, monkeypatch, said):
-    monkeypatch.setattr(onnx_graph, "LIMIT", 15000)
+    monkeypatch.setattr(constants_module, "LIMIT", 15000)
     nodes, constants = MUCH[said]
     with pytest.raises(ValueError) as error:  # noqa: PT011, the whole message is compared
         interop.from_onnx(one(rng, nodes, constants))
@@ -138,7 +138,7 @@ def test_words_are_refused(rng):
 @pytest.mark.parametrize("held", ["initializer", "constant"])
 def test_weights_are_read_behind_all_that_only_moves_them(rng, monkeypatch, held):
     """However large: cut, put in another order, joined, widened, as PyTorch writes them."""
-    monkeypatch.setattr(onnx_graph, "LIMIT", 0)
+    monkeypatch.setattr(constants_module, "LIMIT", 0)
     rows = draw_weights(rng)["W"][0].astype(np.float16)
     tensor = numpy_helper.from_array(rows, "rows")
     nodes = [

@@ -1,4 +1,4 @@
-"""PyTorch's tensors by their names: those of a state dict, and of a file of one."""
+"""State dicts: tensors by their names, in memory and in a `.pt` or `.pth` file."""
 
 import re
 import warnings
@@ -8,7 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from gru_jax.files import check_size
+from gru_jax.interop.contents import damaged
 from gru_jax.types import ArrayLike
+
+NAMES = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
+"""The arrays of a cell; of a layer with a suffix, e.g. `_l0` or `_l0_reverse`."""
 
 MOST, DEEPEST = 100_000, 64
 """Arrays of a model, and dots in their names."""
@@ -53,20 +57,16 @@ def read_torch(path: Path) -> dict[str, Any]:
     try:
         if zipfile.is_zipfile(path):  # PyTorch itself does not look at the checksums
             with zipfile.ZipFile(path) as archive:
-                if odd := archive.testzip():
-                    raise ValueError(f"its {odd} has another checksum")
+                if member := archive.testzip():
+                    raise ValueError(f"its {member} has another checksum")
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of TorchScript, which is an error anyway
             return flatten(torch.load(path, map_location="cpu", weights_only=True))
     except Exception as error:  # pickle, zip and PyTorch raise a dozen things at damage
         alien = re.search(r"GLOBAL (\S+)", str(error))
-        why = f"{type(error).__name__}: {str(error).split('.')[0][:160]}"
-        if alien:
-            why = f"it holds a {alien[1]}, which only unpickling could build"
-        raise ValueError(
-            f"{path} must be a whole state dict, torch.save(module.state_dict(), file), that is "
-            f"read with weights_only=True, but {why}."
-        ) from error
+        reason = f"it holds a {alien[1]}, which only unpickling could build" if alien else error
+        needed = "a whole state dict, torch.save(module.state_dict(), file), for weights_only=True"
+        raise damaged("read", path, needed, reason) from error
 
 
 def flatten(state: Any) -> dict[str, Any]:
@@ -75,7 +75,7 @@ def flatten(state: Any) -> dict[str, Any]:
     Raises:
         ValueError: if there is no end of dicts, which may hold each other.
     """
-    found, left, count = {}, [("", state)], 0
+    arrays, left, count = {}, [("", state)], 0
     while left:
         name, value = left.pop()
         count += 1
@@ -88,5 +88,5 @@ def flatten(state: Any) -> dict[str, Any]:
             inner = [(f"{name}.{key}" if name else str(key), each) for key, each in value.items()]
             left += reversed(inner)
         elif hasattr(value, "shape"):
-            found[name] = value
-    return found
+            arrays[name] = value
+    return arrays

@@ -1,4 +1,4 @@
-"""The layers of a Keras model, if it is nothing but one behind the other, and its backend."""
+"""The layers of a Keras model that runs them one behind the other, and Keras' backend."""
 
 import importlib.util
 import inspect
@@ -18,17 +18,17 @@ def find_layer(source: Any, name: str | None) -> Any:
     """Returns the layer by this name, also in a model inside the model; None is the only GRU."""
     import keras
 
-    found, kinds = _layers_by_path(source, ""), keras.layers.RNN | keras.layers.Bidirectional
-    places = [path for path, layer in found.items() if name or isinstance(layer, kinds)]
-    return found[choose("from_keras", places, name, found, separator="/")]
+    layers, kinds = _layers_by_path(source, ""), keras.layers.RNN | keras.layers.Bidirectional
+    places = [path for path, layer in layers.items() if name or isinstance(layer, kinds)]
+    return layers[choose("from_keras", places, name, layers, separator="/")]
 
 
 def _layers_by_path(source: Any, place: str) -> dict[str, Any]:
-    found = {}
+    layers = {}
     for layer in getattr(source, "layers", ()):
-        found[place + layer.name] = layer
-        found |= _layers_by_path(layer, f"{place}{layer.name}/")
-    return found
+        layers[place + layer.name] = layer
+        layers |= _layers_by_path(layer, f"{place}{layer.name}/")
+    return layers
 
 
 def chain(source: Any) -> list[Any]:
@@ -46,7 +46,7 @@ def chain(source: Any) -> list[Any]:
             f"{type(source).__name__} of its own: take its layers one by one."
         )
     layers = [part for part in source.layers if type(part) is not keras.layers.InputLayer]
-    ready, made, masks = source.inputs, [], []
+    ready, outputs, masks = source.inputs, [], []
     for layer in layers:
         first, *more = keras.tree.flatten(layer.input)
         if not _among(first, ready) or any(tensor.dtype != "bool" for tensor in more):
@@ -56,15 +56,15 @@ def chain(source: Any) -> list[Any]:
             masks.append(more)
             if [*map(id, more)] != [*map(id, masks[0])]:
                 raise _not_a_chain(f"{layer.name!r}, which is given another mask")
-        outputs = keras.tree.flatten(layer.output)
-        ready, made = outputs[:1], made + outputs
-    if not all(_among(tensor, made) for tensor in source.outputs):
+        own = keras.tree.flatten(layer.output)
+        ready, outputs = own[:1], outputs + own
+    if not all(_among(tensor, outputs) for tensor in source.outputs):
         raise _not_a_chain("an output that no layer has when it is run once")
     return layers
 
 
 def _check_call(layer: Any) -> None:
-    """Raises where a model fixes an argument of a layer's call, which no net of ours can."""
+    """Raises if a model fixes an argument of a layer's call, which no net of gru_jax can."""
     import keras
 
     call = layer._inbound_nodes[0].arguments  # Keras tells it nowhere in public.
@@ -72,9 +72,9 @@ def _check_call(layer: Any) -> None:
     for name, value in given.items():
         fixed = [part for part in keras.tree.flatten(value) if part is not None]
         if not all(part is False or isinstance(part, keras.KerasTensor) for part in fixed):
-            came = f"{name}={value}" if value is True else f"a constant {name}"
+            got = f"{name}={value}" if value is True else f"a constant {name}"
             raise ValueError(
-                f"from_keras: {layer.name!r} must be called without fixed arguments, got {came}: "
+                f"from_keras: {layer.name!r} must be called without fixed arguments, got {got}: "
                 "take the GRUs by name, and give h0, mask or key to apply."
             )
 

@@ -9,48 +9,28 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
 from onnx.reference.ops.op_gru import CommonGRU
+from onnx_cases import (
+    BATCH,
+    DIRECTIONS,
+    HIDDEN,
+    LENGTHS,
+    NETS,
+    RESHAPE,
+    SIZES,
+    SQUEEZE,
+    TIME,
+    TRANSPOSE,
+    draw_net,
+    draw_weights,
+    draw_xs,
+    gru,
+    model_of,
+    stack_of,
+)
 
-import gru_jax as gj
 from gru_jax import interop
-from gru_jax.interop.limits import OF_ONNX
+from gru_jax.interop.limits import ONNX_ACTIVATIONS
 from gru_jax.layers.recurrent import Directions
-
-BATCH, TIME, INPUT, HIDDEN = 3, 6, 4, 5
-LENGTHS = np.array([TIME, 1, 4], np.int32)
-DIRECTIONS = {"forward": 1, "reverse": 1, "bidirectional": 2}
-
-
-def draw_xs(rng, dtype=np.float32):
-    return rng.normal(size=(BATCH, TIME, INPUT)).astype(dtype)
-
-
-def draw_weights(rng, direction="forward", *, inputs=INPUT, dtype=np.float32, number=""):
-    """Returns W, R and B; small enough for gates without a bound."""
-    rows = {"W": (3 * HIDDEN, inputs), "R": (3 * HIDDEN, HIDDEN), "B": (6 * HIDDEN,)}
-    return {
-        name + number: rng.normal(0, 0.4, (DIRECTIONS[direction], *shape)).astype(dtype)
-        for name, shape in rows.items()
-    }
-
-
-def gru(inputs, outputs=("Y", "Y_h"), name="g", **attributes):
-    return helper.make_node("GRU", inputs, outputs, name, **attributes)
-
-
-def model_of(nodes, constants, *, inputs=(), outputs=("Y", "Y_h"), opset=17, dtype=np.float32):
-    """Returns a model of X, time-major, and of other inputs with their types and ranks."""
-    kind = helper.np_dtype_to_tensor_dtype(np.dtype(dtype))
-    ranks = {"Y": 4, "Y_h": 3, "ys": 3}
-    graph = helper.make_graph(
-        nodes,
-        "graph",
-        [helper.make_tensor_value_info("X", kind, (None, None, INPUT))]
-        + [helper.make_tensor_value_info(key, of, [None] * rank) for key, of, rank in inputs],
-        [helper.make_tensor_value_info(key, kind, [None] * ranks[key]) for key in outputs],
-        [numpy_helper.from_array(np.asarray(a), name) for name, a in constants.items()],
-    )
-    opsets = [helper.make_opsetid("", opset)]
-    return helper.make_model(graph, opset_imports=opsets, ir_version=8)
 
 
 def run(model, **feeds):
@@ -136,10 +116,10 @@ def test_both_layouts_are_what_onnx_computes_in_float64(
     assert_close(state, list(Y_h), rtol=1e-12, atol=1e-14)
 
 
-@pytest.mark.parametrize("ours", OF_ONNX)
+@pytest.mark.parametrize("ours", ONNX_ACTIVATIONS)
 def test_an_activation_is_onnxs_in_each_direction(rng, ours):
     """The numbers of several are consumed in turn; a file without biases has none."""
-    name, alpha, beta = OF_ONNX[ours]
+    name, alpha, beta = ONNX_ACTIVATIONS[ours]
     node = gru(
         ["X", "W", "R"],
         hidden_size=HIDDEN,
@@ -183,25 +163,6 @@ def test_weights_are_found_behind_other_nodes_in_any_opset(rng, opset):
     assert_reads_as_it_runs(rng, model_of(nodes, constants, opset=opset))
 
 
-def stack_of(rng, between, *, constants=None, direction="bidirectional", second="xs", **options):
-    """Returns a model of two GRUs with nodes of one's outputs `first` to `xs` between them."""
-    inputs = DIRECTIONS[direction] * HIDDEN
-    weights = draw_weights(rng, direction, number="0")
-    weights |= draw_weights(rng, direction, inputs=inputs, number="1")
-    names = [[name + number for name in "WRB"] for number in "01"]
-    shared = {"direction": direction, "hidden_size": HIDDEN}
-    nodes = [
-        gru(["X", *names[0]], ["first", "first_h"], "one", **shared),
-        *between,
-        gru([second, *names[1], "", ""], name="two", **shared, **options),
-    ]
-    return model_of(nodes, weights | (constants or {}))
-
-
-TRANSPOSE = helper.make_node("Transpose", ["first"], ["t"], perm=[0, 2, 1, 3])
-RESHAPE = helper.make_node("Reshape", ["t", "sizes"], ["xs"])
-SIZES = {"sizes": np.array([0, 0, -1])}
-SQUEEZE = helper.make_node("Squeeze", ["first", "axes"], ["xs"])
 IN_BETWEEN = {
     "as PyTorch writes both directions": ([TRANSPOSE, RESHAPE], SIZES, "bidirectional"),
     "as PyTorch writes one": ([SQUEEZE], {"axes": np.array([1])}, "reverse"),
@@ -300,31 +261,6 @@ def test_full_lengths_that_a_model_computes_are_none(rng):
 
 
 # What is written.
-
-NETS = {
-    "cell": lambda **o: gj.gru(5, **o),
-    "after": lambda **o: gj.recurrent(gj.gru(5, reset="after", **o)),
-    "reverse": lambda **o: gj.recurrent(gj.gru(5, **o), reverse=True),
-    "stack": lambda **o: gj.stack(
-        gj.bidirectional(gj.gru(5, reset="after", **o)),
-        gj.dropout(0.3),
-        gj.recurrent(gj.gru(3, **o), reverse=True),
-        gj.bidirectional(gj.gru(2, **o)),
-    ),
-    "learned": lambda **o: gj.stack(
-        gj.bidirectional(gj.gru(5, **o), gj.learned_initial_state(gj.gru(5, **o))),
-        gj.recurrent(gj.learned_initial_state(gj.gru(3, **o))),
-    ),
-}
-
-
-def draw_net(rng, name, dtype=jnp.float32, **options):
-    net = NETS[name](dtype=dtype, **options)
-    params = net.init(jax.random.key(0), INPUT)
-    params = jax.tree.map(lambda a: jnp.asarray(rng.normal(0, 0.4, a.shape), a.dtype), params)
-    return net, params, gj.recurrent(net) if isinstance(net, gj.Cell) else net
-
-
 @pytest.mark.parametrize("time_major", [False, True])
 @pytest.mark.parametrize("name", NETS)
 def test_onnx_runtime_computes_what_is_written(rng, name, time_major):
@@ -383,7 +319,7 @@ def test_float16_is_written_as_such(rng):
     assert_close((ys, last), layer.apply(params, xs), atol=4e-3)
 
 
-@pytest.mark.parametrize("ours", OF_ONNX)
+@pytest.mark.parametrize("ours", ONNX_ACTIVATIONS)
 def test_an_activation_is_written_with_its_numbers(rng, ours):
     options = {"activation": ours, "gate_activation": "hard_sigmoid"}
     net, params, layer = draw_net(rng, "after", **options)

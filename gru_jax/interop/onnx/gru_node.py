@@ -1,4 +1,4 @@
-"""One ONNX `GRU` node as a level of ours: rows z, r, c, and z on the old state."""
+"""One ONNX `GRU` node as a level: rows z, r, c, and z on the old state."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -6,9 +6,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from gru_jax.interop.arrays import check_dtypes, floats
-from gru_jax.interop.gates import Joined, check_turning, part
-from gru_jax.interop.limits import OF_ONNX
-from gru_jax.interop.onnx.graph import File, evaluate, walk
+from gru_jax.interop.gates import Joined, check_symmetric, part
+from gru_jax.interop.limits import ONNX_ACTIVATIONS
+from gru_jax.interop.onnx.constants import File, evaluate, walk
 from gru_jax.interop.onnx.operators import UnknownValue
 from gru_jax.interop.stack import Level, Run
 
@@ -42,7 +42,7 @@ def node_name(file: File, node: "onnx.NodeProto") -> str:
 
 
 def node_input(node: "onnx.NodeProto", place: int) -> str:
-    """Returns the name of an input, or nothing if it is left out."""
+    """Returns the name of an input, "" if it is left out."""
     return node.input[place] if place < len(node.input) else ""
 
 
@@ -50,7 +50,7 @@ def take_level(file: File, node: "onnx.NodeProto") -> Level:
     """Returns what a GRU node is.
 
     Raises:
-        ValueError: if it is broken, or something that ours cannot be.
+        ValueError: if it is broken, or has no equal in gru_jax.
     """
     where = f"of {node_name(file, node)!r} in {file.label}"
     options = _attributes(where, node)
@@ -93,7 +93,7 @@ def take_level(file: File, node: "onnx.NodeProto") -> Level:
 
 
 def take_lengths(file: File, node: "onnx.NodeProto") -> str:
-    """Returns the name of the lengths that are an argument, or nothing: full ones are none.
+    """Returns the name of the lengths if they are an argument, "" if none or full ones are given.
 
     Raises:
         ValueError: if the file itself says others.
@@ -104,33 +104,33 @@ def take_lengths(file: File, node: "onnx.NodeProto") -> str:
     # Two sizes of time and batch, so that lengths written down in the file are seen.
     for size in (2, 3):
         try:
-            came: Any = evaluate(file, name, size=size).ravel()[:9]
+            got: Any = evaluate(file, name, size=size).ravel()[:9]
         except UnknownValue as reason:
-            came = reason
-        if not np.array_equal(came, np.full(size, size)):
+            got = reason
+        if not np.array_equal(got, np.full(size, size)):
             where = f"of {node_name(file, node)!r} in {file.label}"
             raise ValueError(
                 f"from_onnx: sequence_lens {where} must be an input of the model or the full "
-                f"length, got {came}: take it off the node, and give `apply` lengths."
+                f"length, got {got}: take it off the node, and give `apply` lengths."
             )
     return ""
 
 
-def say(name: str, alpha: float | None, beta: float | None) -> str:
-    """Returns an activation as a sentence has it."""
+def describe(name: str, alpha: float | None, beta: float | None) -> str:
+    """Returns an activation in words, e.g. "Elu(alpha=1.0)"."""
     numbers = {"alpha": alpha, "beta": beta}
-    said = [f"{key}={np.float32(n)!s}" for key, n in numbers.items() if n is not None]
-    return f"{name}({', '.join(said)})" if said else name
+    parts = [f"{key}={np.float32(n)!s}" for key, n in numbers.items() if n is not None]
+    return f"{name}({', '.join(parts)})" if parts else name
 
 
 def _attributes(where: str, node: "onnx.NodeProto") -> dict[str, Any]:
     found = {name: default for name, (_, _, default) in ATTRIBUTES.items()}
     for entry in node.attribute:
         kind, field, _ = ATTRIBUTES.get(entry.name, (None, "", None))
-        came = entry.AttributeType.Name(entry.type)
-        if kind != came:
+        got = entry.AttributeType.Name(entry.type)
+        if kind != got:
             raise ValueError(
-                f"from_onnx: attributes {where} must be those of a GRU, got {entry.name!r} {came}."
+                f"from_onnx: attributes {where} must be those of a GRU, got {entry.name!r} {got}."
             )
         value = getattr(entry, field)
         found[entry.name] = value.decode(errors="replace") if kind == "STRING" else value
@@ -207,20 +207,20 @@ def _activations(
         raise ValueError(
             f"from_onnx: activations {where} must be {2 * directions}, got {', '.join(names)}."
         )
-    known = {say(*theirs).lower(): ours for ours, theirs in OF_ONNX.items()}
+    known = {describe(*entry).lower(): name for name, entry in ONNX_ACTIVATIONS.items()}
     found = []
     for name in names:
         alpha, beta = DEFAULTS.get(name.lower(), (None, None))
         alpha = next(alphas, alpha) if name.lower() in WITH_ALPHA else None
         beta = next(betas, beta) if name.lower() in WITH_BETA else None
-        came = say(name, alpha, beta)
-        if came.lower() not in known:
-            wanted = ", ".join(say(*theirs) for theirs in OF_ONNX.values())
+        got = describe(name, alpha, beta)
+        if got.lower() not in known:
+            needed = ", ".join(describe(*entry) for entry in ONNX_ACTIVATIONS.values())
             raise ValueError(
-                f"from_onnx: activations {where} must be among {wanted}, got {came}: no other is "
+                f"from_onnx: activations {where} must be among {needed}, got {got}: no other is "
                 "the same function as one of ours."
             )
-        found.append(known[came.lower()])
+        found.append(known[got.lower()])
     for activation in found[::2]:
-        check_turning("from_onnx", f"activations {where}", activation)
+        check_symmetric("from_onnx", f"activations {where}", activation)
     return found[::2], found[1::2]

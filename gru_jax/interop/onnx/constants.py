@@ -1,4 +1,6 @@
-"""What can be read from an ONNX file without running it: constants, and arrays only moved.
+"""The constants of an ONNX file, read without running it: arrays, and arrays only moved.
+
+    path  --read-->  File  --evaluate(name)-->  array, or UnknownValue
 
 A file from outside is not trusted: nothing outside its folder is read, no operator is evaluated but
 those that move arrays or make constants, and those behind one tensor may together make `FACTOR`
@@ -12,6 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from gru_jax.interop.contents import damaged, shorten
 from gru_jax.interop.onnx.operators import MOVING, READING, UnknownValue, check_tensor, run
 
 if TYPE_CHECKING:
@@ -45,7 +48,7 @@ class File(NamedTuple):
 
 
 def read(source: "onnx.ModelProto | str | os.PathLike[str]") -> File:
-    """Reads a model, but no external data yet.
+    """Returns a model, without its external data yet.
 
     Raises:
         ValueError: if it is no ONNX, or larger than it can be.
@@ -70,10 +73,7 @@ def read(source: "onnx.ModelProto | str | os.PathLike[str]") -> File:
         try:
             model = onnx.ModelProto.FromString(content)
         except Exception as error:  # protobuf's own, another one in each of its implementations
-            raise ValueError(
-                f"from_onnx: source must be an ONNX file, got {label}, which protobuf cannot "
-                f"parse: {error}"
-            ) from error
+            raise damaged("from_onnx", path, "a whole ONNX file", error) from error
     if not isinstance(model, onnx.ModelProto):
         kind = type(source).__name__
         raise ValueError(f"from_onnx: source must be an onnx.ModelProto or a path, got a {kind}.")
@@ -87,9 +87,9 @@ def read(source: "onnx.ModelProto | str | os.PathLike[str]") -> File:
 def walk(
     file: File, name: str, stop: Mapping[str, Any] | None = None
 ) -> tuple[list["onnx.NodeProto"], set[str]]:
-    """Returns the nodes that a tensor is made by, in the file's order, and what these begin with.
+    """Returns the nodes that make a tensor, in the file's order, and the names they begin with.
 
-    What a shape is read from is not followed.
+    Does not follow the tensor that a `Shape` is read from.
     """
     places, ends, seen, left = set(), set(), set(stop or ()) | {""}, [name]
     while left:
@@ -114,7 +114,7 @@ def evaluate(
     Args:
         file: what it is in.
         name: of the tensor.
-        given: values of other tensors; what is made of them may be moved, and nothing else.
+        given: values of other tensors; operators may only move them, not compute with them.
         size: what every axis is taken to be where a shape is read; None refuses to read any.
 
     Raises:
@@ -155,5 +155,4 @@ def _read_tensor(file: File, name: str) -> np.ndarray:
     try:
         return onnx.numpy_helper.to_array(file.tensors[name], str(file.folder or ""))
     except Exception as error:  # of many kinds: sizes, types, paths
-        why = " ".join(str(error).split())[:200]
-        raise UnknownValue(f"a tensor {name!r} that cannot be read: {why}") from error
+        raise UnknownValue(f"a tensor {name!r} that cannot be read: {shorten(error)}") from error
