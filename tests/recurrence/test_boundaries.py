@@ -11,15 +11,15 @@ import reference
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
-from ways import (
+from problems import (
     AUTODIFF,
     BATCH,
     CASES,
     HIDDEN,
     INPUT,
+    OPTIONS,
     RULE,
     TIME,
-    WAYS,
     draw_problem,
     make_cell,
     make_gradients,
@@ -46,7 +46,7 @@ def loss_weights(seed):
 @given(
     FORM,
     REVERSE,
-    st.sampled_from(sorted(WAYS)),
+    st.sampled_from(sorted(OPTIONS)),
     st.none() | arrays(np.int32, BATCH, elements=st.integers(0, TIME)),
     st.none() | FLAGS,
     FLAGS,
@@ -67,7 +67,7 @@ def test_any_mix_is_the_numpy_loop(reset, reverse, way, lengths, mask, resets, o
             resets=resets,
             h_reset=h_reset,
             reverse=reverse,
-            **WAYS[way],
+            **OPTIONS[way],
         )
     valid = np.ones((BATCH, TIME), bool) if mask is None else mask
     valid = valid if lengths is None else valid & (np.arange(TIME) < lengths[:, None])

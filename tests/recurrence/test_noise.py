@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import reference
-from ways import BATCH, HIDDEN, INPUT, TIME, WAYS, draw_problem, run
+from problems import BATCH, HIDDEN, INPUT, OPTIONS, TIME, draw_problem, run
 
 import gru_jax as gj
 
@@ -45,7 +45,7 @@ def draw_masks(key, time=TIME):
 def test_every_way_of_running_draws_the_same_masks(way, reset, reverse):
     """One bit of difference would be seen."""
     problem = draw_problem(0, reset)
-    options = WAYS.get(way, {"unroll": 3})
+    options = OPTIONS.get(way, {"unroll": 3})
     hs, h_last = run(problem, reset, reverse=reverse, key=KEY, **RATES, **options)
     params, xs, h0, h_reset, valid, resets = problem
     hold, drop = draw_masks(KEY)

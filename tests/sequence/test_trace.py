@@ -7,7 +7,7 @@ import pytest
 import reference
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from ways import BATCH, INPUT, TIME, draw_problem, make_cell
+from problems import BATCH, INPUT, TIME, draw_problem, make_cell
 
 import gru_jax as gj
 
