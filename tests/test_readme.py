@@ -12,6 +12,7 @@ import gru_jax as gj
 README = (Path(__file__).parent.parent / "README.md").read_text()
 
 
+@pytest.mark.slow("trains a network")
 def test_the_code_in_the_readme_runs_and_learns(capsys, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     blocks = re.findall(r"^```python\n(.*?)^```", README, re.MULTILINE | re.DOTALL)

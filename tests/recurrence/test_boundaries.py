@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import reference
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from problems import (
@@ -42,7 +42,6 @@ def loss_weights(seed):
     return rng.normal(size=(BATCH, TIME, HIDDEN)), rng.normal(size=(BATCH, HIDDEN))
 
 
-@settings(max_examples=60, deadline=None)
 @given(
     FORM,
     REVERSE,
@@ -79,7 +78,6 @@ def test_any_mix_is_the_numpy_loop(reset, reverse, way, lengths, mask, resets, o
     np.testing.assert_allclose(h_last, want_last, atol=1e-13)
 
 
-@settings(max_examples=60, deadline=None)
 @given(FORM, REVERSE, st.sampled_from(sorted(RULE)), FLAGS, FLAGS, SEED)
 def test_the_rules_gradient_of_any_mix_is_autodiffs(reset, reverse, way, valid, resets, seed):
     with jax.enable_x64(True):

@@ -16,6 +16,7 @@ import gru_jax as gj
 
 KEY = jax.random.key(5)
 ZONEOUT, DROPOUT = 0.3, 0.4
+SLOW = pytest.mark.slow("compiles the same derivatives in another form")
 RATES = {"zoneout": ZONEOUT, "recurrent_dropout": DROPOUT}
 
 
@@ -58,7 +59,7 @@ def test_every_way_of_running_draws_the_same_masks(way, reset, reverse):
 @pytest.mark.parametrize(
     ("reset", "memory", "key"),
     [
-        ("before", "states", KEY),
+        pytest.param("before", "states", KEY, marks=SLOW),
         ("after", "chunked", KEY),
         ("after", "gates", None),
     ],
