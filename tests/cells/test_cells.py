@@ -188,6 +188,7 @@ def test_a_second_cell_of_the_same_kind_finds_the_compiled_loop(make_cell, rng):
     assert compiled_loop._cache_size() == before
 
 
+@pytest.mark.usefixtures("optimized")
 def test_no_weights_are_joined_inside_the_loop(make_cell):
     """The compiled loop's body takes the gates' weights side by side, joined once before it."""
     cell = make_cell()

@@ -1,4 +1,4 @@
-"""A problem with every boundary in it, and the ways of running it, in float64."""
+"""Random problems, and the options of `unroll` that must not change their numbers."""
 
 from functools import lru_cache
 from typing import NamedTuple
@@ -22,13 +22,15 @@ AUTODIFF = {
     "autodiff-states": {"derivative": "autodiff", "memory": "states"},
     "autodiff-chunked": {"derivative": "autodiff", "memory": "chunked", "chunk_size": 4},
 }
-WAYS = RULE | AUTODIFF
-CASES = [("before", way) for way in WAYS] + [("after", way) for way in (*RULE, "autodiff")]
-"""What autodiff keeps is found without a look at the form."""
+OPTIONS = RULE | AUTODIFF
+"""The options of each name: what is kept for the derivative, and whose derivative it is."""
+CASES = [("before", name) for name in OPTIONS]
+CASES += [("after", name) for name in (*RULE, "autodiff")]
+"""Forms and names of options. What autodiff keeps does not depend on the form."""
 
 
 class Problem(NamedTuple):
-    """Arrays for `unroll`, all random."""
+    """Arrays for `unroll`, with every boundary, all random."""
 
     params: gj.GRUParams
     xs: np.ndarray
@@ -39,7 +41,7 @@ class Problem(NamedTuple):
 
 
 def draw_problem(seed, reset):
-    """Returns a problem; under x64."""
+    """Returns a problem in float64; call it under x64."""
     rng = np.random.default_rng(seed)
     return Problem(
         jax.tree.map(
@@ -49,6 +51,15 @@ def draw_problem(seed, reset):
         rng.random((BATCH, TIME)) < 0.7,
         rng.random((BATCH, TIME)) < 0.4,
     )
+
+
+def draw_gru(rng, reset, dtype=np.float32, input_size=3, hidden_size=5, batch=(4,)):
+    """Returns the parameters, the input and the state of one step."""
+    leaves = reference.random_params(rng, input_size, hidden_size, reset)
+    params = gj.GRUParams(*(p if p is None else jnp.asarray(p, dtype) for p in leaves))
+    x = jnp.asarray(rng.normal(size=(*batch, input_size)), dtype)
+    h = jnp.asarray(rng.normal(size=(*batch, hidden_size)), dtype)
+    return params, x, h
 
 
 def make_cell(reset):
@@ -63,7 +74,7 @@ def run(problem, reset, **options):
 
 
 @lru_cache
-def make_gradients(reset, reverse, way):
+def make_gradients(reset, reverse, name):
     """Builds `(problem, w, w_last) -> (gradients, (hs, h_last))`, compiled once for all tests.
 
     The loss is the sum of w hs and w_last sin(h_last); gradients are those of params, xs, h0 and
@@ -72,7 +83,7 @@ def make_gradients(reset, reverse, way):
 
     def loss(differentiable, boundaries, w, w_last):
         problem = Problem(*differentiable, *boundaries)
-        hs, h_last = run(problem, reset, reverse=reverse, **WAYS[way])
+        hs, h_last = run(problem, reset, reverse=reverse, **OPTIONS[name])
         return (w * hs).sum() + (w_last * jnp.sin(h_last)).sum(), (hs, h_last)
 
     gradients = jax.jit(jax.grad(loss, has_aux=True))

@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from ways import BATCH, HIDDEN, draw_problem
+from problems import BATCH, HIDDEN, draw_problem
 
 import gru_jax as gj
 
