@@ -113,6 +113,13 @@ def check_flax(page):
     np.testing.assert_allclose(actual, page.names["trained"](page.names["xs"]), atol=1e-5)
 
 
+def check_own_cell(page):
+    assert page.names["logits"].shape == (4, 20, 50)
+    assert page.names["cs"].shape == (4, 20, 32)
+    assert page.printed.split() == str(page.names["net"]).split()
+    assert page.printed.startswith("stack(embed(50, 16), bidirectional(lstm(32))")
+
+
 CHECKS = {
     "README.md": check_readme,
     "cells.md": check_cells,
@@ -122,6 +129,7 @@ CHECKS = {
     "look_inside.md": check_look_inside,
     "weights.md": check_weights,
     "flax.md": check_flax,
+    "own_cell.md": check_own_cell,
 }
 
 

@@ -24,6 +24,7 @@ from gru_jax.architecture import Architecture, as_dict, build, from_dict
 from gru_jax.interop.arrays import exact
 from gru_jax.interop.contents import damaged
 from gru_jax.layers.layer import Layer
+from gru_jax.sequence.checks import input_of
 from gru_jax.types import Cell, Params
 
 FORMAT = "gru_jax 1"
@@ -187,12 +188,13 @@ def input_size(net: Cell | Layer, params: Params) -> int:
     Raises:
         ValueError: if there is none.
     """
-    shapes = jax.tree.map(np.shape, params)
-    sizes = [1]
-    for rows, *columns in filter(None, map(np.shape, reversed(jax.tree.leaves(params)))):
-        sizes += [*columns, rows, rows - sum(columns)]
-    # The first weights act on x and the state, or on x alone (dense): these come first.
-    for size in dict.fromkeys(reversed(sizes)):
+    shapes, sizes = jax.tree.map(np.shape, params), []
+    with contextlib.suppress(Exception):  # These are not the net's parameters, as is said below.
+        sizes += [size for size in input_of(net, params).shape[-1:] if size]
+    for rows, *columns in filter(None, map(np.shape, jax.tree.leaves(params))):
+        # The first weights act on x and the state, or on x alone.
+        sizes += [rows - sum(columns), rows, *columns]
+    for size in dict.fromkeys([*sizes, *range(1, max(sizes, default=1) + 1)]):
         # A net may refuse a size: residual does where inputs and outputs differ.
         with contextlib.suppress(Exception):
             if size > 0 and jax.tree.map(np.shape, _shapes(net, size)) == shapes:

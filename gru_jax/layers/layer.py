@@ -184,7 +184,7 @@ def compiled(
     mask: ArrayLike | None = None,
     resets: ArrayLike | None = None,
 ) -> tuple[Array, Any]:
-    """Calls the layer's `run` or `trace` as one program, of arguments that are yet to be checked."""
+    """Calls the layer's `run` or `trace` as one program, which checks the arguments first."""
     function = name_of(layer)
     xs = as_array(function, "xs", xs, "apply(params, xs, state=None, *, lengths, mask, resets)")
     limits = as_lengths(function, lengths), mask, resets

@@ -2,7 +2,6 @@
 
 import jax
 import pytest
-from fast_compiles import compile_fast as compile_fast
 
 
 @pytest.fixture(params=["float32", "float64"])
