@@ -63,11 +63,12 @@ def _inner(function: Callable[..., Any], params: LearnedInitialStateParams, *arg
 
 def _init(cell: Cell, key: Key, input_size: int) -> LearnedInitialStateParams:
     params = cell.init(key, input_size)
-    shape = cell.input(params).shape if cell.input else (input_size,)
-    if None in shape:
+    axes = cell.input(params).shape if cell.input else (input_size,)
+    shape = tuple(size for size in axes if size is not None)
+    if shape != axes:
         raise ValueError(
             "learned_initial_state: cell must have inputs of one size, for its state is an array "
-            f"of that size, got axes {shape}, where None is any size."
+            f"of that size, got axes {axes}, where None is any size."
         )
     return LearnedInitialStateParams(params, cell.initial_state(params, shape))
 

@@ -78,11 +78,11 @@ def _run(
     key: Key | None,
 ) -> tuple[Array, Any]:
     _check_parts("params", params, layers)
-    state = (None,) * len(layers) if state is None else state
-    _check_parts("state", state, layers)
+    states: Any = (None,) * len(layers) if state is None else state
+    _check_parts("state", states, layers)
     keys = [None] * len(layers) if key is None else jax.random.split(key, len(layers))
     results, ended = [], False
-    for layer, p, s, k in zip(layers, params, state, keys, strict=True):
+    for layer, p, s, k in zip(layers, params, states, keys, strict=True):
         axes = len(input_of(layer, p).shape)
         run = traced(layer) if field == "trace" else layer.run
         ys, result = run(p, xs, s, boundaries, k)

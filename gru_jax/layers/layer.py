@@ -235,16 +235,20 @@ def _step(
     function = name_of(layer)
     x = as_array(function, "x", x, "step(params, x, state)")
     batch = x.shape[: x.ndim - len(input_of(layer, params).shape)]
-    given = {"valid": valid, "begins": begins}
-    for name, value in given.items():
-        if value is not None:
-            given[name] = value = jnp.asarray(value)
-            if value.shape != batch or value.dtype != jnp.bool_:
-                raise ValueError(
-                    f"{function}: {name} must be {batch} bool to match the batch axes of x, "
-                    f"got {value.shape} {value.dtype}."
-                )
-    return _compiled_step(layer, params, x, state, Boundaries(given["valid"], given["begins"]))
+
+    def rows(name: str, value: ArrayLike | None) -> Array | None:
+        if value is None:
+            return None
+        value = jnp.asarray(value)
+        if value.shape != batch or value.dtype != jnp.bool_:
+            raise ValueError(
+                f"{function}: {name} must be {batch} bool to match the batch axes of x, "
+                f"got {value.shape} {value.dtype}."
+            )
+        return value
+
+    boundaries = Boundaries(rows("valid", valid), rows("begins", begins))
+    return _compiled_step(layer, params, x, state, boundaries)
 
 
 @partial(jax.jit, static_argnums=0)
@@ -256,6 +260,6 @@ def _compiled_step(
 
 def zero_padding(xs: PyTree[Array], boundaries: Boundaries) -> PyTree[Array]:
     """Returns arrays with zeros in padded steps, whatever stood there."""
-    if boundaries.valid is None:
+    if (valid := boundaries.valid) is None:
         return xs
-    return jax.tree.map(lambda a: select(boundaries.valid, a, 0), xs)
+    return jax.tree.map(lambda a: select(valid, a, 0), xs)

@@ -5,6 +5,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 from jaxtyping import Array, Bool
 
 from gru_jax.recurrence.boundaries import Boundaries
@@ -87,7 +88,7 @@ def check_time_axis(function: str, time_axis: int | None, xs: Array, count: int)
 
 def as_lengths(function: str, lengths: Any) -> ArrayLike | None:
     """Returns lengths as an array; raises a ValueError at negative ones, if they are at hand."""
-    if lengths is None or isinstance(lengths, jax.core.Tracer):
+    if lengths is None or isinstance(lengths, Tracer):
         return lengths
     lengths = lengths if hasattr(lengths, "dtype") else np.asarray(lengths)
     if not jnp.issubdtype(lengths.dtype, jnp.integer) or not lengths.size:

@@ -290,10 +290,11 @@ def split_arguments(
     for name in arguments:
         if name not in known:
             raise ValueError(f"{function}: options must be among {', '.join(known)}, got {name}.")
-    options, limits = (
-        kind(**{name: arguments[name] for name in kind._fields if name in arguments})
-        for kind in (RunOptions, Limits)
-    )
+
+    def take(kind: Any) -> Any:
+        return kind(**{name: arguments[name] for name in kind._fields if name in arguments})
+
+    options, limits = take(RunOptions), take(Limits)
     reverse, time_axis = arguments.get("reverse", False), arguments.get("time_axis")
     settings = make_settings(function, cell, options, reverse, time_axis)
     limits = limits._replace(lengths=as_lengths(function, limits.lengths))
