@@ -6,11 +6,14 @@
     params = cell.init(key, 12)
     hs, h_last = gj.unroll(cell, params, xs)
 
-Figures (`gru_jax.plot`), other frameworks' weights and files (`gru_jax.interop`), Flax modules
-(`gru_jax.linen`, `gru_jax.nnx`), checkpoints (`gru_jax.training.checkpoint`) and the command are
-imported where they are used.
+Figures (`gj.plot`), other frameworks' weights and files (`gj.interop`), Flax modules (`gj.linen`,
+`gj.nnx`) and the battery for your own cells (`gj.testing`) are imported when they are asked for.
 """
 
+import importlib
+from typing import Any
+
+# Look
 from gru_jax.analysis.dynamics import gradient_norms as gradient_norms
 from gru_jax.analysis.dynamics import lyapunov_exponent as lyapunov_exponent
 from gru_jax.analysis.gates import Ends as Ends
@@ -18,6 +21,11 @@ from gru_jax.analysis.gates import Saturation as Saturation
 from gru_jax.analysis.gates import saturation as saturation
 from gru_jax.analysis.gates import timescales as timescales
 from gru_jax.analysis.summary import summary as summary
+
+# Cells
+from gru_jax.architecture import Architecture as Architecture
+from gru_jax.architecture import build as build
+from gru_jax.architecture import buildable as buildable
 from gru_jax.cells.gru import candidate as candidate
 from gru_jax.cells.gru import gru as gru
 from gru_jax.cells.gru import hidden_state as hidden_state
@@ -30,40 +38,92 @@ from gru_jax.cells.learned_initial_state import (
     LearnedInitialStateParams as LearnedInitialStateParams,
 )
 from gru_jax.cells.learned_initial_state import learned_initial_state as learned_initial_state
+
+# Train
 from gru_jax.data.batching import Batch as Batch
 from gru_jax.data.batching import Dataset as Dataset
 from gru_jax.data.batching import make_batches as make_batches
 from gru_jax.data.batching import pad as pad
 from gru_jax.data.batching import split as split
+from gru_jax.data.batching import take as take
+from gru_jax.data.files import read_sequences as read_sequences
 from gru_jax.data.japanese_vowels import load_japanese_vowels as load_japanese_vowels
+
+# Layers
 from gru_jax.layers.combine import residual as residual
 from gru_jax.layers.combine import stack as stack
+from gru_jax.layers.layer import Layer as Layer
+from gru_jax.layers.pointwise import DenseParams as DenseParams
+from gru_jax.layers.pointwise import EmbedParams as EmbedParams
 from gru_jax.layers.pointwise import dense as dense
 from gru_jax.layers.pointwise import dropout as dropout
+from gru_jax.layers.pointwise import embed as embed
 from gru_jax.layers.pointwise import gaussian_noise as gaussian_noise
+from gru_jax.layers.pooling import PoolState as PoolState
 from gru_jax.layers.pooling import pool as pool
+from gru_jax.layers.recurrent import Directions as Directions
 from gru_jax.layers.recurrent import bidirectional as bidirectional
 from gru_jax.layers.recurrent import recurrent as recurrent
+from gru_jax.layers.trace import explain_backend as explain_backend
+
+# Run
+from gru_jax.layers.trace import trace as trace
 from gru_jax.ops.initializers import init_chrono as init_chrono
 from gru_jax.ops.initializers import init_uniform as init_uniform
-from gru_jax.sequence.unroll import trace as trace
+from gru_jax.recurrence.boundaries import Boundaries as Boundaries
 from gru_jax.sequence.unroll import unroll as unroll
 from gru_jax.training.fit import Progress as Progress
+from gru_jax.training.fit import Row as Row
 from gru_jax.training.fit import fit as fit
 from gru_jax.training.fit import init_progress as init_progress
+from gru_jax.training.loop import make_train_loop as make_train_loop
 from gru_jax.training.losses import cross_entropy as cross_entropy
 from gru_jax.training.losses import masked_mean as masked_mean
 from gru_jax.training.losses import squared_error as squared_error
 from gru_jax.training.metrics import accuracy as accuracy
 from gru_jax.training.metrics import confusion_matrix as confusion_matrix
+from gru_jax.training.optimizer import make_optimizer as make_optimizer
+from gru_jax.training.step import Metrics as Metrics
 from gru_jax.training.step import TrainState as TrainState
+from gru_jax.training.step import TrainStep as TrainStep
 from gru_jax.training.step import count_parameters as count_parameters
-from gru_jax.training.step import cut_time as cut_time
 from gru_jax.training.step import init_train_state as init_train_state
-from gru_jax.training.step import make_optimizer as make_optimizer
-from gru_jax.training.step import make_train_loop as make_train_loop
+from gru_jax.training.step import is_differentiating as is_differentiating
 from gru_jax.training.step import make_train_step as make_train_step
-from gru_jax.training.step import make_truncated_step as make_truncated_step
+from gru_jax.training.truncated import cut_time as cut_time
+from gru_jax.training.truncated import make_truncated_step as make_truncated_step
 from gru_jax.types import Cell as Cell
-from gru_jax.types import Layer as Layer
+from gru_jax.types import Input as Input
+from gru_jax.types import Key as Key
+from gru_jax.types import Params as Params
 from gru_jax.types import Trace as Trace
+
+# Ship: what brings more than JAX, imported when it is asked for
+_MODULES = ("interop", "linen", "nnx", "plot", "testing")
+_FUNCTIONS = {
+    "load": "gru_jax.interop",
+    "load_checkpoint": "gru_jax.training.checkpoint",
+    "save": "gru_jax.interop",
+    "save_checkpoint": "gru_jax.training.checkpoint",
+}
+
+_PACKAGES = ("analysis", "app", "architecture", "cells", "data", "files", "kernels", "layers")
+_PACKAGES += ("modules", "ops", "recurrence", "sequence", "training", "types", "importlib", "Any")
+__all__ = sorted(
+    {name for name in globals() if name[0] != "_" and name not in _PACKAGES}
+    | {*_MODULES, *_FUNCTIONS}
+)
+
+
+def __getattr__(name: str) -> Any:
+    """Imports what is not there yet."""
+    if name in _MODULES:
+        return importlib.import_module(f"gru_jax.{name}")
+    if name in _FUNCTIONS:
+        return getattr(importlib.import_module(_FUNCTIONS[name]), name)
+    raise AttributeError(f"module 'gru_jax' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    """Returns the public names."""
+    return list(__all__)

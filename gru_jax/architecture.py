@@ -1,42 +1,186 @@
-"""What a cell or a layer is, as data.
+"""A cell or a layer as data, and back.
 
-    gru(64).architecture == Architecture("gru", (), (("hidden_size", 64), ("reset", "before"), ...))
+    gru(64)  <--build, describe-->  Architecture("gru", (), (("hidden_size", 64), ...))
 
-Each builder says it of what it builds; `building.build` goes the other way.
+A builder is a function that returns a cell or a layer. `@buildable` registers it by its name, and
+what it builds then says its architecture: so it prints as the call that built it, and can be saved.
 """
 
-from typing import Any
+import inspect
+from collections.abc import Callable, Mapping
+from functools import partial, wraps
+from typing import Any, NamedTuple, TypeVar, cast
 
+import jax.numpy as jnp
 import numpy as np
 
-from gru_jax.types import Architecture, Cell, Layer
+Builder = TypeVar("Builder", bound=Callable[..., Any])
+
+BUILDERS: dict[str, Callable[..., Any]] = {}
+"""Builders by name."""
 
 
-def describe(builder: str, /, *parts: Cell | Layer, **options: Any) -> Architecture | None:
-    """Returns what is built by `builder`, or None where an argument of it is no plain value.
+class Architecture(NamedTuple):
+    """A cell or a layer as data: enough to build it again, but for its initialisers.
+
+    Attributes:
+        builder: the name of the function that builds it, e.g. `"gru"`.
+        parts: the cells or layers among its arguments.
+        options: its other arguments by name.
+    """
+
+    builder: str
+    parts: tuple["Architecture", ...] = ()
+    options: tuple[tuple[str, Any], ...] = ()
+
+    def __str__(self) -> str:
+        """Returns the call that builds it, without arguments that have their default."""
+        return f"{self.builder}({', '.join(_arguments(self))})"
+
+
+class bind(partial):
+    """A function with some arguments given: a `partial` that equals another of equal parts.
+
+    Cells and layers made of these are values: equal ones compile once, and pickle carries them.
+    """
+
+    def __eq__(self, other: object) -> bool:
+        """Returns whether function and arguments are equal."""
+        return type(other) is type(self) and _content(self) == _content(cast(bind, other))
+
+    def __hash__(self) -> int:
+        """Returns a hash of function and arguments."""
+        return hash(_content(self))
+
+
+def _content(bound: bind) -> tuple[Any, ...]:
+    return bound.func, bound.args, tuple(sorted(bound.keywords.items()))
+
+
+def buildable(builder: Builder) -> Builder:
+    """Makes what a builder returns say its architecture, and registers the builder for `build`.
+
+    Arguments may be cells, layers, numbers, words, dtypes, None, and tuples of these. Those whose
+    names end in `_init` are left out. With another argument, say a function, the result has no
+    architecture.
 
     Args:
-        builder: the name of the building function.
-        parts: the cells or layers that it was given.
-        options: its other arguments, but for those that only say how parameters begin.
+        builder: a function that returns a `Cell` or a `Layer`; its name is its name in files.
+
+    Returns:
+        The same function, as far as callers can see.
+
+    Raises:
+        ValueError: if another module has registered a builder of this name.
     """
-    described = tuple(part.architecture for part in parts if part.architecture)
-    values = {k: v.item() if isinstance(v, np.generic) else v for k, v in options.items()}
-    plain = all(v is None or isinstance(v, bool | int | float | str) for v in values.values())
-    if len(described) < len(parts) or not plain:
-        return None
-    return Architecture(builder, described, tuple(values.items()))
+    name, signature = builder.__name__, inspect.signature(builder)
+    known = BUILDERS.get(name)
+    if known is not None and known.__module__ != builder.__module__:
+        raise ValueError(
+            f"buildable: builder must have a name of its own, got {name}, as in {known.__module__}."
+        )
+
+    @wraps(builder)
+    def build_and_describe(*args: Any, **options: Any) -> Any:
+        built = builder(*args, **options)
+        if built.architecture is not None:
+            return built
+        bound = signature.bind(*args, **options)
+        return built._replace(architecture=_describe(name, signature, bound))
+
+    BUILDERS[name] = build_and_describe
+    return cast(Builder, build_and_describe)
+
+
+def build(architecture: Architecture) -> Any:
+    """Builds a cell or a layer again; its initialisers are the defaults.
+
+    Args:
+        architecture: `cell.architecture` or `layer.architecture`.
+
+    Raises:
+        ValueError: if there is no such builder, or it does not take these arguments.
+    """
+    name, parts, options = architecture
+    if name not in BUILDERS:
+        raise ValueError(f"build: builder must be one of {', '.join(BUILDERS)}, got {name!r}.")
+    built = [build(part) for part in parts]
+    try:
+        return BUILDERS[name](*built, **dict(options))
+    except TypeError as error:
+        raise ValueError(f"build: options must be those of {name}, but {error}.") from error
 
 
 def as_dict(architecture: Architecture) -> dict[str, Any]:
-    """Returns an architecture as JSON has it."""
+    """Returns an architecture as a JSON object."""
     parts = [as_dict(part) for part in architecture.parts]
     more = {"parts": parts} if parts else {}
     return {"builder": architecture.builder, **dict(architecture.options), **more}
 
 
-def from_dict(entry: dict[str, Any]) -> Architecture:
-    """Returns the architecture of which `as_dict` made the entry; TypeErrors if it is another."""
-    options = {k: v for k, v in entry.items() if k not in ("builder", "parts")}
+def from_dict(entry: Mapping[str, Any]) -> Architecture:
+    """Undoes `as_dict`; raises a TypeError or a KeyError if the entry is of another kind."""
+    options = {k: _tuples(v) for k, v in entry.items() if k not in ("builder", "parts")}
     parts = tuple(from_dict(part) for part in entry.get("parts", ()))
     return Architecture(entry["builder"], parts, tuple(options.items()))
+
+
+def _tuples(value: Any) -> Any:
+    return tuple(map(_tuples, value)) if isinstance(value, list) else value
+
+
+def _describe(
+    name: str, signature: inspect.Signature, bound: inspect.BoundArguments
+) -> Architecture | None:
+    """Returns the architecture; None where an argument cannot be said as data."""
+    bound.apply_defaults()
+    parts, options = [], {}
+    for parameter in signature.parameters.values():
+        value = bound.arguments[parameter.name]
+        if parameter.kind is inspect.Parameter.VAR_KEYWORD:
+            options |= value
+        elif parameter.kind is inspect.Parameter.VAR_POSITIONAL:
+            parts += value
+        elif hasattr(value, "architecture"):
+            parts.append(value)
+        elif not parameter.name.endswith("_init"):
+            options[parameter.name] = value
+    described = tuple(part.architecture for part in parts)
+    options = {name: _plain(name, value) for name, value in options.items()}
+    if None in described or not all(map(_is_plain, options.values())):
+        return None
+    return Architecture(name, described, tuple(options.items()))
+
+
+def _plain(name: str, value: Any) -> Any:
+    if name == "dtype":
+        return jnp.dtype(value).name
+    return value.item() if isinstance(value, np.generic) else value
+
+
+def _is_plain(value: Any) -> bool:
+    if isinstance(value, tuple):
+        return all(map(_is_plain, value))
+    return value is None or isinstance(value, bool | int | float | str)
+
+
+def _arguments(architecture: Architecture) -> list[str]:
+    """Returns the arguments of the call that builds it."""
+    parts, options = list(architecture.parts), dict(architecture.options)
+    builder = BUILDERS.get(architecture.builder)
+    parameters = inspect.signature(builder).parameters if builder else {}
+    optional = [p for p in parameters.values() if p.default is None and p.name not in options]
+    if len(parts) == 2 and parts[0] == parts[1] and optional:
+        del parts[1]  # bidirectional(cell) is bidirectional(cell, cell).
+    arguments = [str(part) for part in parts]
+    by_position = not parts
+    for name, value in options.items():
+        parameter = parameters.get(name)
+        if parameter is not None and _plain(name, parameter.default) == value:
+            by_position = False
+            continue
+        by_position &= (
+            parameter is not None and parameter.kind is inspect.Parameter.POSITIONAL_OR_KEYWORD
+        )
+        arguments.append(repr(value) if by_position else f"{name}={value!r}")
+    return arguments

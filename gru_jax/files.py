@@ -85,7 +85,8 @@ def check_size(path: Path) -> None:
                 with zipfile.ZipFile(path) as archive:
                     size = sum(member.file_size for member in archive.infolist())
         except Exception as error:  # zipfile raises a dozen things at damage
-            raise ValueError(f"{path} must be a whole archive, but: {error}.") from error
+            reason = " ".join(str(error).split())[:120]
+            raise ValueError(f"{path} must be a whole archive, but: {reason}.") from error
     if size > MAX_BYTES:
         raise ValueError(f"{path} must be {MAX_BYTES} bytes or less, unpacked, got {size}.")
 
@@ -106,5 +107,6 @@ def read_npz(path: Path) -> dict[str, np.ndarray]:
         if not all(isinstance(array, np.ndarray) for array in arrays.values()):
             raise ValueError("it holds other files than .npy")
     except Exception as error:  # What zlib, zipfile and NumPy raise at damage is a long list.
-        raise ValueError(f"{path} must be a whole .npz, without pickles: {error}.") from error
+        reason = " ".join(str(error).split())[:120]  # zipfile quotes what it read
+        raise ValueError(f"{path} must be a whole .npz, without pickles: {reason}.") from error
     return arrays

@@ -12,7 +12,7 @@ The numbers are those of `gru.net()`, a net of `gj.recurrent`, `gj.bidirectional
 """
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -20,73 +20,29 @@ from flax import linen as nn
 from jaxtyping import Array, Bool, Float, Integer
 
 from gru_jax import modules
-from gru_jax.ops.activations import Activation
-from gru_jax.sequence.backends import Backend
-from gru_jax.types import ArrayLike, Cell, Initializer, Key, Layer, Params, Shape, State
+from gru_jax.layers.layer import Layer
+from gru_jax.types import ArrayLike, Cell, Initializer, Key, Params, Shape, State
 
 
-class GRU(nn.Module):
+class GRU(nn.Module, modules.Options):
     """A GRU of one layer or more, in one direction or both.
 
     `gru.apply(variables, xs)` returns `(ys, h_last)`, and `init` needs an `xs` of the right input
-    size. In the collection "params" stand `layers_0`, `layers_1`, ...; in each `forward`, with
-    `bidirectional` also `backward`; in these W_r, b_r, W_z, b_z, W_c, b_c, with reset="after" also
-    b_h. W_* is [input + hidden, hidden], its first rows act on x.
+    size. The collection "params" holds `layers_0`, `layers_1`, ...; each of them `forward`, with
+    `bidirectional` also `backward`; these W_r, b_r, W_z, b_z, W_c, b_c, with reset="after" also
+    b_h. W_* is [input + hidden, hidden]; its first rows act on x.
 
-    A call returns a pair, which Flax's `Sequential` hands on as two arguments: follow it there with
-    `lambda ys, h_last: ys`.
+    A call returns a pair, which Flax's `Sequential` passes on as two arguments: follow it there
+    with `lambda ys, h_last: ys`.
 
     Attributes:
         hidden_size: features of the state, in each direction.
-        num_layers: layers, each over the outputs of the one before.
-        bidirectional: whether each layer runs in both directions, outputs side by side.
-        reset: whether the reset gate acts on the state "before" its product with the weights, or
-            "after" it, on the product (PyTorch, cuDNN, Keras' default, `nn.GRUCell`).
-        dropout: probability that a feature between two layers is zeroed.
-        zoneout: probability that a feature of the state stays as it was, drawn for each step; in
-            evaluation that share of the old state is kept.
-        recurrent_dropout: probability that the gates cannot see a feature of the old state, drawn
-            once for each sequence.
-        drop_connect: probability that a weight on the state is zero, drawn once for the batch.
-        deterministic: True is evaluation, False training, where the four above are random and need
-            `rngs={"dropout": key}`; here or in the call.
-        activation: of the candidate, a name in `gru_jax.ops.activations.ACTIVATIONS` or a function.
-        gate_activation: of both gates, likewise.
-        clip: keeps each state within +-clip; None does not.
-        dtype: of the computation and of what comes out; None is what inputs, state and parameters
-            are promoted to together.
-        param_dtype: of the parameters.
-        kernel_init: of the rows of W_* that act on x. Where it gives metadata, as in
-            `nn.with_partitioning(init, (None, "model"))`, they become those of W_*.
-        recurrent_init: of the rows that act on the state.
-        bias_init: of the biases, and of their metadata.
-        update_bias_init: of b_z, if not `bias_init`; see `gj.init_chrono`.
-        memory: what is kept for reverse mode, "gates", "states" or "chunked"; see `gj.unroll`.
-        chunk_size: steps that are worked on at once with the last two.
-        backend: what runs the recurrence, "auto", "xla" or "cpu"; see `gj.unroll`.
+
+    All other attributes are those of `gru_jax.modules.Options`. In training, dropout and the other
+    noise need `rngs={"dropout": key}`.
     """
 
     hidden_size: int
-    num_layers: int = 1
-    bidirectional: bool = False
-    reset: Literal["before", "after"] = "before"
-    dropout: float = 0.0
-    zoneout: float = 0.0
-    recurrent_dropout: float = 0.0
-    drop_connect: float = 0.0
-    deterministic: bool | None = None
-    activation: Activation = "tanh"
-    gate_activation: Activation = "sigmoid"
-    clip: float | None = None
-    dtype: jax.typing.DTypeLike | None = None
-    param_dtype: jax.typing.DTypeLike = jnp.float32
-    kernel_init: Initializer = jax.nn.initializers.glorot_uniform()
-    recurrent_init: Initializer = jax.nn.initializers.orthogonal()
-    bias_init: Initializer = jax.nn.initializers.zeros
-    update_bias_init: Initializer | None = None
-    memory: Literal["gates", "states", "chunked"] | None = None
-    chunk_size: int | None = None
-    backend: Backend | None = None
 
     def __call__(
         self,
@@ -112,9 +68,8 @@ class GRU(nn.Module):
 
         Returns:
             `(ys, h_last)`: the outputs of the last layer and the state after the last valid step,
-            [*batch, hidden] or, with `bidirectional`, `Directions(forward, backward)` of
-            `gru_jax.layers.recurrent`; of several layers a tuple of these, with () for each
-            dropout between them.
+            [*batch, hidden] or, with `bidirectional`, `gj.Directions(forward, backward)`; of
+            several layers a tuple of these, with () for each dropout between them.
 
         Raises:
             ValueError: if shapes or dtypes do not fit each other, or an option is out of range.

@@ -1,34 +1,94 @@
-"""What the Flax modules share: the net that their options describe, and names for its parameters.
+"""The Flax modules' options, the net that these describe, and names for its parameters.
 
     the net's parameters                            by name
     GRUParams(W_r, ...)                             {"layers_0": {"forward": {"W_r": ...}}}
     Directions(GRUParams(...), GRUParams(...))      {"layers_0": {"forward": ..., "backward": ...}}
     (GRUParams(...), (), GRUParams(...)), a stack   {"layers_0": ..., "layers_1": ...}
 
-`options` is a module: what has the attributes in `CELL` and `RUN`, the sizes, and the dtypes.
+`options` is a module, with a `hidden_size` and the attributes of `Options`.
 """
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, PyTree
 
+from gru_jax.architecture import Architecture
 from gru_jax.cells.gru import gru
 from gru_jax.cells.gru_params import GRUParams
 from gru_jax.layers.combine import stack
+from gru_jax.layers.layer import Layer
 from gru_jax.layers.pointwise import dropout
 from gru_jax.layers.recurrent import Directions, bidirectional, recurrent
-from gru_jax.ops.initializers import check_count
-from gru_jax.types import Architecture, ArrayLike, Cell, Initializer, Layer, Params, Shape
+from gru_jax.ops.activations import Activation
+from gru_jax.ops.initializers import check_count, init_glorot_uniform, init_orthogonal
+from gru_jax.sequence.options import BackendName
+from gru_jax.types import ArrayLike, Cell, Initializer, Params, Shape
 
 INITIALIZERS = ("kernel_init", "recurrent_init", "bias_init", "update_bias_init")
 CELL = ("reset", "activation", "gate_activation", "clip")
 RANDOM = ("zoneout", "recurrent_dropout", "drop_connect")
 RUN = (*RANDOM, "memory", "chunk_size", "backend")
 FREE = (*RUN, "dtype")
-"""In what a net may differ from the module that takes its parameters."""
+"""Options that do not change the result, so that a net and a module may differ in them."""
+
+
+@dataclass(kw_only=True, repr=False, eq=False)
+class Options:
+    """The options that `gru_jax.linen.GRU` and `gru_jax.nnx.GRU` share, by keyword.
+
+    Attributes:
+        num_layers: layers, each over the outputs of the one before.
+        bidirectional: whether each layer runs in both directions, outputs side by side.
+        reset: whether the reset gate acts on the state "before" its product with the weights, or
+            "after" it, on the product (PyTorch, cuDNN, Keras' default, Flax's `GRUCell`).
+        dropout: probability that a feature between two layers is zeroed.
+        zoneout: probability that a feature of the state stays as it was, drawn for each step; in
+            evaluation that share of the old state is kept.
+        recurrent_dropout: probability that the gates cannot see a feature of the old state, drawn
+            once for each sequence.
+        drop_connect: probability that a weight on the state is zero, drawn once for the batch.
+        deterministic: True is evaluation, False training, where the four above are random; here or
+            in the call.
+        activation: of the candidate, a name in `gru_jax.ops.activations.ACTIVATIONS` or a function.
+        gate_activation: of both gates, likewise.
+        clip: keeps each state within +-clip; None does not.
+        dtype: of the computation and the results; None promotes inputs, state and parameters
+            together.
+        param_dtype: of the parameters.
+        kernel_init: of the rows of W_* that act on x. Where it gives metadata, as with Flax's
+            `with_partitioning(init, (None, "model"))`, they become those of W_*.
+        recurrent_init: of the rows that act on the state.
+        bias_init: of the biases, and of their metadata.
+        update_bias_init: of b_z, if not `bias_init`; see `gj.init_chrono`.
+        memory: the residuals for reverse mode, "gates", "states" or "chunked"; see `gj.unroll`.
+        chunk_size: steps of one chunk, with the last two.
+        backend: "auto", "xla" or "cpu"; see `gj.unroll`.
+    """
+
+    num_layers: int = 1
+    bidirectional: bool = False
+    reset: Literal["before", "after"] = "before"
+    dropout: float = 0.0
+    zoneout: float = 0.0
+    recurrent_dropout: float = 0.0
+    drop_connect: float = 0.0
+    deterministic: bool | None = None
+    activation: Activation = "tanh"
+    gate_activation: Activation = "sigmoid"
+    clip: float | None = None
+    dtype: jax.typing.DTypeLike | None = None
+    param_dtype: jax.typing.DTypeLike = jnp.float32
+    kernel_init: Initializer = init_glorot_uniform
+    recurrent_init: Initializer = init_orthogonal
+    bias_init: Initializer = jax.nn.initializers.zeros
+    update_bias_init: Initializer | None = None
+    memory: Literal["gates", "states", "chunked"] | None = None
+    chunk_size: int | None = None
+    backend: BackendName | None = None
 
 
 def make_layer(options: Any, unbox: Callable[[Any], Array]) -> Layer:
@@ -163,30 +223,30 @@ def name_params(
 
 
 def _check_same(own: Layer, net: Layer) -> None:
-    needed, came = (dict(_say(layer.architecture)) for layer in (own, net))
-    for name in (*needed, *came):
-        ours, theirs = (said.get(name, "nothing") for said in (needed, came))
-        if ours != theirs:
+    expected, actual = (dict(_options_of(layer.architecture)) for layer in (own, net))
+    for name in (*expected, *actual):
+        needed, got = (options.get(name, "nothing") for options in (expected, actual))
+        if needed != got:
             raise ValueError(
-                f"GRU: net must have {name} {ours}, as this module was built, got {theirs}: build "
+                f"GRU: net must have {name} {needed}, as this module was built, got {got}: build "
                 "the module as the net is."
             )
 
 
-def _say(entry: Architecture | None, name: str = "") -> Iterator[tuple[str, Any]]:
-    """Yields what a net computes in evaluation, by name."""
+def _options_of(entry: Architecture | None, name: str = "") -> Iterator[tuple[str, Any]]:
+    """Yields the options that decide what a net computes in evaluation, by name."""
     if entry is None:
         yield "activations", "without names"
     elif entry.builder == "stack":
         layers = [part for part in entry.parts if part.builder != "dropout"]
         for i, part in enumerate(layers):
-            yield from _say(part, f"layers_{i}")
+            yield from _options_of(part, f"layers_{i}")
     else:
         place = name or "layers_0"
         yield place, entry.builder
         yield from ((f"{place}.{k}", v) for k, v in entry.options if k not in FREE)
         for direction, part in zip(("forward", "backward"), entry.parts, strict=False):
-            yield from _say(part, f"{place}.{direction}")
+            yield from _options_of(part, f"{place}.{direction}")
 
 
 def take_params(options: Any, named: Mapping[str, Any]) -> Params:

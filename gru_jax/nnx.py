@@ -12,9 +12,9 @@ The numbers are those of `gru.net()`, a net of `gj.recurrent`, `gj.bidirectional
 """
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import KW_ONLY, InitVar, dataclass, replace
 from types import MappingProxyType
-from typing import Any, Literal
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -22,113 +22,54 @@ from flax import nnx
 from jaxtyping import Array, Bool, Float, Integer
 
 from gru_jax import modules
-from gru_jax.ops.activations import Activation
-from gru_jax.sequence.backends import Backend
-from gru_jax.types import ArrayLike, Cell, Initializer, Key, Layer, Params, Shape, State
+from gru_jax.layers.layer import Layer
+from gru_jax.types import ArrayLike, Cell, Initializer, Key, Params, Shape, State
 
 
-class GRU(nnx.Module):
+@dataclass(repr=False, eq=False)
+class GRU(nnx.Module, modules.Options):
     """A GRU of one layer or more, in one direction or both.
 
-    Its `nnx.Param`s are `layers_0`, `layers_1`, ...; in each `forward`, with `bidirectional` also
-    `backward`; in these W_r, b_r, W_z, b_z, W_c, b_c, with reset="after" also b_h:
-    `gru.layers_0.forward.W_r`. W_* is [input + hidden, hidden], its first rows act on x.
+    Its `nnx.Param`s are `layers_0`, `layers_1`, ...; each of them holds `forward`, with
+    `bidirectional` also `backward`; these W_r, b_r, W_z, b_z, W_c, b_c, with reset="after" also
+    b_h: `gru.layers_0.forward.W_r`. W_* is [input + hidden, hidden]; its first rows act on x.
 
-    A call returns a pair, which Flax's `Sequential` hands on as two arguments: follow it there with
-    `lambda ys, h_last: ys`.
+    A call returns a pair, which Flax's `Sequential` passes on as two arguments: follow it there
+    with `lambda ys, h_last: ys`.
 
     Args:
         input_size: features of one step.
         hidden_size: features of the state, in each direction.
-        num_layers: layers, each over the outputs of the one before.
-        bidirectional: whether each layer runs in both directions, outputs side by side.
-        reset: whether the reset gate acts on the state "before" its product with the weights, or
-            "after" it, on the product (PyTorch, cuDNN, Keras' default, `nnx.GRUCell`).
-        dropout: probability that a feature between two layers is zeroed.
-        zoneout: probability that a feature of the state stays as it was, drawn for each step; in
-            evaluation that share of the old state is kept.
-        recurrent_dropout: probability that the gates cannot see a feature of the old state, drawn
-            once for each sequence.
-        drop_connect: probability that a weight on the state is zero, drawn once for the batch.
-        deterministic: True is evaluation, False training, where the four above are random; set by
-            `eval()` and `train()`, too.
-        activation: of the candidate, a name in `gru_jax.ops.activations.ACTIVATIONS` or a function.
-        gate_activation: of both gates, likewise.
-        clip: keeps each state within +-clip; None does not.
-        dtype: of the computation and of what comes out; None is what inputs, state and parameters
-            are promoted to together.
-        param_dtype: of the parameters.
-        kernel_init: of the rows of W_* that act on x. Where it gives metadata, as in
-            `nnx.with_partitioning(init, (None, "model"))`, they become those of W_*.
-        recurrent_init: of the rows that act on the state.
-        bias_init: of the biases, and of their metadata.
-        update_bias_init: of b_z, if not `bias_init`; see `gj.init_chrono`.
+        deterministic: as in `gru_jax.modules.Options`, but False; `eval()` and `train()` set it.
         kernel_metadata: more metadata of W_*, as in `nnx.Linear`.
         bias_metadata: more metadata of the biases.
-        memory: what is kept for reverse mode, "gates", "states" or "chunked"; see `gj.unroll`.
-        chunk_size: steps that are worked on at once with the last two.
-        backend: what runs the recurrence, "auto", "xla" or "cpu"; see `gj.unroll`.
-        rngs: "params" draws the parameters; of "dropout" a fork is kept where anything is random.
+        rngs: an `nnx.Rngs`. "params" draws the parameters; the module keeps a fork of "dropout" if
+            anything is random.
+
+    All other arguments are the attributes of `gru_jax.modules.Options`.
 
     Raises:
         ValueError: if an option is out of range.
     """
 
-    def __init__(
-        self,
-        input_size: int,
-        hidden_size: int,
-        *,
-        num_layers: int = 1,
-        bidirectional: bool = False,
-        reset: Literal["before", "after"] = "before",
-        dropout: float = 0.0,
-        zoneout: float = 0.0,
-        recurrent_dropout: float = 0.0,
-        drop_connect: float = 0.0,
-        deterministic: bool = False,
-        activation: Activation = "tanh",
-        gate_activation: Activation = "sigmoid",
-        clip: float | None = None,
-        dtype: jax.typing.DTypeLike | None = None,
-        param_dtype: jax.typing.DTypeLike = jnp.float32,
-        kernel_init: Initializer = jax.nn.initializers.glorot_uniform(),
-        recurrent_init: Initializer = jax.nn.initializers.orthogonal(),
-        bias_init: Initializer = jax.nn.initializers.zeros,
-        update_bias_init: Initializer | None = None,
-        kernel_metadata: Mapping[str, Any] = MappingProxyType({}),
-        bias_metadata: Mapping[str, Any] = MappingProxyType({}),
-        memory: Literal["gates", "states", "chunked"] | None = None,
-        chunk_size: int | None = None,
-        backend: Backend | None = None,
-        rngs: nnx.Rngs,
+    input_size: int
+    hidden_size: int
+    _: KW_ONLY
+    deterministic: bool | None = False
+    kernel_metadata: InitVar[Mapping[str, Any]] = MappingProxyType({})
+    bias_metadata: InitVar[Mapping[str, Any]] = MappingProxyType({})
+    rngs: nnx.Rngs | nnx.RngStream | None
+
+    def __post_init__(
+        self, kernel_metadata: Mapping[str, Any], bias_metadata: Mapping[str, Any]
     ) -> None:
         """Draws the parameters."""
-        self.input_size = input_size
-        self.hidden_size = hidden_size
-        self.num_layers = num_layers
-        self.bidirectional = bidirectional
-        self.reset = reset
-        self.dropout = dropout
-        self.zoneout = zoneout
-        self.recurrent_dropout = recurrent_dropout
-        self.drop_connect = drop_connect
-        self.deterministic = deterministic
-        self.activation = activation
-        self.gate_activation = gate_activation
-        self.clip = clip
-        self.dtype = dtype
-        self.param_dtype = param_dtype
-        self.kernel_init = kernel_init
-        self.recurrent_init = recurrent_init
-        self.bias_init = bias_init
-        self.update_bias_init = update_bias_init
-        self.memory = memory
-        self.chunk_size = chunk_size
-        self.backend = backend
+        rngs = self.rngs
+        if not isinstance(rngs, nnx.Rngs):
+            raise ValueError(f"GRU: rngs must be an nnx.Rngs, got a {type(rngs).__name__}.")
         self.net()  # Raises where an option is out of range.
         layer, more = modules.make_layer(self, _unbox), {"W": kernel_metadata, "b": bias_metadata}
-        for layer_name, size in modules.input_sizes(self, input_size).items():
+        for layer_name, size in modules.input_sizes(self, self.input_size).items():
             named = modules.name_layer(layer.init(rngs.params(), size))
             metadata = modules.find_metadata(self, size, _read_metadata)
             params = {
@@ -169,9 +110,8 @@ class GRU(nnx.Module):
 
         Returns:
             `(ys, h_last)`: the outputs of the last layer and the state after the last valid step,
-            [*batch, hidden] or, with `bidirectional`, `Directions(forward, backward)` of
-            `gru_jax.layers.recurrent`; of several layers a tuple of these, with () for each
-            dropout between them.
+            [*batch, hidden] or, with `bidirectional`, `gj.Directions(forward, backward)`; of
+            several layers a tuple of these, with () for each dropout between them.
 
         Raises:
             ValueError: if shapes or dtypes do not fit each other.

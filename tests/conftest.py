@@ -1,4 +1,9 @@
-"""Strictness for every test: no silent broadcast; float64 where a test asks for it."""
+"""Strictness for every test: no silent broadcast; float64 where a test asks for it.
+
+Most tests compile many programs and run each once, so XLA is told not to try hard, unless the
+environment says otherwise: JAX_DISABLE_MOST_OPTIMIZATIONS=0. Property tests draw few examples,
+unless the command line says otherwise: --hypothesis-profile=thorough.
+"""
 
 import os
 from types import SimpleNamespace
@@ -8,13 +13,18 @@ os.environ["KERAS_BACKEND"] = "jax"
 import jax
 import numpy as np
 import pytest
+from hypothesis import settings
 
 import gru_jax as gj
-from gru_jax.kernels import lowering
+from gru_jax.kernels import lowering, operator
 from gru_jax.kernels.cpu import library
-from gru_jax.sequence import backends as backend
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
+for name, count in {"quick": 15, "thorough": 60}.items():
+    settings.register_profile(name, deadline=None, max_examples=count)
+settings.load_profile("quick")
+if "JAX_DISABLE_MOST_OPTIMIZATIONS" not in os.environ:
+    jax.config.update("jax_disable_most_optimizations", True)
 
 CELLS = {
     "gru": lambda **options: gj.gru(5, **options),
@@ -29,6 +39,17 @@ CELLS = {
 """Every cell, for the battery of tests that holds for all."""
 
 
+QUICK_NOTEBOOKS = {"quickstart"}
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items):
+    """Marks the notebooks as slow, but for those that are always run."""
+    for item in items:
+        if item.path.suffix == ".ipynb" and item.path.stem not in QUICK_NOTEBOOKS:
+            item.add_marker(pytest.mark.slow("trains a network, in a process of its own"))
+
+
 @pytest.fixture(params=CELLS)
 def make_cell(request):
     return CELLS[request.param]
@@ -38,6 +59,16 @@ def make_cell(request):
 def x64():
     with jax.enable_x64(True):
         yield
+
+
+@pytest.fixture
+def optimized():
+    """Compiles as users do: for tests of what XLA makes of a program."""
+    option = "jax_disable_most_optimizations"
+    before = jax.config.read(option)
+    jax.config.update(option, False)
+    yield
+    jax.config.update(option, before)
 
 
 @pytest.fixture
@@ -57,8 +88,9 @@ def code(request):
         if request.param == "compiled":
             assert library.reason() is None, library.reason()
         else:
-            patch.setattr(backend, "library", SimpleNamespace(reason=lambda: None))
+            patch.setattr(operator, "library", SimpleNamespace(reason=lambda: None))
             patch.setattr(lowering, "library", SimpleNamespace(reason=lambda: "a twin's turn"))
+            patch.setattr(lowering, "fall_back", lambda *_: None)
         jax.config.update(option, True)
         jax.clear_caches()
         yield request.param

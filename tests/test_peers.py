@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import reference
-from test_gru import draw
+from problems import draw_gru
 
 import gru_jax as gj
 
@@ -63,7 +63,7 @@ def test_haiku(rng, data):
         with jax.numpy_rank_promotion("allow"):
             return net.apply({"gru": weights}, xs.swapaxes(0, 1), h0).swapaxes(0, 1)
 
-    params, _, _ = draw(rng, "before")
+    params, _, _ = draw_gru(rng, "before")
     assert_same(peer, params, *data, "before")
 
 
@@ -92,7 +92,7 @@ def test_keras(rng, data):
                 variables, layer.non_trainable_variables, xs, initial_state=h0
             )[0]
 
-    params, _, _ = draw(rng, "after")
+    params, _, _ = draw_gru(rng, "after")
     assert_same(peer, params, *data, "after")
 
 
@@ -112,7 +112,7 @@ def test_flax_linen(rng, data):
         net = nn.RNN(nn.GRUCell(HIDDEN))
         return net.apply({"params": {"cell": weights}}, xs, initial_carry=h0)
 
-    params, _, _ = draw(rng, "after")
+    params, _, _ = draw_gru(rng, "after")
     assert_same(peer, params, *data, "after")
 
 
@@ -121,7 +121,7 @@ def test_flax_linen(rng, data):
 def test_onnx_runtime(rng, data, reset, reverse):
     """ONNX computes both forms, in both directions, with lengths; values alone."""
     xs, h0 = data
-    params, _, _ = draw(rng, reset)
+    params, _, _ = draw_gru(rng, reset)
     lengths = np.array([TIME, 1, 4, 6], np.int32)
     hs, h_last = gj.unroll(
         gj.gru(HIDDEN, reset=reset), params, xs, h0, lengths=lengths, reverse=reverse
@@ -180,7 +180,7 @@ def test_the_loops_of_these_tests_agree_with_onnx_runtime(rng, data):
     """The other tests lean on reference.py; this holds it against the outside."""
     xs, h0 = (np.asarray(a) for a in data)
     for reset in ("before", "after"):
-        params, _, _ = draw(rng, reset)
+        params, _, _ = draw_gru(rng, reset)
         lengths = np.array([2, TIME, 5, 1], np.int32)
         valid = np.arange(TIME) < lengths[:, None]
         for reverse in (False, True):

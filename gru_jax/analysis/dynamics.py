@@ -7,15 +7,19 @@ Both are of the recurrence itself, in evaluation and without zoneout.
 """
 
 from collections.abc import Callable
-from functools import lru_cache, partial
+from functools import partial
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Integer
 
+from gru_jax.architecture import bind
+from gru_jax.layers.trace import trace
+from gru_jax.ops.products import wide
 from gru_jax.recurrence.boundaries import select
-from gru_jax.sequence.unroll import prepare, trace, unroll
+from gru_jax.sequence.checks import input_of
+from gru_jax.sequence.unroll import Call, prepare, split_arguments, unroll
 from gru_jax.types import ArrayLike, Cell, Key, Params, Shape, State, Trace
 
 
@@ -39,7 +43,7 @@ def gradient_norms(
     Args:
         cell: the recurrence, of inputs and states with one axis of features.
         params: its parameters.
-        xs: the inputs; of a cell inside a net, the `x` of its tape.
+        xs: the inputs; of a cell inside a net, the `x` of its trace.
         loss_fn: `(hs, h_last) -> loss`, of what `unroll` returns. A sum over the batch keeps
             sequences apart; a mean divides the gradients by their number.
         h0: as in `unroll`, and so the next four.
@@ -56,8 +60,7 @@ def gradient_norms(
         networks", eqs. 3-5.
     """
     steps = {"lengths": lengths, "mask": mask, "resets": resets, "reverse": reverse}
-    _check("gradient_norms", cell, params, xs, h0, **steps)
-    xs = jnp.asarray(xs)
+    xs = _check("gradient_norms", cell, params, xs, h0, **steps).xs
     hs = jax.eval_shape(lambda: unroll(cell, params, xs, h0, **steps)[0])
 
     def loss(nudges: Array) -> Array:
@@ -75,37 +78,19 @@ def gradient_norms(
 
 def _nudged(cell: Cell, size: int) -> Cell:
     """Returns the cell with more inputs, which are added to the state after each step."""
-    project, gates, mix = _with_nudges(cell.project, cell.gates, cell.mix, size)
-
-    def initial_state(params: Params, x_shape: Shape) -> State:
-        return cell.initial_state(params, (*x_shape[:-1], size))
-
-    def input_shape(params: Params) -> Shape:
-        (own,) = cell.input_shape(params)
-        return (own + cell.initial_state(params, (own,)).shape[-1],)
-
-    return cell._replace(
-        input_shape=input_shape,
-        initial_state=initial_state,
-        step=lambda params, x, h: cell.step(params, x[..., :size], h) + x[..., size:],
-        project=project,
-        gates=gates,
-        mix=mix,
-        rule=None,
+    return Cell(
+        init=cell.init,
+        initial_state=bind(_nudged_initial_state, cell, size),
+        step=bind(_nudged_step, cell, size),
     )
 
 
-# Cached, so that a loop compiled for one such cell is found again by the next one of its kind.
-@lru_cache
-def _with_nudges(
-    project: Callable[..., Any], gates: Callable[..., Any], mix: Callable[..., Array], size: int
-) -> tuple[Callable[..., Any], ...]:
-    """Returns a cell's functions, with a drive that has the nudges in it."""
-    return (
-        lambda params, xs: (project(params, xs[..., :size]), xs[..., size:]),
-        lambda weights, drive, h: (gates(weights, drive[0], h), drive[1]),
-        lambda found, h: mix(found[0], h) + found[1],
-    )
+def _nudged_initial_state(cell: Cell, size: int, params: Params, x_shape: Shape) -> State:
+    return cell.initial_state(params, (*x_shape[:-1], size))
+
+
+def _nudged_step(cell: Cell, size: int, params: Params, x: Array, h: Array) -> Array:
+    return cell.step(params, x[..., :size], h) + x[..., size:]
 
 
 def lyapunov_exponent(
@@ -134,7 +119,7 @@ def lyapunov_exponent(
         key: draws the direction of the first difference.
         cell: the recurrence.
         params: its parameters.
-        xs: the inputs; of a cell inside a net, the `x` of its tape. The estimate is for t to
+        xs: the inputs; of a cell inside a net, the `x` of its trace. The estimate is for t to
             infinity: the more steps, the better.
         h0: as in `unroll`.
         lengths: steps at and after a sequence's length are padding, and not counted.
@@ -159,8 +144,8 @@ def lyapunov_exponent(
     _check("lyapunov_exponent", cell, params, xs, h0, **steps)
     if burn_in < 0:
         raise ValueError(f"lyapunov_exponent: burn_in must be 0 or more, got {burn_in}.")
-    tape = trace(cell, params, xs, h0, **steps)
-    return _mean_growth(cell.step, reverse, burn_in, key, params, tape)
+    states = trace(cell, params, xs, h0, **steps)
+    return _mean_growth(cell.step, reverse, burn_in, key, params, states)
 
 
 @partial(jax.jit, static_argnums=(0, 1, 2))
@@ -170,48 +155,50 @@ def _mean_growth(
     burn_in: int,
     key: Key,
     params: Params,
-    tape: Trace,
+    states: Trace,
 ) -> Float[Array, "*batch"]:
-    """Returns the mean logarithm of a difference's growth along the tape."""
-    time = tape.valid.ndim - 1
-    taken = jax.lax.cumsum(tape.valid.astype(jnp.int32), axis=time, reverse=reverse)
-    counted = tape.valid & (taken > burn_in)
+    """Returns the mean logarithm of a difference's growth along the trace."""
+    time = states.valid.ndim - 1
+    taken = jax.lax.cumsum(states.valid.astype(jnp.int32), axis=time, reverse=reverse)
+    counted = states.valid & (taken > burn_in)
     steps = jax.tree.map(
-        lambda a: jnp.moveaxis(a, time, 0), (tape.x, tape.h_before, tape.valid, counted)
+        lambda a: jnp.moveaxis(a, time, 0), (states.x, states.h_before, states.valid, counted)
     )
-    wide = jnp.promote_types(tape.h.dtype, jnp.float32)
+    dtype = wide(states.h.dtype)
 
     def body(carry: tuple[Array, Array], at_t: tuple[Array, ...]) -> tuple[tuple, None]:
         u, total = carry
         x, h, valid, counted = at_t
         _, v = jax.jvp(partial(step, params, x), (h,), (u.astype(h.dtype),))
-        v = v.astype(wide)
+        v = v.astype(dtype)
         growth = _norm(v)
         u = select(valid, jnp.where(growth > 0, v / growth, v), u)
         return (u, total + select(counted, jnp.log(growth[..., 0]), 0)), None
 
-    u = jax.random.normal(key, steps[1].shape[1:], wide)
-    carry = u / _norm(u), jnp.zeros(u.shape[:-1], wide)
+    u = jax.random.normal(key, steps[1].shape[1:], dtype)
+    carry = u / _norm(u), jnp.zeros(u.shape[:-1], dtype)
     (_, total), _ = jax.lax.scan(body, carry, steps, reverse=reverse)
-    return total / counted.sum(-1)
+    return total / counted.sum(-1).astype(dtype)
 
 
 def _check(
     function: str, cell: Cell, params: Params, xs: ArrayLike, h0: State | None, **steps: Any
-) -> None:
-    """Raises unless the arguments fit each other, and a state is an array of features."""
+) -> Call:
+    """Returns the run, checked; a state must be an array of features."""
     if not isinstance(cell, Cell):
         raise ValueError(
             f"{function}: cell must be a Cell, e.g. gru(64), got a {type(cell).__name__}. Of a "
-            "cell inside a net give its own parameters, and the x of its tape as xs."
+            "cell inside a net give its own parameters, and the x of its trace as xs."
         )
-    options: dict[str, Any] = {"key": None, "resets": None, "backend": "xla"} | steps
-    checked = prepare(function, cell, params, xs, h0, **options)
-    if len(cell.input_shape(params)) != 1 or not isinstance(checked.h0, jax.Array):
+    settings, limits, key = split_arguments(function, cell, {"backend": "xla", **steps})
+    call = prepare(function, settings, params, jnp.asarray(xs), h0, limits, key)
+    shape = input_of(cell, params).shape
+    if len(shape) != 1 or not isinstance(call.h0, jax.Array):
         raise ValueError(
             f"{function}: cell must have inputs and states of one axis of features, "
-            f"got {cell.input_shape(params)} and {jax.tree.structure(checked.h0)}."
+            f"got {shape} and {jax.tree.structure(call.h0)}."
         )
+    return call
 
 
 def _norm(values: Float[Array, "*batch hidden"]) -> Float[Array, "*batch 1"]:

@@ -1,4 +1,4 @@
-"""What the gates did, in a few numbers read off a tape.
+"""What the gates did, in a few numbers read off a trace.
 
 saturation    share of steps in which a gate is all but shut, or all but open
 timescales    steps after which 1/e of a unit's state is left
@@ -9,6 +9,7 @@ from typing import NamedTuple
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
+from gru_jax.ops.products import wide
 from gru_jax.recurrence.boundaries import select
 from gru_jax.types import Trace
 
@@ -28,7 +29,7 @@ class Saturation(NamedTuple):
     c: Ends | None
 
 
-def saturation(tape: Trace, *, margin: float = 0.1) -> Saturation:
+def saturation(trace: Trace, *, margin: float = 0.1) -> Saturation:
     """Counts how often each unit's gates are saturated.
 
     A gate is low below `margin` and high above 1 - `margin`; the candidate, which ranges from -1
@@ -36,7 +37,7 @@ def saturation(tape: Trace, *, margin: float = 0.1) -> Saturation:
     and the unit acts as a switch.
 
     Args:
-        tape: of one sequence or of many.
+        trace: of one sequence or of many.
         margin: share of the range that counts as an end.
 
     Returns:
@@ -49,23 +50,23 @@ def saturation(tape: Trace, *, margin: float = 0.1) -> Saturation:
         Karpathy, Johnson and Fei-Fei (2015), "Visualizing and understanding recurrent networks",
         on the gates of an LSTM, with this margin of 0.1.
     """
-    _check_tape("saturation", tape)
+    _check_trace("saturation", trace)
     if not 0 < margin < 0.5:
         raise ValueError(f"saturation: margin must be 0 < margin < 0.5, got {margin}.")
 
     def ends(gate: Array | None, low: float, high: float) -> Ends | None:
         if gate is None:
             return None
-        return Ends(_mean(gate < low, tape.valid), _mean(gate > high, tape.valid))
+        return Ends(_mean(gate < low, trace.valid), _mean(gate > high, trace.valid))
 
     return Saturation(
-        r=ends(tape.r, margin, 1 - margin),
-        z=ends(tape.z, margin, 1 - margin),
-        c=ends(tape.c, -1 + 2 * margin, 1 - 2 * margin),
+        r=ends(trace.r, margin, 1 - margin),
+        z=ends(trace.z, margin, 1 - margin),
+        c=ends(trace.c, -1 + 2 * margin, 1 - 2 * margin),
     )
 
 
-def timescales(tape: Trace) -> Float[Array, "*batch hidden"]:
+def timescales(trace: Trace) -> Float[Array, "*batch hidden"]:
     """Returns each unit's memory in steps: after how many of them 1/e of its state is left.
 
     Over steps 1 to T a unit keeps the share (1 - z_1) ... (1 - z_T) of its state. With the same
@@ -87,25 +88,25 @@ def timescales(tape: Trace) -> Float[Array, "*batch hidden"]:
         Tallec and Ollivier (2018), "Can recurrent neural networks warp time?", section 2. Mahto et
         al. (2021), "Multi-timescale representation learning in LSTM language models".
     """
-    _check_tape("timescales", tape)
-    if tape.z is None:
-        raise ValueError("timescales: tape must have an update gate z, got None.")
-    wide = tape.z.astype(jnp.promote_types(tape.z.dtype, jnp.float32))
-    time, below_1 = tape.valid.ndim - 1, 1 - float(jnp.finfo(tape.z.dtype).eps) / 2
-    kept = select(tape.valid, jnp.log1p(-jnp.minimum(wide, below_1)), 0).sum(time)
-    return tape.valid.sum(time)[..., None] / jnp.abs(kept)
+    _check_trace("timescales", trace)
+    if trace.z is None:
+        raise ValueError("timescales: trace must have an update gate z, got None.")
+    z = trace.z.astype(wide(trace.z.dtype))
+    time, below_1 = trace.valid.ndim - 1, 1 - float(jnp.finfo(trace.z.dtype).eps) / 2
+    kept = select(trace.valid, jnp.log1p(-jnp.minimum(z, below_1)), 0).sum(time)
+    return trace.valid.sum(time).astype(z.dtype)[..., None] / jnp.abs(kept)
 
 
-def _check_tape(function: str, tape: Trace) -> None:
-    if not isinstance(tape, Trace):
+def _check_trace(function: str, trace: Trace) -> None:
+    if not isinstance(trace, Trace):
         raise ValueError(
-            f"{function}: tape must be a Trace, e.g. tapes[0].forward of a net's tapes, "
-            f"got a {type(tape).__name__}."
+            f"{function}: trace must be a Trace, e.g. traces[0].forward of a net's traces, "
+            f"got a {type(trace).__name__}."
         )
 
 
 def _mean(values: Array, valid: Bool[Array, "*batch time"]) -> Float[Array, " hidden"]:
     """Returns each unit's mean over the valid steps of all sequences."""
     axes = tuple(range(valid.ndim))
-    wide = jnp.promote_types(values.dtype, jnp.float32)
-    return select(valid, values, 0).sum(axes, dtype=wide) / valid.sum()
+    counted = select(valid, values, False).sum(axes, dtype=jnp.float32)
+    return counted / valid.sum().astype(jnp.float32)

@@ -5,21 +5,21 @@ stack
 │   ├── gru(64)
 │   └── gru(64)
 └── 1 dense(9)
-31,113 parameters, float32, 124,452 bytes, 12 inputs
+31,113 parameters, float32, 124,452 bytes
 
 array          shape    dtype    parameters
 0.forward.W_r  76 x 64  float32  4,864
 """
 
-import contextlib
 import inspect
 from collections.abc import Iterator
 
 import jax
 import jax.numpy as jnp
 
-from gru_jax.building import BUILDERS
-from gru_jax.types import Architecture, Cell, Layer, Params
+from gru_jax.architecture import BUILDERS, Architecture
+from gru_jax.layers.layer import Layer
+from gru_jax.types import Cell, Params
 
 PLAIN = ("hidden_size", "size", "rate", "stddev")
 """Options that need no name in a call."""
@@ -48,7 +48,7 @@ def summary(net: Cell | Layer, params: Params) -> str:
     arrays = [jnp.asarray(leaf) for _, leaf in leaves]
     dtypes = ", ".join(sorted({str(array.dtype) for array in arrays}))
     total = f"{sum(a.size for a in arrays):,} parameters, {dtypes or 'no arrays'}"
-    lines.append(f"{total}, {sum(a.nbytes for a in arrays):,} bytes" + _inputs(net, params))
+    lines.append(f"{total}, {sum(a.nbytes for a in arrays):,} bytes")
     if bad := sum(int((~jnp.isfinite(array)).sum()) for array in arrays):
         lines.append(f"{bad:,} parameters are infinite or not numbers")
     rows = [("array", "shape", "dtype", "parameters")]
@@ -77,16 +77,3 @@ def _tree(net: Architecture, number: str = "") -> Iterator[str]:
         begins = iter(["└── " if last else "├── "])
         for line in _tree(part, f"{i - 1} " if net.builder == "stack" else ""):
             yield next(begins, "    " if last else "│   ") + line
-
-
-def _inputs(net: Cell | Layer, params: Params) -> str:
-    """Returns the features of an input, where the shapes of the parameters tell them."""
-    shapes = jax.tree.map(jnp.shape, params)
-    rows, *columns = next((jnp.shape(leaf) for leaf in jax.tree.leaves(params)), (0,)) or (0,)
-    # The first weights act on the input and the state, or on the input alone.
-    for size in (rows - sum(columns), rows) if rows else ():
-        with contextlib.suppress(ValueError):
-            init = jax.eval_shape(lambda key, size=size: net.init(key, size), jax.random.key(0))
-            if jax.tree.map(jnp.shape, init) == shapes:
-                return f", {size} inputs"
-    return ""

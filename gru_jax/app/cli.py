@@ -21,14 +21,13 @@ from gru_jax import files, interop
 from gru_jax.app import console as show
 from gru_jax.app import explain as inspection
 from gru_jax.app import figures, runs
-from gru_jax.app.bench import report, summary
-from gru_jax.app.bench.measure import Entry, count_turns, measure
-from gru_jax.app.bench.settings import check
+from gru_jax.app.bench import measure as benchmark
+from gru_jax.app.bench import report, results
+from gru_jax.app.bench.problem import Size, parse_size
 from gru_jax.app.commands import Bench, Convert, Evaluate, Explain, Inspect, Predict, Train, parse
 from gru_jax.app.folder import find
 from gru_jax.app.tasks import TASKS
-from gru_jax.data.files import read_sequences  # public soon
-from gru_jax.interop.formats import FormatName  # public soon
+from gru_jax.interop import FormatName
 
 FAILED, USAGE, INTERRUPTED = 1, 2, 130
 LEFTOVERS, LONGEST = 12, 600
@@ -106,7 +105,7 @@ def evaluate(command: Evaluate) -> int:
 def predict(command: Predict) -> int:
     """Prints the answers for each sequence of a file."""
     trained = runs.load_trained(command.run)
-    task, sequences = trained.task, read_sequences(command.input, trained.task.input_size)
+    task, sequences = trained.task, gj.read_sequences(command.input, trained.task.input_size)
     answers = runs.predict(trained, list(sequences.values()))
     if sys.stdout.isatty():
         show.predictions(Console(highlight=False), task, list(sequences), answers)
@@ -137,7 +136,7 @@ def explain(command: Explain) -> int:
         if task.classes:
             name += f", {task.target} {task.classes[targets[shown]]}"
     else:
-        sequences = read_sequences(command.input, task.input_size)
+        sequences = gj.read_sequences(command.input, task.input_size)
         xs, targets, shown, name = list(sequences.values()), None, 0, next(iter(sequences))
         folder /= command.input.stem
     with console.status(f"looking into {len(xs)} sequences"):
@@ -192,34 +191,44 @@ def _tell_leftovers(path: Path, format: FormatName | None, name: str | None) -> 
 
 
 def bench(command: Bench) -> int:
-    """Measures, prints tables, and writes what was asked for; after Ctrl-C, of what there is."""
-    targets = (command.json, command.figure)
-    sizes = check(command.sizes, command.measure, command.rounds, *targets)
-    measures, rounds = tuple(dict.fromkeys(command.measure)), command.rounds
-    # In a file there is no width to keep to; these tables want a hundred columns.
+    """Measures, prints tables, and writes the files; after Ctrl-C, with the results so far."""
+    sizes = list(dict.fromkeys(map(parse_size, command.sizes)))
+    measures = tuple(dict.fromkeys(command.measure))
+    if not sizes or not measures:
+        raise ValueError(f"bench: {'measure' if sizes else 'sizes'} must be one or more, got none.")
+    if command.rounds < 1:
+        raise ValueError(f"bench: rounds must be 1 or more, got {command.rounds}.")
+    if command.figure and command.figure.suffix.lower() not in (".png", ".svg"):
+        raise ValueError(f"bench: figure must end in .png or .svg, got {command.figure}.")
+    if command.figure and importlib.util.find_spec("matplotlib") is None:
+        raise ValueError("bench: figure needs matplotlib: pip install matplotlib.")
+    targets = [path for path in (command.json, command.figure) if path]
+    for path in targets:
+        files.check_target(path)
+    # In a file there is no width to keep to.
     console = Console(highlight=False, width=None if sys.stdout.isatty() else 100)
-    report.describe(console, rounds)
-    # A first step that found its program on the disk would have compiled nothing.
-    jax.config.update("jax_enable_compilation_cache", False)
-    total = count_turns(len(sizes), command.peers, measures, rounds)
-    with show.interruptible() as should_stop, show.turns(console, total) as tell:
+    report.print_setup(console, command.rounds)
+    contenders = benchmark.choose(command.peers)
+    total = benchmark.count_turns(len(sizes), contenders, len(measures), command.rounds)
+    rows, text = [], ""
+    with show.interruptible() as should_stop, show.turns(console, total) as show_turn:
 
-        def go_on(stage: str, entry: Entry) -> bool:
-            tell(stage, entry)
-            return not should_stop()
+        def tell(size: Size, stage: str, label: str) -> None:
+            if should_stop():
+                raise benchmark.Stopped
+            show_turn(size, stage, label)
 
-        outcomes = []
-        for outcomes in measure(sizes, command.peers, measures, rounds, go_on):
-            if command.json:  # after each size, so that nothing that comes can lose it
-                content = summary.as_json(outcomes, sizes, measures, rounds)
-                files.write_text(command.json, summary.dumps(content))
+        for rows in benchmark.measure(sizes, contenders, measures, command.rounds, tell):
+            text = results.dumps(rows, command.rounds)
+            if command.json:  # after each size, so that a later crash does not lose it
+                files.write_text(command.json, text)
     if command.figure:
-        from gru_jax.app.bench.figure import draw  # matplotlib, only when it is asked for
+        from gru_jax.app.bench.figure import draw  # imports matplotlib
 
-        save = partial(draw(outcomes, measures).savefig, format=command.figure.suffix[1:], dpi=150)
-        files.write(command.figure, save)
-    report.tables(console, outcomes, measures)
-    show.paths(console, [path for path in targets if path])
+        save = draw(results.loads(text)).savefig
+        files.write(command.figure, partial(save, format=command.figure.suffix[1:], dpi=150))
+    report.print_results(console, rows, measures)
+    show.paths(console, targets)
     return _complain("stopped early.", INTERRUPTED) if should_stop() else 0
 
 

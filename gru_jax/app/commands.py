@@ -8,12 +8,12 @@ from typing import Annotated, TypeAlias, get_args
 
 from gru_jax.app import runs
 from gru_jax.app.arguments import POSITIONAL, read, suggest, summary
+from gru_jax.app.bench.contenders import PeerName
 from gru_jax.app.bench.measure import MEASURES, Measure
-from gru_jax.app.bench.peers import PeerName
 from gru_jax.app.bench.problem import DEFAULT_SIZES
 from gru_jax.app.tasks import DEFAULT, TASKS
 from gru_jax.app.tasks.task import Config
-from gru_jax.interop.formats import FormatName  # public soon
+from gru_jax.interop import FormatName
 
 RunFolder: TypeAlias = Annotated[Path, POSITIONAL, "RUN"]
 
@@ -73,23 +73,22 @@ class Explain:
 class Bench:
     """Time the GRU on this machine beside other libraries' GRUs.
 
-    pip install 'gru_jax[bench]' brings all of them but two. PyTorch: pip install torch. oneDNN, in
-    a checkout: apt install libdnnl-dev; make -C tests/app/onednn. Ctrl-C ends it with what has been
-    measured so far.
+    In a checkout, pip install -e '.[bench]' brings all of them but PyTorch: pip install torch.
+    Ctrl-C ends it with what has been measured so far.
     """
 
-    sizes: tuple[str, ...] = tuple(map(str, DEFAULT_SIZES))
+    sizes: tuple[str, ...] = DEFAULT_SIZES
     """Problems, each batch,time,input,hidden."""
     peers: tuple[PeerName, ...] = get_args(PeerName)
-    """Whom to measure beside ours; xla is ours without its kernel. Who is missing is named."""
+    """Libraries to time beside gru_jax; xla is gru_jax without its kernel."""
     measure: tuple[Measure, ...] = MEASURES
-    """What to measure."""
+    """What to time: a forward pass, and a training step (loss and all gradients)."""
     rounds: int = 11
-    """Turns of each library; times are medians over them."""
+    """Rounds; in each, every library takes one turn, in shuffled order."""
     json: Path | None = None
-    """Write all times, versions and what they come to into this file."""
+    """Write versions, machine and all times into this file."""
     figure: Path | None = None
-    """Draw the times into this file, .png or .svg; needs matplotlib."""
+    """Draw the ratios into this file, .png or .svg; needs matplotlib."""
 
 
 @dataclasses.dataclass(frozen=True)

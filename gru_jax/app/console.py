@@ -21,13 +21,13 @@ from rich.table import Table
 from rich.text import Text
 
 import gru_jax as gj
-from gru_jax.app.bench.measure import Entry
-from gru_jax.app.bench.summary import label
+from gru_jax import Row
+from gru_jax.app.bench.measure import Tell
+from gru_jax.app.bench.problem import Size
 from gru_jax.app.explain import Report
 from gru_jax.app.problem import steps_per_epoch
 from gru_jax.app.runs import Run
 from gru_jax.app.tasks.task import Published, Task
-from gru_jax.training.fit import Row  # public soon
 
 LINES = 20
 """Plain lines that a whole run prints where there is no terminal."""
@@ -93,28 +93,25 @@ def epochs(console: Console, run: Run) -> Iterator[Callable[[Row], None]]:
 
 
 @contextlib.contextmanager
-def turns(console: Console, total: int) -> Iterator[Callable[[str, Entry], None]]:
-    """Shows a benchmark as it goes: yields the function that is told whose turn it is."""
+def turns(console: Console, total: int) -> Iterator[Tell]:
+    """Shows a benchmark as it goes: yields the function that takes size, stage and contender."""
     if not console.is_terminal:
         stages = set()
 
-        def tell(stage: str, entry: Entry) -> None:
-            if (entry.size, stage) not in stages:
-                stages.add((entry.size, stage))
-                console.print(f"{entry.size}  {stage}")
+        def print_stage(size: Size, stage: str, _: str) -> None:
+            if (size, stage) not in stages:
+                stages.add((size, stage))
+                console.print(f"{size}  {stage}")
 
-        yield tell
+        yield print_stage
         return
     columns = (BarColumn(20), TaskProgressColumn(), TextColumn("{task.description}"))
-    # Drawn between turns alone: a thread that draws would take time from what is being timed.
+    # Drawn between turns only: a thread that draws would take time from what is timed.
     with Progress(*columns, console=console, auto_refresh=False, transient=True) as progress:
         bar = progress.add_task("", total=total)
-
-        def show(stage: str, entry: Entry) -> None:
-            whose = f"{entry.size}  {stage}  {label(entry.library, entry.reset)}"
-            progress.update(bar, advance=1, description=whose, refresh=True)
-
-        yield show
+        yield lambda size, stage, label: progress.update(
+            bar, advance=1, description=f"{size}  {stage}  {label}", refresh=True
+        )
 
 
 @contextlib.contextmanager

@@ -14,9 +14,8 @@ import numpy as np
 from jaxtyping import Array, Float
 
 import gru_jax as gj
+from gru_jax import Architecture, Params
 from gru_jax.app import runs
-from gru_jax.building import build  # public soon
-from gru_jax.types import Architecture, Params  # public soon
 
 STEPS = 50_000
 """Steps that are looked at, padding of the shorter sequences counted in; the rest is left out."""
@@ -135,7 +134,7 @@ def _find(
 ) -> Iterator[list[_Cell]]:
     """Yields the cells of each recurrent layer; `outputs` maps the layer's ys to the net's."""
     options: dict[str, Any] = dict(layer.options)
-    cells: list[Any] = [build(part) for part in layer.parts]
+    cells: list[Any] = [gj.build(part) for part in layer.parts]
     if layer.builder == "recurrent":
         direction = "backward" if options["reverse"] else "forward"
         yield [_Cell(cells[0], params, tape, direction, outputs)]

@@ -10,7 +10,7 @@ import numpy as np
 
 import gru_jax as gj
 from gru_jax.app.tasks.task import Task
-from gru_jax.files import write  # public soon
+from gru_jax.files import write
 
 if TYPE_CHECKING:
     from gru_jax.app.explain import Inspection

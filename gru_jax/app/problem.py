@@ -5,8 +5,7 @@ train(problem, make_loop(problem), init_progress(problem)) -> Progress
 evaluate(task, outputs(net, params, xs), targets) -> means of the metrics
 """
 
-import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -16,13 +15,8 @@ import optax
 from jaxtyping import Array, Float
 
 import gru_jax as gj
+from gru_jax import Key, Metrics, Params, Row, TrainStep
 from gru_jax.app.tasks.task import Config, Parts, Statistics, Task, check
-from gru_jax.building import build  # public soon
-from gru_jax.recurrence.noise import Rates  # public soon: gj.explain_backend
-from gru_jax.sequence.backends import choose  # public soon: gj.explain_backend
-from gru_jax.training.fit import Row  # public soon
-from gru_jax.training.step import Metrics, TrainStep  # public soon
-from gru_jax.types import Apply, Architecture, Key, Params  # public soon
 
 
 class Problem(NamedTuple):
@@ -105,7 +99,7 @@ def outputs(net: gj.Layer, params: Params, xs: Sequence[np.ndarray]) -> Float[Ar
 
 
 @partial(jax.jit, static_argnums=0)
-def _apply(apply: Apply, params: Params, xs: Array, lengths: Array) -> Array:
+def _apply(apply: Any, params: Params, xs: Array, lengths: Array) -> Array:
     return apply(params, xs, lengths=lengths)[0]
 
 
@@ -129,23 +123,9 @@ def recurrence(task: Task, config: Config) -> str:
             "builders with activations given by name, got one that holds a function."
         )
     params = jax.eval_shape(lambda: net.init(jax.random.key(0), task.input_size))
-    return "; ".join(dict.fromkeys(_recurrences(net.architecture, params))) or "none"
-
-
-def _recurrences(net: Architecture, params: Params) -> Iterator[str]:
-    """Yields a phrase for each cell."""
-    options = dict(net.options)
-    rates = Rates(**{name: options.get(name, 0.0) for name in Rates._fields})
-    derivative = options.get("derivative", "rule")
-    if net.builder not in ("recurrent", "bidirectional"):
-        inner = params if net.builder == "stack" else itertools.repeat(params)
-        for part, own in zip(net.parts, inner, strict=False):
-            yield from _recurrences(part, own)
-        return
-    for part, own in zip(net.parts, params if len(net.parts) > 1 else [params], strict=True):
-        cell: Any = build(part)
-        how = {"derivative": derivative, "training": True}
-        yield str(choose("train", options.get("backend"), cell, own, rates, **how))
+    xs = jax.ShapeDtypeStruct((1, 1, task.input_size), np.float32)
+    choices = gj.explain_backend(net, params, xs, key=jax.random.key(0))
+    return "; ".join(dict.fromkeys(map(str, choices))) or "none"
 
 
 def _make_tx(problem: Problem) -> optax.GradientTransformation:

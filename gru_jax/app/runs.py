@@ -21,17 +21,14 @@ import jax
 import numpy as np
 
 import gru_jax as gj
-from gru_jax import interop
+from gru_jax import Params, Row, interop
 from gru_jax.app import figures
 from gru_jax.app import problem as problems
 from gru_jax.app.folder import find, locked, move_aside, one_error, read_rows
 from gru_jax.app.problem import Problem
 from gru_jax.app.tasks import TASKS
 from gru_jax.app.tasks.task import Config, Statistics, Task, check
-from gru_jax.files import write_text  # public soon
-from gru_jax.training.checkpoint import load_checkpoint, save_checkpoint  # public soon
-from gru_jax.training.fit import Row  # public soon
-from gru_jax.types import Params  # public soon
+from gru_jax.files import write_text
 
 SAVE_EVERY = 5.0
 """Seconds between checkpoints; one more is written whenever training ends."""
@@ -95,7 +92,7 @@ def reopen(folder: Path, task: Task, config: Config) -> Run:
     """
     recurrence = problems.recurrence(task, config)
     problem = problems.make_problem(task, config)
-    progress = load_checkpoint(folder / "checkpoints", problems.init_progress(problem))
+    progress = gj.load_checkpoint(folder / "checkpoints", problems.init_progress(problem))
     rows = read_rows(folder / "metrics.jsonl", int(progress.epoch), task.monitor)
     started = time.perf_counter() - sum(row["seconds"] for row in rows)
     with locked(folder):
@@ -240,7 +237,7 @@ def _write_config(folder: Path, problem: Problem) -> None:
 
 def _save(run: Run, progress: gj.Progress) -> None:
     problem = run.problem
-    save_checkpoint(run.folder / "checkpoints", progress)
+    gj.save_checkpoint(run.folder / "checkpoints", progress)
     header = {"settings": _as_settings(problem), "statistics": problem.statistics}
     metadata = {name: json.dumps(value) for name, value in header.items()}
     best = progress.best_params

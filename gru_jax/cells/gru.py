@@ -16,19 +16,17 @@ References:
 """
 
 import math
-from collections.abc import Callable
-from functools import lru_cache, partial
 from typing import Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from gru_jax.architecture import describe
-from gru_jax.cells.gru_derivative import RULE_AFTER, RULE_BEFORE
+from gru_jax.architecture import bind, buildable
+from gru_jax.cells.gru_derivative import AFTER, BEFORE
 from gru_jax.cells.gru_params import (
     GRUParams,
-    Start,
+    InitOptions,
     check_params,
     check_same,
     check_start,
@@ -38,8 +36,9 @@ from gru_jax.cells.gru_params import (
     split_rows,
 )
 from gru_jax.ops.activations import Activation, find_activation
+from gru_jax.ops.initializers import init_glorot_uniform, init_orthogonal
 from gru_jax.ops.products import add_bias, affine, matmul, matmul_each, tall_matmul
-from gru_jax.types import Cell, Initializer
+from gru_jax.types import Cell, Fast, Initializer
 
 
 class Drive(NamedTuple):
@@ -84,8 +83,8 @@ def reset_gate(
 ) -> Float[Array, "*batch hidden"]:
     """Returns r_t, how much of the old state the candidate sees."""
     check_step("reset_gate", params, x, h)
-    activate = find_activation("reset_gate", "activation", activation)
-    return activate(affine(jnp.concatenate([x, h], -1), params.W_r, params.b_r))
+    W_x, U = split_rows(params.W_r)
+    return _activate("reset_gate", activation, matmul(x, W_x), matmul(h, U), params.b_r)
 
 
 def update_gate(
@@ -97,8 +96,8 @@ def update_gate(
 ) -> Float[Array, "*batch hidden"]:
     """Returns z_t, the weight of the candidate in h_t."""
     check_step("update_gate", params, x, h)
-    activate = find_activation("update_gate", "activation", activation)
-    return activate(affine(jnp.concatenate([x, h], -1), params.W_z, params.b_z))
+    W_x, U = split_rows(params.W_z)
+    return _activate("update_gate", activation, matmul(x, W_x), matmul(h, U), params.b_z)
 
 
 def candidate(
@@ -112,11 +111,9 @@ def candidate(
     """Returns c_t, the new state proposed from x_t and what r_t lets through of the old one."""
     check_step("candidate", params, x, h)
     check_same("candidate", h, r=r)
-    activate = find_activation("candidate", "activation", activation)
-    if params.b_h is None:
-        return activate(affine(jnp.concatenate([x, r * h], -1), params.W_c, params.b_c))
-    W_cx, W_ch = split_rows(params.W_c)
-    return activate(affine(x, W_cx, params.b_c) + r * affine(h, W_ch, params.b_h))
+    W_x, U = split_rows(params.W_c)
+    h_c = matmul(r * h, U) if params.b_h is None else r * affine(h, U, params.b_h)
+    return _activate("candidate", activation, matmul(x, W_x), h_c, params.b_c)
 
 
 def hidden_state(
@@ -132,6 +129,12 @@ def hidden_state(
     return h if clip is None else jnp.clip(h, -clip, clip)
 
 
+def _activate(function: str, activation: Activation, x: Array, h: Array, b: Array) -> Array:
+    """Returns activation(x + h + b), of the parts of x and h, the equation of r, z and c."""
+    return find_activation(function, "activation", activation)(add_bias(x + h, b))
+
+
+@buildable
 def gru(
     hidden_size: int,
     *,
@@ -140,8 +143,8 @@ def gru(
     gate_activation: Activation = "sigmoid",
     clip: float | None = None,
     dtype: jax.typing.DTypeLike = jnp.float32,
-    kernel_init: Initializer = jax.nn.initializers.glorot_uniform(),
-    recurrent_init: Initializer = jax.nn.initializers.orthogonal(),
+    kernel_init: Initializer = init_glorot_uniform,
+    recurrent_init: Initializer = init_orthogonal,
     bias_init: Initializer = jax.nn.initializers.zeros,
     update_bias_init: Initializer | None = None,
 ) -> Cell:
@@ -170,7 +173,7 @@ def gru(
     References:
         Cho et al. (2014), eqs. 5-8; Chung et al. (2014), eqs. 4-7.
     """
-    start = Start(
+    start = InitOptions(
         hidden_size, reset, dtype, kernel_init, recurrent_init, bias_init, update_bias_init
     )
     check_start("gru", start)
@@ -179,44 +182,22 @@ def gru(
     activate = find_activation("gru", "activation", activation)
     activate_gate = find_activation("gru", "gate_activation", gate_activation)
     plain = (activate, activate_gate, clip) == (jnp.tanh, jax.nn.sigmoid, None)
-    rule = RULE_BEFORE if reset == "before" else RULE_AFTER
-    step, gates, mix = _equations(activate, activate_gate, clip)
-    return Cell(
-        init=lambda key, input_size: init_gru_params(key, input_size, start, "gru"),
-        input_shape=lambda params: check_params("gru", params, hidden_size, reset),
-        initial_state=initial_state,
-        step=step,
-        project=project,
-        pack=pack,
-        gates=gates,
-        mix=mix,
-        rule=rule if plain else None,
-        architecture=describe(
-            "gru",
-            hidden_size=hidden_size,
-            reset=reset,
-            activation=activation,
-            gate_activation=gate_activation,
-            clip=clip,
-            dtype=jnp.dtype(dtype).name,
-        ),
-    )
-
-
-# Cached, so that equal options give the same functions: loops compiled for one cell are then found
-# again by the next one of its kind.
-@lru_cache
-def _equations(
-    activation: Callable[[Array], Array],
-    gate_activation: Callable[[Array], Array],
-    clip: float | None,
-) -> tuple[Callable[..., Array], Callable[..., Gates], Callable[..., Array]]:
-    """Returns `step`, `gates` and `mix` with these options."""
     activations = {"activation": activation, "gate_activation": gate_activation}
-    return (
-        partial(step, **activations, clip=clip),
-        partial(gates, **activations),
-        partial(mix, clip=clip),
+    one_step = bind(step, **activations, clip=clip)
+    return Cell(
+        init=bind(init_gru_params, "gru", start),
+        initial_state=initial_state,
+        step=one_step,
+        fast=Fast(
+            step=one_step,
+            project=project,
+            pack=pack,
+            gates=bind(gates, **activations),
+            mix=bind(mix, clip=clip),
+            derivative=(BEFORE if reset == "before" else AFTER) if plain else None,
+            gru=as_they_are if plain else None,
+        ),
+        input=bind(check_params, "gru", GRUParams, hidden_size, reset),
     )
 
 
@@ -229,7 +210,7 @@ def step(
     gate_activation: Activation = "sigmoid",
     clip: float | None = None,
 ) -> Float[Array, "*batch hidden"]:
-    """Returns h_t from x_t and h_{t-1}, in the textbook form."""
+    """Returns h_t from x_t and h_{t-1}."""
     r = reset_gate(params, x, h, activation=gate_activation)
     z = update_gate(params, x, h, activation=gate_activation)
     c = candidate(params, x, h, r, activation=activation)
@@ -253,20 +234,18 @@ def gates(
     drive: Drive,
     h: Float[Array, "*batch hidden"],
     *,
-    activation: Callable[[Array], Array] = jnp.tanh,
-    gate_activation: Callable[[Array], Array] = jax.nn.sigmoid,
+    activation: Activation = "tanh",
+    gate_activation: Activation = "sigmoid",
 ) -> Gates:
     """Returns the gates from the drive and the old state."""
     U_r, U_z, U_c, b_r, b_z, b_c, b_h = weights
-    before = b_h is None
-    h_r, h_z, *h_c = matmul_each(h, U_r, U_z, *(() if before else (U_c,)))
-    r = gate_activation(add_bias(drive.r + h_r, b_r))
-    z = gate_activation(add_bias(drive.z + h_z, b_z))
-    x_c = add_bias(drive.c, b_c)
-    if before:
-        return Gates(r, z, activation(x_c + matmul(r * h, U_c)))
-    q = add_bias(h_c[0], b_h)
-    return Gates(r, z, activation(x_c + r * q), q)
+    after = b_h is not None
+    h_r, h_z, *h_c = matmul_each(h, U_r, U_z, *((U_c,) if after else ()))
+    r = _activate("gru", gate_activation, drive.r, h_r, b_r)
+    z = _activate("gru", gate_activation, drive.z, h_z, b_z)
+    q = add_bias(h_c[0], b_h) if after else None
+    h_c = matmul(r * h, U_c) if q is None else r * q
+    return Gates(r, z, _activate("gru", activation, drive.c, h_c, b_c), q)
 
 
 def mix(
@@ -274,3 +253,8 @@ def mix(
 ) -> Float[Array, "*batch hidden"]:
     """Returns h_t from the gates and h_{t-1}."""
     return hidden_state(h, gates.z, gates.c, clip=clip)
+
+
+def as_they_are(params: GRUParams) -> GRUParams:
+    """Returns the parameters."""
+    return params

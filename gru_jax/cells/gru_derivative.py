@@ -19,10 +19,10 @@ from typing import NamedTuple
 from jaxtyping import Array, Float
 
 from gru_jax.ops.products import add_bias, columns, matmul, matmul_columns
-from gru_jax.types import Rule
+from gru_jax.types import LinearRecurrence
 
 
-class Before(NamedTuple):
+class CoefficientsBefore(NamedTuple):
     """Coefficients of the reset="before" form."""
 
     keep: Float[Array, "*batch hidden"]
@@ -32,7 +32,7 @@ class Before(NamedTuple):
     k_c: Float[Array, "*batch hidden"]
 
 
-class After(NamedTuple):
+class CoefficientsAfter(NamedTuple):
     """Coefficients of the reset="after" form."""
 
     keep: Float[Array, "*batch hidden"]
@@ -42,10 +42,10 @@ class After(NamedTuple):
     k_h: Float[Array, "*batch hidden"]
 
 
-def coefficients_before(gates, seen, h) -> Before:
+def coefficients_before(gates, seen, h) -> CoefficientsBefore:
     """Returns what multiplies the derivatives of state and pre-activations."""
     r, z, c, _ = gates
-    return Before(
+    return CoefficientsBefore(
         keep=1 - z,
         r=r,
         k_r=r * (1 - r) * seen,
@@ -54,7 +54,9 @@ def coefficients_before(gates, seen, h) -> Before:
     )
 
 
-def source_before(weights, k: Before, seen, dweights, ddrive) -> Float[Array, "*batch hidden"]:
+def source_before(
+    weights, k: CoefficientsBefore, seen, dweights, ddrive
+) -> Float[Array, "*batch hidden"]:
     """Returns the part of dh_t that comes from weights and inputs at t."""
     batch, s, rs = seen.shape[:-1], columns(seen), columns(k.r * seen)
     da_r = add_bias(ddrive.r + matmul_columns(s, dweights.U_r, batch), dweights.b_r)
@@ -63,18 +65,18 @@ def source_before(weights, k: Before, seen, dweights, ddrive) -> Float[Array, "*
     return k.k_z * da_z + k.k_c * (da_c + matmul(k.k_r * da_r, weights.U_c))
 
 
-def propagate_before(weights, k: Before, dseen, dh) -> Float[Array, "*batch hidden"]:
+def propagate_before(weights, k: CoefficientsBefore, dseen, dh) -> Float[Array, "*batch hidden"]:
     """Returns the part of dh_t that comes from dh_{t-1}."""
     da_c = matmul(k.k_r * matmul(dseen, weights.U_r) + k.r * dseen, weights.U_c)
     return k.keep * dh + k.k_z * matmul(dseen, weights.U_z) + k.k_c * da_c
 
 
-def coefficients_after(gates, seen, h) -> After:
+def coefficients_after(gates, seen, h) -> CoefficientsAfter:
     """Returns what multiplies the derivatives of state and pre-activations."""
     del seen
     r, z, c, q = gates
     k_c = z * (1 - c * c)
-    return After(
+    return CoefficientsAfter(
         keep=1 - z,
         k_r=k_c * q * r * (1 - r),
         k_z=z * (1 - z) * (c - h),
@@ -83,7 +85,9 @@ def coefficients_after(gates, seen, h) -> After:
     )
 
 
-def source_after(weights, k: After, seen, dweights, ddrive) -> Float[Array, "*batch hidden"]:
+def source_after(
+    weights, k: CoefficientsAfter, seen, dweights, ddrive
+) -> Float[Array, "*batch hidden"]:
     """Returns the part of dh_t that comes from weights and inputs at t."""
     del weights
     batch, s = seen.shape[:-1], columns(seen)
@@ -94,7 +98,7 @@ def source_after(weights, k: After, seen, dweights, ddrive) -> Float[Array, "*ba
     return k.k_r * da_r + k.k_z * da_z + k.k_c * da_c + k.k_h * dq
 
 
-def propagate_after(weights, k: After, dseen, dh) -> Float[Array, "*batch hidden"]:
+def propagate_after(weights, k: CoefficientsAfter, dseen, dh) -> Float[Array, "*batch hidden"]:
     """Returns the part of dh_t that comes from dh_{t-1}."""
     return (
         k.keep * dh
@@ -104,5 +108,5 @@ def propagate_after(weights, k: After, dseen, dh) -> Float[Array, "*batch hidden
     )
 
 
-RULE_BEFORE = Rule(coefficients_before, source_before, propagate_before)
-RULE_AFTER = Rule(coefficients_after, source_after, propagate_after)
+BEFORE = LinearRecurrence(coefficients_before, source_before, propagate_before)
+AFTER = LinearRecurrence(coefficients_after, source_after, propagate_after)

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from gru_jax.ops.initializers import check_count, draw
-from gru_jax.types import Initializer, Key, Params, Shape, exportable
+from gru_jax.types import Initializer, Input, Key, Params, Shape, exportable
 
 
 @exportable
@@ -26,8 +26,8 @@ class GRUParams(NamedTuple):
     b_h: Float[Array, " hidden"] | None = None
 
 
-class Start(NamedTuple):
-    """How parameters begin; the fields are what `gru` says of its options."""
+class InitOptions(NamedTuple):
+    """The options of `gru` that say how parameters begin."""
 
     hidden_size: int
     reset: str
@@ -38,7 +38,7 @@ class Start(NamedTuple):
     update_bias_init: Initializer | None
 
 
-def check_start(function: str, start: Start) -> None:
+def check_start(function: str, start: InitOptions) -> None:
     """Raises where an option is out of range."""
     hidden_size, reset, dtype, *_ = start
     check_count(function, "hidden_size", hidden_size)
@@ -48,8 +48,8 @@ def check_start(function: str, start: Start) -> None:
         raise ValueError(f"{function}: dtype must be a floating type, got {jnp.dtype(dtype)}.")
 
 
-def init_gru_params(key: Key, input_size: int, start: Start, function: str) -> GRUParams:
-    """Returns the first parameters; `function` is the name to blame in an error."""
+def init_gru_params(function: str, start: InitOptions, key: Key, input_size: int) -> GRUParams:
+    """Returns the first parameters; an error names `function`."""
     check_count(function, "input_size", input_size)
     size, dtype, bias_init = start.hidden_size, start.dtype, start.bias_init
 
@@ -80,10 +80,8 @@ def initial_state(params: Params, x_shape: Shape) -> Float[Array, "*batch hidden
     return jnp.zeros((*x_shape[:-1], params.W_r.shape[1]), params.W_r.dtype)
 
 
-def check_params(
-    function: str, params: Params, hidden_size: int, reset: str, kind: type = GRUParams
-) -> Shape:
-    """Returns the shape of one step's input, if all parameters fit each other and the cell."""
+def check_params(function: str, kind: type, hidden_size: int, reset: str, params: Params) -> Input:
+    """Returns one step's input, if all parameters fit each other and the cell."""
     if not isinstance(params, kind):
         raise ValueError(
             f"{function}: params must be {kind.__name__}, got a {type(params).__name__}."
@@ -106,7 +104,7 @@ def check_params(
                 f"{function}: params.{name} must be {needed} {W_r.dtype} to match params.W_r "
                 f"{W_r.shape}, got {leaf.shape} {leaf.dtype}."
             )
-    return (W_r.shape[0] - hidden_size,)
+    return Input((W_r.shape[0] - hidden_size,))
 
 
 def check_step(function: str, params: Params, x: Array, h: Array) -> None:

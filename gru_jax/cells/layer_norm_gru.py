@@ -20,18 +20,16 @@ References:
 """
 
 import math
-from collections.abc import Callable
-from functools import lru_cache, partial
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from gru_jax.architecture import describe
-from gru_jax.cells.gru import Drive, Gates, hidden_state, mix
+from gru_jax.architecture import bind, buildable
+from gru_jax.cells.gru import Drive, Gates, mix
 from gru_jax.cells.gru_params import (
-    Start,
+    InitOptions,
     check_params,
     check_start,
     check_step,
@@ -39,9 +37,9 @@ from gru_jax.cells.gru_params import (
     initial_state,
     split_rows,
 )
-from gru_jax.ops.initializers import draw
-from gru_jax.ops.products import add_bias, matmul, tall_matmul
-from gru_jax.types import Cell, Initializer, Key, exportable
+from gru_jax.ops.initializers import draw, init_glorot_uniform, init_orthogonal
+from gru_jax.ops.products import add_bias, matmul, tall_matmul, wide
+from gru_jax.types import Cell, Fast, Initializer, Key, exportable
 
 
 @exportable
@@ -75,14 +73,15 @@ class StateWeights(NamedTuple):
     b_h: Float[Array, " hidden"] | None
 
 
+@buildable
 def layer_norm_gru(
     hidden_size: int,
     *,
     reset: Literal["before", "after"] = "before",
     epsilon: float = 1e-6,
     dtype: jax.typing.DTypeLike = jnp.float32,
-    kernel_init: Initializer = jax.nn.initializers.glorot_uniform(),
-    recurrent_init: Initializer = jax.nn.initializers.orthogonal(),
+    kernel_init: Initializer = init_glorot_uniform,
+    recurrent_init: Initializer = init_orthogonal,
     bias_init: Initializer = jax.nn.initializers.zeros,
     update_bias_init: Initializer | None = None,
     gain_init: Initializer = jax.nn.initializers.ones,
@@ -109,57 +108,46 @@ def layer_norm_gru(
     References:
         Ba, Kiros and Hinton (2016), eq. 4 and the supplement's GRU.
     """
-    start = Start(
+    start = InitOptions(
         hidden_size, reset, dtype, kernel_init, recurrent_init, bias_init, update_bias_init
     )
     check_start("layer_norm_gru", start)
     if not 0 < epsilon < math.inf:
         raise ValueError(f"layer_norm_gru: epsilon must be above 0 and finite, got {epsilon}.")
-
-    def init(key: Key, input_size: int) -> LayerNormGRUParams:
-        key, *keys = jax.random.split(key, 7)
-        gains = [draw(gain_init, key, (hidden_size,), dtype) for key in keys]
-        return LayerNormGRUParams(
-            *init_gru_params(key, input_size, start, "layer_norm_gru"), *gains
-        )
-
-    step, project, gates = _equations(float(epsilon))
+    one_step = bind(step, epsilon=float(epsilon))
     return Cell(
-        init=init,
-        input_shape=lambda params: check_params(
-            "layer_norm_gru", params, hidden_size, reset, LayerNormGRUParams
-        ),
+        init=bind(init_params, start, gain_init),
         initial_state=initial_state,
-        step=step,
-        project=project,
-        pack=pack,
-        gates=gates,
-        mix=mix,
-        architecture=describe(
-            "layer_norm_gru",
-            hidden_size=hidden_size,
-            reset=reset,
-            epsilon=epsilon,
-            dtype=jnp.dtype(dtype).name,
+        step=one_step,
+        fast=Fast(
+            step=one_step,
+            project=bind(project, epsilon=float(epsilon)),
+            pack=pack,
+            gates=bind(gates, epsilon=float(epsilon)),
+            mix=mix,
         ),
+        input=bind(check_params, "layer_norm_gru", LayerNormGRUParams, hidden_size, reset),
     )
 
 
-# Cached for the same reason as those of `gru`.
-@lru_cache
-def _equations(epsilon: float) -> tuple[Callable[..., Any], ...]:
-    """Returns `step`, `project` and `gates` with this epsilon."""
-    return tuple(partial(function, epsilon=epsilon) for function in (step, project, gates))
+def init_params(
+    start: InitOptions, gain_init: Initializer, key: Key, input_size: int
+) -> LayerNormGRUParams:
+    """Returns the first parameters."""
+    key, *keys = jax.random.split(key, 7)
+    gains = [draw(gain_init, key, (start.hidden_size,), start.dtype) for key in keys]
+    return LayerNormGRUParams(*init_gru_params("layer_norm_gru", start, key, input_size), *gains)
 
 
 def normalize(
     a: Float[Array, "*batch hidden"], gain: Float[Array, " hidden"], epsilon: float
 ) -> Float[Array, "*batch hidden"]:
     """Returns N(a; g)."""
-    wide = a.astype(jnp.promote_types(a.dtype, jnp.float32))
-    centred = wide - wide.mean(-1, keepdims=True)
+    a_wide = a.astype(wide(a.dtype))
+    centred = a_wide - a_wide.mean(-1, keepdims=True)
     scale = jax.lax.rsqrt((centred * centred).mean(-1, keepdims=True) + epsilon)
-    return (centred * scale * jnp.broadcast_to(gain, a.shape)).astype(a.dtype)
+    gains = jnp.broadcast_to(gain, a.shape).astype(centred.dtype)
+    return (centred * scale * gains).astype(a.dtype)
 
 
 def step(
@@ -169,24 +157,10 @@ def step(
     *,
     epsilon: float,
 ) -> Float[Array, "*batch hidden"]:
-    """Returns h_t from x_t and h_{t-1}, in the textbook form."""
+    """Returns h_t from x_t and h_{t-1}."""
     check_step("layer_norm_gru", params, x, h)
-    (W_rx, W_rh), (W_zx, W_zh), (W_cx, W_ch) = map(split_rows, (params.W_r, params.W_z, params.W_c))
-
-    def of_x(W: Array, gain: Array, bias: Array) -> Array:
-        return add_bias(normalize(matmul(x, W), gain, epsilon), bias)
-
-    def of_h(h: Array, W: Array, gain: Array) -> Array:
-        return normalize(matmul(h, W), gain, epsilon)
-
-    r = jax.nn.sigmoid(of_x(W_rx, params.g_rx, params.b_r) + of_h(h, W_rh, params.g_rh))
-    z = jax.nn.sigmoid(of_x(W_zx, params.g_zx, params.b_z) + of_h(h, W_zh, params.g_zh))
-    c_x = of_x(W_cx, params.g_cx, params.b_c)
-    if params.b_h is None:
-        c = jnp.tanh(c_x + of_h(r * h, W_ch, params.g_ch))
-    else:
-        c = jnp.tanh(c_x + r * add_bias(of_h(h, W_ch, params.g_ch), params.b_h))
-    return hidden_state(h, z, c)
+    drive = project(params, x, epsilon=epsilon)
+    return mix(gates(pack(params), drive, h, epsilon=epsilon), h)
 
 
 def project(

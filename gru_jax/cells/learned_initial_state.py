@@ -1,15 +1,14 @@
 """A cell whose initial state is a parameter."""
 
 from collections.abc import Callable
-from functools import lru_cache
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, PyTree
 
-from gru_jax.architecture import describe
-from gru_jax.types import Cell, Key, Params, Shape, State, exportable
+from gru_jax.architecture import bind, buildable
+from gru_jax.types import Cell, Input, Key, Params, Shape, State, exportable
 
 
 @exportable
@@ -20,6 +19,7 @@ class LearnedInitialStateParams(NamedTuple):
     h0: PyTree[Array]
 
 
+@buildable
 def learned_initial_state(cell: Cell) -> Cell:
     """Makes a cell's initial state a parameter, the same for all sequences.
 
@@ -33,53 +33,68 @@ def learned_initial_state(cell: Cell) -> Cell:
         The cell; its parameters are `LearnedInitialStateParams`.
 
     Raises:
-        ValueError: if `cell` is something else.
+        ValueError: if `cell` is something else; from `init`, if its inputs have axes of any size.
     """
     if not isinstance(cell, Cell):
         kind = type(cell).__name__
         raise ValueError(f"learned_initial_state: cell must be a Cell, e.g. gru(64), got a {kind}.")
-
-    def init(key: Key, input_size: int) -> LearnedInitialStateParams:
-        params = cell.init(key, input_size)
-        return LearnedInitialStateParams(
-            params, cell.initial_state(params, cell.input_shape(params))
+    step, fast = bind(_inner, cell.step), cell.fast
+    if fast is not None:
+        fast = fast._replace(
+            step=step if fast.step == cell.step else fast.step,
+            project=bind(_inner, fast.project),
+            pack=bind(_inner, fast.pack),
+            gru=fast.gru and bind(_inner, fast.gru),
         )
-
-    def input_shape(params: LearnedInitialStateParams) -> Shape:
-        if not isinstance(params, LearnedInitialStateParams):
-            raise ValueError(
-                "learned_initial_state: params must be LearnedInitialStateParams, "
-                f"got a {type(params).__name__}."
-            )
-        return cell.input_shape(params.cell)
-
-    def initial_state(params: LearnedInitialStateParams, x_shape: Shape) -> State:
-        x_axes = len(cell.input_shape(params.cell))
-        batch = x_shape[: len(x_shape) - x_axes]
-        own = jax.eval_shape(lambda p: cell.initial_state(p, x_shape[len(batch) :]), params.cell)
-        needed, got = (
-            jax.tree.map(lambda leaf: f"{leaf.shape} {leaf.dtype}", h) for h in (own, params.h0)
-        )
-        if needed != got:
-            raise ValueError(
-                f"learned_initial_state: params.h0 must be {needed} to match the cell, got {got}."
-            )
-        # A copy even where there is no batch axis: a state may be donated, its parameters not.
-        return jax.tree.map(lambda h: jnp.array(jnp.broadcast_to(h, (*batch, *h.shape))), params.h0)
-
     return cell._replace(
-        init=init,
-        input_shape=input_shape,
-        initial_state=initial_state,
-        step=_inside(cell.step),
-        project=_inside(cell.project),
-        pack=_inside(cell.pack),
-        architecture=describe("learned_initial_state", cell),
+        init=bind(_init, cell),
+        initial_state=bind(_initial_state, cell),
+        step=step,
+        fast=fast,
+        architecture=None,
+        input=bind(_input, cell),
     )
 
 
-# Cached, so that a loop compiled for one such cell is found again by the next one of its kind.
-@lru_cache
-def _inside(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Returns a function of a cell's parameters as one of these."""
-    return lambda params, *args: function(params.cell, *args)
+def _inner(function: Callable[..., Any], params: LearnedInitialStateParams, *args: Any) -> Any:
+    """Calls a function of the inner cell."""
+    return function(params.cell, *args)
+
+
+def _init(cell: Cell, key: Key, input_size: int) -> LearnedInitialStateParams:
+    params = cell.init(key, input_size)
+    axes = cell.input(params).shape if cell.input else (input_size,)
+    shape = tuple(size for size in axes if size is not None)
+    if shape != axes:
+        raise ValueError(
+            "learned_initial_state: cell must have inputs of one size, for its state is an array "
+            f"of that size, got axes {axes}, where None is any size."
+        )
+    return LearnedInitialStateParams(params, cell.initial_state(params, shape))
+
+
+def _input(cell: Cell, params: LearnedInitialStateParams) -> Input:
+    if not isinstance(params, LearnedInitialStateParams):
+        raise ValueError(
+            "learned_initial_state: params must be LearnedInitialStateParams, "
+            f"got a {type(params).__name__}."
+        )
+    if cell.input:
+        return cell.input(params.cell)
+    dtypes = [leaf.dtype for leaf in jax.tree.leaves(params.cell)]
+    return Input(dtype=dtypes[0] if dtypes else None)
+
+
+def _initial_state(cell: Cell, params: LearnedInitialStateParams, x_shape: Shape) -> State:
+    axes = len(_input(cell, params).shape)
+    batch = x_shape[: len(x_shape) - axes]
+    own = jax.eval_shape(lambda p: cell.initial_state(p, x_shape[len(batch) :]), params.cell)
+    needed, got = (
+        jax.tree.map(lambda leaf: f"{leaf.shape} {leaf.dtype}", h) for h in (own, params.h0)
+    )
+    if needed != got:
+        raise ValueError(
+            f"learned_initial_state: params.h0 must be {needed} to match the cell, got {got}."
+        )
+    # A copy even where there is no batch axis: a state may be donated, its parameters not.
+    return jax.tree.map(lambda h: jnp.array(jnp.broadcast_to(h, (*batch, *h.shape))), params.h0)

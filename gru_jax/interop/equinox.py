@@ -1,5 +1,6 @@
 """Equinox's `GRUCell`: rows r, z, c, z on the old state, one bias a gate, one in the product."""
 
+import io
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -7,19 +8,22 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from gru_jax import files
 from gru_jax.files import check_size
 from gru_jax.interop.arrays import floats
+from gru_jax.interop.contents import Contents, damaged
 from gru_jax.interop.gates import Joined, join, part
-from gru_jax.interop.limits import EQUINOX, check
-from gru_jax.interop.stack import Run, assemble_cell, take_apart
-from gru_jax.types import ArrayLike, Cell, Layer, Params
+from gru_jax.interop.limits import EQUINOX, levels_within
+from gru_jax.interop.stack import Run, assemble_cell
+from gru_jax.layers.layer import Layer
+from gru_jax.types import ArrayLike, Cell, Params
 
 if TYPE_CHECKING:
     import equinox as eqx
 
 
 def from_equinox(source: "eqx.nn.GRUCell") -> tuple[Cell, Params]:
-    """Returns Equinox's cell as ours, bit for bit; without bias, ours are zeros.
+    """Returns Equinox's cell as one of gru_jax, bit for bit; without bias, the biases are zeros.
 
     Raises:
         ValueError: if it is something else, or its arrays do not fit each other.
@@ -53,23 +57,21 @@ def _convert(
 
 
 def to_equinox(net: Cell | Layer, params: Params) -> "eqx.nn.GRUCell":
-    """Returns a cell of ours, or a layer that runs it forward, as Equinox's, bit for bit.
+    """Returns a cell, or a layer that runs it forward, as Equinox's cell, bit for bit.
 
     Raises:
-        ValueError: where Equinox's cell cannot be this net, and why.
+        ValueError: if Equinox's cell cannot compute this net, and why.
     """
     import equinox as eqx
 
-    levels = take_apart("to_equinox", net, params)
-    check("to_equinox", levels, EQUINOX)
-    (run,) = levels[0].runs
+    ((run,), *_), *_ = levels_within(EQUINOX, "to_equinox", net, params)
     W_x, W_h, b_x, b_h = join(run.params, "rzc", old=True)
     cell = eqx.nn.GRUCell(run.input_size, run.hidden_size, dtype=b_x.dtype, key=jax.random.key(0))
     weights = (W_x.T, W_h.T, b_x, b_h[-run.hidden_size :])
     return eqx.tree_at(lambda c: (c.weight_ih, c.weight_hh, c.bias, c.bias_n), cell, weights)
 
 
-def read_equinox(path: Path) -> tuple[Cell, Params]:
+def read_equinox(path: Path, name: str | None) -> Contents[Cell]:
     """Returns the cell that `eqx.tree_serialise_leaves` wrote, alone, to a file.
 
     The format has no end: a file that is cut just behind its second array is that of a cell without
@@ -79,6 +81,8 @@ def read_equinox(path: Path) -> tuple[Cell, Params]:
         FileNotFoundError: if there is no such file.
         ValueError: if it is damaged, or holds something else.
     """
+    if name is not None:
+        raise ValueError(f"read: name must be None, for {path} holds a single cell, got {name!r}.")
     check_size(path)
     try:
         arrays = []
@@ -88,10 +92,19 @@ def read_equinox(path: Path) -> tuple[Cell, Params]:
         if len(arrays) not in (2, 4):
             raise ValueError(f"it must hold 2 or 4 arrays, got {len(arrays)}")
         # NumPy has no name for bfloat16.
-        return _convert(*(a.view(jnp.bfloat16) if a.dtype == "V2" else a for a in arrays))
+        return Contents(
+            *_convert(*(a.view(jnp.bfloat16) if a.dtype == "V2" else a for a in arrays))
+        )
     except Exception as error:  # NumPy raises what it meets
-        reason = str(error).strip().splitlines() or [repr(error)]
-        raise ValueError(
-            f"{path} must be a whole eqx.nn.GRUCell, as tree_serialise_leaves writes it, but "
-            f"cannot be read: {reason[0][:160]}"
-        ) from error
+        needed = "a whole eqx.nn.GRUCell, as tree_serialise_leaves writes it"
+        raise damaged("read", path, needed, error) from error
+
+
+def write_equinox(path: Path, net: Cell | Layer, params: Params) -> None:
+    """Writes a cell as `eqx.tree_serialise_leaves` does, atomically."""
+    cell = to_equinox(net, params)
+    import equinox as eqx
+
+    buffer = io.BytesIO()  # To a path, Equinox would add an ending of its own.
+    eqx.tree_serialise_leaves(buffer, cell)
+    files.write(path, lambda beside: beside.write_bytes(buffer.getvalue()))

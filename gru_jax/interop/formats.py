@@ -1,34 +1,35 @@
 """Files of all frameworks by one pair of functions; the ending says which it is.
 
 net, params = interop.read("encoder.onnx")
+interop.leftovers("encoder.onnx")  # ("head.weight", "head.bias"): read leaves them behind
 interop.write("encoder.pt", net, params)
 """
 
 import io
 import os
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from typing import Literal, NamedTuple, TypeAlias
 
-import jax
 import numpy as np
 from jaxtyping import Array
 
 from gru_jax import files
 from gru_jax.files import read_npz
 from gru_jax.interop import safetensors
-from gru_jax.interop.equinox import read_equinox, to_equinox
-from gru_jax.interop.flax.files import read_flax, write_flax
-from gru_jax.interop.haiku import from_haiku, to_haiku
-from gru_jax.interop.keras.file import check_file, read_keras
-from gru_jax.interop.keras.module import to_keras
-from gru_jax.interop.onnx.graph import LARGEST
-from gru_jax.interop.onnx.model import from_onnx, to_onnx
-from gru_jax.interop.torch.module import from_torch, to_torch, to_torch_state
-from gru_jax.interop.torch.state import read_torch
-from gru_jax.layers.recurrent import recurrent
-from gru_jax.types import Cell, Layer, Params
+from gru_jax.interop.contents import Contents, list_names, shorten
+from gru_jax.interop.equinox import read_equinox, write_equinox
+from gru_jax.interop.flax.file import read_flax, write_flax
+from gru_jax.interop.haiku import read_modules, to_haiku
+from gru_jax.interop.keras.file import read_keras, write_keras
+from gru_jax.interop.onnx.exporting import write_onnx
+from gru_jax.interop.onnx.importing import read_model
+from gru_jax.interop.torch import to_torch_state
+from gru_jax.interop.torch.exporting import write_torch
+from gru_jax.interop.torch.importing import read_state
+from gru_jax.interop.torch.state_dict import read_torch
+from gru_jax.layers.layer import Layer
+from gru_jax.types import Cell, Params
 
 FormatName: TypeAlias = Literal["torch", "keras", "flax", "haiku", "equinox", "onnx", "safetensors"]
 
@@ -37,13 +38,13 @@ class Format(NamedTuple):
     """A framework's files.
 
     Attributes:
-        endings: that are its alone; "" is a folder's.
-        read: `(path, name) -> (net, params)`.
+        endings: that no other format has; "" is a folder's.
+        read: `(path, name) -> Contents`.
         write: `(path, net, params)`.
     """
 
     endings: tuple[str, ...]
-    read: Callable[[Path, str | None], tuple[Cell | Layer, Params]]
+    read: Callable[[Path, str | None], Contents]
     write: Callable[[Path, Cell | Layer, Params], None]
 
 
@@ -58,7 +59,7 @@ def read(
         format: of the file; None is told by its ending, and by the names of its arrays.
         name: which GRU, where the file holds more: `encoder.gru` in a state dict, a node's name in
             ONNX, `encoder/rnn` in Flax and Haiku, a layer's name in Keras, its number in a stack of
-            ours.
+            gru_jax.
 
     Returns:
         The net and its parameters, as from the `from_*` function of the format.
@@ -67,23 +68,43 @@ def read(
         FileNotFoundError: if there is no such file.
         ValueError: if it is damaged, holds no such GRU, or needs a framework that is not installed.
     """
-    path = Path(path)
+    return _read(Path(path), format, name)[:2]
+
+
+def leftovers(
+    path: str | os.PathLike[str], *, format: FormatName | None = None, name: str | None = None
+) -> tuple[str, ...]:
+    """Returns the names of the arrays in a file that `read` leaves behind, such as a linear head's.
+
+    Args:
+        path: as in `read`.
+        format: as in `read`.
+        name: as in `read`.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ValueError: if `read` raises.
+    """
+    return _read(Path(path), format, name).leftovers
+
+
+def _read(path: Path, format: FormatName | None, name: str | None) -> Contents:
     if not path.exists():
         raise FileNotFoundError(f"read: no file {path}.")
     if not path.is_dir() and not path.stat().st_size:
         raise ValueError(f"read: {path} must hold a net, but is empty.")
-    said = format or _guess(path)
-    form = _find("read", said)
-    if path.is_dir() and "" not in form.endings:
+    format = format or _guess(path)
+    row = _find("read", format)
+    if path.is_dir() and "" not in row.endings:
         raise ValueError(f"read: {path} must be a file, but is a folder.")
     try:
-        return form.read(path, name)
+        return row.read(path, name)
     except ModuleNotFoundError as error:
-        raise _missing("read", said, error) from error
+        raise _missing("read", format, error) from error
     except ValueError as error:
-        if str(path) in str(error):
-            raise
-        raise ValueError(f"{path}: {error}") from error
+        message = str(error) if str(path) in str(error) else f"{path}: {error}"
+        # Names and attributes of a damaged file may be of any length.
+        raise ValueError(shorten(message, 290 + len(str(path)))) from error
 
 
 def write(
@@ -107,35 +128,34 @@ def write(
         OSError: if the file cannot be written.
     """
     path = Path(path)
-    said = format or _by_ending("write", path)
+    format = format or _by_ending("write", path)
     try:
-        _find("write", said).write(path, net, params)
+        _find("write", format).write(path, net, params)
     except ModuleNotFoundError as error:
-        raise _missing("write", said, error) from error
+        raise _missing("write", format, error) from error
 
 
-def _read_own(path: Path, name: str | None) -> tuple[Cell | Layer, Params]:
+def _read_own(path: Path, name: str | None) -> Contents:
     net, params = safetensors.load(path)
-    return (net, params) if name is None else safetensors.take_layer(net, params, name)
+    if name is None:
+        return Contents(net, params)
+    layer, layer_params = safetensors.take_layer(net, params, name)
+    _, shapes = safetensors.read_header("read", path)
+    others = tuple(key for key in shapes if key.partition(".")[0] != name)
+    return Contents(layer, layer_params, others)
 
 
-def _read_equinox(path: Path, name: str | None) -> tuple[Cell | Layer, Params]:
-    if name is not None:
-        raise ValueError(f"read: name must be None, for {path} holds a single cell, got {name!r}.")
-    return read_equinox(path)
-
-
-def _read_haiku(path: Path, name: str | None) -> tuple[Cell | Layer, Params]:
+def _read_haiku(path: Path, name: str | None) -> Contents:
     modules: dict[str, dict[str, np.ndarray]] = {}
     for key, array in _read_arrays(path).items():
         module, _, leaf = key.rpartition("/")
         modules.setdefault(module, {})[leaf] = array
-    return from_haiku(modules, name=name)
+    return read_modules(modules, name)
 
 
-def _read_torch(path: Path, name: str | None) -> tuple[Cell | Layer, Params]:
+def _read_torch(path: Path, name: str | None) -> Contents:
     plain = path.suffix in (".npz", ".safetensors")
-    return from_torch(_read_arrays(path) if plain else read_torch(path), name=name)
+    return read_state(_read_arrays(path) if plain else read_torch(path), name)
 
 
 def _read_arrays(path: Path) -> dict[str, np.ndarray]:
@@ -148,9 +168,7 @@ def _write_torch(path: Path, net: Cell | Layer, params: Params) -> None:
     if path.suffix in (".npz", ".safetensors"):
         _write_arrays(path, to_torch_state(net, params))
     else:
-        import torch
-
-        files.write(path, partial(torch.save, to_torch(net, params).state_dict()))
+        write_torch(path, net, params)
 
 
 def _write_haiku(path: Path, net: Cell | Layer, params: Params) -> None:
@@ -164,49 +182,20 @@ def _write_arrays(path: Path, arrays: dict[str, Array]) -> None:
         safetensors.save(path, None, arrays)
         return
     narrow = {name: np.asarray(array) for name, array in arrays.items()}
-    if odd := {str(a.dtype) for a in narrow.values() if a.dtype.kind != "f"}:
-        raise ValueError(f"write: an .npz must hold NumPy's own dtypes, got {', '.join(odd)}.")
+    if alien := {str(a.dtype) for a in narrow.values() if a.dtype.kind != "f"}:
+        raise ValueError(f"write: an .npz must hold NumPy's own dtypes, got {', '.join(alien)}.")
     buffer = io.BytesIO()  # To a path, NumPy would add an ending of its own.
     np.savez(buffer, allow_pickle=False, **narrow)
     files.write(path, lambda beside: beside.write_bytes(buffer.getvalue()))
 
 
-def _write_equinox(path: Path, net: Cell | Layer, params: Params) -> None:
-    cell = to_equinox(net, params)
-    import equinox as eqx
-
-    buffer = io.BytesIO()  # To a path, Equinox would add an ending of its own.
-    eqx.tree_serialise_leaves(buffer, cell)
-    files.write(path, lambda beside: beside.write_bytes(buffer.getvalue()))
-
-
-def _write_keras(path: Path, net: Cell | Layer, params: Params) -> None:
-    # Keras' files are of models.
-    model = to_keras(recurrent(net) if isinstance(net, Cell) else net, params)
-    check_file("write", path, jax.tree.leaves(params)[0].dtype)
-    files.write(path, model.save)
-
-
-def _write_onnx(path: Path, net: Cell | Layer, params: Params) -> None:
-    size = sum(getattr(leaf, "nbytes", 0) for leaf in jax.tree.leaves(params))
-    most = LARGEST - 2**24  # leaves room for the second biases and the names
-    if size > most:
-        raise ValueError(
-            f"write: params must be {most} bytes or fewer, got {size}: protobuf holds no more; "
-            "onnx.save(interop.to_onnx(net, params), path, save_as_external_data=True) puts them "
-            "beside the model."
-        )
-    model = to_onnx(net, params).SerializeToString()
-    files.write(path, lambda beside: beside.write_bytes(model))
-
-
 FORMATS: dict[FormatName, Format] = {
     "torch": Format((".pt", ".pth"), _read_torch, _write_torch),
-    "keras": Format((".keras", ".h5"), read_keras, _write_keras),
+    "keras": Format((".keras", ".h5"), read_keras, write_keras),
     "flax": Format((".msgpack", ""), read_flax, write_flax),
     "haiku": Format((), _read_haiku, _write_haiku),
-    "equinox": Format((".eqx",), _read_equinox, _write_equinox),
-    "onnx": Format((".onnx",), lambda path, name: from_onnx(path, name=name), _write_onnx),
+    "equinox": Format((".eqx",), read_equinox, write_equinox),
+    "onnx": Format((".onnx",), read_model, write_onnx),
     "safetensors": Format((".safetensors",), _read_own, safetensors.save),
 }
 
@@ -218,7 +207,7 @@ def _find(function: str, format: FormatName) -> Format:
 
 
 def _guess(path: Path) -> FormatName:
-    """Returns the format of a file or a folder that is there."""
+    """Returns the format of an existing file or folder."""
     if path.is_dir():
         return "flax"
     if path.suffix == ".safetensors":
@@ -235,7 +224,7 @@ def _guess(path: Path) -> FormatName:
     if path.suffix == ".safetensors":
         return "safetensors"
     raise ValueError(
-        f"read: {path} must hold a GRU by PyTorch's or Haiku's names, got {', '.join(names)[:200]}."
+        f"read: {path} must hold a GRU by PyTorch's or Haiku's names, got {list_names(names)}."
     )
 
 
@@ -243,12 +232,10 @@ def _by_ending(function: str, path: Path) -> FormatName:
     for name, format in FORMATS.items():
         if path.suffix and path.suffix in format.endings:
             return name
-    known = " ".join(ending for form in FORMATS.values() for ending in form.endings if ending)
-    told = ", ".join(FORMATS)
-    if path.suffix == ".npz":
-        told = "torch or haiku"
+    known = " ".join(ending for row in FORMATS.values() for ending in row.endings if ending)
+    names = "torch or haiku" if path.suffix == ".npz" else ", ".join(FORMATS)
     raise ValueError(
-        f"{function}: {path} must end in one of {known}, or the format be said: {told}."
+        f"{function}: {path} must end in one of {known}, or the format be said: {names}."
     )
 
 

@@ -1,9 +1,12 @@
-"""Where the gates of a GRU stand in other frameworks' arrays, and what their z weighs.
+"""The order of the gates in other frameworks' arrays, and which state their z weighs.
 
-Most put the three gates side by side, in an order of their own, and let z weigh the old state:
-h = z h + (1 - z) c. Such weights are ours with those of z negated, since sigmoid(-a) is
-1 - sigmoid(a): not one bit is lost. So it is with "hard_sigmoid", and with no other activation. Two
-biases of a gate that are only ever added become one; that sum is rounded, once.
+    GRUParams(W_r, b_r, W_z, ...)  --join-->  Joined([W_r | W_z | W_c], ...)
+                                   <--part--
+
+Most frameworks put the three gates side by side, in an order of their own, and let z weigh the old
+state: h = z h + (1 - z) c. Negating the weights of z swaps the two, since sigmoid(-a) is
+1 - sigmoid(a): not one bit is lost. "hard_sigmoid" has this symmetry, too, and no other activation.
+Two biases of a gate that are only ever added become one; that sum is rounded, once.
 """
 
 from typing import NamedTuple
@@ -14,21 +17,21 @@ from jaxtyping import Array, Float
 from gru_jax.cells.gru_params import GRUParams, split_rows
 from gru_jax.interop.arrays import check_dtypes
 
-TURNING = ("hard_sigmoid", "sigmoid")
-"""The activations of gates with f(-a) = 1 - f(a): z of these alone can weigh the other state."""
+SYMMETRIC = ("hard_sigmoid", "sigmoid")
+"""The activations with f(-a) = 1 - f(a): with these alone z can change the state it weighs."""
 
 
-def check_turning(function: str, name: str, activation: str) -> None:
-    """Raises unless gates of this activation can be turned round; `name` is theirs."""
-    if activation not in TURNING:
+def check_symmetric(function: str, name: str, activation: str) -> None:
+    """Raises unless z with this activation can weigh the other state; `name` is the option's."""
+    if activation not in SYMMETRIC:
         raise ValueError(
-            f"{function}: {name} must be {' or '.join(TURNING)} for the gates, got {activation}: "
+            f"{function}: {name} must be {' or '.join(SYMMETRIC)} for the gates, got {activation}: "
             "z weighs the candidate here, and of no other function is 1 - f(a) the same as f(-a)."
         )
 
 
 class Joined(NamedTuple):
-    """The gates side by side: what acts on x, what acts on h, and what is added to each."""
+    """The gates side by side: the weights of x, those of h, and the biases of each product."""
 
     W_x: Float[Array, "input gates"]
     W_h: Float[Array, "hidden gates"]
@@ -39,32 +42,32 @@ class Joined(NamedTuple):
 def join(params: GRUParams, order: str, *, old: bool) -> Joined:
     """Returns the gates of `params` side by side.
 
-    All biases are in b_x but that of the product inside the candidate; the others in b_h are 0.
+    b_h holds the bias of the product inside the candidate, and zeros; b_x holds all others.
 
     Args:
-        params: ours.
+        params: of the cell.
         order: of the gates, e.g. `"rzc"`.
         old: whether z is to weigh the old state.
     """
-    nothing = jnp.zeros_like(params.b_c)
+    zeros = jnp.zeros_like(params.b_c)
     gates = []
     for gate in order:
         W, b = getattr(params, f"W_{gate}"), getattr(params, f"b_{gate}")
         if old and gate == "z":
             W, b = -W, -b
         after = gate == "c" and params.b_h is not None
-        gates.append((*split_rows(W), b, params.b_h if after else nothing))
+        gates.append((*split_rows(W), b, params.b_h if after else zeros))
     return Joined(*(jnp.concatenate(arrays, axis=-1) for arrays in zip(*gates, strict=True)))
 
 
 def part(function: str, joined: Joined, order: str, *, old: bool, reset: str) -> GRUParams:
-    """Returns ours of what stands side by side in another framework; the other way of `join`.
+    """Returns the parameters of gates that stand side by side; undoes `join`.
 
     Args:
         function: the name to blame in an error.
-        joined: theirs.
-        order: of their gates, e.g. `"rzc"`.
-        old: whether their z weighs the old state.
+        joined: the gates.
+        order: of the gates, e.g. `"rzc"`.
+        old: whether z weighs the old state.
         reset: "before" or "after", as in `gru`.
 
     Raises:

@@ -1,22 +1,25 @@
 """Haiku's `GRU`: the reset="before" form with z on the candidate, as here, columns z, r, c."""
 
 from collections.abc import Mapping
+from typing import TypeAlias
 
 import jax.numpy as jnp
 from jaxtyping import Array
 
 from gru_jax.interop.arrays import floats
+from gru_jax.interop.contents import Contents
 from gru_jax.interop.gates import Joined, join, part
-from gru_jax.interop.limits import HAIKU, check
+from gru_jax.interop.limits import HAIKU, levels_within
 from gru_jax.interop.names import choose
-from gru_jax.interop.stack import Level, Run, assemble, take_apart
-from gru_jax.types import ArrayLike, Cell, Layer, Params
+from gru_jax.interop.stack import Level, Run, assemble
+from gru_jax.layers.layer import Layer
+from gru_jax.types import ArrayLike, Cell, Params
+
+Modules: TypeAlias = Mapping[str, Mapping[str, ArrayLike]]
 
 
-def from_haiku(
-    params: Mapping[str, Mapping[str, ArrayLike]], *, name: str | None = None
-) -> tuple[Layer, Params]:
-    """Returns Haiku's GRUs as a net of ours, bit for bit.
+def from_haiku(params: Modules, *, name: str | None = None) -> tuple[Layer, Params]:
+    """Returns Haiku's GRUs as a net of gru_jax, bit for bit.
 
     Args:
         params: of one `hk.GRU`, or of several that `hk.DeepRNN` runs, by the names that Haiku
@@ -32,6 +35,13 @@ def from_haiku(
     Raises:
         ValueError: if something else stands there, or arrays do not fit each other.
     """
+    return read_modules(params, name)[:2]
+
+
+def read_modules(
+    params: Mapping[str, Mapping[str, ArrayLike]], name: str | None
+) -> Contents[Layer]:
+    """Returns the GRUs among modules, as `from_haiku` does, and the names of the other arrays."""
     if not isinstance(params, Mapping):
         kind = type(params).__name__
         raise ValueError(f"from_haiku: params must be dicts of arrays by module, got a {kind}.")
@@ -63,21 +73,25 @@ def from_haiku(
         )
         joined = Joined(W_x, W_h, b, jnp.zeros_like(b))
         levels.append(Level((Run(part("from_haiku", joined, "zrc", old=False, reset="before")),)))
-    return assemble("from_haiku", levels)
+    leftovers = (
+        f"{module}/{key}"
+        for module, arrays in params.items()
+        if module not in stacked and isinstance(arrays, Mapping)
+        for key in arrays
+    )
+    return Contents(*assemble("from_haiku", levels), tuple(leftovers))
 
 
 def to_haiku(net: Cell | Layer, params: Params) -> dict[str, dict[str, Array]]:
-    """Returns a net of ours as the parameters of `hk.GRU`, or of a `hk.DeepRNN` of them.
+    """Returns a net as the parameters of `hk.GRU`, or of a `hk.DeepRNN` of them, bit for bit.
 
-    Bit for bit; the modules are named as Haiku names them, `gru`, `gru_1`, ...
+    The modules are named as Haiku names them: `gru`, `gru_1`, ...
 
     Raises:
-        ValueError: where Haiku's GRU cannot be this net, and why.
+        ValueError: if Haiku's GRU cannot compute this net, and why.
     """
-    levels = take_apart("to_haiku", net, params)
-    check("to_haiku", levels, HAIKU)
-    found = {}
-    for number, level in enumerate(levels):
+    modules = {}
+    for number, level in enumerate(levels_within(HAIKU, "to_haiku", net, params)):
         W_x, W_h, b, _ = join(level.runs[0].params, "zrc", old=False)
-        found[f"gru_{number}" if number else "gru"] = {"w_i": W_x, "w_h": W_h, "b": b}
-    return found
+        modules[f"gru_{number}" if number else "gru"] = {"w_i": W_x, "w_h": W_h, "b": b}
+    return modules

@@ -1,14 +1,19 @@
-"""What each framework's GRU can say of a net, and the sentence where it cannot."""
+"""The nets that each framework's GRU can compute, and the sentence for one that it cannot.
 
-from collections.abc import Iterator, Sequence
+net, params  --levels_within(TORCH, ...)-->  levels, or "reset must be ...; use Keras or ONNX."
+"""
+
+from collections.abc import Iterator
 from typing import NamedTuple
 
-from gru_jax.interop.gates import TURNING
-from gru_jax.interop.stack import Level, Run
+from gru_jax.interop.gates import SYMMETRIC
+from gru_jax.interop.stack import Level, Run, disassemble
+from gru_jax.layers.layer import Layer
 from gru_jax.ops.activations import ACTIVATIONS
+from gru_jax.types import Cell, Params
 
 ANY = tuple(ACTIVATIONS)
-OF_ONNX: dict[str, tuple[str, float | None, float | None]] = {
+ONNX_ACTIVATIONS: dict[str, tuple[str, float | None, float | None]] = {
     "elu": ("Elu", 1.0, None),
     "hard_sigmoid": ("HardSigmoid", 1 / 6, 0.5),
     "linear": ("Affine", 1.0, 0.0),
@@ -18,19 +23,19 @@ OF_ONNX: dict[str, tuple[str, float | None, float | None]] = {
     "softsign": ("Softsign", None, None),
     "tanh": ("Tanh", None, None),
 }
-"""ONNX's name, alpha and beta of ours. Its attributes are float32, whatever the weights are."""
+"""ONNX's name, alpha and beta of each. Its attributes are float32, whatever the weights are."""
 
 
 class Limits(NamedTuple):
-    """What a framework's GRU can be.
+    """The options of a framework's GRU.
 
     Attributes:
         name: of the framework's GRU, as it stands in a sentence.
-        resets: the forms that it has.
-        activations: those that its candidate can have, by our names.
-        gate_activations: those that its gates can have.
+        resets: its forms.
+        activations: of its candidate, by gru_jax's names.
+        gate_activations: of its gates.
         stacked: whether it can be several layers.
-        merges: how it puts two directions together; empty if it has one direction alone.
+        merges: how it combines two directions; empty if it has one direction alone.
         reverse: whether one direction alone can run backward with outputs in input order.
         dropout: whether it can have dropout between layers.
         learned: whether it can begin at a learned initial state.
@@ -51,7 +56,7 @@ KERAS = Limits(
     "Keras' GRU",
     resets=("before", "after"),
     activations=ANY,
-    gate_activations=TURNING,
+    gate_activations=SYMMETRIC,
     stacked=True,
     merges=("concat", "sum"),
     dropout=True,
@@ -60,7 +65,7 @@ TORCH = Limits("PyTorch's GRU", stacked=True, merges=("concat",), dropout=True)
 LINEN = Limits(
     "Flax linen's GRUCell",
     activations=ANY,
-    gate_activations=TURNING,
+    gate_activations=SYMMETRIC,
     stacked=True,
     merges=("concat", "sum"),
     reverse=True,
@@ -71,8 +76,8 @@ EQUINOX = Limits("Equinox's GRUCell")
 ONNX = Limits(
     "ONNX's GRU",
     resets=("before", "after"),
-    activations=tuple(OF_ONNX),
-    gate_activations=TURNING,
+    activations=tuple(ONNX_ACTIVATIONS),
+    gate_activations=SYMMETRIC,
     stacked=True,
     merges=("concat",),
     reverse=True,
@@ -81,28 +86,29 @@ ONNX = Limits(
 )
 
 
-def check(function: str, levels: Sequence[Level], limits: Limits) -> None:
-    """Raises where a framework cannot say what these levels are.
+def levels_within(limits: Limits, function: str, net: Cell | Layer, params: Params) -> list[Level]:
+    """Returns the levels of a net that a framework can compute.
 
     Raises:
-        ValueError: a sentence that says what, why, and what would work.
+        ValueError: a sentence that says what it cannot, why, and what would work.
     """
-    name = limits.name
+    levels = disassemble(function, net, params)
     if len(levels) > 1 and not limits.stacked:
         raise ValueError(
-            f"{function}: net must be one layer, got {len(levels)}: {name} is a single one; "
+            f"{function}: net must be one layer, got {len(levels)}: {limits.name} is a single one; "
             "convert them one by one."
         )
     for level in levels:
         for reason, hint in _reasons(level, limits):
-            raise ValueError(f"{function}: {reason}; {hint or _who(level)}.")
+            raise ValueError(f"{function}: {reason}; {hint or _alternatives(level)}.")
+    return levels
 
 
-def _who(level: Level) -> str:
-    """Returns where a level can go, in words."""
-    everybody = (KERAS, TORCH, LINEN, NNX, HAIKU, EQUINOX, ONNX)
+def _alternatives(level: Level) -> str:
+    """Returns the frameworks that can compute a level, in words."""
+    frameworks = (KERAS, TORCH, LINEN, NNX, HAIKU, EQUINOX, ONNX)
     alone = level._replace(dropout=0.0)
-    fit = [limits.name.split("'")[0] for limits in everybody if not [*_reasons(alone, limits)]]
+    fit = [limits.name.split("'")[0] for limits in frameworks if not [*_reasons(alone, limits)]]
     if not fit:
         return "interop.save keeps such a net"
     *others, last = fit
@@ -110,7 +116,7 @@ def _who(level: Level) -> str:
 
 
 def _reasons(level: Level, limits: Limits) -> Iterator[tuple[str, str | None]]:
-    """Yields what a framework cannot say of a level and why, and what to do if not another."""
+    """Yields each option that a framework lacks and why, and a hint if not another framework."""
     name = limits.name
     if level.dropout and not limits.dropout:
         yield (
@@ -154,7 +160,7 @@ def _reasons_of_run(run: Run, limits: Limits) -> Iterator[tuple[str, str | None]
         known, got = getattr(limits, f"{option}s"), getattr(run, option)
         if got not in known:
             why = f"{name} has no other"
-            if known == TURNING:
+            if known == SYMMETRIC:
                 why = (
                     f"z of {name} weighs the old state, and of no other function is 1 - f(a) the "
                     "same as f(-a)"

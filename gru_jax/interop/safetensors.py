@@ -1,7 +1,11 @@
-"""Nets in plain files: safetensors, with the architecture in the header.
+"""Any net of gru_jax in one file: safetensors, with the architecture in the header.
 
-A file holds the arrays of the parameters by their paths (`0.forward.W_r`), and in its header, as
-text, what builds the net again. Nothing in it is ever run.
+    save(path, net, params)          {"architecture": '{"builder": "stack", "parts": [...]}', ...}
+    net, params = load(path)         0.forward.W_r [76, 64], 0.forward.b_r [64], ...
+
+Each array is stored by its path in the parameters. `load` builds the net from its architecture and
+takes the structure of the parameters from `net.init`, so it knows no class of them. Nothing in a
+file is ever run.
 """
 
 import contextlib
@@ -16,14 +20,16 @@ import jax.numpy as jnp
 import numpy as np
 
 from gru_jax import files
-from gru_jax.architecture import as_dict, from_dict
-from gru_jax.building import build
+from gru_jax.architecture import Architecture, as_dict, build, from_dict
 from gru_jax.interop.arrays import exact
-from gru_jax.types import Architecture, Cell, Layer, Params
+from gru_jax.interop.contents import damaged
+from gru_jax.layers.layer import Layer
+from gru_jax.sequence.checks import input_of
+from gru_jax.types import Cell, Params
 
 FORMAT = "gru_jax 1"
 MOST_WITHOUT = 100
-"""Layers without parameters that a file may have beyond one for each array."""
+"""Largest number of layers beyond one for each array; these have no parameters."""
 
 
 def save(
@@ -33,18 +39,17 @@ def save(
     *,
     metadata: Mapping[str, str] | None = None,
 ) -> None:
-    """Writes parameters, and what they are of, to a safetensors file; whole or not at all.
+    """Writes a net and its parameters to one safetensors file, atomically.
 
     Args:
-        path: of the file, usually ending in `.safetensors`; a file that is there is replaced.
-        net: whose parameters they are; None for any other pytree of arrays, which `load_params`
-            reads.
-        params: arrays in NamedTuples, tuples, lists and dicts.
+        path: of the file, usually ending in `.safetensors`; an existing file is replaced.
+        net: the cell or layer; None saves any pytree of arrays, which `load_params` reads.
+        params: its parameters: arrays in NamedTuples, tuples, lists and dicts.
         metadata: more texts for the header, which `load_metadata` returns.
 
     Raises:
-        ValueError: if the net has a function for an option, so that there is no writing it down,
-            or the parameters are not its own, or no arrays of numbers.
+        ValueError: if the net has no architecture, such as one with a function for an option, the
+            parameters are not its own, or a leaf is no array of numbers.
         OSError: if the file cannot be written.
     """
     from safetensors.numpy import save_file
@@ -76,9 +81,14 @@ def save(
 def load(path: str | os.PathLike[str]) -> tuple[Cell | Layer, Params]:
     """Returns the net and the parameters that `save` wrote, bit for bit.
 
+    The initialisers of the net are the defaults of its builders; all else is as it was.
+
+    Args:
+        path: of the file.
+
     Raises:
         FileNotFoundError: if there is no such file.
-        ValueError: if it is damaged, has no net in its header, or other arrays than that net's.
+        ValueError: if it is damaged, has no net in its header, or not the arrays of that net.
     """
     header, shapes = read_header("load", path)
     if "architecture" not in header or "input_size" not in header:
@@ -98,9 +108,8 @@ def load(path: str | os.PathLike[str]) -> tuple[Cell | Layer, Params]:
         net = build(architecture)
         like = _shapes(net, int(header["input_size"]))
     except Exception as error:  # Whatever a lying header makes json, the builders and JAX raise.
-        raise ValueError(
-            f"load: {path} must have a net in its header that can be built, but: {error}"
-        ) from error
+        needed = "a file with a net in its header that can be built"
+        raise damaged("load", path, needed, error) from error
     return net, _fill("load", path, like, shapes)
 
 
@@ -110,7 +119,7 @@ def load_metadata(path: str | os.PathLike[str]) -> dict[str, str]:
 
 
 def take_layer(net: Cell | Layer, params: Params, name: str) -> tuple[Cell | Layer, Params]:
-    """Returns one layer of a stack of ours by its number, from 0.
+    """Returns one layer of a stack by its number, from 0.
 
     Raises:
         ValueError: if there is no such layer.
@@ -168,9 +177,7 @@ def _open(function: str, path: str | os.PathLike[str]) -> Iterator[Any]:
         with safe_open(path, framework="numpy") as file:
             yield file
     except (SafetensorError, AttributeError, TypeError, ValueError, MemoryError) as error:
-        raise ValueError(
-            f"{function}: {path} must be a whole safetensors file, but cannot be read ({error})."
-        ) from error
+        raise damaged(function, path, "a whole safetensors file", error) from error
 
 
 def _leaves(function: str, tree: Params) -> dict[str, jax.Array]:
@@ -193,31 +200,34 @@ def _shapes(net: Cell | Layer, input_size: int) -> Params:
 
 
 def input_size(net: Cell | Layer, params: Params) -> int:
-    """Returns the features for which the net has parameters of these shapes.
+    """Returns the input size for which `net.init` makes parameters of these shapes.
 
     Raises:
-        ValueError: if there are none.
+        ValueError: if there is none.
     """
-    shapes = jax.tree.map(np.shape, params)
-    rows, *columns = next((leaf.shape for leaf in jax.tree.leaves(params)), (1,))
-    # The first weights act on x and the state, or on x alone (dense).
-    for size in (rows - sum(columns), rows):
+    shapes, sizes = jax.tree.map(np.shape, params), []
+    with contextlib.suppress(Exception):  # These are not the net's parameters, as is said below.
+        sizes += [size for size in input_of(net, params).shape[-1:] if size]
+    for rows, *columns in filter(None, map(np.shape, jax.tree.leaves(params))):
+        # The first weights act on x and the state, or on x alone.
+        sizes += [rows - sum(columns), rows, *columns]
+    for size in dict.fromkeys([*sizes, *range(1, max(sizes, default=1) + 1)]):
         # A net may refuse a size: residual does where inputs and outputs differ.
-        with contextlib.suppress(ValueError):
-            if jax.tree.map(np.shape, _shapes(net, size)) == shapes:
+        with contextlib.suppress(Exception):
+            if size > 0 and jax.tree.map(np.shape, _shapes(net, size)) == shapes:
                 return size
     raise ValueError(f"save: params must be those of the net, got {shapes}.")
 
 
 def _fill(
-    function: str, path: str | os.PathLike[str], like: Params, found: dict[str, tuple[int, ...]]
+    function: str, path: str | os.PathLike[str], like: Params, shapes: dict[str, tuple[int, ...]]
 ) -> Params:
     needed = {name: np.shape(leaf) for name, leaf in _leaves(function, like).items()}
-    for name in sorted(needed.keys() | found.keys()):
-        if needed.get(name) != found.get(name):
+    for name in sorted(needed.keys() | shapes.keys()):
+        if needed.get(name) != shapes.get(name):
             raise ValueError(
                 f"{function}: {path} must have {name} {needed.get(name, 'nowhere')}, "
-                f"got {found.get(name, 'nothing')}."
+                f"got {shapes.get(name, 'nothing')}."
             )
     arrays = read_arrays(function, path)  # now that they are known not to be too large
     leaves = [exact(function, f"{path}: {name}", arrays[name]) for name in needed]

@@ -1,24 +1,26 @@
-"""A plain stack of GRUs, as every framework knows it, and what a framework can say of one.
+"""A plain stack of GRUs, the hub between gru_jax and every framework.
 
-net, params  --take_apart-->  levels  --(gates.join)-->  their arrays
-net, params  <--assemble----  levels  <--(gates.part)--  their arrays
+net, params  --disassemble-->  levels  --(gates.join)-->  their arrays
+net, params  <---assemble----  levels  <--(gates.part)--  their arrays
 """
 
 from collections.abc import Iterator, Sequence
-from functools import partial
 from typing import Any, Literal, NamedTuple
 
 import jax
+import numpy as np
 from jaxtyping import Array, Float
 
+from gru_jax.architecture import Architecture
 from gru_jax.cells.gru import gru
 from gru_jax.cells.gru_params import GRUParams
 from gru_jax.cells.learned_initial_state import LearnedInitialStateParams, learned_initial_state
 from gru_jax.interop.arrays import check_dtypes, floats
 from gru_jax.layers.combine import stack
+from gru_jax.layers.layer import Layer
 from gru_jax.layers.pointwise import dropout
 from gru_jax.layers.recurrent import Directions, bidirectional, recurrent
-from gru_jax.types import Architecture, Cell, Layer, Params
+from gru_jax.types import Cell, Params
 
 
 class Run(NamedTuple):
@@ -118,8 +120,8 @@ def assemble_cell(run: Run) -> tuple[Cell, Params]:
     return learned_initial_state(cell), LearnedInitialStateParams(run.params, run.h0)
 
 
-def take_apart(function: str, net: Cell | Layer, params: Params) -> list[Level]:
-    """Returns the levels of a net; the other way of `assemble`.
+def disassemble(function: str, net: Cell | Layer, params: Params) -> list[Level]:
+    """Returns the levels of a net; undoes `assemble`.
 
     Raises:
         ValueError: if it is more than GRUs in `recurrent`, `bidirectional` and `stack` with dropout
@@ -177,9 +179,7 @@ def _take_level(
                 "has it as it is here; the parameters are the same in a net built without it."
             )
     if entry.builder == "bidirectional":
-        if not isinstance(params, Directions):
-            kind = type(params).__name__
-            raise ValueError(f"{function}: params must be Directions, got a {kind}.")
+        _check_kind(function, params, Directions)
         ahead, back = map(_take_run, [function] * 2, entry.parts, params)
         return Level((ahead, back._replace(reverse=True)), options["merge"])
     if entry.builder == "recurrent":
@@ -190,12 +190,10 @@ def _take_level(
 
 def _take_run(function: str, entry: Architecture, params: Params) -> Run:
     if entry.builder == "learned_initial_state":
-        if not isinstance(params, LearnedInitialStateParams):
-            kind = type(params).__name__
-            raise ValueError(f"{function}: params must be LearnedInitialStateParams, got a {kind}.")
-        return _take_run(function, entry.parts[0], params.cell)._replace(
-            h0=_weights(function, "h0", params.h0)
-        )
+        _check_kind(function, params, LearnedInitialStateParams)
+        run = _take_run(function, entry.parts[0], params.cell)
+        h0 = floats(function, "params.h0", params.h0, (run.hidden_size,))
+        return run._replace(h0=h0)
     if entry.builder != "gru":
         raise ValueError(
             f"{function}: net must be of GRUs in recurrent, bidirectional and stack, got "
@@ -203,10 +201,24 @@ def _take_run(function: str, entry: Architecture, params: Params) -> Run:
             "the parameters, or keep the whole with interop.save."
         )
     options = dict(entry.options)
-    gru(options["hidden_size"], reset=options["reset"]).input_shape(params)
-    params = GRUParams(*map(partial(_weights, function), GRUParams._fields, params))
-    return Run(params, options["activation"], options["gate_activation"], options["clip"])
+    _check_kind(function, params, GRUParams)
+    hidden, reset = options["hidden_size"], options["reset"]
+    if (params.b_h is None) != (reset == "before"):
+        needed, got = ("None", "an array") if reset == "before" else ("an array", "None")
+        raise ValueError(
+            f'{function}: params.b_h must be {needed} with reset="{reset}", got {got}.'
+        )
+    shapes = {"W": (max(hidden + 1, *np.shape(params.W_r)[:1]), hidden), "b": (hidden,)}
+    leaves = {
+        name: floats(function, f"params.{name}", leaf, shapes[name[0]])
+        for name, leaf in params._asdict().items()
+        if leaf is not None
+    }
+    activations = options["activation"], options["gate_activation"]
+    return Run(GRUParams(**leaves), *activations, options["clip"])
 
 
-def _weights(function: str, name: str, leaf: Any) -> Any:
-    return None if leaf is None else floats(function, f"params.{name}", leaf)
+def _check_kind(function: str, params: Params, kind: type) -> None:
+    if not isinstance(params, kind):
+        got = type(params).__name__
+        raise ValueError(f"{function}: params must be {kind.__name__}, got a {got}.")

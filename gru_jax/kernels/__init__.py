@@ -1,13 +1,13 @@
-"""The recurrence in native code: what builds it, loads it, and calls it through XLA's FFI.
+"""Compiled operators: a GRU over a sequence in native code, called through XLA's FFI.
 
-    native       the C++, and CMakeLists.txt, which builds it
-    library      loads it, once it is asked for
+    operator     the states of sequences of any batch axes: all that others call
     operands     what goes in and comes out, in its order
-    twin         the same functions in JAX, for all that it does not do
     primitives   what JAX sees: forward, its tangent, and that one's transpose, backward
     rules        their derivatives and their batching
-    lowering     which programs get the native code; partition, on a mesh
-    recurrence   the states of sequences of any batch axes
+    lowering     which programs get the compiled code; partition, on a mesh
+    twin         the same functions in JAX, for all that it does not do
+    report       tells which code runs, or raises
+    cpu          the C++, and the library that loads it
 
-Nothing outside calls more of it than `recurrence` and `library.reason`.
+`sequence.backends` alone imports it, when the kernel is first asked for: it needs JAX's internals.
 """

@@ -16,10 +16,10 @@ from jax.extend.core import Primitive
 from jax.interpreters import mlir
 
 from gru_jax.kernels.cpu import library
-from gru_jax.kernels.cpu.library import tell
 from gru_jax.kernels.operands import DERIVED, Gradients, Inputs, Outputs, Saved
 from gru_jax.kernels.partition import on_rows
 from gru_jax.kernels.primitives import TWINS, backward_p, forward_p
+from gru_jax.kernels.report import fall_back, kernel_runs
 
 try:
     from jax._src.dispatch import prim_requires_devices_during_lowering as with_devices
@@ -50,7 +50,8 @@ def _say(twin: Lower) -> Lower:
     """Returns the lowering for what is no CPU."""
 
     def lower(ctx: mlir.LoweringRuleContext, *operands: Any, **static: Any) -> Sequence[Any]:
-        tell(f"programs on {', '.join(ctx.module_context.platforms)}")
+        platforms = ", ".join(ctx.module_context.platforms)
+        fall_back(f"programs on {platforms}", static["required"])
         return twin(ctx, *operands, **static)
 
     return lower
@@ -70,8 +71,10 @@ def _choose(primitive: Primitive, twin: Lower, compiled: Lower) -> Lower:
                 static["time_axis"],
             )
             return mlir.lower_fun(function, multiple_results=True)(ctx, *operands)
-        if primitive is forward_p:
-            tell(why_not)
+        if primitive is forward_p and why_not:
+            fall_back(why_not, static["required"])
+        elif primitive is forward_p:
+            kernel_runs()
         return (twin if why_not else compiled)(ctx, *operands, **static)
 
     return lower
@@ -113,4 +116,6 @@ def _backward(ctx: mlir.LoweringRuleContext, *operands: Any, **static: Any) -> S
 
 
 def _attributes(static: dict[str, Any]) -> dict[str, Any]:
-    return static | {"time_axis": np.int64(static["time_axis"])}
+    attributes = static | {"time_axis": np.int64(static["time_axis"])}
+    attributes.pop("required", None)
+    return attributes

@@ -1,4 +1,7 @@
-"""The states of whole sequences by the kernel, from any batch axes."""
+"""The states of whole sequences by the compiled kernel, from any batch axes.
+
+Importing this module registers the kernel's primitives with JAX.
+"""
 
 import math
 
@@ -9,30 +12,44 @@ from jaxtyping import Array, Float
 from gru_jax.cells.gru import StateWeights
 from gru_jax.cells.gru_params import GRUParams, split_rows
 from gru_jax.kernels import lowering, rules
+from gru_jax.kernels.cpu import library
 from gru_jax.kernels.operands import Inputs, absent
 from gru_jax.kernels.primitives import forward_p
-from gru_jax.recurrence.boundaries import Bounds
+from gru_jax.recurrence.boundaries import Boundaries, vary_alike
 
 rules.register()
 lowering.register()
 
 
+def reason() -> str | None:
+    """Returns why the kernel cannot run on this machine, a sentence; None if it can."""
+    return library.reason()
+
+
 def states(
-    params: GRUParams, xs: Array, h0: Array, bounds: Bounds, *, reverse: bool, time_axis: int
+    params: GRUParams,
+    xs: Array,
+    h0: Array,
+    boundaries: Boundaries,
+    *,
+    reverse: bool,
+    time_axis: int,
+    required: bool,
 ) -> Float[Array, "*steps hidden"]:
-    """Returns the state after each step, carried through padding: what `derivative.states` does.
+    """Returns the state after each step, carried through padding, as `loop.states` does.
 
     Args:
         params: the form is "after" where they have a b_h.
         xs: the inputs, zero in padding.
         h0: the state before the first step.
-        bounds: valid and resets, with time where it is in xs, and h_reset.
+        boundaries: valid and resets, with time where it is in xs, and h_reset.
         reverse: from the last step to the first.
         time_axis: of xs and of the result, counted from the front; no copy where it is the first
             or the last before the features.
+        required: raise, rather than run the twin, where the kernel cannot run.
     """
     *batch, hidden = h0.shape
-    steps = xs, bounds.valid, bounds.resets
+    steps = xs, boundaries.valid, boundaries.resets
     middle = 0 < time_axis < len(batch)
     if middle:
         steps = jax.tree.map(lambda a: jnp.moveaxis(a, time_axis, 0), steps)
@@ -44,14 +61,15 @@ def states(
 
     axes = (time, rows) if first else (rows, time)
     xs, valid, resets = jax.tree.map(lambda a: fold(a, *axes), steps)
-    h0, h_reset = jax.tree.map(lambda h: fold(h, rows), (h0, bounds.h_reset))
+    h0, h_reset = jax.tree.map(lambda h: fold(h, rows), (h0, boundaries.h_reset))
     inputs = Inputs(xs, h0=h0, valid=valid, resets=resets, h_reset=h_reset, **params._asdict())
     (hs,) = forward_p.bind(
-        *_vary_alike(_fill(inputs)),
+        *vary_alike(_fill(inputs)),
         after=params.b_h is not None,
         reverse=reverse,
         time_axis=0 if first else 1,
         keep=False,
+        required=required,
     )
     hs = hs.reshape(*((time, *batch) if first else (*batch, time)), hidden)
     return jnp.moveaxis(hs, 0, time_axis) if middle else hs
@@ -76,17 +94,4 @@ def _fill(inputs: Inputs) -> list[Array]:
     return [
         absent(dtypes.get(name, inputs.xs.dtype)) if a is None else a
         for name, a in inputs._asdict().items()
-    ]
-
-
-def _vary_alike(arrays: list[Array]) -> list[Array]:
-    """Returns arrays that all vary over the same axes of a mesh, in `shard_map`.
-
-    What is alike on all devices and used with what is not has a sum over the devices for gradient.
-    """
-    varying = [jax.typeof(a).manual_axis_type.varying for a in arrays]
-    union = frozenset().union(*varying)
-    return [
-        jax.lax.pcast(a, tuple(union - own), to="varying") if union - own else a
-        for a, own in zip(arrays, varying, strict=True)
     ]

@@ -4,7 +4,7 @@
     tangent     (Saved, Tangents) -> the tangent of the states, linear in Tangents; always in JAX
     backward    (Saved, the gradient of the states) -> Gradients, the transpose of tangent
 
-Static parameters are those of `twin`.
+Static parameters are those of `twin`, and of forward `required`: raise where the kernel cannot run.
 """
 
 from collections.abc import Sequence
@@ -16,21 +16,29 @@ from jax.sharding import NamedSharding, PartitionSpec
 from jaxtyping import Array
 
 from gru_jax.kernels import twin
-from gru_jax.kernels.cpu.library import tell
 from gru_jax.kernels.operands import Gradients, Inputs, Outputs, Saved
+from gru_jax.kernels.report import fall_back
 
 forward_p, tangent_p, backward_p = (
     Primitive(f"gru_jax_{name}") for name in ("forward", "tangent", "backward")
 )
 forward_p.multiple_results = backward_p.multiple_results = True
-TWINS = {forward_p: twin.forward, tangent_p: twin.tangent, backward_p: twin.backward}
+
+
+def forward_twin(*operands: Array, required: bool, **static: Any) -> Sequence[Array]:
+    """Runs the forward pass in JAX; `required` is for lowering alone."""
+    del required
+    return twin.forward(*operands, **static)
+
+
+TWINS = {forward_p: forward_twin, tangent_p: twin.tangent, backward_p: twin.backward}
 for primitive in (tangent_p, backward_p):
     primitive.def_impl(TWINS[primitive])
 
 
 @forward_p.def_impl
-def _without_jit(*operands: Array, **static: Any) -> Sequence[Array]:
-    tell("what runs without jit")
+def _without_jit(*operands: Array, required: bool, **static: Any) -> Sequence[Array]:
+    fall_back("what runs without jit", required)
     return twin.forward(*operands, **static)
 
 

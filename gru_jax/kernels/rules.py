@@ -4,7 +4,7 @@
     tangent_p    its transpose is backward_p
     both         derived once more, they are their twins, whose derivatives JAX knows
 
-Batched data of shared weights is more rows, in one call; batched weights are a batched twin.
+Batched data of shared weights is more rows, in one call; batched weights are a call each.
 """
 
 from collections.abc import Callable, Sequence
@@ -14,12 +14,13 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from jax.ad_checkpoint import checkpoint_name
+from jax.extend.core import Primitive
 from jax.interpreters import ad, batching
 from jax.interpreters import partial_eval as pe
 from jaxtyping import Array
 
+from gru_jax.cells.gru_params import GRUParams
 from gru_jax.kernels import twin
-from gru_jax.kernels.cpu.library import tell
 from gru_jax.kernels.operands import (
     DERIVED,
     Gradients,
@@ -32,6 +33,7 @@ from gru_jax.kernels.operands import (
     row_axis,
 )
 from gru_jax.kernels.primitives import backward_p, forward_p, tangent_p
+from gru_jax.kernels.report import fall_back
 from gru_jax.recurrence.loop import STATES
 
 
@@ -49,10 +51,11 @@ def register() -> None:
 
 
 def _forward_jvp(primals: Sequence[Array], tangents: Sequence[Any], **static: Any) -> Any:
-    if static.pop("keep"):
-        tell("second derivatives")
+    keep, required = static.pop("keep"), static.pop("required")
+    if keep:  # A second derivative: with every backend it is XLA's.
+        fall_back("second derivatives")
         return _jvp_of(twin.forward, primals, tangents, keep=True, **static)
-    outputs = Outputs(*forward_p.bind(*primals, keep=True, **static))
+    outputs = Outputs(*forward_p.bind(*primals, keep=True, required=required, **static))
     hs = checkpoint_name(outputs.hs, STATES)
     values = Inputs(*primals)._asdict() | outputs._asdict() | {"hs": hs}
     saved = Saved(*(values[name] for name in Saved._fields))
@@ -89,7 +92,8 @@ def _jvp_of(
 def _tangent_transpose(ct: Any, *operands: Any, **static: Any) -> list[Any]:
     count = len(Saved._fields)
     wanted = Tangents(*(ad.is_undefined_primal(a) for a in operands[count:]))
-    ways = {"products": any(wanted[1:8]), "inputs": wanted.xs}
+    weights = any(getattr(wanted, name) for name in GRUParams._fields)
+    ways = {"products": weights, "inputs": wanted.xs}
     gradients = Gradients(
         *backward_p.bind(*operands[:count], ad.instantiate_zeros(ct), **ways, **static)
     )
@@ -127,8 +131,7 @@ def _forward_dce(used: list[bool], *more: Any) -> tuple[list[bool], Any]:
 def _forward_batch(args: Sequence[Array], dims: Sequence[Any], **static: Any) -> Any:
     folded = _fold(Inputs._fields, args, dims, static["time_axis"])
     if folded is None:
-        tell("parameters that are mapped over")
-        return _twin_batch(twin.forward, args, dims, **static)
+        return _one_by_one(forward_p, args, dims, **static)
     outputs = forward_p.bind(*folded, **static)
     return _unfold(Outputs._fields, outputs, args, dims, static["time_axis"])
 
@@ -136,7 +139,7 @@ def _forward_batch(args: Sequence[Array], dims: Sequence[Any], **static: Any) ->
 def _backward_batch(args: Sequence[Array], dims: Sequence[Any], **static: Any) -> Any:
     folded = _fold(DERIVED, args, dims, static["time_axis"])
     if folded is None:
-        return _twin_batch(twin.backward, args, dims, **static)
+        return _one_by_one(backward_p, args, dims, **static)
     products = static.pop("products")
     gradients = backward_p.bind(*folded, products=False, **static)
     found, axes = _unfold(Gradients._fields, gradients, args, dims, static["time_axis"])
@@ -148,6 +151,22 @@ def _backward_batch(args: Sequence[Array], dims: Sequence[Any], **static: Any) -
     args, dims = (*args[:count], *found[:given]), (*dims[:count], *axes[:given])
     weights, _ = _twin_batch(twin.multiply, args, dims, **ways)
     return [*found[: -len(weights)], *weights], [*axes[: -len(weights)], *[0] * len(weights)]
+
+
+def _one_by_one(
+    primitive: Primitive, args: Sequence[Array], dims: Sequence[Any], **static: Any
+) -> tuple[list[Array], list[int]]:
+    """Runs the kernel for one example after the other: each has weights of its own."""
+    mapped = [jnp.moveaxis(a, d, 0) for a, d in zip(args, dims, strict=True) if d is not None]
+
+    def one(mapped: list[Array]) -> Any:
+        rest = iter(mapped)
+        return primitive.bind(
+            *(a if d is None else next(rest) for a, d in zip(args, dims, strict=True)), **static
+        )
+
+    results = jax.lax.map(one, mapped)
+    return results, [0] * len(results)
 
 
 def _twin_batch(

@@ -1,4 +1,4 @@
-"""The kernel's functions in JAX: the loop of `derivative`, its tangent, and that one's transpose.
+"""The kernel's functions in JAX: the loop, its tangent, and that one's transpose.
 
 Arguments and results are those of `operands`, one by one. Static ones say how the cell runs:
 
@@ -15,8 +15,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
-from gru_jax.cells.gru import Drive, Gates, gates, mix, pack, project
-from gru_jax.cells.gru_derivative import RULE_AFTER, RULE_BEFORE
+from gru_jax.cells.gru import Drive, Gates, gru, pack, project
 from gru_jax.cells.gru_params import GRUParams, split_rows
 from gru_jax.kernels.operands import (
     Gradients,
@@ -28,8 +27,10 @@ from gru_jax.kernels.operands import (
     time_major,
 )
 from gru_jax.ops.products import columns, matmul
-from gru_jax.recurrence import loop as derivative
-from gru_jax.recurrence.boundaries import Bounds, enter
+from gru_jax.recurrence.boundaries import Boundaries, enter
+from gru_jax.recurrence.loop import run
+from gru_jax.recurrence.tangent import Plan, states_before
+from gru_jax.recurrence.tangent import tangent as state_tangent
 
 
 def forward(
@@ -38,10 +39,10 @@ def forward(
     """Returns `Outputs` from `Inputs`; without `keep`, the states alone."""
     inputs = time_major(Inputs(*operands), time_axis)
     params = GRUParams(*(getattr(inputs, name) for name in GRUParams._fields))
-    bounds = Bounds(inputs.valid, inputs.resets, h_reset=inputs.h_reset)
+    boundaries = Boundaries(inputs.valid, inputs.resets, h_reset=inputs.h_reset)
     drive = project(params, inputs.xs)
     plan = _plan(after, reverse)
-    hs, kept = derivative.run(plan, keep, pack(params), drive, inputs.h0, bounds)
+    hs, kept = run(plan, keep, pack(params), drive, inputs.h0, boundaries)
     outputs = as_given(Outputs(hs, *kept), time_axis, hs.dtype)
     return outputs if keep else outputs[:1]
 
@@ -131,9 +132,10 @@ def _multiply(saved: Saved, gradients: Gradients, reverse: bool) -> Gradients:
     )
 
 
-def _plan(after: bool, reverse: bool) -> derivative.Plan:
-    rule = RULE_AFTER if after else RULE_BEFORE
-    return derivative.Plan(gates, mix, rule, reverse, keep=True, turns=1)
+def _plan(after: bool, reverse: bool) -> Plan:
+    fast = gru(1, reset="after" if after else "before").fast
+    assert fast is not None
+    return Plan(fast, reverse, keep=True, turns=1)
 
 
 def _params(saved: Saved, after: bool) -> GRUParams:
@@ -145,14 +147,14 @@ def _params(saved: Saved, after: bool) -> GRUParams:
 
 def _linearize(saved: Saved, after: bool, reverse: bool) -> Callable[..., Array]:
     """Returns the tangent of the states as a function of those of weights, drive and states."""
-    bounds = Bounds(saved.valid, saved.resets, h_reset=saved.h_reset)
+    boundaries = Boundaries(saved.valid, saved.resets, h_reset=saved.h_reset)
     seen = _seen(saved, reverse)
     values = Gates(saved.r, saved.z, saved.c, saved.q), seen, seen
     weights = pack(_params(saved, after))
-    return partial(derivative.tangent, _plan(after, reverse), weights, values, bounds)
+    return partial(state_tangent, _plan(after, reverse), weights, values, boundaries)
 
 
 def _seen(saved: Saved, reverse: bool) -> Array:
     """Returns the state that each step reads."""
-    bounds = Bounds(saved.valid, saved.resets, h_reset=saved.h_reset)
-    return enter(bounds, derivative.states_before(reverse, saved.h0, saved.hs))[0]
+    boundaries = Boundaries(saved.valid, saved.resets, h_reset=saved.h_reset)
+    return enter(boundaries, states_before(reverse, saved.h0, saved.hs))[0]

@@ -1,21 +1,25 @@
 """Layers made of layers."""
 
-from functools import partial
+from typing import Any, Literal
 
 import jax
-import jax.numpy as jnp
 from jaxtyping import Array
 
-from gru_jax.architecture import describe
-from gru_jax.layers.pointwise import zero_padding
-from gru_jax.types import Apply, Key, Layer, Params, Shape, State
+from gru_jax.architecture import bind, buildable
+from gru_jax.layers.layer import Layer, traced
+from gru_jax.recurrence.boundaries import Boundaries
+from gru_jax.sequence.checks import input_of
+from gru_jax.types import Input, Key, Params, Shape, State
+
+Layers = tuple[Layer, ...]
 
 
+@buildable
 def stack(*layers: Layer) -> Layer:
     """Composes layers, first to last; parameters and states are tuples, one entry a layer.
 
     A layer that ends the time axis ends the boundaries with it: layers behind `pool` see sequences
-    of one step, without padding, and what comes out has no time axis.
+    of one step, without padding, and their outputs have no time axis.
 
     Raises:
         ValueError: if there is no layer, or something else.
@@ -23,60 +27,96 @@ def stack(*layers: Layer) -> Layer:
     if not layers:
         raise ValueError("stack: layers must be one or more, got none.")
     for layer in layers:
-        if not isinstance(layer, Layer):
-            kind = type(layer).__name__
-            raise ValueError(f"stack: layers must be Layers, e.g. recurrent(cell), got a {kind}.")
-
-    def init(key: Key, input_size: int) -> Params:
-        params = []
-        for layer, key_layer in zip(layers, jax.random.split(key, len(layers)), strict=True):
-            params.append(layer.init(key_layer, input_size))
-            input_size = layer.output_size(input_size)
-        return tuple(params)
-
-    def output_size(input_size: int) -> int:
-        for layer in layers:
-            input_size = layer.output_size(input_size)
-        return input_size
-
-    def through(calls, params, xs, state=None, *, lengths=None, mask=None, resets=None, key=None):
-        _check_parts("params", params, layers)
-        state = (None,) * len(layers) if state is None else state
-        _check_parts("state", state, layers)
-        keys = [None] * len(layers) if key is None else jax.random.split(key, len(layers))
-        xs, found, ended = jnp.asarray(xs), [], False
-        for call, p, s, k in zip(calls, params, state, keys, strict=True):
-            ys, new = call(p, xs, s, lengths=lengths, mask=mask, resets=resets, key=k)
-            found.append(new)
-            if ys.ndim < xs.ndim:
-                ended, ys = True, ys[..., None, :]
-                lengths = mask = resets = None
-            xs = ys
-        return xs[..., 0, :] if ended else xs, tuple(found)
-
-    def initial_state(params: Params, x_shape: Shape) -> State:
-        _check_parts("params", params, layers)
-        states = []
-        for layer, p in zip(layers, params, strict=True):
-            states.append(layer.initial_state(p, x_shape))
-            x_shape = (*x_shape[:-1], layer.output_size(x_shape[-1]))
-        return tuple(states)
-
-    def step(params: Params, x: Array, state: State) -> tuple[Array, State]:
-        _check_parts("params", params, layers)
-        _check_parts("state", state, layers)
-        states = []
-        for layer, p, s in zip(layers, params, state, strict=True):
-            x, s = layer.step(p, x, s)
-            states.append(s)
-        return x, tuple(states)
-
-    apply = partial(through, [layer.apply for layer in layers])
-    trace = partial(through, [_tracing(layer) for layer in layers])
-    architecture = describe("stack", *layers)
-    return Layer(init, output_size, apply, initial_state, step, trace, architecture)
+        check_layer("stack", "layers must be Layers", layer)
+    return Layer(
+        init=bind(_init, layers),
+        output_size=bind(_output_size, layers),
+        run=bind(_run, "run", layers),
+        initial_state=bind(_initial_state, layers),
+        advance=bind(_advance, layers),
+        trace=bind(_run, "trace", layers),
+        input=bind(_input, layers),
+        random=any(layer.random for layer in layers),
+    )
 
 
+def check_layer(function: str, needed: str, value: object) -> None:
+    """Raises unless it is a layer."""
+    if not isinstance(value, Layer):
+        kind = type(value).__name__
+        raise ValueError(f"{function}: {needed}, e.g. recurrent(cell), got a {kind}.")
+
+
+def _init(layers: Layers, key: Key, input_size: int) -> Params:
+    params = []
+    for layer, key_layer in zip(layers, jax.random.split(key, len(layers)), strict=True):
+        params.append(layer.init(key_layer, input_size))
+        input_size = layer.output_size(input_size)
+    return tuple(params)
+
+
+def _output_size(layers: Layers, input_size: int) -> int:
+    for layer in layers:
+        input_size = layer.output_size(input_size)
+    return input_size
+
+
+def _input(layers: Layers, params: Params) -> Input:
+    _check_parts("params", params, layers)
+    shape, dtype = input_of(layers[0], params[0])
+    leaves = [*jax.tree.leaves(params[0]), *jax.tree.leaves(params)]
+    return Input(shape, leaves[0].dtype if dtype is None and leaves else dtype)
+
+
+def _run(
+    field: Literal["run", "trace"],
+    layers: Layers,
+    params: Params,
+    xs: Array,
+    state: State | None,
+    boundaries: Boundaries,
+    key: Key | None,
+) -> tuple[Array, Any]:
+    _check_parts("params", params, layers)
+    states: Any = (None,) * len(layers) if state is None else state
+    _check_parts("state", states, layers)
+    keys = [None] * len(layers) if key is None else jax.random.split(key, len(layers))
+    results, ended = [], False
+    for layer, p, s, k in zip(layers, params, states, keys, strict=True):
+        axes = len(input_of(layer, p).shape)
+        run = traced(layer) if field == "trace" else layer.run
+        ys, result = run(p, xs, s, boundaries, k)
+        results.append(result)
+        if ys.ndim - 1 < xs.ndim - axes:
+            ended, ys, boundaries = True, ys[..., None, :], Boundaries()
+        xs = ys
+    return xs[..., 0, :] if ended else xs, tuple(results)
+
+
+def _initial_state(layers: Layers, params: Params, x_shape: Shape) -> State:
+    _check_parts("params", params, layers)
+    states = []
+    for layer, p in zip(layers, params, strict=True):
+        states.append(layer.initial_state(p, x_shape))
+        shape = input_of(layer, p).shape
+        batch_and_space = x_shape[:-1] if shape else x_shape
+        x_shape = (*batch_and_space, layer.output_size(x_shape[-1] if shape else 1))
+    return tuple(states)
+
+
+def _advance(
+    layers: Layers, params: Params, x: Array, state: State, boundaries: Boundaries
+) -> tuple[Array, State]:
+    _check_parts("params", params, layers)
+    _check_parts("state", state, layers)
+    states = []
+    for layer, p, s in zip(layers, params, state, strict=True):
+        x, s = layer.advance(p, x, s, boundaries)
+        states.append(s)
+    return x, tuple(states)
+
+
+@buildable
 def residual(layer: Layer) -> Layer:
     """Adds a layer's outputs to its inputs, xs + layer(xs); parameters and state are the layer's.
 
@@ -90,51 +130,61 @@ def residual(layer: Layer) -> Layer:
     References:
         He et al. (2016), "Deep residual learning for image recognition", eq. 1.
     """
-    if not isinstance(layer, Layer):
-        kind = type(layer).__name__
-        raise ValueError(f"residual: layer must be a Layer, e.g. recurrent(cell), got a {kind}.")
-
-    def output_size(input_size: int) -> int:
-        size = layer.output_size(input_size)
-        if size != input_size:
-            raise ValueError(
-                f"residual: layer must have outputs of its inputs' size {input_size}, got {size}."
-            )
-        return size
-
-    def init(key: Key, input_size: int) -> Params:
-        output_size(input_size)
-        return layer.init(key, input_size)
-
-    def add(xs: Array, ys: Array) -> Array:
-        if ys.shape != xs.shape or ys.dtype != xs.dtype:
-            raise ValueError(
-                f"residual: layer must have outputs of its inputs' shape {xs.shape} {xs.dtype}, "
-                f"got {ys.shape} {ys.dtype}."
-            )
-        return xs + ys
-
-    def around(call, params, xs, state=None, *, lengths=None, mask=None, resets=None, key=None):
-        xs = jnp.asarray(xs)
-        steps = {"lengths": lengths, "mask": mask, "resets": resets}
-        ys, found = call(params, xs, state, **steps, key=key)
-        return zero_padding("residual", add(xs, ys), lengths, mask), found
-
-    def step(params: Params, x: Array, state: State) -> tuple[Array, State]:
-        y, state = layer.step(params, x, state)
-        return add(x, y), state
-
-    apply, trace = partial(around, layer.apply), partial(around, _tracing(layer))
-    architecture = describe("residual", layer)
-    return Layer(init, output_size, apply, layer.initial_state, step, trace, architecture)
+    check_layer("residual", "layer must be a Layer", layer)
+    return layer._replace(
+        init=bind(_init_residual, layer),
+        output_size=bind(_same_size, layer),
+        run=bind(_run_residual, "run", layer),
+        advance=bind(_advance_residual, layer),
+        trace=layer.trace and bind(_run_residual, "trace", layer),
+        architecture=None,
+    )
 
 
-def _tracing(layer: Layer) -> Apply:
-    """Returns the layer's `trace`, or what does for one in a layer without gates."""
-    return layer.trace or (lambda *args, **steps: (layer.apply(*args, **steps)[0], ()))
+def _same_size(layer: Layer, input_size: int) -> int:
+    size = layer.output_size(input_size)
+    if size != input_size:
+        raise ValueError(
+            f"residual: layer must have outputs of its inputs' size {input_size}, got {size}."
+        )
+    return size
 
 
-def _check_parts(name: str, parts: Params | State, layers: tuple[Layer, ...]) -> None:
+def _init_residual(layer: Layer, key: Key, input_size: int) -> Params:
+    _same_size(layer, input_size)
+    return layer.init(key, input_size)
+
+
+def _add(xs: Array, ys: Array) -> Array:
+    if ys.shape != xs.shape or ys.dtype != xs.dtype:
+        raise ValueError(
+            f"residual: layer must have outputs of its inputs' shape {xs.shape} {xs.dtype}, "
+            f"got {ys.shape} {ys.dtype}."
+        )
+    return xs + ys
+
+
+def _run_residual(
+    field: Literal["run", "trace"],
+    layer: Layer,
+    params: Params,
+    xs: Array,
+    state: State | None,
+    boundaries: Boundaries,
+    key: Key | None,
+) -> tuple[Array, Any]:
+    ys, result = getattr(layer, field)(params, xs, state, boundaries, key)
+    return _add(xs, ys), result
+
+
+def _advance_residual(
+    layer: Layer, params: Params, x: Array, state: State, boundaries: Boundaries
+) -> tuple[Array, State]:
+    y, state = layer.advance(params, x, state, boundaries)
+    return _add(x, y), state
+
+
+def _check_parts(name: str, parts: Params | State, layers: Layers) -> None:
     if not isinstance(parts, tuple) or len(parts) != len(layers):
         raise ValueError(
             f"stack: {name} must be a tuple of {len(layers)}, one entry a layer, "

@@ -7,14 +7,14 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Integer
 
-from gru_jax.architecture import describe
-from gru_jax.ops.initializers import check_count, draw
+from gru_jax.architecture import bind, buildable
+from gru_jax.layers.layer import Layer, zero_padding
+from gru_jax.ops.initializers import check_count, draw, init_glorot_uniform, init_normal
 from gru_jax.ops.products import affine
-from gru_jax.recurrence.boundaries import select
-from gru_jax.sequence.checks import valid_steps
-from gru_jax.types import ArrayLike, Initializer, Key, Layer, Params, Shape, State, exportable
+from gru_jax.recurrence.boundaries import Boundaries
+from gru_jax.types import Initializer, Input, Key, Params, Shape, State, exportable
 
 
 @exportable
@@ -25,11 +25,12 @@ class DenseParams(NamedTuple):
     b: Float[Array, " output"]
 
 
+@buildable
 def dense(
     size: int,
     *,
     dtype: jax.typing.DTypeLike = jnp.float32,
-    kernel_init: Initializer = jax.nn.initializers.glorot_uniform(),
+    kernel_init: Initializer = init_glorot_uniform,
     bias_init: Initializer = jax.nn.initializers.zeros,
 ) -> Layer:
     """Maps each step's features x to x W + b; zero in padded steps.
@@ -44,33 +45,136 @@ def dense(
         ValueError: if `size` is below 1.
     """
     check_count("dense", "size", size)
+    return Layer(
+        init=bind(_init_dense, size, dtype, kernel_init, bias_init),
+        output_size=bind(_constant, size),
+        run=_run_dense,
+        initial_state=no_state,
+        advance=_advance_dense,
+        input=_input_dense,
+    )
 
-    def init(key: Key, input_size: int) -> DenseParams:
-        check_count("dense", "input_size", input_size)
-        key_W, key_b = jax.random.split(key)
-        return DenseParams(
-            draw(kernel_init, key_W, (input_size, size), dtype),
-            draw(bias_init, key_b, (size,), dtype),
+
+def _init_dense(
+    size: int,
+    dtype: jax.typing.DTypeLike,
+    kernel_init: Initializer,
+    bias_init: Initializer,
+    key: Key,
+    input_size: int,
+) -> DenseParams:
+    check_count("dense", "input_size", input_size)
+    key_W, key_b = jax.random.split(key)
+    return DenseParams(
+        draw(kernel_init, key_W, (input_size, size), dtype),
+        draw(bias_init, key_b, (size,), dtype),
+    )
+
+
+def _advance_dense(
+    params: DenseParams, x: Array, state: State, boundaries: Boundaries
+) -> tuple[Array, State]:
+    W, b = params
+    if x.shape[-1:] != W.shape[:1] or x.dtype != W.dtype:
+        raise ValueError(
+            f"dense: xs must be [..., {W.shape[0]}] {W.dtype} to match params.W {W.shape}, "
+            f"got {x.shape} {x.dtype}."
         )
-
-    def step(params: DenseParams, x: Array, state: State) -> tuple[Array, State]:
-        W, b = params
-        if x.shape[-1:] != W.shape[:1] or x.dtype != W.dtype:
-            raise ValueError(
-                f"dense: xs must be [..., {W.shape[0]}] {W.dtype} to match params.W {W.shape}, "
-                f"got {x.shape} {x.dtype}."
-            )
-        return affine(x, W, b), state
-
-    def apply(params, xs, state=None, *, lengths=None, mask=None, resets=None, key=None):
-        del state, resets, key
-        ys, _ = step(params, zero_padding("dense", xs, lengths, mask), ())
-        return zero_padding("dense", ys, lengths, mask), ()
-
-    architecture = describe("dense", size=size, dtype=jnp.dtype(dtype).name)
-    return Layer(init, lambda _: size, apply, _no_state, step, architecture=architecture)
+    return zero_padding(affine(x, W, b), boundaries), state
 
 
+def _run_dense(
+    params: DenseParams, xs: Array, state: State | None, boundaries: Boundaries, key: Key | None
+) -> tuple[Array, State]:
+    del state, key
+    return _advance_dense(params, xs, (), boundaries)
+
+
+def _input_dense(params: DenseParams) -> Input:
+    if not isinstance(params, DenseParams):
+        kind = type(params).__name__
+        raise ValueError(f"dense: params must be DenseParams, got a {kind}.")
+    return Input(params.W.shape[:1])
+
+
+@exportable
+class EmbedParams(NamedTuple):
+    """The vectors of `embed`, one row a token."""
+
+    W: Float[Array, "vocabulary features"]
+
+
+@buildable
+def embed(
+    vocabulary: int,
+    features: int,
+    *,
+    dtype: jax.typing.DTypeLike = jnp.float32,
+    embedding_init: Initializer = init_normal,
+) -> Layer:
+    """Maps tokens, integers `[*batch, time]`, to vectors `[*batch, time, features]`.
+
+    Tokens outside the vocabulary are not checked: they get NaN, so that no loss trains on them. To
+    tie a language model's output to it, compute logits as `ys @ params[0].W.T` in place of `dense`.
+
+    Args:
+        vocabulary: the number of tokens, 0 to `vocabulary` - 1; also the net's `input_size`.
+        features: of each vector.
+        dtype: of the vectors.
+        embedding_init: of the vectors.
+
+    Raises:
+        ValueError: if a size is below 1; from `init`, if `input_size` is another.
+    """
+    check_count("embed", "vocabulary", vocabulary)
+    check_count("embed", "features", features)
+    return Layer(
+        init=bind(_init_embed, vocabulary, features, dtype, embedding_init),
+        output_size=bind(_constant, features),
+        run=_run_embed,
+        initial_state=no_state,
+        advance=_advance_embed,
+        input=_input_embed,
+    )
+
+
+def _init_embed(
+    vocabulary: int,
+    features: int,
+    dtype: jax.typing.DTypeLike,
+    embedding_init: Initializer,
+    key: Key,
+    input_size: int,
+) -> EmbedParams:
+    if input_size != vocabulary:
+        raise ValueError(
+            f"embed: input_size must be the vocabulary's {vocabulary}, got {input_size}."
+        )
+    return EmbedParams(draw(embedding_init, key, (vocabulary, features), dtype))
+
+
+def _advance_embed(
+    params: EmbedParams, x: Integer[Array, "..."], state: State, boundaries: Boundaries
+) -> tuple[Array, State]:
+    ys = params.W.at[x].get(mode="fill", fill_value=jnp.nan, wrap_negative_indices=False)
+    return zero_padding(ys, boundaries), state
+
+
+def _run_embed(
+    params: EmbedParams, xs: Array, state: State | None, boundaries: Boundaries, key: Key | None
+) -> tuple[Array, State]:
+    del state, key
+    return _advance_embed(params, xs, (), boundaries)
+
+
+def _input_embed(params: EmbedParams) -> Input:
+    if not isinstance(params, EmbedParams):
+        kind = type(params).__name__
+        raise ValueError(f"embed: params must be EmbedParams, got a {kind}.")
+    return Input((), jnp.integer)
+
+
+@buildable
 def dropout(rate: float, *, per_sequence: bool = False) -> Layer:
     """Zeroes each feature with probability `rate` and scales the others to keep the mean.
 
@@ -91,36 +195,35 @@ def dropout(rate: float, *, per_sequence: bool = False) -> Layer:
     """
     if not 0 <= rate < 1:
         raise ValueError(f"dropout: rate must be 0 <= rate < 1, got {rate}.")
-
-    def draw_drop(key: Key, shape: Shape) -> Array:
-        return jax.random.bernoulli(key, rate, shape)
-
-    def disturb(key: Key, xs: Array) -> Array:
-        if per_sequence:
-            drop = draw_drop(key, (*xs.shape[:-2], 1, xs.shape[-1]))
-        else:
-            drop = _draw_steps(draw_drop, key, xs.shape)
-        return jnp.where(drop, 0, xs / (1 - rate))
-
-    return _random("dropout", disturb, rate=rate, per_sequence=per_sequence)
+    return _random_layer(bind(_drop, rate, per_sequence), random=rate > 0)
 
 
+def _drop(rate: float, per_sequence: bool, key: Key, xs: Array) -> Array:
+    draw_drop = partial(jax.random.bernoulli, p=rate)
+    if per_sequence:
+        drop = draw_drop(key, shape=(*xs.shape[:-2], 1, xs.shape[-1]))
+    else:
+        drop = _draw_steps(lambda key, shape: draw_drop(key, shape=shape), key, xs.shape)
+    return jnp.where(drop, 0, xs / (1 - rate))
+
+
+@buildable
 def gaussian_noise(stddev: float) -> Layer:
     """Adds normal noise, e.g. to standardised inputs; only where `apply` is given a key.
 
-    What a step is given depends on the key and on the step's position alone.
+    The noise of a step depends on the key and on the step's position alone.
 
     Raises:
         ValueError: if `stddev` is negative or not finite.
     """
     if not 0 <= stddev < math.inf:
         raise ValueError(f"gaussian_noise: stddev must be 0 or more and finite, got {stddev}.")
+    return _random_layer(bind(_add_noise, stddev), random=stddev > 0)
 
-    def disturb(key: Key, xs: Array) -> Array:
-        draw_noise = partial(jax.random.normal, dtype=xs.dtype)
-        return xs + stddev * _draw_steps(draw_noise, key, xs.shape)
 
-    return _random("gaussian_noise", disturb, stddev=stddev)
+def _add_noise(stddev: float, key: Key, xs: Array) -> Array:
+    draw_noise = partial(jax.random.normal, dtype=xs.dtype)
+    return xs + stddev * _draw_steps(draw_noise, key, xs.shape)
 
 
 def _draw_steps(draw: Callable[[Key, Shape], Array], key: Key, shape: Shape) -> Array:
@@ -130,34 +233,51 @@ def _draw_steps(draw: Callable[[Key, Shape], Array], key: Key, shape: Shape) -> 
     return jax.vmap(lambda key: draw(key, (*batch, features)), out_axes=-2)(keys)
 
 
-def _random(name: str, disturb: Callable[[Key, Array], Array], **options: float) -> Layer:
+def _random_layer(disturb: Callable[[Key, Array], Array], random: bool) -> Layer:
     """Builds a layer that disturbs its inputs where there is a key."""
-
-    def apply(params, xs, state=None, *, lengths=None, mask=None, resets=None, key=None):
-        del params, state, resets
-        xs = zero_padding(name, xs, lengths, mask)
-        if key is not None:
-            xs = zero_padding(name, disturb(key, xs), lengths, mask)
-        return xs, ()
-
     return Layer(
-        init=lambda *_: (),
-        output_size=lambda size: size,
-        apply=apply,
-        initial_state=_no_state,
-        step=lambda _, x, state: (x, state),
-        architecture=describe(name, **options),
+        init=no_params,
+        output_size=same_size,
+        run=bind(_run_random, disturb),
+        initial_state=no_state,
+        advance=_advance_random,
+        random=random,
     )
 
 
-def _no_state(_params: Params, _x_shape: Shape) -> tuple[()]:
+def _run_random(
+    disturb: Callable[[Key, Array], Array],
+    params: Params,
+    xs: Array,
+    state: State | None,
+    boundaries: Boundaries,
+    key: Key | None,
+) -> tuple[Array, State]:
+    del params, state
+    return xs if key is None else zero_padding(disturb(key, xs), boundaries), ()
+
+
+def _advance_random(
+    params: Params, x: Array, state: State, boundaries: Boundaries
+) -> tuple[Array, State]:
+    del params, boundaries
+    return x, state
+
+
+def no_params(_key: Key, _input_size: int) -> Params:
+    """Returns the parameters of a layer that has none."""
     return ()
 
 
-def zero_padding(
-    function: str, xs: ArrayLike, lengths: ArrayLike | None, mask: ArrayLike | None
-) -> Array:
-    """Returns xs with zeros in padded steps, whatever stood there."""
-    xs = jnp.asarray(xs)
-    valid = valid_steps(function, xs.shape[:-1], xs.ndim - 2, lengths, mask)
-    return xs if valid is None else select(valid, xs, 0)
+def no_state(_params: Params, _x_shape: Shape) -> State:
+    """Returns the state of a layer that has none."""
+    return ()
+
+
+def same_size(size: int) -> int:
+    """Returns the size of the inputs."""
+    return size
+
+
+def _constant(value: int, _: int) -> int:
+    return value

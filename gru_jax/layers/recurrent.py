@@ -1,20 +1,23 @@
 """Cells as layers, in one direction or in both."""
 
-from functools import partial
 from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
-from gru_jax.architecture import describe
-from gru_jax.recurrence.boundaries import Bounds, leave
+from gru_jax.architecture import bind, buildable
+from gru_jax.layers.layer import Layer, zero_padding
+from gru_jax.recurrence.boundaries import Boundaries, check_state, enter, leave
 from gru_jax.sequence.backends import check_name
-from gru_jax.sequence.checks import OPTIONS, check_options, check_rates
-from gru_jax.sequence.unroll import trace, unroll
-from gru_jax.types import Cell, Key, Layer, Params, Shape, State, exportable
+from gru_jax.sequence.checks import check_cell, input_of
+from gru_jax.sequence.options import RATES
+from gru_jax.sequence.trace import trace_call
+from gru_jax.sequence.unroll import Settings, make_options, make_settings, prepare_layer, run_call
+from gru_jax.types import Cell, Input, Key, Params, Shape, State, Trace, exportable
 
 
+@buildable
 def recurrent(cell: Cell, *, reverse: bool = False, **options: Any) -> Layer:
     """Runs a cell over the sequence; parameters and state are the cell's.
 
@@ -29,52 +32,101 @@ def recurrent(cell: Cell, *, reverse: bool = False, **options: Any) -> Layer:
     Raises:
         ValueError: if `cell` is something else, or an option is unknown or out of range.
     """
-    if not isinstance(cell, Cell):
+    check_cell("recurrent", cell)
+    checked = make_options("recurrent", options)
+    settings = make_settings("recurrent", cell, checked, reverse, None)
+    check_name("recurrent", checked.backend or "auto")
+    return Layer(
+        init=cell.init,
+        output_size=bind(_output_size, cell),
+        run=bind(_run, settings),
+        initial_state=cell.initial_state,
+        advance=bind(_advance, settings),
+        trace=bind(_trace, settings),
+        input=cell.input,
+        random=any(getattr(checked, name) for name in RATES),
+    )
+
+
+def _output_size(cell: Cell, input_size: int) -> int:
+    def output() -> Array:
+        params = cell.init(jax.random.key(0), input_size)
+        axes = input_of(cell, params).shape
+        x_shape = tuple(size or 1 for size in axes) if cell.input else (input_size,)
+        return _outputs(cell, cell.initial_state(params, x_shape))
+
+    return jax.eval_shape(output).shape[-1]
+
+
+def _outputs(cell: Cell, states: State) -> Array:
+    """Returns what the layer passes on."""
+    ys = cell.output(states) if cell.output else states
+    if not hasattr(ys, "shape"):
         raise ValueError(
-            f"recurrent: cell must be a Cell, e.g. gru(64), got a {type(cell).__name__}."
+            "recurrent: cell must say its output, an array, as its state is not one, "
+            f"got {jax.tree.structure(ys)}: Cell(..., output=lambda state: state[0])."
         )
-    for name in options:
-        if name not in OPTIONS:
-            raise ValueError(f"recurrent: options must be among {', '.join(OPTIONS)}, got {name}.")
-    check_rates("recurrent", *(options.get(name, 0.0) for name in OPTIONS[:3]))
-    ways = {name: options[name] for name in OPTIONS[3:-1] if name in options}
-    check_options("recurrent", reverse=reverse, **ways)
-    check_name("recurrent", options.get("backend") or "auto")
+    return ys
 
-    def output_size(input_size: int) -> int:
-        params = jax.eval_shape(lambda: cell.init(jax.random.key(0), input_size))
-        return jax.eval_shape(lambda p: cell.initial_state(p, (input_size,)), params).shape[-1]
 
-    def apply(params, xs, state=None, *, lengths=None, mask=None, resets=None, key=None):
-        steps = {"lengths": lengths, "mask": mask, "resets": resets}
-        return unroll(cell, params, xs, state, **steps, key=key, reverse=reverse, **options)
+def _run(
+    settings: Settings,
+    params: Params,
+    xs: Array,
+    state: State | None,
+    boundaries: Boundaries,
+    key: Key | None,
+) -> tuple[Array, State]:
+    states, last = run_call(
+        prepare_layer("recurrent", settings, params, xs, state, boundaries, key)
+    )
+    return _pass_on(settings.cell, states, boundaries), last
 
-    def trace_steps(params, xs, state=None, *, lengths=None, mask=None, resets=None, key=None):
-        steps = {"lengths": lengths, "mask": mask, "resets": resets}
-        tape = trace(cell, params, xs, state, **steps, key=key, reverse=reverse, **options)
-        return tape.h, tape
 
-    def step(params: Params, x: Array, state: State) -> tuple[Array, State]:
-        if reverse:
-            raise _cannot_stream("recurrent(reverse=True)")
-        h = cell.step(params, x, state)
-        if rate := options.get("zoneout"):
-            hold = jax.tree.map(lambda h: jnp.asarray(rate, h.dtype), h)
-            h = leave(Bounds(hold=hold), state, h)
-        return h, h
+def _trace(
+    settings: Settings,
+    params: Params,
+    xs: Array,
+    state: State | None,
+    boundaries: Boundaries,
+    key: Key | None,
+) -> tuple[Array, Trace]:
+    trace = trace_call(prepare_layer("recurrent", settings, params, xs, state, boundaries, key))
+    return _pass_on(settings.cell, trace.h, boundaries), trace
 
-    architecture = describe("recurrent", cell, reverse=reverse, **options)
-    return Layer(cell.init, output_size, apply, cell.initial_state, step, trace_steps, architecture)
+
+def _pass_on(cell: Cell, states: State, boundaries: Boundaries) -> Array:
+    """Returns the outputs; states are zero in padding, what is made of them may not be."""
+    ys = _outputs(cell, states)
+    return zero_padding(ys, boundaries) if cell.output else ys
+
+
+def _advance(
+    settings: Settings, params: Params, x: Array, state: State, boundaries: Boundaries
+) -> tuple[Array, State]:
+    cell, options, reverse, _ = settings
+    if reverse:
+        raise _cannot_stream("recurrent(reverse=True)")
+    initial = cell.initial_state(params, x.shape)
+    check_state("recurrent", "state", state, like=initial)
+    boundaries = boundaries._replace(h_reset=initial)
+    if options.zoneout:
+        hold = jax.tree.map(lambda h: jnp.asarray(options.zoneout, h.dtype), initial)
+        boundaries = boundaries._replace(hold=hold)
+    seen, state = enter(boundaries, state)
+    state = leave(boundaries, state, cell.step(params, x, seen))
+    return zero_padding(_outputs(cell, state), boundaries), state
 
 
 @exportable
 class Directions(NamedTuple):
-    """The parameters, the states or the tapes of a bidirectional layer."""
+    """The parameters, the states or the traces of a bidirectional layer."""
 
     forward: Any
     backward: Any
 
 
+@buildable
 def bidirectional(
     forward: Cell,
     backward: Cell | None = None,
@@ -100,54 +152,89 @@ def bidirectional(
         raise ValueError(f'bidirectional: merge must be "concat" or "sum", got {merge!r}.')
     if "reverse" in options:
         raise ValueError("bidirectional: options must not have reverse, it runs both directions.")
-    ahead = recurrent(forward, **options)
-    back = recurrent(backward or forward, reverse=True, **options)
+    if backward is None:
+        return bidirectional(forward, forward, merge=merge, **options)
+    ahead, back = recurrent(forward, **options), recurrent(backward, reverse=True, **options)
+    both = ahead, back, merge
+    return Layer(
+        init=bind(_init_both, *both),
+        output_size=bind(_output_size_both, *both),
+        run=bind(_run_both, "run", *both),
+        initial_state=bind(_initial_both, *both),
+        advance=_advance_both,
+        trace=bind(_run_both, "trace", *both),
+        input=forward.input and bind(_input_both, forward),
+        random=ahead.random,
+    )
 
-    def init(key: Key, input_size: int) -> Directions:
-        key_ahead, key_back = jax.random.split(key)
-        output_size(input_size)
-        return Directions(ahead.init(key_ahead, input_size), back.init(key_back, input_size))
 
-    def output_size(input_size: int) -> int:
-        sizes = ahead.output_size(input_size), back.output_size(input_size)
-        if merge == "concat":
-            return sum(sizes)
-        if sizes[0] != sizes[1]:
-            raise ValueError(
-                'bidirectional: with merge="sum" both cells must have one hidden size, '
-                f"got {sizes[0]} and {sizes[1]}."
-            )
-        return sizes[0]
+def _init_both(ahead: Layer, back: Layer, merge: str, key: Key, input_size: int) -> Directions:
+    key_ahead, key_back = jax.random.split(key)
+    _output_size_both(ahead, back, merge, input_size)
+    return Directions(ahead.init(key_ahead, input_size), back.init(key_back, input_size))
 
-    def both(calls, params, xs, state=None, *, lengths=None, mask=None, resets=None, key=None):
-        steps = {"lengths": lengths, "mask": mask, "resets": resets}
-        state = Directions(None, None) if state is None else state
-        if not isinstance(state, Directions):
-            raise ValueError(
-                "bidirectional: state must be Directions(forward, backward), got a "
-                f"{type(state).__name__}."
-            )
-        keys = (None, None) if key is None else jax.random.split(key)
-        ys_ahead, ahead = calls[0](params.forward, xs, state.forward, **steps, key=keys[0])
-        ys_back, back = calls[1](params.backward, xs, state.backward, **steps, key=keys[1])
-        if merge == "sum":
-            return ys_ahead + ys_back, Directions(ahead, back)
-        return jnp.concatenate([ys_ahead, ys_back], -1), Directions(ahead, back)
 
-    def initial_state(params: Directions, x_shape: Shape) -> Directions:
-        return Directions(
-            ahead.initial_state(params.forward, x_shape),
-            back.initial_state(params.backward, x_shape),
+def _output_size_both(ahead: Layer, back: Layer, merge: str, input_size: int) -> int:
+    sizes = ahead.output_size(input_size), back.output_size(input_size)
+    if merge == "concat":
+        return sum(sizes)
+    if sizes[0] != sizes[1]:
+        raise ValueError(
+            'bidirectional: with merge="sum" both cells must have one hidden size, '
+            f"got {sizes[0]} and {sizes[1]}."
         )
+    return sizes[0]
 
-    def step(params: Params, x: Array, state: State) -> tuple[Array, State]:
-        del params, x, state
-        raise _cannot_stream("bidirectional")
 
-    apply = partial(both, (ahead.apply, back.apply))
-    trace_both = partial(both, (ahead.trace, back.trace))
-    architecture = describe("bidirectional", forward, backward or forward, merge=merge, **options)
-    return Layer(init, output_size, apply, initial_state, step, trace_both, architecture)
+def _run_both(
+    field: Literal["run", "trace"],
+    ahead: Layer,
+    back: Layer,
+    merge: str,
+    params: Directions,
+    xs: Array,
+    state: Directions | None,
+    boundaries: Boundaries,
+    key: Key | None,
+) -> tuple[Array, Directions]:
+    _check_directions("params", params)
+    state = Directions(None, None) if state is None else state
+    keys = (None, None) if key is None else jax.random.split(key)
+    run_ahead, run_back = getattr(ahead, field), getattr(back, field)
+    ys_ahead, last = run_ahead(params.forward, xs, state.forward, boundaries, keys[0])
+    ys_back, first = run_back(params.backward, xs, state.backward, boundaries, keys[1])
+    ys = ys_ahead + ys_back if merge == "sum" else jnp.concatenate([ys_ahead, ys_back], -1)
+    return ys, Directions(last, first)
+
+
+def _initial_both(
+    ahead: Layer, back: Layer, merge: str, params: Directions, x_shape: Shape
+) -> Directions:
+    del merge
+    _check_directions("params", params)
+    return Directions(
+        ahead.initial_state(params.forward, x_shape), back.initial_state(params.backward, x_shape)
+    )
+
+
+def _input_both(forward: Cell, params: Directions) -> Input:
+    _check_directions("params", params)
+    return input_of(forward, params.forward)
+
+
+def _advance_both(
+    params: Directions, x: Array, state: State, boundaries: Boundaries
+) -> tuple[Array, State]:
+    del params, x, state, boundaries
+    raise _cannot_stream("bidirectional")
+
+
+def _check_directions(name: str, value: Any) -> None:
+    if not isinstance(value, Directions):
+        raise ValueError(
+            f"bidirectional: {name} must be Directions(forward, backward), "
+            f"got a {type(value).__name__}."
+        )
 
 
 def _cannot_stream(layer: str) -> ValueError:

@@ -1,11 +1,16 @@
-"""How parameters begin, where `jax.nn.initializers` does not have it already."""
+"""Initialisers: plain functions where they have no options, so that equal cells compare equal."""
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from gru_jax.architecture import bind
+from gru_jax.ops.products import wide
 from gru_jax.types import Initializer, Key, Shape
+
+_glorot_uniform = jax.nn.initializers.glorot_uniform()
+_orthogonal = jax.nn.initializers.orthogonal()
 
 
 def check_count(function: str, name: str, count: object) -> None:
@@ -16,7 +21,28 @@ def check_count(function: str, name: str, count: object) -> None:
 
 def draw(initializer: Initializer, key: Key, shape: Shape, dtype: jax.typing.DTypeLike) -> Array:
     """Returns an initialiser's array, drawn in float32 or wider: QR has no half precision."""
-    return initializer(key, shape, jnp.promote_types(dtype, jnp.float32)).astype(dtype)
+    return initializer(key, shape, wide(dtype)).astype(dtype)
+
+
+def init_glorot_uniform(
+    key: Key, shape: Shape, dtype: jax.typing.DTypeLike = jnp.float32
+) -> Float[Array, "..."]:
+    """Returns `jax.nn.initializers.glorot_uniform()`'s values."""
+    return _glorot_uniform(key, shape, dtype)
+
+
+def init_orthogonal(
+    key: Key, shape: Shape, dtype: jax.typing.DTypeLike = jnp.float32
+) -> Float[Array, "..."]:
+    """Returns `jax.nn.initializers.orthogonal()`'s values."""
+    return _orthogonal(key, shape, dtype)
+
+
+def init_normal(
+    key: Key, shape: Shape, dtype: jax.typing.DTypeLike = jnp.float32
+) -> Float[Array, "..."]:
+    """Returns standard normal values."""
+    return jax.random.normal(key, shape, dtype)
 
 
 def init_uniform(
@@ -57,8 +83,15 @@ def init_chrono(max_time: float, min_time: float = 2.0) -> Initializer:
             f"got {min_time} and {max_time}."
         )
 
-    def init(key: Key, shape: Shape, dtype: jax.typing.DTypeLike = jnp.float32) -> Array:
-        time = jax.random.uniform(key, shape, dtype, min_time, max_time)
-        return -jnp.log(time - 1)
+    return bind(_draw_chrono, min_time, max_time)
 
-    return init
+
+def _draw_chrono(
+    min_time: float,
+    max_time: float,
+    key: Key,
+    shape: Shape,
+    dtype: jax.typing.DTypeLike = jnp.float32,
+) -> Array:
+    time = jax.random.uniform(key, shape, dtype, min_time, max_time)
+    return -jnp.log(time - 1)

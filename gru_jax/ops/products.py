@@ -10,20 +10,25 @@ SMALL = 128
 """Columns of weights that are multiplied side by side."""
 
 
-class Turned(NamedTuple):
-    """Weights that stand transposed in memory: a product with them has a fast transpose."""
+class Transposed(NamedTuple):
+    """Weights stored transposed, so that the transpose of a product with them is fast."""
 
     columns: Float[Array, "columns rows"]
 
 
+def wide(dtype: jax.typing.DTypeLike) -> jnp.dtype:
+    """Returns the dtype of sums of many such numbers: float32 or wider."""
+    dtype = jnp.dtype(dtype)
+    return dtype if dtype.itemsize >= 4 else jnp.dtype(jnp.float32)
+
+
 def matmul(
-    x: Float[Array, "*batch rows"], W: Float[Array, "rows columns"] | Turned
+    x: Float[Array, "*batch rows"], W: Float[Array, "rows columns"] | Transposed
 ) -> Float[Array, "*batch columns"]:
     """Returns x W in x's dtype; half precision accumulates in float32."""
-    W, rows = (W.columns, 1) if isinstance(W, Turned) else (W, 0)
-    accumulator = jnp.promote_types(W.dtype, jnp.float32)
+    W, rows = (W.columns, 1) if isinstance(W, Transposed) else (W, 0)
     contract = (((x.ndim - 1,), (rows,)), ((), ()))
-    y = jax.lax.dot_general(x.astype(W.dtype), W, contract, preferred_element_type=accumulator)
+    y = jax.lax.dot_general(x.astype(W.dtype), W, contract, preferred_element_type=wide(W.dtype))
     return y.astype(x.dtype)
 
 
@@ -68,9 +73,8 @@ def matmul_columns(
     x_columns: Float[Array, "rows cases"], W: Float[Array, "rows columns"], batch: tuple[int, ...]
 ) -> Float[Array, "*batch columns"]:
     """Returns x W, [*batch, columns], where `x_columns` is `columns(x)`."""
-    accumulator = jnp.promote_types(W.dtype, jnp.float32)
     contract = (((0,), (0,)), ((), ()))
-    y = jax.lax.dot_general(x_columns, W, contract, preferred_element_type=accumulator)
+    y = jax.lax.dot_general(x_columns, W, contract, preferred_element_type=wide(W.dtype))
     return y.astype(W.dtype).reshape(*batch, W.shape[1])
 
 

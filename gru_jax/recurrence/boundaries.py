@@ -1,4 +1,4 @@
-"""What interferes with single steps: padding, resets, zoneout, recurrent dropout.
+"""Boundaries: padding, resets, zoneout, recurrent dropout.
 
     h_{t-1} --enter--> (seen, h) --gates, mix--> h_next --leave--> h_t
 
@@ -12,45 +12,49 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, PyTree
 
-from gru_jax.types import State
+from gru_jax.types import State, Tree
 
 # Plain indexing would check the bounds, at the cost of a whole buffer for each step, and the sign.
 at = partial(jax.lax.dynamic_index_in_dim, keepdims=False, allow_negative_indices=False)
 put = partial(jax.lax.dynamic_update_index_in_dim, axis=0, allow_negative_indices=False)
 
 
-class Bounds(NamedTuple):
+class Boundaries(NamedTuple):
     """What interferes with the steps of a sequence; None is nothing.
 
-    The first three have the time axis in front, or none where they are one step's.
+    `valid` and `resets` have the batch and time axes of the inputs, or the batch axes alone where
+    they are one step's; loops hold them with time in front. The last two are noise, which a run
+    draws for itself.
     """
 
     valid: Bool[Array, "*steps"] | None = None
     """False steps are padding: they leave the state as it was."""
     resets: Bool[Array, "*steps"] | None = None
     """True steps begin from `h_reset`."""
+    h_reset: State | None = None
     hold: PyTree[Array] | None = None
     """Zoneout, like the state: True features stay as they were; a number is their share."""
-    h_reset: State | None = None
     drop: PyTree[Float[Array, "*batch hidden"]] | None = None
-    """Recurrent dropout: what the gates see of the state is multiplied by this."""
+    """Recurrent dropout: the state that the gates see is multiplied by this."""
 
-    def at(self, t: Array | int) -> "Bounds":
-        """Returns those of one step."""
-        steps = jax.tree.map(lambda a: at(a, t) if a.ndim else a, self[:3])
-        return self._replace(**dict(zip(self._fields, steps, strict=False)))
+    def at(self, t: Array | int) -> "Boundaries":
+        """Returns the boundaries of step t, of those with time in front."""
+        valid, resets, hold = jax.tree.map(
+            lambda a: at(a, t) if a.ndim else a, (self.valid, self.resets, self.hold)
+        )
+        return self._replace(valid=valid, resets=resets, hold=hold)
 
 
-def enter(bounds: Bounds, h: State) -> tuple[State, State]:
+def enter(boundaries: Boundaries, h: State) -> tuple[State, State]:
     """Returns the state that the gates see and the one that is carried on."""
-    if (resets := bounds.resets) is not None:
-        h = jax.tree.map(lambda h, new: select(resets, new, h), h, bounds.h_reset)
-    if bounds.drop is None:
+    if (resets := boundaries.resets) is not None:
+        h = jax.tree.map(lambda h, new: select(resets, new, h), h, boundaries.h_reset)
+    if boundaries.drop is None:
         return h, h
-    return jax.tree.map(lambda h, d: jnp.broadcast_to(d, h.shape) * h, h, bounds.drop), h
+    return jax.tree.map(lambda h, d: jnp.broadcast_to(d, h.shape) * h, h, boundaries.drop), h
 
 
-def leave(bounds: Bounds, h: State, h_next: State) -> State:
+def leave(boundaries: Boundaries, h: State, h_next: State) -> State:
     """Returns the state after the step that took h to h_next."""
 
     def one(h: Array, h_next: Array, hold: Array) -> Array:
@@ -58,9 +62,9 @@ def leave(bounds: Bounds, h: State, h_next: State) -> State:
             return jnp.where(hold, h, h_next)
         return hold * h + (1 - hold) * h_next
 
-    if bounds.hold is not None:
-        h_next = jax.tree.map(one, h, h_next, bounds.hold)
-    if (valid := bounds.valid) is not None:
+    if boundaries.hold is not None:
+        h_next = jax.tree.map(one, h, h_next, boundaries.hold)
+    if (valid := boundaries.valid) is not None:
         h_next = jax.tree.map(lambda old, new: select(valid, new, old), h, h_next)
     return h_next
 
@@ -74,7 +78,10 @@ def select(chosen: Bool[Array, "..."], these: Array, those: Array | float) -> Ar
 
 
 def entries(
-    resets: Bool[Array, "*steps"], valid: Bool[Array, "*steps"] | None, reverse: bool
+    resets: Bool[Array, "*steps"],
+    valid: Bool[Array, "*steps"] | None,
+    reverse: bool,
+    time_axis: int,
 ) -> Bool[Array, "*steps"]:
     """Returns where the loop puts the state back, before it reads the step.
 
@@ -85,11 +92,42 @@ def entries(
         resets = resets & valid
     if not reverse:
         return resets
-    none = jnp.zeros_like(resets[:1])
+    time = resets.shape[time_axis]
+    part = partial(jax.lax.slice_in_dim, axis=time_axis)
+    none = jnp.zeros_like(part(resets, 0, 1))
     if valid is None:
-        return jnp.concatenate([resets[1:], none])
-    time = resets.shape[0]
-    t = jax.lax.broadcasted_iota(jnp.int32, resets.shape, 0)
-    next_valid = jax.lax.cummin(jnp.where(valid, t, time), axis=0, reverse=True)
-    next_valid = jnp.concatenate([next_valid[1:], jnp.full_like(next_valid[:1], time)])
-    return valid & jnp.take_along_axis(jnp.concatenate([resets, none]), next_valid, axis=0)
+        return jnp.concatenate([part(resets, 1, time), none], time_axis)
+    t = jax.lax.broadcasted_iota(jnp.int32, resets.shape, time_axis)
+    next_valid = jax.lax.cummin(jnp.where(valid, t, time), axis=time_axis, reverse=True)
+    end = jnp.full_like(part(next_valid, 0, 1), time)
+    next_valid = jnp.concatenate([part(next_valid, 1, time), end], time_axis)
+    padded = jnp.concatenate([resets, none], time_axis)
+    return valid & jnp.take_along_axis(padded, next_valid, axis=time_axis)
+
+
+def vary_alike(tree: Tree) -> Tree:
+    """Returns arrays that all vary over the same axes of a mesh, in `shard_map`; elsewhere as is.
+
+    An array that is the same on all devices, used with one that is not, has for its gradient a sum
+    over the devices. A loop's carry must say from the start that it varies.
+    """
+    leaves, structure = jax.tree.flatten(tree)
+    varying = [jax.typeof(a).manual_axis_type.varying for a in leaves]
+    union = frozenset().union(*varying)
+    return jax.tree.unflatten(
+        structure,
+        [
+            jax.lax.pcast(a, tuple(union - own), to="varying") if union - own else a
+            for a, own in zip(leaves, varying, strict=True)
+        ],
+    )
+
+
+def check_state(function: str, name: str, state: State, like: State) -> None:
+    """Raises unless two states have the same tree of shapes and dtypes."""
+    needed, got = (
+        jax.tree.map(lambda leaf: f"{jnp.shape(leaf)} {jnp.result_type(leaf)}", tree)
+        for tree in (like, state)
+    )
+    if needed != got:
+        raise ValueError(f"{function}: {name} must be {needed}, got {got}.")

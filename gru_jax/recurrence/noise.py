@@ -3,30 +3,19 @@
 A mask of one step is drawn from the key and the step's position, so running the loop in chunks,
 again for the derivative, or several steps a turn changes no mask. (With JAX's own keys, threefry.
 Those of "rbg" draw for many steps at once: as random, but chunks of another size draw otherwise.)
-"""
 
-from typing import NamedTuple
+References:
+    Zoneout: Krueger et al. (2017), "Zoneout: regularizing RNNs by randomly preserving hidden
+    activations". Recurrent dropout: Gal and Ghahramani (2016), "A theoretically grounded
+    application of dropout in recurrent neural networks". DropConnect: Merity et al. (2018),
+    "Regularizing and optimizing LSTM language models", after Wan et al. (2013).
+"""
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Int, PyTree
 
 from gru_jax.types import Key, State
-
-
-class Rates(NamedTuple):
-    """Probabilities; all zero is no noise.
-
-    References:
-        zoneout: Krueger et al. (2017), "Zoneout: regularizing RNNs by randomly preserving hidden
-        activations". recurrent_dropout: Gal and Ghahramani (2016), "A theoretically grounded
-        application of dropout in recurrent neural networks". drop_connect: Merity et al. (2018),
-        "Regularizing and optimizing LSTM language models", after Wan et al. (2013).
-    """
-
-    zoneout: float = 0.0
-    recurrent_dropout: float = 0.0
-    drop_connect: float = 0.0
 
 
 def draw_hold(

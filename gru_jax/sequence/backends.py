@@ -1,112 +1,157 @@
-"""Which code runs a recurrence: loops that XLA compiles, or the kernel that is compiled already.
+"""Which code runs a recurrence: one table, tried in order.
 
-    "xla"    XLA's, anywhere
-    "cpu"    the kernel: a plain GRU in float32 on a CPU, by its own derivative
-    "auto"   the kernel where it can be and JAX's default device is a CPU, else XLA's
+    "cpu"   the compiled kernel: a plain GRU in float32 on a CPU, with its own derivative
+    "xla"   loops that XLA compiles, anywhere
 
-The log "gru_jax" says at level DEBUG what is chosen: XLA's loops here, at each call; the kernel
-where a program is made, where it may still turn out that it cannot be. That it is not installed is
-said once, as a warning.
-
-The environment variable GRU_JAX_BACKEND says so for calls that do not.
+To add a backend, add a row here and a folder of kernels. A name runs that backend or raises the
+reason why it cannot; "auto" takes the first that can. The environment variable GRU_JAX_BACKEND
+names one for calls that do not. The log "gru_jax" tells each choice at level DEBUG, and once, as a
+warning, that the kernel is not installed.
 """
 
 import logging
 import os
 from collections.abc import Callable
+from contextvars import ContextVar
 from functools import cache
-from typing import Literal, NamedTuple, TypeAlias
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array, PyTree
 
-from gru_jax.cells.gru import gru
-from gru_jax.cells.gru_params import GRUParams
-from gru_jax.cells.learned_initial_state import learned_initial_state
-from gru_jax.kernels.cpu import library
-from gru_jax.recurrence.noise import Rates
-from gru_jax.types import Cell, Params
+from gru_jax.recurrence.boundaries import Boundaries
+from gru_jax.recurrence.loop import scan_states, states
+from gru_jax.recurrence.tangent import Plan
+from gru_jax.sequence.options import Program, RunOptions
+from gru_jax.types import Cell, Fast, Params, State
 
 VARIABLE = "GRU_JAX_BACKEND"
 
-Backend: TypeAlias = Literal["auto", "xla", "cpu"]
-TakeParams: TypeAlias = Callable[[Params], GRUParams]
-
 log = logging.getLogger("gru_jax")
+
+
+class Request(NamedTuple):
+    """What a backend may refuse a run for."""
+
+    cell: Cell
+    fast: Fast
+    params: Params
+    options: RunOptions
+    training: bool
+    """Whether there is a key."""
 
 
 class Choice(NamedTuple):
     """Which code runs a recurrence, and why."""
 
-    kernel: TakeParams | None
-    """Takes the kernel's parameters out of the cell's; None where XLA's loops run."""
-    why: str = ""
-    """Why they do, as words to go on with: ", for zoneout"."""
+    backend: str
+    reason: str
+    """Why not an earlier row of the table, or why this one."""
 
     def __str__(self) -> str:
         """Returns it in a phrase."""
-        return "the compiled kernel" if self.kernel else f"XLA's loops{self.why}"
+        return "the compiled kernel" if self.backend == "cpu" else f"XLA's loops: {self.reason}"
 
 
-def choose(
-    function: str,
-    backend: str | None,
-    cell: Cell,
-    params: Params,
-    rates: Rates,
-    *,
-    derivative: str,
-    training: bool,
-) -> Choice:
+class Backend(NamedTuple):
+    """One way to compute the states of a sequence.
+
+    Attributes:
+        obstacle: `(request) -> reason` why it cannot run, a phrase; None if it can.
+        unavailable: `() -> reason` why it is not there on this machine, a sentence; None if it is.
+        states: `(program, params, weights, xs, h0, boundaries) -> states`, with time at
+            `program.time_axis`; carried through padding.
+        platform: of the devices that "auto" takes it for; None is any.
+        whole: one call runs a whole sequence, with time where it stands; False wants time in front,
+            and runs long sequences in chunks.
+    """
+
+    obstacle: Callable[[Request], str | None]
+    unavailable: Callable[[], str | None]
+    states: Callable[..., PyTree[Array]]
+    platform: str | None
+    whole: bool
+
+
+def choose(function: str, request: Request) -> Choice:
     """Returns which code runs a recurrence.
 
     Args:
-        function: the name to blame in an error.
-        backend: one of the three; None is what the environment variable says, or "auto".
-        cell: the recurrence.
-        params: its parameters, of the inputs' dtype.
-        rates: of what is random.
-        derivative: "rule" or "autodiff".
-        training: whether there is a key.
+        function: the name that an error begins with.
+        request: the run.
 
     Raises:
-        ValueError: if `backend` is none of the three, or the kernel, and that cannot run.
+        ValueError: if the backend has no such name, or cannot run.
     """
-    source = "backend"
-    if backend is None:
-        source, backend = f"the variable {VARIABLE}", os.environ.get(VARIABLE) or "auto"
-    check_name(function, backend, source)
-    if backend == "xla":
-        why = f", as {source} says"
-    elif obstacle := _obstacle(cell, params, rates, derivative, training):
-        if backend == "cpu":
+    name, source = request.options.backend, "backend"
+    if name is None:
+        name, source = os.environ.get(VARIABLE) or "auto", f"the variable {VARIABLE}"
+    check_name(function, name, source)
+    if name != "auto":
+        backend = BACKENDS[name]
+        if obstacle := backend.obstacle(request):
             raise ValueError(
-                f'{function}: {source} must be "auto" or "xla" for {obstacle}, got "cpu".'
+                f'{function}: {source} must be "auto" or "xla" for {obstacle}, got "{name}".'
             )
-        why = f", for {obstacle}"
-    elif backend == "auto" and (platform := _platform()) != "cpu":
-        why = f", for programs on {platform}"
-    elif missing := library.reason():
-        if backend == "cpu":
-            raise ValueError(f'{function}: {source} must be "auto" or "xla", got "cpu": {missing}')
-        _warn(missing)
-        why = f". {missing.removesuffix('.')}"
-    else:
-        return Choice(_KERNELS[_functions(cell)])
-    log.debug("%s: XLA's loop runs%s.", function, why)
-    return Choice(None, why)
+        if missing := backend.unavailable():
+            raise ValueError(
+                f'{function}: {source} must be "auto" or "xla", got "{name}": {missing}'
+            )
+        return _told(function, Choice(name, f"{source} says so"))
+    reasons = []
+    for name, backend in BACKENDS.items():
+        reason = backend.obstacle(request)
+        if reason is None and backend.platform not in (None, platform := _platform()):
+            reason = f"programs on {platform}"
+        if reason is None and (missing := backend.unavailable()):
+            _warn(missing)
+            reason = missing.removesuffix(".")
+        if reason is None:
+            return _told(function, Choice(name, "; ".join(reasons) or "it can run this"))
+        reasons.append(reason)
+    raise AssertionError("the last backend of the table runs everything")
 
 
-def check_name(function: str, backend: str, source: str = "backend") -> None:
-    """Raises unless it is one of the three."""
-    if backend not in ("auto", "xla", "cpu"):
-        raise ValueError(f'{function}: {source} must be "auto", "xla" or "cpu", got {backend!r}.')
+def check_name(function: str, name: str, source: str = "backend") -> None:
+    """Raises unless it is the name of a backend, or "auto"."""
+    names = ("auto", *reversed(BACKENDS))
+    if name not in names:
+        *others, last = (f'"{known}"' for known in names)
+        raise ValueError(
+            f"{function}: {source} must be {', '.join(others)} or {last}, got {name!r}."
+        )
 
 
-def _platform() -> str:
-    """Returns where programs run whose arguments do not say."""
-    device = jax.default_device.value  # or its platform's name, or None
-    return getattr(device, "platform", device) or jax.default_backend()
+def required(options: RunOptions) -> bool:
+    """Returns whether the caller, or the environment, names the backend."""
+    return (options.backend or os.environ.get(VARIABLE) or "auto") != "auto"
+
+
+def environment() -> tuple[str, str]:
+    """Returns what a choice depends on beside the request."""
+    return os.environ.get(VARIABLE) or "auto", _platform()
+
+
+_choices: ContextVar[list[Choice] | None] = ContextVar("choices", default=None)
+
+
+def collect_choices(trace: Callable[..., Any], *args: Any) -> tuple[Choice, ...]:
+    """Returns the choices that a function makes; it is traced, and computes nothing."""
+    choices: list[Choice] = []
+    token = _choices.set(choices)
+    try:
+        jax.eval_shape(trace, *args)
+    finally:
+        _choices.reset(token)
+    return tuple(choices)
+
+
+def _told(function: str, choice: Choice) -> Choice:
+    log.debug("%s: %s", function, choice)
+    if (choices := _choices.get()) is not None:
+        choices.append(choice)
+    return choice
 
 
 @cache
@@ -114,40 +159,97 @@ def _warn(missing: str) -> None:
     log.warning("%s XLA's loops run instead; %s=xla says that they are meant.", missing, VARIABLE)
 
 
-def _obstacle(
-    cell: Cell, params: Params, rates: Rates, derivative: str, training: bool
-) -> str | None:
-    """Returns what the kernel cannot do, whatever the machine."""
-    dtype = jax.tree.leaves(params)[0].dtype
-    if _functions(cell) not in _KERNELS:
+def _platform() -> str:
+    """Returns the platform of JAX's default device."""
+    device = jax.default_device.value  # or its platform's name, or None
+    return getattr(device, "platform", device) or jax.default_backend()
+
+
+def _xla_states(
+    program: Program,
+    params: Params,
+    weights: PyTree[Array],
+    xs: Array,
+    h0: State,
+    boundaries: Boundaries,
+) -> PyTree[Array]:
+    fast, reverse, options = program.fast, program.reverse, program.options
+    drive = fast.project(params, xs)
+    if fast.derivative is not None:
+        plan = Plan(fast, reverse, keep=options.memory == "gates", turns=options.unroll)
+        return states(plan, weights, drive, h0, boundaries)
+    remat = options.memory == "states"
+    return scan_states(
+        fast, weights, drive, h0, boundaries, reverse=reverse, turns=options.unroll, remat=remat
+    )
+
+
+def _cpu_states(
+    program: Program,
+    params: Params,
+    weights: PyTree[Array],
+    xs: Array,
+    h0: Array,
+    boundaries: Boundaries,
+) -> Array:
+    operator = _kernels()
+    assert program.fast.gru is not None
+    params = program.fast.gru(params)
+    if program.options.drop_connect:
+        params = operator.join(params, weights)
+    return operator.states(
+        params,
+        xs,
+        h0,
+        boundaries,
+        reverse=program.reverse,
+        time_axis=program.time_axis,
+        required=program.required,
+    )
+
+
+def _cpu_obstacle(request: Request) -> str | None:
+    cell, fast, params, options, training = request
+    if fast.gru is None:
         return _kind(cell)
-    if derivative != "rule":
-        return f'derivative="{derivative}"'
-    if rates.zoneout:
+    if options.derivative != "rule":
+        return f'derivative="{options.derivative}"'
+    if options.zoneout:
         return "zoneout"
-    if rates.recurrent_dropout and training:
+    if options.recurrent_dropout and training:
         return "recurrent_dropout"
+    dtype = jax.tree.leaves(params)[0].dtype
     return None if dtype == jnp.float32 else f"{dtype} parameters"
 
 
 def _kind(cell: Cell) -> str:
-    """Returns what a cell is that is not the kernel's."""
+    """Returns what a cell is that is no plain GRU."""
     kind = cell.architecture
     while kind and kind.builder == "learned_initial_state":
         (kind,) = kind.parts
     if kind and kind.builder != "gru":
         return f"a {kind.builder}"
     plain = {"activation": "tanh", "gate_activation": "sigmoid", "clip": None}
-    odd = [f"{n}={v!r}" for n, v in kind.options if v != plain.get(n, v)] if kind else []
-    return f"a gru with {', '.join(odd)}" if odd else "a cell with functions of its own"
+    others = [f"{n}={v!r}" for n, v in kind.options if v != plain.get(n, v)] if kind else []
+    return f"a gru with {', '.join(others)}" if others else "a cell with functions of its own"
 
 
-def _functions(cell: Cell) -> tuple:
-    """Returns what makes a cell's numbers: where one is replaced, the kernel is another cell's."""
-    return cell.project, cell.pack, cell.gates, cell.mix, cell.rule
+@cache
+def _kernels() -> Any:
+    """Returns the module that runs the compiled kernel; it needs JAX's internals."""
+    from gru_jax.kernels import operator
+
+    return operator
 
 
-_KERNELS: dict[tuple, TakeParams] = {}
-for _cell in (gru(1), gru(1, reset="after")):
-    _KERNELS[_functions(_cell)] = lambda params: params
-    _KERNELS[_functions(learned_initial_state(_cell))] = lambda params: params.cell
+def _cpu_unavailable() -> str | None:
+    try:
+        return _kernels().reason()
+    except Exception as error:  # Any: a version of JAX without what the kernel needs.
+        return f"gru_jax's native kernel cannot be used with this JAX: {error!r}."
+
+
+BACKENDS: dict[str, Backend] = {
+    "cpu": Backend(_cpu_obstacle, _cpu_unavailable, _cpu_states, platform="cpu", whole=True),
+    "xla": Backend(lambda _: None, lambda: None, _xla_states, platform=None, whole=False),
+}

@@ -1,86 +1,84 @@
-"""What `unroll` and the layers are given: checked while tracing, before anything is computed."""
+"""The arguments of a run: checked while tracing, before anything is computed."""
 
-from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 from jaxtyping import Array, Bool
 
-from gru_jax.ops.initializers import check_count
-from gru_jax.recurrence.noise import Rates
-from gru_jax.types import ArrayLike, Cell, Params, Shape, State
-
-OPTIONS = ("zoneout", "recurrent_dropout", "drop_connect")
-OPTIONS += ("derivative", "memory", "chunk_size", "unroll", "backend")
-"""Options of `unroll` that are the same for each sequence: what a recurrent layer takes."""
+from gru_jax.recurrence.boundaries import Boundaries
+from gru_jax.types import ArrayLike, Cell, Input, Params, Shape
 
 
-def check_rates(
-    function: str, zoneout: float, recurrent_dropout: float, drop_connect: float
-) -> Rates:
-    """Returns the probabilities of what is random in a recurrence."""
-    given = Rates(zoneout, recurrent_dropout, drop_connect)
-    for name, rate in given._asdict().items():
-        if isinstance(rate, str) or not 0 <= rate < 1:
-            raise ValueError(f"{function}: {name} must be 0 <= {name} < 1, got {rate!r}.")
-    return Rates(*map(float, given))
+def as_array(function: str, name: str, value: Any, order: str) -> Array:
+    """Returns an array; `order` is the call's, for arguments that have changed places."""
+    try:
+        return jnp.asarray(value)
+    except TypeError:
+        kind = type(value).__name__
+        raise ValueError(
+            f"{function}: {name} must be an array, got a {kind}; the call is {order}."
+        ) from None
 
 
-def valid_steps(
-    function: str, steps: Shape, axis: int, lengths: ArrayLike | None, mask: ArrayLike | None
-) -> Bool[Array, "*batch time"] | None:
-    """Returns which steps are not padding; None if all are valid.
+def input_of(part: Any, params: Params) -> Input:
+    """Returns one step's input of a cell or a layer."""
+    return part.input(params) if part.input else Input()
+
+
+def check_cell(function: str, cell: Any) -> None:
+    """Raises unless it is a cell."""
+    if not isinstance(cell, Cell):
+        kind = type(cell).__name__
+        raise ValueError(f"{function}: cell must be a Cell, e.g. gru(64), got a {kind}.")
+
+
+def check_inputs(function: str, part: Any, params: Params, xs: Array) -> Shape:
+    """Returns the batch and time axes of `xs`.
 
     Args:
-        function: the name to blame in an error.
-        steps: the batch and time axes of the data.
-        axis: which of them is time.
-        lengths: as in `unroll`.
-        mask: as in `unroll`.
+        function: the name that an error begins with.
+        part: a cell or a layer.
+        params: its parameters.
+        xs: the inputs.
+
+    Raises:
+        ValueError: if `xs` does not fit them.
     """
-    if lengths is not None:
-        lengths = lengths if hasattr(lengths, "dtype") else np.asarray(lengths)
-        # Cut to the time there is in their own dtype, before JAX makes 32 bits of 64.
-        tools = np if isinstance(lengths, np.ndarray) else jnp
-        if jnp.issubdtype(lengths.dtype, jnp.integer):
-            most = min(steps[axis], jnp.iinfo(lengths.dtype).max)
-            lengths = tools.minimum(lengths, tools.asarray(most, lengths.dtype))
-        lengths = jnp.asarray(lengths)
-        batch = steps[:axis] + steps[axis + 1 :]
-        if lengths.shape != batch or not jnp.issubdtype(lengths.dtype, jnp.integer):
-            raise ValueError(
-                f"{function}: lengths must be {batch} integers to match the batch axes of xs, "
-                f"got {lengths.shape} {lengths.dtype}."
-            )
-    mask = check_steps(function, "mask", mask, steps)
-    if lengths is None:
-        return mask
-    # In int32 whatever came: counting to 300 in uint8 would begin again at 256.
-    t = jax.lax.broadcasted_iota(jnp.int32, steps, axis)
-    within = t < jnp.broadcast_to(jnp.expand_dims(lengths.astype(jnp.int32), axis), steps)
-    return within if mask is None else within & mask
-
-
-def check_inputs(function: str, cell: Cell, params: Params, xs: Array) -> Shape:
-    """Returns the batch and time axes of `xs`."""
-    input_shape = cell.input_shape(params)
-    path, leaf = jax.tree.leaves_with_path(params)[0]
-    split = xs.ndim - len(input_shape)
-    if split < 1 or xs.shape[split:] != input_shape or xs.dtype != leaf.dtype:
-        needed = ", ".join(["*batch", "time", *map(str, input_shape)])
-        raise ValueError(
-            f"{function}: xs must be [{needed}] {leaf.dtype} to match "
-            f"params{jax.tree_util.keystr(path)} {leaf.shape}, got {xs.shape} {xs.dtype}."
-        )
+    shape, dtype = input_of(part, params)
+    leaves = jax.tree.leaves_with_path(params)
+    if dtype is None and leaves:
+        dtype = leaves[0][1].dtype
+    split = xs.ndim - len(shape)
+    fits = split >= 1 and all(
+        size in (None, actual) for size, actual in zip(shape, xs.shape[split:], strict=True)
+    )
+    if not fits or (dtype is not None and not jnp.issubdtype(xs.dtype, dtype)):
+        axes = ["any" if size is None else str(size) for size in shape]
+        expected = f"[{', '.join(['*batch', 'time', *axes])}]"
+        if dtype is not None:
+            expected += f" {getattr(dtype, '__name__', dtype)}"
+        if leaves:
+            path, leaf = leaves[0]
+            expected += f" to match params{jax.tree_util.keystr(path)} {leaf.shape}"
+        raise ValueError(f"{function}: xs must be {expected}, got {xs.shape} {xs.dtype}.")
     return xs.shape[:split]
 
 
-def check_time_axis(function: str, time_axis: int, xs: Array, count: int) -> int:
-    """Returns the time axis counted from the front."""
-    whole = isinstance(time_axis, int | np.integer)
-    axis = time_axis + xs.ndim if whole and time_axis < 0 else time_axis
-    if not whole or not 0 <= axis < count:
+def check_whole(function: str, time_axis: Any) -> None:
+    """Raises unless it is a whole number or None."""
+    if not isinstance(time_axis, int | np.integer | None):
+        raise ValueError(f"{function}: time_axis must be a whole number, got {time_axis!r}.")
+
+
+def check_time_axis(function: str, time_axis: int | None, xs: Array, count: int) -> int:
+    """Returns the time axis counted from the front; None is the last of the first `count`."""
+    if time_axis is None:
+        return count - 1
+    axis = time_axis + xs.ndim if time_axis < 0 else time_axis
+    if not 0 <= axis < count:
         raise ValueError(
             f"{function}: time_axis must name one of the first {count} axes of xs {xs.shape}, "
             f"got {time_axis!r}."
@@ -88,8 +86,67 @@ def check_time_axis(function: str, time_axis: int, xs: Array, count: int) -> int
     return int(axis)
 
 
-def check_steps(
-    function: str, name: str, value: ArrayLike | None, steps: Shape
+def as_lengths(function: str, lengths: Any) -> ArrayLike | None:
+    """Returns lengths as an array; raises a ValueError at negative ones, if they are at hand."""
+    if lengths is None or isinstance(lengths, Tracer):
+        return lengths
+    lengths = lengths if hasattr(lengths, "dtype") else np.asarray(lengths)
+    if not jnp.issubdtype(lengths.dtype, jnp.integer) or not lengths.size:
+        return lengths
+    least = int(np.min(jax.device_get(lengths)))
+    if least < 0:
+        raise ValueError(f"{function}: lengths must be 0 or more, got {least}.")
+    if isinstance(lengths, np.ndarray):
+        # Cut in their own dtype, before JAX makes 32 bits of 64.
+        most = min(np.iinfo(np.int32).max, np.iinfo(lengths.dtype).max)
+        lengths = np.minimum(lengths, np.asarray(most, lengths.dtype))
+    return lengths
+
+
+def check_boundaries(
+    function: str,
+    steps: Shape,
+    axis: int,
+    lengths: ArrayLike | None,
+    mask: ArrayLike | None,
+    resets: ArrayLike | None,
+) -> Boundaries:
+    """Returns which steps are valid and which begin a segment, of the arguments of `unroll`.
+
+    Args:
+        function: the name that an error begins with.
+        steps: the batch and time axes of the inputs.
+        axis: which of them is time.
+        lengths: as in `unroll`, and so the next two.
+        mask: False is padding.
+        resets: True begins a segment.
+    """
+    valid = _check_steps(function, "mask", mask, steps, axis)
+    if lengths is not None:
+        within = _within(function, lengths, steps, axis)
+        valid = within if valid is None else within & valid
+    return Boundaries(valid, _check_steps(function, "resets", resets, steps, axis))
+
+
+def _within(
+    function: str, lengths: ArrayLike, steps: Shape, axis: int
+) -> Bool[Array, "*batch time"]:
+    """Returns which steps come before the lengths."""
+    batch = steps[:axis] + steps[axis + 1 :]
+    if lengths.shape != batch or not jnp.issubdtype(lengths.dtype, jnp.integer):
+        raise ValueError(
+            f"{function}: lengths must be {batch} integers to match the batch axes of xs, "
+            f"got {lengths.shape} {lengths.dtype}.{_hint(lengths.shape, batch, steps, axis)}"
+        )
+    most = min(jnp.iinfo(jnp.int32).max, jnp.iinfo(lengths.dtype).max)
+    lengths = jnp.minimum(lengths, jnp.asarray(most, lengths.dtype))
+    # In int32 whatever came: counting to 300 in uint8 would begin again at 256.
+    t = jax.lax.broadcasted_iota(jnp.int32, steps, axis)
+    return t < jnp.broadcast_to(jnp.expand_dims(lengths.astype(jnp.int32), axis), steps)
+
+
+def _check_steps(
+    function: str, name: str, value: ArrayLike | None, steps: Shape, axis: int
 ) -> Bool[Array, "*batch time"] | None:
     """Returns booleans of all steps, or None."""
     if value is None:
@@ -98,43 +155,16 @@ def check_steps(
     if value.shape != steps or value.dtype != jnp.bool_:
         raise ValueError(
             f"{function}: {name} must be {steps} bool to match the batch and time axes of xs, "
-            f"got {value.shape} {value.dtype}."
+            f"got {value.shape} {value.dtype}.{_hint(value.shape, steps, steps, axis)}"
         )
     return value
 
 
-def check_state(function: str, name: str, state: State | None, initial: State) -> State:
-    """Returns the state, the initial one if it is None."""
-    if state is None:
-        return initial
-    describe = partial(jax.tree.map, lambda leaf: f"{jnp.shape(leaf)} {jnp.result_type(leaf)}")
-    if describe(initial) != describe(state):
-        raise ValueError(f"{function}: {name} must be {describe(initial)}, got {describe(state)}.")
-    return jax.tree.map(jnp.asarray, state)
-
-
-def check_options(
-    function: str,
-    *,
-    reverse: bool = False,
-    derivative: str = "rule",
-    memory: str | None = None,
-    chunk_size: int | None = None,
-    unroll: int = 1,
-) -> None:
-    """Raises unless the options that choose a way of running are known ones."""
-    if not isinstance(reverse, bool | np.bool_):
-        raise ValueError(f"{function}: reverse must be True or False, got {reverse!r}.")
-    if derivative not in ("rule", "autodiff"):
-        raise ValueError(
-            f'{function}: derivative must be "rule" or "autodiff", got {derivative!r}.'
-        )
-    if memory not in (None, "gates", "states", "chunked"):
-        raise ValueError(
-            f'{function}: memory must be "gates", "states" or "chunked", got {memory!r}.'
-        )
-    for name, value in (
-        ("chunk_size", 1 if chunk_size is None else chunk_size),
-        ("unroll", unroll),
-    ):
-        check_count(function, name, value)
+def _hint(actual: Shape, expected: Shape, steps: Shape, axis: int) -> str:
+    """Returns advice where the argument would fit inputs that are time-major."""
+    if axis == 0 or len(steps) < 2 or actual == expected:
+        return ""
+    batch = steps[1:] if len(expected) < len(steps) else steps
+    if actual == batch and axis == len(steps) - 1:
+        return " If xs is time-major, say time_axis=0."
+    return ""

@@ -1,47 +1,63 @@
-"""The gate tape: what a run passes through, step by step.
+"""The trace of a run: what its gates did, step by step.
 
 Gates are functions of the input and of the state before the step, so they come after the loop, from
-the states, for all steps at once; the loop is that of `loop.run`.
+the states, for all steps at once; the loop is that of `schedule.run`.
 """
 
 from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, PyTree
+from jaxtyping import Array
 
-from gru_jax.recurrence.boundaries import enter, select
-from gru_jax.recurrence.loop import states_before
-from gru_jax.sequence import schedule as loop
-from gru_jax.types import Key, Params, State
+from gru_jax.recurrence.boundaries import Boundaries, enter, select
+from gru_jax.recurrence.tangent import states_before
+from gru_jax.sequence.mesh import on_mesh
+from gru_jax.sequence.options import Program
+from gru_jax.sequence.schedule import begin, walk
+from gru_jax.sequence.unroll import Call
+from gru_jax.types import Key, Params, State, Trace
 
 
 @partial(jax.jit, static_argnums=0)
-@loop.by_rows(over_time=True)
+@on_mesh(over_time=True)
 def record(
-    how: loop.How,
+    program: Program,
     params: Params,
     xs: Array,
     h0: State,
-    valid: Bool[Array, "*steps"] | None,
-    resets: Bool[Array, "*steps"] | None,
-    h_reset: State | None,
+    boundaries: Boundaries,
     key: Key | None,
-) -> tuple[PyTree[Array], ...]:
+) -> tuple[Any, ...]:
     """Returns r, z, c, the states after and before each step, x and q, zero in padding."""
-    time = xs.shape[how.time_axis]
+    axis, time = program.time_axis, xs.shape[program.time_axis]
     if time == 0:  # Then a step of padding, cut off at the end.
-        longer = [(0, axis == how.time_axis) for axis in range(xs.ndim)]
+        longer = [(0, i == axis) for i in range(xs.ndim)]
         xs, valid, resets = jax.tree.map(
-            lambda a: jnp.pad(a, longer[: a.ndim]), (xs, valid, resets)
+            lambda a: jnp.pad(a, longer[: a.ndim]), (xs, boundaries.valid, boundaries.resets)
         )
-    shared, h0, steps = loop.begin(how, 0, params, xs, h0, valid, resets, h_reset, key)
-    how = how._replace(memory="gates")
-    xs, bounds, hs = loop.walk(how._replace(time_axis=0), shared, h0, steps)
-    seen, before = enter(bounds, states_before(how.reverse, h0, hs))
-    gates = jax.vmap(how.gates, (None, 0, 0))(shared.weights, how.project(shared.params, xs), seen)
+        boundaries = boundaries._replace(valid=valid, resets=resets)
+    shared, h0, steps = begin(program, 0, params, xs, h0, boundaries, key)
+    options = program.options._replace(memory="gates")
+    front = program._replace(time_axis=0, options=options)
+    xs, boundaries, hs = walk(front, shared, h0, steps)
+    seen, before = enter(boundaries, states_before(program.reverse, h0, hs))
+    fast, gates = program.fast, None
+    if fast.gates != fast.step:  # Else the step is one, and says no gates.
+        drive = fast.project(shared.params, xs)
+        gates = jax.vmap(fast.gates, (None, 0, 0))(shared.weights, drive, seen)
     r, z, c, q = (getattr(gates, name, None) for name in "rzcq")
     arrays = r, z, c, hs, before, xs, q
-    if (valid := bounds.valid) is not None:
+    if (valid := boundaries.valid) is not None:
         arrays = jax.tree.map(lambda a: select(valid, a, 0), arrays)
-    return jax.tree.map(lambda a: jnp.moveaxis(a[:time], 0, how.time_axis), arrays)
+    return jax.tree.map(lambda a: jnp.moveaxis(a[:time], 0, axis), arrays)
+
+
+def trace_call(call: Call) -> Trace:
+    """Returns the trace of a call that has been checked."""
+    r, z, c, h, h_before, x, q = record(*call[:-1])
+    program, valid = call.program, call.boundaries.valid
+    if valid is None:
+        valid = jnp.ones(x.shape[: program.axes], bool)
+    return Trace(r, z, c, h, h_before, x, valid, q)

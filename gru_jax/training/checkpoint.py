@@ -1,31 +1,44 @@
-"""What survives: the last and the best of a training run, on Orbax.
+"""The last and the best of a training run, on disk by Orbax.
 
-`checkpoints/<step>/` holds two items, `last` (all that `fit` needs to go on) and `best` (the
-parameters that validated best). A new checkpoint is written beside the old one, renamed into
-place, and only then is the old one removed: at every moment one whole checkpoint is there.
+    checkpoints/<step>/last              all that `fit` needs to go on
+                      /best              the parameters that validated best
+                      /checksums.json    SHA-256 of each of their files
+
+A new checkpoint is written beside the old one and renamed into place, and then the old one is
+removed: at every moment one whole checkpoint is there. Files are compared with their checksums
+before Orbax reads them: its threads report damage one by one, long after the first has raised.
 """
 
+import contextlib
+import hashlib
+import json
 from pathlib import Path
+from typing import Any
 
-import jax
-import jax.numpy as jnp
 import orbax.checkpoint as ocp
 
+from gru_jax.files import write_text
+from gru_jax.training.checks import describe, is_typed_key, name_leaves
 from gru_jax.training.fit import Progress
-from gru_jax.training.quiet import quiet
 from gru_jax.types import Params
+
+CHECKSUMS = "checksums.json"
 
 
 def save_checkpoint(folder: Path, progress: Progress) -> None:
-    """Writes a checkpoint; the one before it goes when this one is whole."""
+    """Writes a checkpoint and, when it is whole, removes the one before it."""
     step = int(progress.state.step)
     items = ocp.args.Composite(
         last=ocp.args.StandardSave(progress._replace(best_params=())),
         best=ocp.args.StandardSave(progress.best_params),
     )
-    with _manager(folder, create=True) as manager:
+    options = ocp.CheckpointManagerOptions(
+        max_to_keep=1, create=True, cleanup_tmp_directories=True, enable_async_checkpointing=False
+    )
+    with ocp.CheckpointManager(folder.absolute(), options=options) as manager:
         if manager.latest_step() != step:  # The same step of a run is the same state.
             manager.save(step, args=items, force=True)
+            _write_checksums(folder / str(step))
 
 
 def load_checkpoint(folder: Path, like: Progress) -> Progress:
@@ -37,7 +50,7 @@ def load_checkpoint(folder: Path, like: Progress) -> Progress:
 
     Raises:
         FileNotFoundError: if there is no checkpoint.
-        ValueError: if it is damaged, or of another structure or shape.
+        ValueError: if it is damaged, or of another structure, shape or dtype.
     """
     best = load_best(folder, like.best_params)
     last = _load(folder, "last", like._replace(best_params=()))
@@ -52,49 +65,71 @@ def load_best(folder: Path, like: Params) -> Params:
 def _load(folder: Path, item: str, like: Progress | Params) -> Progress | Params:
     if not folder.is_dir():
         raise FileNotFoundError(f"load_checkpoint: no folder {folder}; train first.")
-    with quiet(), _manager(folder, create=False) as manager:
-        step = manager.latest_step()
-        if step is None:
-            raise FileNotFoundError(f"load_checkpoint: no checkpoint in {folder}; train first.")
-        path = folder / str(step) / item
+    steps = [int(path.name) for path in folder.iterdir() if path.name.isdecimal()]
+    if not steps:
+        raise FileNotFoundError(f"load_checkpoint: no checkpoint in {folder}; train first.")
+    path = folder / str(max(steps)) / item
+    directory: Any = path.absolute()  # Orbax declares its own Path, but takes any.
+    with contextlib.closing(ocp.StandardCheckpointHandler()) as reader:
         try:
-            _check_arrays(path, like)
-            restore = ocp.args.Composite(**{item: ocp.args.StandardRestore(like)})
-            return manager.restore(step, args=restore)[item]
+            _check_files(path)
+            saved = reader.metadata(directory).tree
         except Exception as error:  # Orbax raises what TensorStore, zarr and JSON raise.
-            reason = (str(error).strip() or repr(error)).splitlines()[0][:160]
-            raise ValueError(
-                f"load_checkpoint: {path} must be whole and of the shape that config.json "
-                f"describes, but cannot be read ({reason})."
-            ) from error
+            raise _damaged(path, error) from error
+        _check_arrays(path, saved, like)
+        try:
+            return reader.restore(directory, args=ocp.args.StandardRestore(like))
+        except Exception as error:
+            raise _damaged(path, error) from error
 
 
-def _check_arrays(path: Path, like: Progress | Params) -> None:
-    """Compares before anything is read: Orbax casts other dtypes, and fails late on shapes."""
-    with ocp.StandardCheckpointer() as reader:
-        saved = _describe(reader.metadata(path.absolute()).item_metadata.tree)
-    for name, needed in _describe(like).items():
-        if saved.get(name) != needed:
-            raise ValueError(f"{name} must be {needed}, got {saved.get(name, 'nothing')}")
+def _damaged(path: Path, error: Exception) -> ValueError:
+    reason = (str(error).strip() or repr(error)).splitlines()[0][:160]
+    return ValueError(f"load_checkpoint: {path} must be whole, but cannot be read: {reason}.")
 
 
-def _describe(tree: object) -> dict[str, str]:
-    """Returns the shape and dtype of each array by its path, which NamedTuples and dicts share."""
-    described = {}
-    for path, leaf in jax.tree.leaves_with_path(tree):
-        dtype = getattr(leaf, "dtype", None)
+def _write_checksums(folder: Path) -> None:
+    files = [path for path in sorted(folder.glob("*/**/*")) if path.is_file()]
+    sums = {path.relative_to(folder).as_posix(): _checksum(path) for path in files}
+    write_text(folder / CHECKSUMS, json.dumps(sums, indent=1) + "\n")
+
+
+def _check_files(item: Path) -> None:
+    """Raises unless an item's files match their checksums; older checkpoints have none."""
+    checksums = item.parent / CHECKSUMS
+    if not checksums.exists():
+        return
+    try:
+        sums = json.loads(checksums.read_text())
+        expected = {item.parent / name: checksum for name, checksum in sums.items()}
+    except (ValueError, AttributeError, RecursionError) as error:
+        raise ValueError(f"{checksums.name} is damaged: {error}") from error
+    for path, checksum in expected.items():
+        if path.is_relative_to(item) and not path.is_file():
+            raise ValueError(f"{path.relative_to(item)} is missing")
+        if path.is_relative_to(item) and _checksum(path) != checksum:
+            raise ValueError(f"{path.relative_to(item)} is damaged")
+
+
+def _checksum(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _check_arrays(path: Path, saved: object, like: Progress | Params) -> None:
+    """Compares before arrays are read: Orbax casts other dtypes, and fails late on shapes."""
+    needed, came = dict(name_leaves(like)), dict(name_leaves(saved))
+    for name, leaf in needed.items():
+        actual = describe(came.pop(name, None))
         # A random key is stored as its bits, a plain number in the widest dtype: left to Orbax.
-        if dtype is not None and not jnp.issubdtype(dtype, jax.dtypes.extended):
-            parts = (str(getattr(k, "key", getattr(k, "name", getattr(k, "idx", k)))) for k in path)
-            described[".".join(parts)] = f"{leaf.shape} {dtype}"
-    return described
-
-
-def _manager(folder: Path, *, create: bool) -> ocp.CheckpointManager:
-    options = ocp.CheckpointManagerOptions(
-        max_to_keep=1,
-        create=create,
-        cleanup_tmp_directories=create,
-        enable_async_checkpointing=False,
-    )
-    return ocp.CheckpointManager(folder.absolute(), options=options)
+        if not hasattr(leaf, "dtype") or is_typed_key(leaf):
+            continue
+        if actual != describe(leaf):
+            raise ValueError(
+                f"load_checkpoint: {name} in {path} must be {describe(leaf)} to match this net, "
+                f"got {actual}."
+            )
+    if came:
+        raise ValueError(
+            f"load_checkpoint: {path} must hold this net alone, got another array: {min(came)}."
+        )

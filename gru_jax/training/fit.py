@@ -1,8 +1,14 @@
-"""The host loop around the compiled one: it feeds, validates, reports, stops early and saves."""
+"""Training from beginning to end, on the host.
+
+    for each epoch:   batches -> train_loop -> validate -> keep the best -> report -> save
+
+It ends after the last epoch, without progress (`patience`), when asked, or at a number that is
+not finite.
+"""
 
 import math
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Literal, NamedTuple, TypeAlias
 
 import jax
@@ -10,26 +16,33 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
+from gru_jax.training.checks import check_live, describe, is_scalar
 from gru_jax.training.step import TrainState, TrainStep
 from gru_jax.types import Params
 
 Row: TypeAlias = dict[str, float]
-Ended: TypeAlias = Literal["epochs", "patience", "stopped", "not finite"]
+StopReason: TypeAlias = Literal["epochs", "patience", "stopped", "not finite"]
 
 
 class Progress(NamedTuple):
-    """Where a training run stands: all that going on with it needs."""
+    """The state of a training run between two epochs, complete for going on."""
 
     state: TrainState
     best_params: Params
     best_value: Array | float = math.inf
     best_epoch: Array | int = 0
+    """0 before the first; `best_value` then says nothing."""
     epoch: Array | int = 0
     """Epochs finished."""
 
 
 def init_progress(state: TrainState) -> Progress:
-    """Returns the progress of a run that has not begun."""
+    """Returns the progress of a run that has not begun; raises ValueError without a TrainState."""
+    if not isinstance(state, TrainState):
+        raise ValueError(
+            f"init_progress: state must be a TrainState, from init_train_state, got "
+            f"{type(state).__name__}."
+        )
     return Progress(state, state.params)
 
 
@@ -41,25 +54,27 @@ def fit(
     *,
     epochs: int,
     monitor: str = "loss",
-    mode: Literal["min", "max"] = "min",
+    mode: Literal["min", "max"] | None = None,
     patience: int | None = None,
     report: Callable[[Row], None] = lambda _: None,
     save: Callable[[Progress], None] = lambda _: None,
     should_stop: Callable[[], bool] = lambda: False,
-) -> tuple[Progress, Ended]:
-    """Trains for some epochs; keeps the parameters that validate best.
+) -> tuple[Progress, StopReason]:
+    """Trains for some epochs and keeps the parameters that validate best.
 
-    Stopping and going on from the progress that came back gives the same bits as not stopping.
+    Training that stops and goes on from the progress returned gives the same bits as training that
+    does not stop.
 
     Args:
-        progress: from `init_progress`, or one that came back or was saved.
+        progress: from `init_progress`, an earlier `fit` or a checkpoint.
         train_loop: from `make_train_loop`.
         epoch_batches: `(epoch) -> batches`, each with a leading axis of steps, epochs from 0.
-        validate: `(params) -> row` of numbers.
-        monitor: the one of them that tells the best parameters; of equals the newest.
-        mode: whether its lowest ("min") or its highest ("max") is the best.
-        epochs: to train in all, those of `progress` counted in.
-        patience: epochs without a value as low after which training stops; None never stops.
+        validate: `(params) -> row`, a dict of numbers.
+        monitor: the number of that row that tells the best parameters; of equals the newest.
+        mode: "min" if the lowest is the best, "max" if the highest is. None is "min", but for a
+            monitor whose name ends in "accuracy", where it must be given.
+        patience: epochs without a value as good after which training stops; None never stops.
+        epochs: to train in all, those of `progress` included.
         report: takes a row of numbers after each epoch: "epoch", "step", "seconds", the means of
             the training metrics, and those of `validate` with "validation_" before their names.
         save: takes the progress after each epoch.
@@ -68,40 +83,108 @@ def fit(
 
     Returns:
         The progress, and why training ended: "epochs", "patience", "stopped", or "not finite" (a
-        step, or the monitored number), and then `progress.state` holds the last good parameters and
-        the number of steps taken.
+        step, or the monitored number). After a step that was not finite, `progress.state` holds the
+        last good parameters and the number of steps taken.
 
     Raises:
-        ValueError: if an epoch has no batch.
+        ValueError: if an argument is not of its kind, its state was donated, an epoch has no batch,
+            or `validate` does not return a dict of numbers with the monitor in it.
     """
+    if not isinstance(progress, Progress):
+        raise ValueError(
+            "fit: progress must be a Progress, from init_progress(state), "
+            f"got {type(progress).__name__}."
+        )
+    check_live("fit", "progress", progress)
+    for name, function in (("epoch_batches", epoch_batches), ("validate", validate)):
+        if not callable(function):
+            raise ValueError(f"fit: {name} must be a function, got {describe(function)}.")
+    if patience is not None and patience < 1:
+        raise ValueError(f"fit: patience must be 1 or more, or None, got {patience}.")
+    sign = _sign(monitor, mode)
     while progress.epoch < epochs:
         if patience is not None and progress.epoch - progress.best_epoch >= patience:
             return progress, "patience"
         start, rows, state = time.perf_counter(), [], jax.tree.map(jnp.copy, progress.state)
-        for batches in epoch_batches(int(progress.epoch)):
+        for batches in _check_epoch(int(progress.epoch), epoch_batches(int(progress.epoch))):
             state, metrics = train_loop(state, batches)
-            if not metrics.pop("finite").all():
+            finite, row = _part(metrics)
+            if not finite.all():
                 return progress._replace(state=state), "not finite"
-            rows.append(jax.tree.map(np.asarray, metrics))
+            rows.append(row)
             if should_stop():
                 return progress, "stopped"
         if not rows:
             raise ValueError(f"fit: epoch_batches({int(progress.epoch)}) must yield a batch.")
-        validation = validate(state.params)
-        if not math.isfinite(validation[monitor]):
+        validation = _check_row(validate(state.params), monitor)
+        value = validation[monitor]
+        if not math.isfinite(value):
             return progress, "not finite"
         epoch = int(progress.epoch) + 1
         progress = progress._replace(state=state, epoch=epoch)
-        value, sign = validation[monitor], -1 if mode == "max" else 1
         if not progress.best_epoch or sign * value <= sign * progress.best_value:
             progress = progress._replace(
                 best_params=state.params, best_value=value, best_epoch=epoch
             )
-        means = {k: float(np.concatenate([row[k] for row in rows]).mean()) for k in rows[0]}
+        means = {name: float(np.concatenate([r[name] for r in rows]).mean()) for name in rows[0]}
         seconds = time.perf_counter() - start
         report(
             {"epoch": epoch, "step": int(state.step), "seconds": seconds, **means}
-            | {f"validation_{name}": value for name, value in validation.items()}
+            | {f"validation_{name}": number for name, number in validation.items()}
         )
         save(progress)
     return progress, "epochs"
+
+
+def _sign(monitor: str, mode: Any) -> int:
+    """Returns 1 if the lowest value is the best, -1 if the highest is."""
+    if mode not in ("min", "max", None):
+        raise ValueError(f'fit: mode must be "min" or "max", got {mode!r}.')
+    if mode is None and monitor.endswith("accuracy"):
+        raise ValueError(
+            f'fit: mode must be given for monitor {monitor!r}: "max" keeps the highest, got None.'
+        )
+    return -1 if mode == "max" else 1
+
+
+def _check_epoch(epoch: int, stacks: Any) -> Iterable[Any]:
+    """Returns what an epoch yields; raises ValueError for one tree, which would yield its parts."""
+    is_tree = isinstance(stacks, Mapping) or hasattr(stacks, "_fields") or hasattr(stacks, "shape")
+    if is_tree or not isinstance(stacks, Iterable):
+        raise ValueError(
+            f"fit: epoch_batches({epoch}) must yield stacks of batches, e.g. [batches], "
+            f"got {describe(stacks)}."
+        )
+    return stacks
+
+
+def _part(metrics: Any) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+    """Returns `finite` and all other metrics of a loop's steps, as arrays on the host."""
+    metrics = {name: np.asarray(value) for name, value in metrics.items()}
+    finite = metrics.pop("finite", None)
+    if finite is None or finite.ndim != 1:
+        raise ValueError(
+            "fit: train_loop must be from make_train_loop, whose metrics have an axis of steps, "
+            f"got finite {describe(finite)}."
+        )
+    return finite, metrics
+
+
+def _check_row(row: Any, monitor: str) -> Row:
+    """Returns the numbers of `validate` as floats; raises ValueError where they are none."""
+    if not isinstance(row, Mapping):
+        raise ValueError(
+            f'fit: validate must return a dict of numbers, e.g. {{"{monitor}": 0.5}}, '
+            f"got {describe(row)}."
+        )
+    if monitor not in row:
+        known = ", ".join(map(repr, row)) or "nothing"
+        raise ValueError(
+            f"fit: monitor must be a number that validate returns, {known}, got {monitor!r}."
+        )
+    for name, value in row.items():
+        if not is_scalar(value):
+            raise ValueError(
+                f"fit: validate must return a dict of numbers, got {name} {describe(value)}."
+            )
+    return {name: float(value) for name, value in row.items()}

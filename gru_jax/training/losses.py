@@ -1,8 +1,16 @@
-"""Losses: elementwise and unreduced, and the mean over what counts."""
+"""Losses, one for each element, and their mean under a mask.
 
+    cross_entropy  -log softmax(logits)[label]
+    squared_error  (prediction - target)^2
+    masked_mean    sum(mask * values) / max(sum(mask), 1)
+
+`masked_mean` leaves padding and the rows that only fill up a batch out of the loss.
+"""
+
+import jax
 import jax.numpy as jnp
 import optax
-from jaxtyping import Array, Bool, Float, Integer
+from jaxtyping import Array, Bool, Float, Integer, Shaped
 
 from gru_jax.types import ArrayLike
 
@@ -24,7 +32,8 @@ def cross_entropy(
         One loss for each label.
 
     Raises:
-        ValueError: if the shapes do not fit, labels are no integers, or the share is no share.
+        ValueError: if the shapes do not fit, labels are not integers, or `label_smoothing` is not
+            between 0 and 1.
 
     References:
         Szegedy et al. (2016), "Rethinking the Inception architecture", section 7, for smoothing.
@@ -54,18 +63,18 @@ def squared_error(
 
 
 def masked_mean(
-    values: Float[Array, "*shape"], mask: Bool[ArrayLike, "*shape"] | None = None
+    values: Shaped[ArrayLike, "*shape"], mask: Bool[ArrayLike, "*shape"] | None = None
 ) -> Float[Array, ""]:
-    """Returns the mean of the values where `mask` is True; zero where it is nowhere.
+    """Returns the mean of the values where `mask` is True; zero if it is True nowhere.
 
-    What stands elsewhere, NaN and inf included, changes neither the mean nor its gradient.
+    Masked values, NaN and inf included, change neither the mean nor its gradient.
 
     Args:
         values: of any shape.
-        mask: of the same shape; None counts everything.
+        mask: of the same shape; None counts all values.
 
     Raises:
-        ValueError: if the shapes differ.
+        ValueError: if the shapes differ, or the mask is not of booleans.
     """
     values = jnp.asarray(values)
     mask = jnp.ones(values.shape, bool) if mask is None else jnp.asarray(mask)
@@ -73,9 +82,15 @@ def masked_mean(
         raise ValueError(
             f"masked_mean: mask must be {values.shape} to match values, got {mask.shape}."
         )
+    if mask.dtype != bool:
+        raise ValueError(
+            f"masked_mean: mask must be bool, True where a value counts, got {mask.dtype}."
+        )
     # In float32 or wider: a sum of many half-precision numbers overflows and loses digits.
-    total = jnp.where(mask, values, 0).sum(dtype=jnp.promote_types(values.dtype, jnp.float32))
-    mean = total / jnp.maximum(mask.sum(), 1)
+    with jax.numpy_dtype_promotion("standard"):  # Else promote_types refuses even to be asked.
+        wide = jnp.promote_types(values.dtype, jnp.float32)
+    total = jnp.where(mask, values.astype(wide), 0).sum()
+    mean = total / jnp.maximum(mask.sum(), 1).astype(wide)
     return mean.astype(values.dtype) if jnp.issubdtype(values.dtype, jnp.floating) else mean
 
 

@@ -1,8 +1,16 @@
-"""Numbers for people."""
+"""How good a classifier is, in numbers for people.
 
+    accuracy          1 where argmax(logits) == label, else 0
+    confusion_matrix  counts[label, prediction]
+
+They have no gradient.
+"""
+
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, Integer
 
+from gru_jax.training.checks import describe
 from gru_jax.training.losses import check_labels
 from gru_jax.types import ArrayLike
 
@@ -12,7 +20,8 @@ def accuracy(
 ) -> Float[Array, "*batch"]:
     """Returns 1 where the largest logit is the label's, else 0, in float32; unreduced."""
     logits, labels = check_labels("accuracy", logits, labels)
-    return (jnp.argmax(logits, -1) == labels).astype(jnp.float32)
+    with jax.numpy_dtype_promotion("standard"):  # Labels are integers of any size.
+        return (jnp.argmax(logits, -1) == labels).astype(jnp.float32)
 
 
 def confusion_matrix(
@@ -20,12 +29,22 @@ def confusion_matrix(
     predictions: Integer[ArrayLike, " cases"],
     num_classes: int,
 ) -> Int[Array, "classes classes"]:
-    """Returns how many cases of each class (row) were taken for each class (column).
+    """Counts the cases of each class (row) that were taken for each class (column).
 
     Args:
-        labels: the true classes, from 0; values outside the classes are not checked.
-        predictions: the classes they were taken for.
+        labels: the true classes, from 0; their values are not checked.
+        predictions: the predicted classes.
         num_classes: rows and columns.
+
+    Raises:
+        ValueError: unless labels and predictions are integers, one prediction for each label.
     """
+    labels, predictions = jnp.asarray(labels), jnp.asarray(predictions)
+    integers = all(jnp.issubdtype(a.dtype, jnp.integer) for a in (labels, predictions))
+    if labels.ndim != 1 or labels.shape != predictions.shape or not integers:
+        raise ValueError(
+            "confusion_matrix: labels and predictions must be [cases] integers, got "
+            f"{describe(labels)} and {describe(predictions)}."
+        )
     counts = jnp.zeros((num_classes, num_classes), jnp.int32)
     return counts.at[labels, predictions].add(1)

@@ -1,4 +1,6 @@
-"""Makes the README's pictures, beside this file: `python notebooks/figures/make.py`, half a minute.
+"""Makes the pictures of gates in the README and the guide: `python notebooks/figures/make.py`.
+
+It writes them beside this file and takes half a minute.
 
 The network in them learns to say, at every step, the value at which a mark last stood.
 """
@@ -29,7 +31,7 @@ def make_batch(key, size=64):
 
 
 def train(key):
-    """Returns the tape of a trained GRU on a new sequence with four marks."""
+    """Returns the trace of a trained GRU on a new sequence with four marks."""
     net = gj.stack(
         gj.recurrent(gj.gru(UNITS, update_bias_init=gj.init_chrono(1000, 100))), gj.dense(1)
     )
@@ -66,10 +68,10 @@ def save(figure, name):
 
 
 if __name__ == "__main__":
-    tape = train(jax.random.key(0))
-    plot.save_gif(plot.animation(tape, inputs=("value", "mark")), FOLDER / "cell.gif")
+    trace = train(jax.random.key(0))
+    plot.save_gif(plot.animation(trace, inputs=("value", "mark")), FOLDER / "cell.gif")
     figure = Figure(figsize=(8, 5.4), layout="constrained")
-    plot.gates(tape, figure.subplots(), inputs=("value", "mark"))
+    plot.gates(trace, figure.subplots(), inputs=("value", "mark"))
     save(figure, "gates.png")
     figure = Figure(figsize=(6, 3), layout="constrained")
     plot.gradient_flow(flow(), figure.subplots())

@@ -5,8 +5,7 @@ import sys
 
 import numpy as np
 import pytest
-from test_interop import AFTER, draw_params
-from test_interop_torch import same_bits
+from interop_cases import AFTER, draw_params, same_bits
 
 import gru_jax as gj
 from gru_jax import interop

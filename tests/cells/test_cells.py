@@ -11,6 +11,7 @@ from jax.test_util import check_grads
 
 import gru_jax as gj
 from gru_jax.sequence.schedule import run as compiled_loop
+from gru_jax.testing import check_cell
 
 INPUT = 3
 
@@ -40,36 +41,6 @@ def by_steps(cell, params, xs, h):
     return jnp.stack(hs, -2), h
 
 
-def test_step_is_advance_after_project(example):
-    cell, params, xs, h0 = example
-    x = xs[:, 0]
-    np.testing.assert_allclose(
-        cell.step(params, x, h0), cell.advance(params, cell.project(params, x), h0), atol=1e-6
-    )
-
-
-def test_unroll_is_a_loop_over_step(example):
-    cell, params, xs, h0 = example
-    chex.assert_trees_all_close(
-        gj.unroll(cell, params, xs, h0), by_steps(cell, params, xs, h0), atol=2e-6
-    )
-    zeros = cell.initial_state(params, xs[:, 0].shape)
-    chex.assert_trees_all_close(
-        gj.unroll(cell, params, xs), by_steps(cell, params, xs, zeros), atol=2e-6
-    )
-
-
-def test_input_shape_is_what_init_was_given(example):
-    cell, params, _, _ = example
-    assert cell.input_shape(params) == (INPUT,)
-
-
-def test_jit_changes_nothing(example):
-    cell, params, xs, h0 = example
-    jitted = jax.jit(lambda params, xs, h0: gj.unroll(cell, params, xs, h0))
-    chex.assert_trees_all_close(jitted(params, xs, h0), gj.unroll(cell, params, xs, h0), atol=1e-6)
-
-
 def test_no_batch_axis_one_and_two_agree_with_vmap(make_cell, rng):
     cell = make_cell()
     params, xs, h0 = draw(cell, rng, batch=(2, 3))
@@ -94,9 +65,14 @@ def test_vmap_over_parameters(make_cell, rng):
     np.testing.assert_allclose(hs[1], gj.unroll(cell, doubled, xs, h0)[0], atol=2e-6)
 
 
+def test_it_does_all_that_a_cell_promises(make_cell):
+    check_cell(make_cell(), INPUT)
+
+
 @pytest.mark.usefixtures("x64")
-def test_gradients_match_finite_differences(make_cell, rng):
-    cell = make_cell(dtype=jnp.float64)
+@pytest.mark.parametrize("reset", ["before", "after"])
+def test_second_derivatives_match_finite_differences(reset, rng):
+    cell = gj.gru(5, reset=reset, dtype=jnp.float64)
     params, xs, h0 = draw(cell, rng, np.float64, batch=(2,), time=4)
     valid = jnp.asarray([[True, False, True, True], [True, True, False, False]])
 
@@ -108,11 +84,8 @@ def test_gradients_match_finite_differences(make_cell, rng):
         hs, h_last = gj.unroll(cell, params, xs, h0, **boundaries)
         return (hs**2).sum() + jnp.sin(h_last).sum()
 
-    # The second order is ours alone where the cell has a rule; elsewhere it is JAX's own.
-    order = 2 if cell.rule and isinstance(params, gj.GRUParams) else 1
     primals = (params, xs, h0, 0.5 * jnp.ones_like(h0))
-    # The step of the differences is short: normalisation bends sharply where the spread is small.
-    check_grads(loss, primals, order=order, atol=1e-6, rtol=1e-6, eps=1e-5)
+    check_grads(loss, primals, order=2, atol=1e-6, rtol=1e-6, eps=1e-5)
 
 
 def test_per_example_gradients_sum_to_the_batchs(make_cell, rng):
@@ -180,26 +153,14 @@ def test_every_product_in_half_precision_asks_for_float32_sums(make_cell, rng):
     """The CPU sums in float32 unasked; other devices need not, so the request itself is checked."""
     cell = make_cell(dtype=jnp.bfloat16)
     params, xs, h0 = draw(cell, rng, jnp.bfloat16)
-    for function in (cell.step, lambda p, x, h: cell.advance(p, cell.project(p, x), h)):
+    fast = cell.fast
+
+    def advance(p, x, h):
+        return fast.mix(fast.gates(fast.pack(p), fast.project(p, x), h), h)
+
+    for function in (cell.step, advance):
         text = str(jax.make_jaxpr(function)(params, xs[:, 0], h0))
         assert text.count("dot_general[") == text.count("preferred_element_type=float32") >= 2
-
-
-def test_one_compilation_for_each_shape(make_cell, rng):
-    cell = make_cell()
-    params, xs, h0 = draw(cell, rng)
-    chex.clear_trace_counter()
-
-    @jax.jit
-    @chex.assert_max_traces(n=2)
-    def run(params, xs, h0):
-        return gj.unroll(cell, params, xs, h0)
-
-    for scale in (1.0, 2.0, 3.0):
-        run(params, scale * xs, h0)
-        run(params, scale * xs[:, :3], h0)
-    with pytest.raises(AssertionError, match="traced > 2 times"):
-        run(params, xs[:, :2], h0)
 
 
 def test_outside_jit_the_loop_is_compiled_once(make_cell, rng):
@@ -208,9 +169,9 @@ def test_outside_jit_the_loop_is_compiled_once(make_cell, rng):
 
     def mix(gates, h):
         traces.append(1)
-        return cell.mix(gates, h)
+        return cell.fast.mix(gates, h)
 
-    counted = cell._replace(mix=mix)
+    counted = cell._replace(fast=cell.fast._replace(mix=mix, gru=None))
     params, xs, h0 = draw(cell, rng)
     gj.unroll(counted, params, xs, h0)
     once = len(traces)
@@ -227,6 +188,7 @@ def test_a_second_cell_of_the_same_kind_finds_the_compiled_loop(make_cell, rng):
     assert compiled_loop._cache_size() == before
 
 
+@pytest.mark.usefixtures("optimized")
 def test_no_weights_are_joined_inside_the_loop(make_cell):
     """The compiled loop's body takes the gates' weights side by side, joined once before it."""
     cell = make_cell()

@@ -3,6 +3,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import reference
+from problems import draw_gru
 
 import gru_jax as gj
 from gru_jax.ops.activations import ACTIVATIONS
@@ -10,19 +11,11 @@ from gru_jax.ops.activations import ACTIVATIONS
 RESETS = ("before", "after")
 
 
-def draw(rng, reset, dtype=np.float32, input_size=3, hidden_size=5, batch=(4,)):
-    leaves = reference.random_params(rng, input_size, hidden_size, reset)
-    params = gj.GRUParams(*(p if p is None else jnp.asarray(p, dtype) for p in leaves))
-    x = jnp.asarray(rng.normal(size=(*batch, input_size)), dtype)
-    h = jnp.asarray(rng.normal(size=(*batch, hidden_size)), dtype)
-    return params, x, h
-
-
 @pytest.mark.parametrize("reset", RESETS)
 @pytest.mark.parametrize("batch", [(), (4,), (2, 3)])
 @pytest.mark.usefixtures("x64")
 def test_the_gates_are_the_equations(rng, reset, batch):
-    params, x, h = draw(rng, reset, np.float64, batch=batch)
+    params, x, h = draw_gru(rng, reset, np.float64, batch=batch)
     r, z, c, h_next = reference.gates(params, np.asarray(x), np.asarray(h))
     np.testing.assert_allclose(gj.reset_gate(params, x, h), r, rtol=1e-13)
     np.testing.assert_allclose(gj.update_gate(params, x, h), z, rtol=1e-13)
@@ -46,7 +39,7 @@ def test_an_activation_is_the_function_of_its_name(rng, name):
 @pytest.mark.parametrize("clip", [None, 0.2])
 @pytest.mark.usefixtures("x64")
 def test_activations_and_clip_are_in_the_equations_where_they_belong(rng, reset, clip):
-    params, x, h = draw(rng, reset, np.float64)
+    params, x, h = draw_gru(rng, reset, np.float64)
     names = {"activation": "softplus", "gate_activation": "hard_sigmoid"}
     functions = {option: reference.ACTIVATIONS[name] for option, name in names.items()}
     r, z, c, h_next = reference.gates(params, np.asarray(x), np.asarray(h), **functions)
@@ -71,26 +64,20 @@ def test_activations_and_clip_are_in_the_equations_where_they_belong(rng, reset,
         np.testing.assert_allclose(hs[:, 0], h_next, rtol=1e-12)
 
 
-def test_only_the_equations_own_activations_have_the_rule():
-    assert gj.gru(5, activation=jnp.tanh, gate_activation=jax.nn.sigmoid).rule == gj.gru(5).rule
-    assert gj.gru(5).rule is not None
+def test_only_the_equations_own_activations_have_the_derivative():
+    derivative = gj.gru(5).fast.derivative
+    assert derivative is not None
+    own = gj.gru(5, activation=jnp.tanh, gate_activation=jax.nn.sigmoid)
+    assert own.fast.derivative == derivative
     for options in ({"activation": "relu"}, {"gate_activation": "hard_sigmoid"}, {"clip": 1.0}):
-        assert gj.gru(5, **options).rule is None
-
-
-@pytest.mark.parametrize(
-    "options", [{}, {"clip": 3}, {"activation": "relu"}, {"gate_activation": jax.nn.silu}]
-)
-def test_cells_with_equal_options_share_their_functions(options):
-    """Compiled loops are found by them."""
-    one, other = gj.gru(5, **options), gj.gru(6, **options)
-    for name in ("step", "project", "pack", "gates", "mix", "rule"):
-        assert getattr(one, name) is getattr(other, name)
+        fast = gj.gru(5, **options).fast
+        assert fast.derivative is None
+        assert fast.gru is None
 
 
 @pytest.mark.usefixtures("x64")
 def test_every_bias_of_the_after_form_reaches_its_own_gate(rng):
-    params, x, h = draw(rng, "after", np.float64)
+    params, x, h = draw_gru(rng, "after", np.float64)
     for name in ("b_r", "b_z", "b_c", "b_h"):
         moved = params._replace(**{name: getattr(params, name) + 0.1})
         h_next = reference.gates(moved, np.asarray(x), np.asarray(h))[-1]
@@ -152,7 +139,7 @@ def test_update_bias_init_is_for_b_z_alone():
 
 
 def test_half_precision_follows_the_equations(rng):
-    params, x, h = draw(rng, "before", jnp.bfloat16)
+    params, x, h = draw_gru(rng, "before", jnp.bfloat16)
     exact = reference.gates(params, np.asarray(x, float), np.asarray(h, float))[-1]
     got = gj.gru(5, dtype=jnp.bfloat16).step(params, x, h)
     np.testing.assert_allclose(np.asarray(got, float), exact, atol=4 * 2**-8)

@@ -1,298 +1,196 @@
-"""Live PyTorch, where the extra `peers` is: pytest -m peers."""
+"""PyTorch's GRUs: what they computed, from golden/torch.npz, beside ours with the same weights."""
 
-import pickle
-from pathlib import Path
+import zipfile
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from test_interop_torch import same_bits
+from interop_cases import GOLDEN, same_bits, torch_case
 
 import gru_jax as gj
-from gru_jax import files, interop
+from gru_jax import interop
 
-pytestmark = pytest.mark.peers
-
-BATCH, TIME, INPUT, HIDDEN = 4, 6, 3, 5
+CASES = sorted({key.split("/")[0] for key in GOLDEN.files})
 
 
-@pytest.fixture
-def torch():
-    import torch
+@pytest.mark.usefixtures("x64")
+@pytest.mark.parametrize("name", CASES)
+def test_values_and_gradients_are_pytorchs(name):
+    state, golden = torch_case(name)
+    net, params = interop.from_torch(state)
+    assert isinstance(net, gj.Cell) == (name == "cell")
+    xs, h0 = jnp.asarray(golden["xs"]), jnp.asarray(golden["h0"])
+    tree = jax.tree.structure(net.initial_state(params, xs.shape if name == "cell" else (2, 3)))
 
-    torch.manual_seed(0)
-    return torch
+    def run(params, xs, h0):
+        if name == "cell":
+            return {"ys": net.step(params, xs, h0)}
+        ys, h_last = net.apply(params, xs, tree.unflatten(h0))
+        return {"ys": ys, "h_n": jnp.stack(jax.tree.leaves(h_last))}
 
+    def loss(*args):
+        results = run(*args)
+        return sum((golden[f"weigh_{k}"] * v).sum() for k, v in results.items()), results
 
-def draw_module(torch, module):
-    for parameter in module.parameters():
-        torch.nn.init.normal_(parameter)
-    return module.eval()
-
-
-def numbers(torch, *shape, dtype="float32"):
-    return torch.randn(*shape, dtype=getattr(torch, dtype), requires_grad=True)
-
-
-def ours(tensor):
-    return jnp.asarray(tensor.detach().numpy())
-
-
-def states(net, params, h0):
-    tree = jax.tree.structure(net.initial_state(params, (BATCH, INPUT)))
-    return tree.unflatten(list(ours(h0)))
-
-
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("bias", [True, False])
-@pytest.mark.parametrize("both", [True, False])
-@pytest.mark.parametrize("layers", [1, 3])
-def test_a_live_gru_with_lengths_there_and_back(torch, layers, both, bias, dtype):
-    with jax.enable_x64(dtype == "float64"):
-        kind = {"num_layers": layers, "bidirectional": both, "bias": bias}
-        module = torch.nn.GRU(INPUT, HIDDEN, **kind, batch_first=True, dtype=getattr(torch, dtype))
-        draw_module(torch, module)
-        xs = numbers(torch, BATCH, TIME, INPUT, dtype=dtype)
-        h0 = numbers(torch, layers * (1 + both), BATCH, HIDDEN, dtype=dtype)
-        lengths = np.array([6, 1, 4, 3])
-        packed = torch.nn.utils.rnn.pack_padded_sequence(
-            xs, torch.from_numpy(lengths), batch_first=True, enforce_sorted=False
-        )
-        ys, h_n = module(packed, h0)
-        ys, _ = torch.nn.utils.rnn.pad_packed_sequence(ys, batch_first=True)
-        weigh = torch.randn_like(ys)
-        (weigh * ys).sum().backward()
-
-        net, params = interop.from_torch(module)
-
-        def run(params, xs, h0):
-            return net.apply(params, xs, h0, lengths=lengths)
-
-        def loss(*args):
-            return (ours(weigh) * run(*args)[0]).sum()
-
-        args = params, ours(xs), states(net, params, h0)
-        found, last = run(*args)
-        grads, xs_grad, h0_grad = jax.grad(loss, argnums=(0, 1, 2))(*args)
-        mine = interop.to_torch_state(net, grads)
-        size = 1e-12 if dtype == "float64" else 1e-5
-        # Gradients of random weights are sums of up to 24 terms that are 20 times as large.
-        for one, other, scale in (
-            (found, ys, 1),
-            (jnp.stack(jax.tree.leaves(last)), h_n, 1),
-            (xs_grad, xs.grad, 20),
-            (jnp.stack(jax.tree.leaves(h0_grad)), h0.grad, 20),
-            *((mine[k], v.grad, 20) for k, v in module.named_parameters() if "bias_hh" not in k),
-        ):
-            np.testing.assert_allclose(one, ours_grad(other), rtol=size, atol=scale * size)
-        again = interop.to_torch(net, params, bias=bias)
-        assert type(again) is torch.nn.GRU
-        for key, value in module.state_dict().items():
-            if key.startswith("weight"):
-                assert torch.equal(again.state_dict()[key], value)
-        with torch.no_grad():
-            np.testing.assert_allclose(again(xs, h0)[0], module(xs, h0)[0], rtol=size, atol=size)
-        same_bits(interop.from_torch(again)[1], params)
+    tolerance = 1e-12 if xs.dtype == jnp.float64 else 1e-5
+    differentiate = jax.jit(jax.grad(loss, argnums=(0, 1, 2), has_aux=True))
+    all_grads, results = differentiate(params, xs, h0)
+    for key, value in results.items():
+        assert value.dtype == xs.dtype
+        np.testing.assert_allclose(value, golden[key], rtol=tolerance, atol=tolerance)
+    *grads, xs_grad, h0_grad = jax.tree.leaves(all_grads)
+    np.testing.assert_allclose(xs_grad, golden["grad.xs"], rtol=tolerance, atol=tolerance)
+    np.testing.assert_allclose(h0_grad, golden["grad.h0"], rtol=tolerance, atol=tolerance)
+    # Gates and signs stand in gradients where they stand in weights.
+    mine = interop.to_torch_state(net, jax.tree.unflatten(jax.tree.structure(params), grads))
+    for key in state:
+        theirs, ours = golden[f"grad.{key}"], np.array(mine[key])
+        if key.startswith("bias_hh"):  # of r and z they are only added to the others
+            ours[:8] = mine[key.replace("_hh", "_ih")][:8]
+        np.testing.assert_allclose(ours, theirs, rtol=tolerance, atol=tolerance)
 
 
-def ours_grad(tensor):
-    return tensor.detach().numpy()
+@pytest.mark.usefixtures("x64")
+@pytest.mark.parametrize("name", CASES)
+def test_a_round_trip_gives_the_same_bits_and_biases_that_are_added_are_one(name):
+    state, _ = torch_case(name)
+    net, params = interop.from_torch(state)
+    again = interop.to_torch_state(net, params, bias=name != "no-bias")
+    assert list(again) == list(state)
+    for key, value in state.items():
+        if key.startswith("weight"):
+            assert np.asarray(again[key]).tobytes() == value.tobytes()
+        elif key.startswith("bias_ih"):
+            added = value + np.where(np.arange(12) < 8, state[key.replace("_ih", "_hh")], 0)
+            assert np.asarray(again[key]).tobytes() == added.tobytes()
+        else:
+            np.testing.assert_array_equal(again[key], np.where(np.arange(12) < 8, 0, value))
+    net_again, params_again = interop.from_torch(again)
+    assert net_again.architecture == net.architecture
+    same_bits(params_again, params)
 
 
-def test_a_live_cell_and_its_half_precision(torch):
-    module = draw_module(torch, torch.nn.GRUCell(INPUT, HIDDEN))
-    cell, params = interop.from_torch(module)
-    x, h = numbers(torch, BATCH, INPUT), numbers(torch, BATCH, HIDDEN)
-    np.testing.assert_allclose(
-        cell.step(params, ours(x), ours(h)), module(x, h).detach(), rtol=1e-5, atol=1e-5
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float16"])
+def test_signed_zeros_and_the_smallest_numbers_cross_and_come_back(rng, dtype):
+    cell = gj.gru(4, reset="after", dtype=dtype)
+    odd = [0.0, -0.0, 1e-40, -3e-39, 6e-8, 1.5, np.inf]
+    params = jax.tree.map(
+        lambda a: jnp.asarray(rng.choice(odd, a.shape), dtype), cell.init(jax.random.key(0), 3)
     )
-    assert type(interop.to_torch(cell, params)) is torch.nn.GRUCell
-    bare, zero = interop.from_torch(torch.nn.GRUCell(INPUT, HIDDEN, bias=False))
-    again = interop.to_torch(bare, zero, bias=False)
-    assert set(again.state_dict()) == {"weight_ih", "weight_hh"}
-    same_bits(interop.from_torch(again)[1], zero)
-    for dtype in ("bfloat16", "float16"):
-        half = interop.from_torch(module.to(getattr(torch, dtype)))[1]
-        assert half.W_r.dtype == dtype
-        again = interop.to_torch(cell, half)
-        assert torch.equal(again.weight_hh, module.weight_hh)
-        same_bits(interop.from_torch(again)[1], half)
+    same_bits(interop.from_torch(interop.to_torch_state(cell, params))[1], params)
 
 
-def test_what_is_between_layers_crosses(torch):
-    module = torch.nn.GRU(INPUT, HIDDEN, 2, dropout=0.25)
-    net, params = interop.from_torch(module)
-    assert [part.builder for part in net.architecture.parts] == [
-        "recurrent",
-        "dropout",
-        "recurrent",
-    ]
-    assert interop.to_torch(net, params).dropout == 0.25
+def test_a_gru_is_found_inside_a_larger_model():
+    state, _ = torch_case("plain")
+    larger = {f"encoder.gru.{k}": v for k, v in state.items()} | {"fc.weight": np.zeros((2, 4))}
+    _, params = interop.from_torch(state)
+    same_bits(interop.from_torch(larger)[1], params)
+    two = larger | {f"decoder.{k}": v for k, v in state.items()}
+    same_bits(interop.from_torch(two, name="encoder.gru")[1], params)
+    same_bits(interop.from_torch({"epoch": 3, "state": two}, name="encoder.gru")[1], params)
+    same_bits(interop.from_torch(two, name="gru")[1], params)
+    same_bits(interop.from_torch(state | {"head.weight": np.zeros((2, 4))})[1], params)
+    with pytest.raises(ValueError, match=r"got 'ru'"):
+        interop.from_torch(two, name="ru")
+    with pytest.raises(ValueError, match=r"name must be 'encoder.gru' or 'decoder', got None"):
+        interop.from_torch(two)
+    both = two | {f"best.{k}": v for k, v in two.items()}
+    with pytest.raises(ValueError, match=r"got 'gru'"):
+        interop.from_torch(both, name="gru")
+    same_bits(interop.from_torch(both, name="encoder.gru")[1], params)
 
 
-@pytest.mark.parametrize("both", [True, False])
-def test_pytorch_to_every_other_framework_is_two_calls(torch, both):
-    module = draw_module(torch, torch.nn.GRU(INPUT, HIDDEN, bidirectional=both, batch_first=True))
-    with torch.no_grad():
-        for name in ("bias_hh_l0", "bias_hh_l0_reverse")[: 1 + both]:
-            getattr(module, name).zero_()  # nnx has no such bias
-    xs = numbers(torch, BATCH, TIME, INPUT)
-    expected = module(xs)[0].detach().numpy()
-    net, params = interop.from_torch(module)
-    xs = ours(xs)
-    results = {}
-    with jax.numpy_rank_promotion("allow"):
-        results["keras"] = interop.to_keras(net, params)(xs)
-        linen, variables = interop.to_linen(net, params)
-        results["linen"] = linen.apply(variables, xs)
-        results["nnx"] = interop.to_nnx(net, params)(xs)
-        if not both:
-            cell = interop.to_equinox(net, params)
-            h, hs = jnp.zeros((BATCH, HIDDEN)), []
-            for t in range(TIME):
-                hs.append(h := jax.vmap(cell)(xs[:, t], h))
-            results["equinox"] = jnp.stack(hs, 1)
-    import onnxruntime
-
-    session = onnxruntime.InferenceSession(interop.to_onnx(net, params).SerializeToString())
-    results["onnx"] = session.run(None, {"xs": np.asarray(xs)})[0]
-    for name, ys in results.items():
-        np.testing.assert_allclose(np.asarray(ys), expected, atol=1e-5, err_msg=name)
-    with pytest.raises(ValueError, match=r'to_haiku: (reset must be "before"|net must run in one)'):
-        interop.to_haiku(net, params)
+def rows(count):
+    """Returns the state dict of another recurrent network: with so many rows a unit."""
+    state, _ = torch_case("plain")
+    return {k: np.ones((count * 4, *v.shape[1:]), "f") for k, v in state.items()}
 
 
-def test_files_of_state_dicts_and_of_checkpoints(torch, tmp_path):
-    module = draw_module(torch, torch.nn.GRU(INPUT, HIDDEN, 2, bidirectional=True))
-    net, params = interop.from_torch(module)
-    interop.write(tmp_path / "a.pt", net, params)
-    again, same = interop.read(tmp_path / "a.pt")
-    assert again.architecture == net.architecture
-    same_bits(same, params)
-    written = torch.load(tmp_path / "a.pt", weights_only=True)
-    torch.nn.GRU(INPUT, HIDDEN, 2, bidirectional=True).load_state_dict(written)
-    state = {f"rnn.{k}": v for k, v in module.state_dict().items()}
-    torch.save({"model": state | {"fc.weight": torch.ones(2)}, "epoch": 3}, tmp_path / "b.pth")
-    same_bits(interop.read(tmp_path / "b.pth")[1], params)
-    same_bits(interop.read(tmp_path / "b.pth", name="model.rnn")[1], params)
+def plain(**changes):
+    state, _ = torch_case("plain")
+    return {k: v for k, v in (state | changes).items() if v is not None}
 
 
-class Attack:
-    """What, unpickled, would make a file."""
-
-    def __init__(self, path):
-        self.path = path
-
-    def __reduce__(self):
-        return Path.touch, (self.path,)
-
-
-def test_nothing_is_unpickled(torch, tmp_path):
-    path, victim = tmp_path / "a.pt", tmp_path / "victim"
-    for content in ({"weight_ih_l0": Attack(victim)}, torch.nn.GRU(2, 3)):
-        torch.save(content, path)
-        with pytest.raises(ValueError, match=r"a\.pt must be a whole state dict, .*weights_only"):
-            interop.read(path)
-    path.write_bytes(pickle.dumps(Attack(victim)))
-    with pytest.raises(ValueError, match=r"a\.pt must be a whole state dict"):
-        interop.read(path)
-    assert not victim.exists()
+def layers(inputs, dtypes=("f", "f")):
+    """Returns the state dict of two layers, the second in both directions for so many inputs."""
+    return {
+        f"weight_{kind}_l{number}{way}": np.ones((12, size), dtypes[number])
+        for number in (0, 1)
+        for way, second in zip(("", "_reverse"), inputs, strict=True)
+        for kind, size in (("ih", second if number else 3), ("hh", 4))
+    }
 
 
-def test_a_damaged_file_is_one_error(torch, tmp_path, rng):
-    path = tmp_path / "a.pt"
-    module = torch.nn.GRUCell(1, 2)
-    torch.save(module.state_dict(), path)
-    whole = path.read_bytes()
-    for size in range(0, len(whole), 1 + len(whole) // 300):
-        path.write_bytes(whole[:size])
-        with pytest.raises(ValueError, match=r"a\.pt"):
-            interop.read(path)
-    messages = []
-    for _ in range(300):
-        flipped = bytearray(whole)
-        flipped[rng.integers(len(whole))] ^= 1 << rng.integers(8)
-        path.write_bytes(flipped)
-        try:
-            interop.read(path)
-        except ValueError as error:
-            messages.append(str(error))
-    assert len(messages) > 30
-    assert all(str(path) in message for message in messages)
-    wide = {"weight_ih": torch.ones(1).expand(3, 10**12), "weight_hh": torch.ones(3, 1)}
-    torch.save(wide, path)
-    with pytest.raises(ValueError, match="weight_ih must be a tensor with all its numbers, got fe"):
-        interop.read(path)
+@pytest.mark.parametrize(
+    ("state", "message"),
+    [
+        ({}, "there must be a GRU, got nothing."),
+        (None, "source must be a module or a state dict, got a NoneType."),
+        (gj.GRUParams, "source must be a module or a state dict, got GRUParams."),
+        ("a.pt", "source must be a module or a state dict, got a str."),
+        (
+            plain(weight_ih_l1_reverse=np.ones((12, 4), "f")),
+            "source must have all layers from 0, each in the directions of the first, got one too "
+            "many or too few: weight_ih_l1_reverse.",
+        ),
+        (
+            plain(**{"parametrizations.bias_hh_l0.original": np.ones(12, "f")}, bias_hh_l0=None),
+            "source must have plain weights, got parametrizations of bias_hh_l0: torch.nn.utils."
+            "parametrize.remove_parametrizations makes them plain.",
+        ),
+        ({"fc.weight": np.ones(3)}, "there must be a GRU, got fc.weight."),
+        (rows(4), "source must be a GRU, with 3 x 4 rows for 4 units, got an LSTM, with 4 x 4."),
+        (rows(1), "source must be a GRU, with 3 x 4 rows for 4 units, got an RNN, with 1 x 4."),
+        (plain(weight_hh_l0=np.ones((16, 4), "f")), "weight_hh_l0 must be (12, 4), got (16, 4)"),
+        (plain(weight_ih_l0=np.ones((9, 3), "f")), "weight_ih_l0 must be (12, 3), got (9, 3)"),
+        (plain(weight_hh_l0=None), "source must have weight_hh_l0, got none"),
+        (plain(bias_hh_l0=None), "source must have bias_hh_l0, got none"),
+        (plain(bias_hh_l0=np.ones(4, "f")), "bias_hh_l0 must be (12,), got (4,)"),
+        (plain(bias_hh_l0=np.ones(12, int)), "bias_hh_l0 must be floating-point numbers"),
+        (plain(bias_hh_l0=np.ones(12, np.float16)), "must have one dtype, got float16 and float32"),
+        (
+            plain(weight_hh_l0=np.ones((12, 4), np.float16)),
+            "must have one dtype, got float16 and float32",
+        ),
+        (layers((8, 8), ("f", np.float16)), "must have one dtype, got float16 and float32"),
+        (layers((8, 9)), "layer 1 must be for 8 inputs, the outputs of the layer before, got 9"),
+        (plain(bias_hh_l0=np.ones(12)), "must be float32 while JAX holds 32 bits, got float64"),
+        (plain(weight_hr_l0=np.ones((2, 4), "f")), "must be a GRU of PyTorch's, got one with weig"),
+        (
+            plain(weight_ih_l1=np.ones((12, 9), "f"), weight_hh_l1=np.ones((12, 4), "f")),
+            "layer 1 must be for 4 inputs, the outputs of the layer before, got 9",
+        ),
+        (
+            plain(weight_ih_l2=np.ones((12, 4), "f"), weight_hh_l2=np.ones((12, 4), "f")),
+            "must have all layers from 0, each in the directions of the first, got one too many or "
+            "too few: weight_ih_l1.",
+        ),
+    ],
+)
+def test_a_state_dict_that_does_not_fit_is_one_sentence(state, message):
+    with pytest.raises(ValueError, match=r"^from_torch: ") as error:
+        interop.from_torch(state)
+    assert message in str(error.value)
+    assert "\n" not in str(error.value)
 
 
-def test_a_file_larger_than_may_be_is_not_read(torch, tmp_path, monkeypatch):
-    torch.save(torch.nn.GRU(INPUT, HIDDEN).state_dict(), tmp_path / "a.pt")
-    monkeypatch.setattr(files, "MAX_BYTES", 500)
-    with pytest.raises(ValueError, match=r"a\.pt must be 500 bytes or less, unpacked, got"):
-        interop.read(tmp_path / "a.pt")
+def test_dicts_that_hold_each_other_without_end_are_refused():
+    twice = {}
+    for _ in range(60):
+        twice = {"a": twice, "b": twice}
+    itself = {}
+    itself["a"] = itself
+    for endless in (twice, itself):
+        with pytest.raises(ValueError, match="at most 100000 arrays in dicts 64 deep, got more"):
+            interop.from_torch(endless)
 
 
-def test_a_byte_that_is_another_is_seen(torch, tmp_path):
-    """By the archive's checksums: the weights stand there plainly, and any number is a number."""
-    path = tmp_path / "a.pt"
-    torch.save(torch.nn.GRU(8, 8).state_dict(), path)
-    whole = bytearray(path.read_bytes())
-    whole[whole.index(torch.load(path)["weight_hh_l0"].numpy().tobytes()) + 3] ^= 64
-    path.write_bytes(whole)
-    with pytest.raises(ValueError, match=r"a\.pt must be a whole .* has another checksum"):
-        interop.read(path)
-
-
-ODD = {
-    "sparse_coo": lambda torch: torch.ones(15, 3).to_sparse(),
-    "sparse_csr": lambda torch: torch.ones(15, 3).to_sparse_csr(),
-    "meta": lambda torch: torch.ones(15, 3, device="meta"),
-    "quantized": lambda torch: torch.quantize_per_tensor(torch.ones(15, 3), 1, 0, torch.qint8),
-    "torch.float8_e5m2": lambda torch: torch.ones(15, 3).to(torch.float8_e5m2),
-}
-
-
-@pytest.mark.filterwarnings("ignore:Sparse CSR:UserWarning", "ignore:torch.quantize:UserWarning")
-@pytest.mark.parametrize("name", ODD)
-def test_a_tensor_that_is_no_plain_array_is_named_and_does_no_harm_elsewhere(torch, tmp_path, name):
-    odd, path = ODD[name](torch), tmp_path / "a.pt"
-    state = torch.nn.GRUCell(INPUT, HIDDEN).state_dict()
-    with pytest.raises(ValueError, match=rf"^from_torch: weight_ih must be .* got {name}\.$"):
-        interop.from_torch(state | {"weight_ih": odd})
-    torch.save({"gru": state, "other": odd, "wide": torch.ones(1).expand(9)}, path)
-    same_bits(interop.read(path)[1], interop.from_torch(state)[1])
-
-
-def test_dropout_is_that_of_the_gru_inside_a_model(torch):
-    class Model(torch.nn.Module):
-        def __init__(self, dropout):
-            super().__init__()
-            self.gru = torch.nn.GRU(INPUT, HIDDEN, 2, dropout=0.25)
-            self.dropout = dropout
-
-    for other in (0.9, torch.nn.Dropout(0.3)):
-        net, params = interop.from_torch(Model(other))
-        assert interop.to_torch(net, params).dropout == 0.25
-
-    class Own(torch.nn.GRU):
-        pass
-
-    own = Own(INPUT, HIDDEN)
-    with pytest.raises(ValueError, match=r"must be PyTorch's own GRU, got a Own, .* state_dict"):
-        interop.from_torch(own)
-    assert interop.from_torch(own.state_dict())
-
-
-def test_the_network_of_an_ours_is_pytorchs_in_training(torch):
-    """Gradients of a module made by to_torch are ours, too."""
-    net = gj.stack(*[gj.recurrent(gj.gru(HIDDEN, reset="after"))] * 2)
-    params = net.init(jax.random.key(0), INPUT)
-    module = interop.to_torch(net, params)
-    xs = numbers(torch, BATCH, TIME, INPUT)
-    module(xs)[0].square().sum().backward()
-    grads = jax.grad(lambda p: (net.apply(p, ours(xs))[0] ** 2).sum())(params)
-    mine = interop.to_torch_state(net, grads)
-    for key, parameter in module.named_parameters():
-        if "bias_hh" not in key:
-            np.testing.assert_allclose(mine[key], parameter.grad, rtol=1e-4, atol=1e-5)
+def test_an_archive_with_pickles_in_it_is_refused(tmp_path):
+    np.savez(tmp_path / "a.npz", weight_ih_l0=np.array([{}], object))
+    with pytest.raises(ValueError, match=r"a\.npz must be a whole \.npz, without pickles"):
+        interop.read(tmp_path / "a.npz")
+    with zipfile.ZipFile(tmp_path / "b.npz", "w") as archive:
+        archive.writestr("weight_ih_l0.npy", b"no array")
+    with pytest.raises(ValueError, match=r"b\.npz must be a whole \.npz"):
+        interop.read(tmp_path / "b.npz")

@@ -43,7 +43,7 @@ def native():
     native.use_level(level)
 
 
-@settings(max_examples=60, deadline=None, derandomize=True)
+@settings(derandomize=True)
 @given(
     sizes=st.tuples(*(st.integers(1, n) for n in (9, 7, 70, 70))),
     reset=st.sampled_from(["before", "after"]),
@@ -129,6 +129,7 @@ def test_infinities_saturate_and_nan_stays(native):
                 np.testing.assert_equal(np.asarray(h), np.float32([[wanted]]), err_msg=level)
 
 
+@pytest.mark.slow("runs 100,000 steps on both backends")
 @pytest.mark.parametrize("reset", ["before", "after"])
 def test_a_hundred_thousand_steps_are_trained_on(rng, reset):
     params, xs, h0, *_ = make(rng, reset, 1, 100_000, 3, 4)
@@ -172,6 +173,7 @@ def test_programs_that_run_at_once_give_the_same_bits_as_alone(rng, batch, hidde
             jax.tree.map(np.testing.assert_array_equal, found, alone)
 
 
+@pytest.mark.slow("calls 1,100 times")
 def test_a_thousand_calls_take_no_more_memory(rng):
     params, xs, h0, *_ = make(rng, "after", 33, 20, 17, 48)
     grad = make_grad(48, "after")

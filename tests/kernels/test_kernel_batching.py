@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import reference
-from kernel_ways import (
+from kernel_problems import (
     autodiff,
     both_forms,
     close,
@@ -21,7 +21,7 @@ from kernel_ways import (
     score,
     value_and_gradient,
 )
-from ways import BATCH, HIDDEN, INPUT, TIME
+from problems import BATCH, HIDDEN, INPUT, TIME
 
 import gru_jax as gj
 

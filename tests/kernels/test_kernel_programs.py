@@ -11,6 +11,8 @@ import pytest
 
 import gru_jax as gj
 
+pytestmark = pytest.mark.usefixtures("optimized")
+
 BATCH, TIME, INPUT, HIDDEN = 4, 8, 3, 5
 
 
@@ -143,6 +145,7 @@ for reset in ("before", "after"):
 """
 
 
+@pytest.mark.slow("compiles dozens of programs for four devices")
 def test_each_device_of_a_mesh_runs_its_own_rows():
     done = subprocess.run([sys.executable, "-c", MESH], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

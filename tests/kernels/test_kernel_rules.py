@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import reference
-from kernel_ways import (
+from kernel_problems import (
     autodiff,
     both_forms,
     close,
@@ -24,13 +24,14 @@ from kernel_ways import (
     score,
     value_and_gradient,
 )
-from ways import BATCH, HIDDEN, INPUT, TIME
+from problems import BATCH, HIDDEN, INPUT, TIME
 
 import gru_jax as gj
 
 pytestmark = pytest.mark.usefixtures("code")
 
 RESETS = ("before", "after")
+SLOW = pytest.mark.slow("compiles second derivatives of loops in pieces")
 MEMORY = {
     "gates": {},
     "states": {"memory": "states", "chunk_size": 4},
@@ -91,8 +92,8 @@ def test_a_gradient_asked_for_alone_is_the_one_among_all(form):
     [  # Programs of pieces take long to compile: each is one way in one form.
         ("before", "gates", ("product", "slope")),
         ("after", "gates", ("product", "slope", "curvature")),
-        ("before", "states", ("product",)),
-        ("after", "chunked", ("slope",)),
+        pytest.param("before", "states", ("product",), marks=SLOW),
+        pytest.param("after", "chunked", ("slope",), marks=SLOW),
     ],
 )
 def test_whatever_is_kept_each_order_and_mode_is_autodiffs(reset, memory, ways):
@@ -121,6 +122,7 @@ def test_whatever_is_kept_each_order_and_mode_is_autodiffs(reset, memory, ways):
     close(jax.jit(lambda *point: [f(*point) for f in functions])(*point), list(want), 2e-4, 2e-4)
 
 
+@pytest.mark.slow("compiles Hessians")
 @both_forms
 def test_both_ways_to_a_hessian_are_autodiffs(code, reset):
     """One way for each code and form, so that any two of the three meet."""

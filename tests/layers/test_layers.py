@@ -50,7 +50,7 @@ def xs(rng):
 
 def draw_params(layer, rng):
     """Returns random parameters, biases too."""
-    params = layer.init(jax.random.key(0), INPUT)
+    params = jax.eval_shape(lambda key: layer.init(key, INPUT), jax.random.key(0))
     return jax.tree.map(
         lambda leaf: jnp.asarray(rng.normal(0, 0.5, leaf.shape), leaf.dtype), params
     )
@@ -224,7 +224,7 @@ def test_a_stack_keeps_its_dtype(dtype):
         gj.pool("max"),
         gj.dense(9, dtype=dtype),
     )
-    params = net.init(jax.random.key(0), INPUT)
+    params = jax.eval_shape(lambda key: net.init(key, INPUT), jax.random.key(0))
     xs = jax.ShapeDtypeStruct((2, 4, INPUT), dtype)
     for key in (None, jax.random.key(1)):
         run = partial(net.apply, lengths=jnp.array([4, 1]), key=key)
@@ -234,12 +234,14 @@ def test_a_stack_keeps_its_dtype(dtype):
 @pytest.mark.parametrize("kind", ["max", "mean", "last"])
 def test_behind_pool_each_sequence_is_disturbed_by_itself(kind):
     net = gj.stack(gj.pool(kind), gj.dropout(0.5, per_sequence=True), gj.gaussian_noise(0.1))
-    params = net.init(jax.random.key(0), 8)
-    ys, _ = net.apply(params, jnp.ones((4, 3, 8)), key=jax.random.key(1))
+    params, xs = net.init(jax.random.key(0), 8), jnp.ones((4, 3, 8))
+
+    def run(xs, key):
+        return net.apply(params, xs, key=key)[0]
+
+    ys = jax.jit(run)(xs, jax.random.key(1))
     assert ys.shape == (4, 8)
     assert len({row.tobytes() for row in np.asarray(ys > 1)}) > 1
-    alone, _ = net.apply(params, jnp.ones((3, 8)), key=jax.random.key(1))
-    assert alone.shape == (8,)
-    keys = jax.random.split(jax.random.key(2), 4)
-    each = jax.vmap(lambda xs, key: net.apply(params, xs, key=key)[0])(jnp.ones((4, 3, 8)), keys)
-    assert each.shape == (4, 8)
+    assert jax.eval_shape(run, xs[0], jax.random.key(1)).shape == (8,)
+    keys = jax.eval_shape(lambda key: jax.random.split(key, 4), jax.random.key(2))
+    assert jax.eval_shape(jax.vmap(run), xs, keys).shape == (4, 8)

@@ -176,7 +176,10 @@ def test_a_gate_that_the_cell_does_not_have_has_no_panel():
     assert "slowest" not in "".join(panel.get_ylabel() for panel in panels if panel)
 
 
-@pytest.mark.parametrize("layout", [None, "constrained"])
+@pytest.mark.parametrize(
+    "layout",
+    [None, pytest.param("constrained", marks=pytest.mark.slow("lays out 13 figures"))],
+)
 def test_titles_fit_panels_of_any_width(layout):
     titles = []
     for inches in np.linspace(2, 8, 13):

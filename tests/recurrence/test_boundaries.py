@@ -8,18 +8,18 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import reference
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
-from ways import (
+from problems import (
     AUTODIFF,
     BATCH,
     CASES,
     HIDDEN,
     INPUT,
+    OPTIONS,
     RULE,
     TIME,
-    WAYS,
     draw_problem,
     make_cell,
     make_gradients,
@@ -42,11 +42,10 @@ def loss_weights(seed):
     return rng.normal(size=(BATCH, TIME, HIDDEN)), rng.normal(size=(BATCH, HIDDEN))
 
 
-@settings(max_examples=60, deadline=None)
 @given(
     FORM,
     REVERSE,
-    st.sampled_from(sorted(WAYS)),
+    st.sampled_from(sorted(OPTIONS)),
     st.none() | arrays(np.int32, BATCH, elements=st.integers(0, TIME)),
     st.none() | FLAGS,
     FLAGS,
@@ -67,7 +66,7 @@ def test_any_mix_is_the_numpy_loop(reset, reverse, way, lengths, mask, resets, o
             resets=resets,
             h_reset=h_reset,
             reverse=reverse,
-            **WAYS[way],
+            **OPTIONS[way],
         )
     valid = np.ones((BATCH, TIME), bool) if mask is None else mask
     valid = valid if lengths is None else valid & (np.arange(TIME) < lengths[:, None])
@@ -79,7 +78,6 @@ def test_any_mix_is_the_numpy_loop(reset, reverse, way, lengths, mask, resets, o
     np.testing.assert_allclose(h_last, want_last, atol=1e-13)
 
 
-@settings(max_examples=60, deadline=None)
 @given(FORM, REVERSE, st.sampled_from(sorted(RULE)), FLAGS, FLAGS, SEED)
 def test_the_rules_gradient_of_any_mix_is_autodiffs(reset, reverse, way, valid, resets, seed):
     with jax.enable_x64(True):

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from jax.test_util import check_grads
-from ways import INPUT, RULE, draw_problem, run
+from problems import INPUT, RULE, draw_problem, run
 
 import gru_jax as gj
 

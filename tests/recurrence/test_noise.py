@@ -10,12 +10,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import reference
-from ways import BATCH, HIDDEN, INPUT, TIME, WAYS, draw_problem, run
+from problems import BATCH, HIDDEN, INPUT, OPTIONS, TIME, draw_problem, run
 
 import gru_jax as gj
 
 KEY = jax.random.key(5)
 ZONEOUT, DROPOUT = 0.3, 0.4
+SLOW = pytest.mark.slow("compiles the same derivatives in another form")
 RATES = {"zoneout": ZONEOUT, "recurrent_dropout": DROPOUT}
 
 
@@ -45,7 +46,7 @@ def draw_masks(key, time=TIME):
 def test_every_way_of_running_draws_the_same_masks(way, reset, reverse):
     """One bit of difference would be seen."""
     problem = draw_problem(0, reset)
-    options = WAYS.get(way, {"unroll": 3})
+    options = OPTIONS.get(way, {"unroll": 3})
     hs, h_last = run(problem, reset, reverse=reverse, key=KEY, **RATES, **options)
     params, xs, h0, h_reset, valid, resets = problem
     hold, drop = draw_masks(KEY)
@@ -58,7 +59,7 @@ def test_every_way_of_running_draws_the_same_masks(way, reset, reverse):
 @pytest.mark.parametrize(
     ("reset", "memory", "key"),
     [
-        ("before", "states", KEY),
+        pytest.param("before", "states", KEY, marks=SLOW),
         ("after", "chunked", KEY),
         ("after", "gates", None),
     ],

@@ -11,6 +11,8 @@ import pytest
 import gru_jax as gj
 from gru_jax.sequence import schedule as loop
 
+pytestmark = pytest.mark.usefixtures("optimized")
+
 BATCH, TIME, INPUT, HIDDEN = 4, 24, 6, 160  # Weights of a shape that nothing else has.
 
 
@@ -146,6 +148,7 @@ def test_backward_products_are_summed_in_float32():
     assert slow > 5 * ours
 
 
+@pytest.mark.slow("runs 4,211 steps four ways")
 @pytest.mark.parametrize("reverse", [False, True])
 def test_a_long_forward_pass_goes_in_chunks_to_the_same_states(reverse):
     """Of more features than fit in a cache, and a prime number of steps."""

@@ -8,6 +8,7 @@ import pytest
 START = """
 import os
 os.environ["XLA_FLAGS"] = "--xla_force_host_platform_device_count=4"
+os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] = "1"  # of loops: each program runs once
 import re
 
 import jax
@@ -148,7 +149,17 @@ for rate, key in (("zoneout", None), ("zoneout", key), ("recurrent_dropout", key
 """
 
 
-@pytest.mark.parametrize("what", [ROWS, ELSEWHERE, RANDOM], ids=["rows", "elsewhere", "random"])
+SLOW = pytest.mark.slow("compiles dozens of programs for four devices")
+
+
+@pytest.mark.parametrize(
+    "what",
+    [
+        pytest.param(ROWS, id="rows", marks=SLOW),
+        pytest.param(ELSEWHERE, id="elsewhere", marks=SLOW),
+        pytest.param(RANDOM, id="random"),
+    ],
+)
 def test_each_device_runs_its_own_rows_to_the_same_numbers(what):
     done = subprocess.run([sys.executable, "-c", START + what], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

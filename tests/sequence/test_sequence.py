@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import reference
-from test_gru import draw
+from problems import draw_gru
 
 import gru_jax as gj
 
@@ -15,7 +15,7 @@ BATCH, TIME, INPUT, HIDDEN = 4, 7, 3, 5
 
 @pytest.fixture(params=["before", "after"])
 def example(request, rng):
-    params, _, h0 = draw(rng, request.param, batch=(BATCH,))
+    params, _, h0 = draw_gru(rng, request.param, batch=(BATCH,))
     xs = jnp.asarray(rng.normal(size=(BATCH, TIME, INPUT)), jnp.float32)
     return gj.gru(HIDDEN, reset=request.param), params, xs, h0
 

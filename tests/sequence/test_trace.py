@@ -5,9 +5,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import reference
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
-from ways import BATCH, INPUT, TIME, draw_problem, make_cell
+from problems import BATCH, INPUT, TIME, draw_problem, make_cell
 
 import gru_jax as gj
 
@@ -22,7 +22,6 @@ def check(tape, want, valid):
 
 @pytest.mark.untyped
 @pytest.mark.usefixtures("x64")
-@settings(deadline=None, max_examples=25)
 @given(
     seed=st.integers(0, 2**32 - 1),
     reset=st.sampled_from(RESETS),
@@ -107,6 +106,7 @@ def test_layer_norm_has_its_own_gates(rng):
     check(gj.trace(cell, params, xs, h0), want, valid)
 
 
+@pytest.mark.usefixtures("optimized")
 def test_what_is_not_asked_for_is_not_computed():
     """Of the states alone XLA makes the loop of unroll, and nothing more."""
     cell = gj.gru(32)

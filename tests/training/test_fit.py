@@ -2,32 +2,11 @@ import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 import pytest
-from test_step import batches, init, quadratic
+from quadratic import LOOP, STEP, TX, batches, epoch_batches, init, run, start, validate
+from refusals import refused
 
 import gru_jax as gj
-from gru_jax.training.checkpoint import load_best, load_checkpoint, save_checkpoint
-
-TX = optax.adam(0.05)
-LOOP = gj.make_train_loop(gj.make_train_step(quadratic, TX))
-
-
-def start(w=1.0):
-    return gj.init_progress(init(TX, w))
-
-
-def epoch_batches(epoch):
-    return [jax.tree.map(lambda a: a * (1 + epoch / 100), batches(3))] * 2
-
-
-def validate(params):
-    """Best, 0, where w is 2: on the way from 1 to 3, so that training passes it."""
-    return {"loss": float((params["w"] - 2) ** 2)}
-
-
-def run(progress, epochs=10, **options):
-    return gj.fit(progress, LOOP, epoch_batches, validate, epochs=epochs, **options)
 
 
 def test_every_epoch_is_reported_and_saved():
@@ -85,61 +64,6 @@ def test_what_is_not_finite_ends_training_with_the_last_good_parameters():
     np.testing.assert_array_equal(progress.state.params["w"], want.params["w"])
 
 
-def test_a_checkpoint_gives_back_the_same_bits(tmp_path):
-    whole, _ = run(start())
-    half, _ = run(start(), epochs=5)
-    save_checkpoint(tmp_path / "checkpoints", half)
-    loaded = load_checkpoint(tmp_path / "checkpoints", start(0.0))
-    chex.assert_trees_all_equal(loaded, jax.tree.map(jnp.asarray, half))
-    resumed, _ = run(loaded)
-    chex.assert_trees_all_equal(resumed, jax.tree.map(jnp.asarray, whole))
-    best = load_best(tmp_path / "checkpoints", {"w": jnp.float32(0)})
-    np.testing.assert_array_equal(best["w"], half.best_params["w"])
-
-
-def test_only_the_newest_checkpoint_stays(tmp_path):
-    for epochs in (1, 2, 3):
-        progress, _ = run(start(), epochs=epochs)
-        save_checkpoint(tmp_path, progress)
-        save_checkpoint(tmp_path, progress)
-    assert [path.name for path in tmp_path.iterdir()] == ["18"]
-
-
-def test_a_checkpoint_that_is_not_there_or_does_not_fit_is_one_clear_error(tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"load_checkpoint: no folder .*train first"):
-        load_checkpoint(tmp_path / "none", start())
-    with pytest.raises(FileNotFoundError, match="load_checkpoint: no checkpoint in"):
-        load_checkpoint(tmp_path, start())
-    save_checkpoint(tmp_path, start())
-    with pytest.raises(ValueError, match=r"load_checkpoint: .*best must be whole and of the shape"):
-        load_best(tmp_path, {"w": jnp.zeros(3)})
-    with pytest.raises(ValueError, match=r"w must be \(\) float16, got \(\) float32"):
-        load_best(tmp_path, {"w": jnp.float16(0)})
-    with pytest.raises(ValueError, match="load_checkpoint"):
-        load_best(tmp_path, {"v": jnp.float32(0)})
-
-
-def test_a_damaged_checkpoint_is_one_clear_error(tmp_path, capfd):
-    save_checkpoint(tmp_path, start())
-    for path in tmp_path.glob("*/best/d/*"):
-        path.write_bytes(path.read_bytes()[:20])
-    for path in tmp_path.glob("*/best/ocdbt*/d/*"):
-        path.write_bytes(path.read_bytes()[:20])
-    capfd.readouterr()
-    with pytest.raises(ValueError, match=r"load_checkpoint: .* cannot be read"):
-        load_best(tmp_path, {"w": jnp.float32(0)})
-    assert capfd.readouterr().err == ""
-
-
-def test_a_checkpoint_of_other_dtypes_is_refused_array_by_array(tmp_path):
-    params = {"a": jnp.zeros(3, jnp.float32), "b": jnp.zeros(3, jnp.float16)}
-    state = gj.init_train_state(jax.random.key(0), params, TX)
-    save_checkpoint(tmp_path, gj.init_progress(state))
-    swapped = {"a": params["b"], "b": params["a"]}
-    with pytest.raises(ValueError, match=r"a must be \(3,\) float16, got \(3,\) float32"):
-        load_best(tmp_path, swapped)
-
-
 def test_an_epoch_without_a_batch_is_an_error():
     with pytest.raises(ValueError, match=r"fit: epoch_batches\(0\) must yield a batch"):
         gj.fit(start(), LOOP, lambda _: [], validate, epochs=2)
@@ -154,3 +78,156 @@ def test_a_validation_loss_that_is_not_finite_ends_training(loss):
     assert ended == "not finite"
     assert progress.best_params["w"] <= 2
     assert progress.best_value == 1
+
+
+def nearness(params):
+    """Is best, 1, where w is 2."""
+    return {"accuracy": 1 - float(abs(params["w"] - 2)), "loss": float(abs(params["w"] - 2))}
+
+
+def test_the_highest_value_is_the_best_with_mode_max():
+    """The same epoch is the best by the highest accuracy and by the lowest loss, its complement."""
+    best = {}
+    for monitor, mode in (("accuracy", "max"), ("loss", "min")):
+        progress, _ = gj.fit(
+            start(), LOOP, epoch_batches, nearness, epochs=10, monitor=monitor, mode=mode
+        )
+        best[monitor] = progress
+    assert 1 < best["accuracy"].best_epoch < 10
+    assert best["accuracy"].best_epoch == best["loss"].best_epoch
+    assert best["accuracy"].best_value == 1 - best["loss"].best_value
+    chex.assert_trees_all_equal(best["accuracy"].best_params, best["loss"].best_params)
+
+
+@pytest.mark.parametrize("mode", ["min", "max"])
+def test_of_equal_values_the_newest_is_the_best(mode):
+    progress, _ = validated(lambda _: {"loss": 0.5}, mode=mode)
+    assert progress.best_epoch == 2
+    chex.assert_trees_all_equal(progress.best_params, progress.state.params)
+
+
+def test_patience_and_resumption_hold_with_mode_max():
+    options = {"monitor": "accuracy", "mode": "max", "patience": 2}
+    ended, why = gj.fit(start(), LOOP, epoch_batches, nearness, epochs=50, **options)
+    assert why == "patience"
+    assert ended.epoch == ended.best_epoch + 2 < 50
+    half, _ = gj.fit(start(), LOOP, epoch_batches, nearness, epochs=3, **options)
+    resumed, _ = gj.fit(half, LOOP, epoch_batches, nearness, epochs=50, **options)
+    chex.assert_trees_all_equal(resumed, ended)
+
+
+@pytest.mark.parametrize("monitor", ["accuracy", "balanced_accuracy"])
+def test_an_accuracy_must_say_its_mode(monitor):
+    message = (
+        f"fit: mode must be given for monitor '{monitor}': \"max\" keeps the highest, got None."
+    )
+    with refused(message):
+        run(start(), monitor=monitor)
+
+
+WRONG = {
+    'mode must be "min" or "max", got \'highest\'.': lambda: run(start(), mode="highest"),
+    "patience must be 1 or more, or None, got 0.": lambda: run(start(), patience=0),
+    "epoch_batches must be a function, got list of float32[3, 4], float32[3, 4].": (
+        lambda: gj.fit(start(), LOOP, [batches(3)], validate, epochs=2)
+    ),
+    "validate must be a function, got dict of float.": (
+        lambda: gj.fit(start(), LOOP, epoch_batches, {"loss": 0.1}, epochs=2)
+    ),
+    "epoch_batches(0) must yield stacks of batches, e.g. [batches], got dict of float32[3, 4], "
+    "float32[3, 4].": lambda: fed(batches(3)),
+    "epoch_batches(0) must yield stacks of batches, e.g. [batches], got float32[3, 4, 2].": (
+        lambda: fed(jnp.ones((3, 4, 2)))
+    ),
+    "epoch_batches(0) must yield stacks of batches, e.g. [batches], got Batch of "
+    "float32[3, 4, 2], int32[3, 4], int32[3, 4], ....": lambda: fed(STACK),
+    "epoch_batches(0) must yield stacks of batches, e.g. [batches], got None.": lambda: fed(None),
+    "progress must be a Progress, from init_progress(state), got TrainState.": (
+        lambda: run(init(TX))
+    ),
+    'validate must return a dict of numbers, e.g. {"loss": 0.5}, got float.': (
+        lambda: validated(lambda params: float(params["w"]))
+    ),
+    'validate must return a dict of numbers, e.g. {"loss": 0.5}, got None.': (
+        lambda: validated(lambda _: None)
+    ),
+    "validate must return a dict of numbers, got loss float32[2].": (
+        lambda: validated(lambda _: {"loss": jnp.ones(2)})
+    ),
+    "validate must return a dict of numbers, got name str.": (
+        lambda: validated(lambda _: {"loss": 1, "name": "a"})
+    ),
+    "monitor must be a number that validate returns, 'loss', 'error', got 'f1'.": (
+        lambda: validated(lambda _: {"loss": 1, "error": 2}, monitor="f1")
+    ),
+    "monitor must be a number that validate returns, nothing, got 'loss'.": (
+        lambda: validated(lambda _: {})
+    ),
+    "train_loop must be from make_train_loop, whose metrics have an axis of steps, got finite "
+    "bool[].": lambda: gj.fit(start(), STEP, epoch_batches, validate, epochs=2),
+    "train_loop must be from make_train_loop, whose metrics have an axis of steps, got finite "
+    "None.": lambda: gj.fit(
+        start(), lambda state, _: (state, {}), epoch_batches, validate, epochs=2
+    ),
+}
+
+
+XS, NUMBERS = np.ones((3, 4, 2), np.float32), np.ones((3, 4), np.int32)
+STACK = gj.Batch(XS, NUMBERS, NUMBERS, NUMBERS > 0)
+
+
+def fed(stacks):
+    return gj.fit(start(), LOOP, lambda _: stacks, validate, epochs=2)
+
+
+def validated(validate, **options):
+    return gj.fit(start(), LOOP, epoch_batches, validate, epochs=2, **options)
+
+
+@pytest.mark.untyped
+@pytest.mark.parametrize("message", WRONG)
+def test_arguments_of_another_kind_are_refused(message):
+    with refused(f"fit: {message}"):
+        WRONG[message]()
+
+
+@pytest.mark.untyped
+def test_init_progress_needs_a_train_state():
+    message = "init_progress: state must be a TrainState, from init_train_state, got dict."
+    with refused(message):
+        gj.init_progress({"w": jnp.float32(1)})
+
+
+def test_numbers_of_jax_and_numpy_are_reported_as_floats():
+    rows = []
+    progress, _ = validated(
+        lambda params: {"loss": params["w"], "cases": np.int64(3), "all": True}, report=rows.append
+    )
+    assert all(type(value) in (int, float) for value in rows[0].values())
+    assert isinstance(progress.best_value, float)
+    assert (rows[0]["validation_cases"], rows[0]["validation_all"]) == (3, 1)
+
+
+def test_progress_that_a_loop_has_taken_is_refused_by_name():
+    progress = start()
+    LOOP(progress.state, batches(3))
+    message = (
+        "fit: progress must not be one that a training loop has taken, as it donates it: use the "
+        "one that it returned, got state.params.w deleted."
+    )
+    with refused(message):
+        run(progress)
+
+
+def test_a_run_is_the_same_where_promotion_is_strict():
+    whole, _ = run(start(), epochs=3)
+    with jax.numpy_dtype_promotion("strict"):
+        strict, _ = run(start(), epochs=3)
+    chex.assert_trees_all_equal(strict, whole)
+
+
+def test_fit_leaves_the_progress_that_it_takes_alone():
+    progress = start()
+    first, _ = run(progress, epochs=2)
+    second, _ = run(progress, epochs=2)
+    chex.assert_trees_all_equal(first, second)

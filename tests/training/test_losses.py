@@ -2,6 +2,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from refusals import refused
 from scipy.special import log_softmax
 
 import gru_jax as gj
@@ -61,6 +62,81 @@ def test_half_precision_means_are_taken_in_wider_numbers():
     right = gj.accuracy(jnp.eye(1000, dtype=jnp.bfloat16), np.arange(1000) // 2 * 2)
     assert gj.masked_mean(right, jnp.ones(1000, bool)) == 0.5
     assert right.dtype == jnp.float32
+
+
+DTYPES = ("float16", "bfloat16", "float32", "float64")
+
+
+@pytest.fixture
+def strict():
+    with jax.enable_x64(True), jax.numpy_dtype_promotion("strict"):
+        yield
+
+
+@pytest.mark.usefixtures("strict")
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_means_keep_their_dtype_where_promotion_is_strict(dtype, rng):
+    values, mask = jnp.asarray(rng.normal(size=9), dtype), jnp.arange(9) % 2 == 0
+    mean, grad = jax.value_and_grad(gj.masked_mean)(values, mask)
+    assert mean.dtype == grad.dtype == dtype
+    tolerance = {"rtol": float(jnp.finfo(dtype).eps) * 2}
+    np.testing.assert_allclose(np.float64(mean), np.float64(values)[::2].mean(), **tolerance)
+    np.testing.assert_allclose(np.float64(grad), np.asarray(mask) / 5, **tolerance)
+
+
+@pytest.mark.usefixtures("strict")
+def test_means_of_integers_and_truth_values_are_float32_where_promotion_is_strict():
+    for values in (jnp.arange(5), jnp.arange(5, dtype=jnp.uint8), jnp.arange(5) > 1):
+        mean = gj.masked_mean(values)
+        assert mean.dtype == jnp.float32
+        np.testing.assert_allclose(mean, np.asarray(values).mean(), rtol=1e-6)
+
+
+@pytest.mark.usefixtures("strict")
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("label_dtype", [np.uint8, np.int32, np.int64])
+def test_losses_and_metrics_take_any_dtypes_where_promotion_is_strict(dtype, label_dtype, rng):
+    logits, labels = (
+        jnp.asarray(rng.normal(size=(6, 3)), dtype),
+        np.arange(6, dtype=label_dtype) % 3,
+    )
+    log_p, eps = log_softmax(np.float64(logits), -1), float(jnp.finfo(dtype).eps)
+    target = 0.9 * np.eye(3)[labels] + 0.1 / 3
+    losses = gj.cross_entropy(logits, labels, label_smoothing=0.1)
+    assert losses.dtype == dtype
+    np.testing.assert_allclose(np.float64(losses), -(target * log_p).sum(-1), rtol=20 * eps)
+    errors = gj.squared_error(logits, logits[::-1])
+    assert errors.dtype == dtype
+    right = gj.accuracy(logits, labels)
+    np.testing.assert_array_equal(right, np.argmax(np.float64(logits), -1) == labels)
+    counts = gj.confusion_matrix(labels, jnp.argmax(logits, -1), 3)
+    assert np.trace(counts) == int(right.sum())
+
+
+@pytest.mark.untyped
+@pytest.mark.parametrize("dtype", ["float32", "int32"])
+def test_weights_are_no_mask(dtype):
+    message = f"masked_mean: mask must be bool, True where a value counts, got {dtype}."
+    with refused(message):
+        gj.masked_mean(jnp.array([1.0, 5.0]), jnp.array([1, 0], dtype))
+
+
+@pytest.mark.untyped
+@pytest.mark.parametrize(
+    ("predictions", "got"),
+    [
+        (np.zeros((3, 2), np.float32), "float32[3, 2]"),
+        (np.zeros(3, np.float32), "float32[3]"),
+        (np.zeros(1, np.int32), "int32[1]"),
+    ],
+)
+def test_a_confusion_matrix_takes_one_prediction_for_each_label(predictions, got):
+    message = (
+        "confusion_matrix: labels and predictions must be [cases] integers, got int32[3] and "
+        f"{got}."
+    )
+    with refused(message):
+        gj.confusion_matrix(np.zeros(3, np.int32), predictions, 2)
 
 
 @pytest.mark.untyped

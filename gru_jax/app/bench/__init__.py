@@ -1,1 +1,6 @@
-"""`gru-jax bench`: how long the GRU takes here, and how long it takes other libraries."""
+"""`gru-jax bench`: times gru_jax beside other libraries' GRUs, each with the same weights.
+
+contenders: name, form, make(problem) --> calls --agreement--> interleaved rounds --> results
+                                                                                    |
+                                                         tables <-- one JSON schema --> figure
+"""

@@ -1,75 +1,54 @@
-"""Whether a library computes what ours does: states, one step, and gradients."""
+"""Whether a contender computes what gru_jax does: states and gradients.
+
+`weights` moves and negates numbers, so it carries gradients across as it carries parameters:
+
+    g_theirs = weights(g_ours)        on all entries that weights(ones) reaches
+"""
 
 from collections.abc import Mapping
-from typing import NamedTuple
 
 import jax
 import numpy as np
-from jaxtyping import Float
 
-from gru_jax.app.bench.contender import Contender
-from gru_jax.app.bench.problem import Problem
-from gru_jax.cells.gru import GRUParams
+import gru_jax as gj
+from gru_jax.app.bench.calls import Calls
 
 TOLERANCE = 1e-4
-"""The largest difference that counts as agreement, of states and, relative to the largest entry of
-each array, of gradients. Sums in float32 in another order differ by some 1e-7 times the root of
-their length, 1e-5 for the hundred thousand terms of a weight's gradient; a gate, a sign or a bias
-that is wrong shows at 1e-2 or more."""
+"""The largest difference that counts as agreement: absolute for states, relative to the largest
+entry of each array for gradients. Float32 sums in another order differ by about 1e-5 over a
+hundred thousand terms; a wrong gate, sign or bias differs by 1e-2 or more."""
 
 COARSE_TOLERANCE = 2e-2
-"""The same where JAX rounds the factors of float32 products by default: to ten bits on recent
-GPUs, to eight on TPUs."""
+"""The same on GPUs and TPUs, where JAX rounds the factors of float32 products to 8 or 10 bits."""
 
 TINY = 1e-3
-"""Gradients are relative to this at least."""
+"""Smallest scale of a gradient array."""
 
 
-class Results(NamedTuple):
-    """What a contender computes, batch-major."""
+def compare(theirs: Calls, ours: Calls, params: gj.GRUParams) -> dict[str, float]:
+    """Runs each call once; returns the largest differences of "states" and "gradients".
 
-    hs: Float[np.ndarray, "batch time hidden"]
-    step: Float[np.ndarray, "batch hidden"]
-    gradients: tuple[GRUParams, np.ndarray] | None
-
-
-def compute(contender: Contender, problem: Problem) -> Results:
-    """Runs each of a contender's functions once, which compiles what there is to compile."""
-    hs = contender.hs(contender.forward())
-    step = np.asarray(contender.step()).reshape(problem.h.shape)
-    if contender.train is None or contender.gradients is None:
-        return Results(hs, step, None)
-    return Results(hs, step, contender.gradients(contender.train()))
-
-
-def differences(theirs: Results, ours: Results) -> dict[str, float]:
-    """Returns the largest difference in "states", in a "step" and, relative, in "gradients"."""
-    found = {
-        "states": float(np.abs(theirs.hs - ours.hs).max()),
-        "step": float(np.abs(theirs.step - ours.step).max()),
-    }
-    if theirs.gradients and ours.gradients:
-        leaves = zip(
-            (*theirs.gradients[0], theirs.gradients[1]),
-            (*ours.gradients[0], ours.gradients[1]),
-            strict=True,
-        )
-        # A leaf that a library lacks, such as nnx' b_h, is not compared. One that is all zeros, as
-        # of W_r after a single step from zero, has no size to compare with. A NaN passes through.
-        found["gradients"] = float(
-            np.max(
-                [
-                    np.abs(np.subtract(a, b)).max() / np.maximum(np.abs(b).max(), TINY)
-                    for a, b in leaves
-                    if a is not None and b is not None
-                ]
-            )
-        )
-    return found
+    Args:
+        theirs: a contender.
+        ours: gru_jax, of the same form.
+        params: parameters of that form.
+    """
+    result = {"states": np.abs(theirs.hs(theirs.forward()) - ours.hs(ours.forward())).max()}
+    if theirs.train and theirs.gradients and ours.train and ours.gradients:
+        leaves, xs_grad = ours.gradients(ours.train())
+        grads = jax.tree.structure(params).unflatten(map(np.asarray, leaves))
+        reached = theirs.weights(jax.tree.map(np.ones_like, grads))
+        actual, actual_xs = theirs.gradients(theirs.train())
+        pairs = [(actual_xs, xs_grad)]
+        for a, expected, ones in zip(actual, theirs.weights(grads), reached, strict=True):
+            pairs.append((np.where(np.asarray(ones) == 0, 0, a), np.asarray(expected)))
+        errors = [np.abs(a - b).max() / np.maximum(np.abs(b).max(), TINY) for a, b in pairs]
+        result["gradients"] = np.max(errors)  # Python's max may lose a NaN
+    return {name: float(value) for name, value in result.items()}
 
 
-def disagreement(found: Mapping[str, float]) -> str | None:
-    """Returns in what a contender disagrees, None if it agrees; NaN disagrees."""
+def disagreement(differences: Mapping[str, float]) -> str | None:
+    """Returns what disagrees, None if nothing does; NaN disagrees."""
     tolerance = TOLERANCE if jax.default_backend() == "cpu" else COARSE_TOLERANCE
-    wrong = [f"{name} by {value:.1g}" for name, value in found.items() if not value <= tolerance]
-    return f"disagrees with ours: {', '.join(wrong)}" if wrong else None
+    wrong = [f"{name} by {d:.1g}" for name, d in differences.items() if not d <= tolerance]
+    return f"disagrees with gru_jax: {', '.join(wrong)}" if wrong else None

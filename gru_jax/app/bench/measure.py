@@ -1,233 +1,159 @@
-"""The measurement: who takes part, whether all compute the same, and then the clock.
+"""The measurement: set up every contender, compare its numbers, then time it in rounds.
 
-    for each size:  build and compare everybody --> first step --> forward, train, latency in turns
-
-A library that is not installed, fails, or disagrees with ours is an outcome with a reason.
+A contender that is not installed, fails, or disagrees with gru_jax gets a reason and no values.
 """
 
 import importlib.util
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import partial
 from typing import Literal, NamedTuple, TypeAlias, get_args
 
 import jax
 
-from gru_jax.app.bench import agreement, peak, timing
-from gru_jax.app.bench.agreement import Results
-from gru_jax.app.bench.contender import Contender, Unavailable
-from gru_jax.app.bench.peers import OURS, PEERS, Peer
-from gru_jax.app.bench.problem import Problem, Reset, Size, draw_problem
-from gru_jax.app.bench.steady import Steady
+from gru_jax.app.bench import agreement, timing
+from gru_jax.app.bench.calls import Calls, Unavailable
+from gru_jax.app.bench.contenders import CONTENDERS, OURS, Contender
+from gru_jax.app.bench.problem import Reset, Size, draw_problem
 
-Measure: TypeAlias = Literal["forward", "train", "first-step", "memory", "latency"]
+Measure: TypeAlias = Literal["forward", "train"]
 MEASURES: tuple[Measure, ...] = get_args(Measure)
-TIMED: tuple[Measure, ...] = ("first-step", "forward", "train", "latency")
-"""What is timed in rounds. The first step comes first: it empties the caches that the rest fill."""
-
-TURNS: tuple[Measure, ...] = ("forward", "train", "latency")
-"""What is taken again where the machine was slow: all of these but the first step."""
-
-COUNTED: tuple[Measure, ...] = ("forward", "train")
-"""Whose operations are known: a square product takes turns with everybody there, too."""
-
-FIRST_STEPS = 3
-"""Rounds of the first step at most, since each of them compiles."""
 
 
-class Entry(NamedTuple):
-    """A library in one form at one size."""
-
-    size: Size
-    library: str
-    reset: Reset
+class Stopped(Exception):
+    """Ends the measurement with the results so far."""
 
 
-class Outcome(NamedTuple):
-    """What became of an entry.
+class Result(NamedTuple):
+    """One contender at one size.
 
     Attributes:
-        entry: whose.
-        reason: why there are no values, None if there are.
-        differences: from ours in the same form, as in `agreement.differences`.
-        values: one a round, in seconds; one in bytes for "memory"; measures not taken are missing.
-        products: seconds that `peak.make_product` took among these rounds, on the CPU.
-        slow: how many of the values are from turns on a machine slower than at its best.
+        size: of the problem.
+        name: of the library.
+        reset: the form.
+        reason: why it has no values; None if it took part.
+        differences: from gru_jax, as in `agreement.compare`.
+        values: seconds of each whole round.
     """
 
-    entry: Entry
+    size: Size
+    name: str
+    reset: Reset
     reason: str | None
     differences: dict[str, float]
     values: dict[Measure, list[float]]
-    products: tuple[float, ...] = ()
-    slow: int = 0
+
+    @property
+    def label(self) -> str:
+        """Returns the name in tables."""
+        return f"{self.name} ({self.reset})"
 
 
-GoOn: TypeAlias = Callable[[str, Entry], bool]
-"""Is told what comes next, a stage and whose turn it is; returns False to stop."""
+Results: TypeAlias = dict[tuple[Size, str], Result]
+Tell: TypeAlias = Callable[[Size, str, str], object]
+"""`(size, stage, label)`, called before each turn; it may raise `Stopped`."""
+
+
+def missing(contender: Contender) -> str | None:
+    """Returns why a contender cannot take part, None if it can."""
+    packages = contender.packages.items()
+    absent = [package for module, package in packages if not importlib.util.find_spec(module)]
+    if absent:
+        return f"not installed: pip install {' '.join(absent)}"
+    if not contender.in_jax and jax.default_backend() != "cpu":
+        return f"runs on the CPU only, and JAX is on the {jax.default_backend()}"
+    return None
+
+
+def count_turns(sizes: int, contenders: Mapping[str, Contender], measures: int, rounds: int) -> int:
+    """Returns the largest number of turns, comparison and warm-up included."""
+    forms = sum(len(each.resets) for each in contenders.values() if missing(each) is None)
+    return sizes * forms * (1 + measures * (1 + rounds))
+
+
+def choose(peers: Sequence[str]) -> dict[str, Contender]:
+    """Returns gru_jax and the peers, in the order of the table."""
+    return {name: each for name, each in CONTENDERS.items() if name in (OURS, *peers)}
 
 
 def measure(
     sizes: Sequence[Size],
-    peers: Sequence[str],
+    contenders: Mapping[str, Contender],
     measures: Sequence[Measure],
     rounds: int,
-    go_on: GoOn,
-    known: Mapping[str, Peer] = PEERS,
-) -> Iterator[list[Outcome]]:
-    """Measures ours and the peers named; yields, after each size, all outcomes so far.
+    tell: Tell,
+) -> Iterator[list[Result]]:
+    """Measures the contenders; yields all results so far after each size.
 
     Args:
         sizes: of the problems.
-        peers: keys of `known`.
-        measures: what to measure.
-        rounds: turns for each contender.
-        go_on: asked before each turn; when it says no, the outcomes so far are the last.
-        known: the libraries, ours among them.
+        contenders: gru_jax first, since the others are compared with it.
+        measures: what to time.
+        rounds: turns of each contender.
+        tell: called before each turn; if it raises `Stopped`, the results so far are the last.
     """
-    libraries = [name for name in known if name == OURS or name in peers]
-    on_cpu = jax.default_backend() == "cpu"
-    steady = Steady(peak.make_product(), timing.settle) if on_cpu else None
-    outcomes: dict[Entry, Outcome] = {}
+    results: Results = {}
     for size in sizes:
-        entries = [Entry(size, name, form) for name in libraries for form in known[name].resets]
-        contenders = _assemble(entries, outcomes, go_on, known)
-        stopped = contenders is None or not _measure(
-            contenders, outcomes, measures, rounds, go_on, steady
-        )
-        yield list(outcomes.values())
-        if stopped:
+        try:
+            calls = _set_up(size, contenders, results, tell)
+            for name in measures:
+                _time(size, name, calls, results, rounds, tell)
+        except Stopped:
+            sizes = ()
+        yield list(results.values())
+        if not sizes:
             return
         jax.clear_caches()
 
 
-def count_turns(sizes: int, peers: Sequence[str], measures: Sequence[Measure], rounds: int) -> int:
-    """Returns how often `go_on` is asked at most; less if somebody fails or has no gradients."""
-    there = [p for name, p in PEERS.items() if name in (OURS, *peers) and missing(p) is None]
-    timed: list[Measure] = [name for name in TIMED if name in measures]
-    turns = sum(_rounds(name, rounds) + (name != "first-step") for name in timed)
-    return sizes * sum(len(peer.resets) for peer in there) * (1 + turns)
+def _set_up(
+    size: Size, contenders: Mapping[str, Contender], results: Results, tell: Tell
+) -> dict[str, Calls]:
+    """Adds a result for each contender; returns the calls of those that agree with gru_jax."""
+    ready: dict[str, Calls] = {}
+    for name, contender in contenders.items():
+        for reset in contender.resets:
+            result = Result(size, name, reset, missing(contender), {}, {})
+            if result.reason is None:
+                tell(size, "compare", result.label)
+                try:
+                    problem = draw_problem(size, reset)
+                    calls = contender.make(problem)
+                    ours = calls if name == OURS else ready.get(f"{OURS} ({reset})")
+                    if ours is None:
+                        raise Unavailable("nothing to compare with, since gru_jax failed")
+                    differences = agreement.compare(calls, ours, problem.params)
+                    reason = agreement.disagreement(differences)
+                    result = result._replace(reason=reason, differences=differences)
+                    if reason is None:
+                        ready[result.label] = calls
+                except Exception as error:
+                    result = result._replace(reason=_describe(error))
+            results[size, result.label] = result
+    return ready
 
 
-def missing(peer: Peer) -> str | None:
-    """Returns why a library cannot take part, None if it can."""
-    lacking = [p for module, p in peer.modules.items() if importlib.util.find_spec(module) is None]
-    if lacking:
-        return f"not installed: pip install {' '.join(lacking)}"
-    if not peer.in_jax and jax.default_backend() != "cpu":
-        return f"is measured on the CPU alone, and JAX is on the {jax.default_backend()}"
-    return peer.absent()
-
-
-def _assemble(
-    entries: Sequence[Entry],
-    outcomes: dict[Entry, Outcome],
-    go_on: GoOn,
-    known: Mapping[str, Peer],
-) -> dict[Entry, Contender] | None:
-    """Builds who can take part and agrees; None if told to stop."""
-    contenders: dict[Entry, Contender] = {}
-    ours: dict[Reset, Results] = {}
-    problem: Problem | None = None
-    for entry in entries:
-        peer = known[entry.library]
-        reason, found = missing(peer), {}
-        if reason is None:
-            if not go_on("compare", entry):
-                return None
-            try:
-                problem = problem or draw_problem(entry.size)
-                contender = peer.build(problem, entry.reset)
-                results = agreement.compute(contender, problem)
-                if entry.library == OURS:
-                    ours[entry.reset] = results
-                if entry.reset not in ours:
-                    raise Unavailable("nothing to compare it with, since ours failed")
-                found = agreement.differences(results, ours[entry.reset])
-                reason = agreement.disagreement(found)
-                contenders |= {} if reason else {entry: contender}
-            except Exception as error:
-                reason = _failure(error)
-        outcomes[entry] = Outcome(entry, reason, found, {})
-    return contenders
-
-
-def _measure(
-    contenders: dict[Entry, Contender],
-    outcomes: dict[Entry, Outcome],
-    measures: Sequence[Measure],
+def _time(
+    size: Size,
+    name: Measure,
+    calls: dict[str, Calls],
+    results: Results,
     rounds: int,
-    go_on: GoOn,
-    steady: Steady | None,
-) -> bool:
-    """Adds everybody's values to the outcomes; returns False if told to stop."""
-    stopped = False
-
-    def ask(stage: str, entry: Entry | None) -> bool:
-        nonlocal stopped
-        stopped = stopped or (entry is not None and not go_on(stage, entry))
-        return not stopped
-
-    if "memory" in measures:
-        for entry, contender in contenders.items():
-            size = contender.temp_bytes() if contender.temp_bytes else None
-            if size is not None:
-                outcomes[entry].values["memory"] = [size]
-    for name in TIMED:
-        if name not in measures or stopped:
-            continue
-        calls = {entry: _call(contender, name) for entry, contender in contenders.items()}
-        turns: dict[Entry | None, Callable[[], object]] = {
-            e: call for e, call in calls.items() if call
-        }
-        if name in COUNTED and jax.default_backend() == "cpu":
-            turns[None] = peak.make_product()
-        first = name == "first-step"
-        times, failed = timing.interleave(
-            turns,
-            _rounds(name, rounds),
-            partial(ask, name),
-            warm_up=not first,
-            rest=_forget if first else timing.settle,
-            take=steady.take if steady and name in TURNS else timing.once,
-        )
-        products = tuple(turn.seconds for turn in times.pop(None, ()))
-        for entry, taken in times.items():
-            if entry and taken:
-                found = outcomes[entry]
-                outcomes[entry] = found._replace(
-                    values=found.values | {name: [turn.seconds for turn in taken]},
-                    products=found.products + products,
-                    slow=found.slow + sum(turn.slow for turn in taken),
-                )
-        for entry, error in failed.items():
-            if entry:
-                del contenders[entry]
-                outcomes[entry] = outcomes[entry]._replace(
-                    reason=_failure(error), values={}, slow=0
-                )
-    return not stopped
+    tell: Tell,
+) -> None:
+    """Adds the seconds of each round to the results; drops a contender that fails."""
+    chosen = {label: call for label, each in calls.items() if (call := getattr(each, name))}
+    turns = timing.interleave(chosen, rounds, lambda label: tell(size, name, label))
+    for each in turns:
+        for label, value in each.items():
+            result = results[size, label]
+            if isinstance(value, Exception):
+                del calls[label]
+                results[size, label] = result._replace(reason=_describe(value), values={})
+            else:
+                result.values.setdefault(name, []).append(value)
 
 
-def _rounds(name: Measure, rounds: int) -> int:
-    return min(rounds, FIRST_STEPS) if name == "first-step" else rounds
-
-
-def _call(contender: Contender, name: Measure) -> Callable[[], object] | None:
-    return {
-        "forward": contender.forward,
-        "train": contender.train,
-        "first-step": contender.first_train,
-        "latency": contender.step,
-    }[name]
-
-
-def _forget() -> None:
-    jax.clear_caches()
-    timing.settle()
-
-
-def _failure(error: Exception) -> str:
+def _describe(error: Exception) -> str:
     if isinstance(error, Unavailable):
         return str(error)
-    lines = str(error).strip().splitlines()
-    return f"failed: {type(error).__name__}: {lines[0] if lines else ''}"[:200]
+    lines = str(error).strip().splitlines() or [""]
+    return f"failed: {type(error).__name__}: {lines[0]}"[:200]

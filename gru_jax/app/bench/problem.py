@@ -1,4 +1,7 @@
-"""What every library computes: one layer over one batch, with the same numbers in it."""
+"""The problem that every contender solves: one layer, one batch, the same numbers.
+
+hs = GRU(params, xs)        loss = sum(weigh * hs)
+"""
 
 import re
 from typing import Literal, NamedTuple, TypeAlias
@@ -6,13 +9,13 @@ from typing import Literal, NamedTuple, TypeAlias
 import numpy as np
 from jaxtyping import Float
 
-from gru_jax.cells.gru import GRUParams
+import gru_jax as gj
 
 Reset: TypeAlias = Literal["before", "after"]
 
 
 class Size(NamedTuple):
-    """How large a problem is; `str` gives it as it is typed."""
+    """The size of a problem; `str` writes it as it is typed."""
 
     batch: int
     time: int
@@ -25,35 +28,27 @@ class Size(NamedTuple):
 
 
 DEFAULT_SIZES = (
-    Size(16, 100, 32, 32),
-    Size(64, 32, 32, 128),
-    Size(32, 128, 128, 256),
-    Size(64, 100, 512, 512),
-    Size(1, 1000, 64, 128),
-    Size(128, 50, 64, 64),
+    *("16,100,32,32", "64,32,32,128", "32,128,128,256"),
+    *("64,100,512,512", "1,1000,64,128", "128,50,64,64"),
 )
 
 
 class Problem(NamedTuple):
-    """Weights, data and a loss: `(weigh * hs).sum()`.
+    """A cell with weights, data, and the weights of the loss.
 
     Attributes:
-        size: of all below.
-        params: of the reset="after" form, with a b_h of zero; see `draw_problem`.
+        size: the size of the arrays below.
+        cell: gru_jax's cell, of one form.
+        params: its parameters; b_h is zero or, where the form has none, None.
         xs: the inputs.
-        h: the state that the single step starts from.
-        weigh: what the loss multiplies the states with.
+        weigh: the factor of each state in the loss.
     """
 
     size: Size
-    params: GRUParams
+    cell: gj.Cell
+    params: gj.GRUParams
     xs: Float[np.ndarray, "batch time input"]
-    h: Float[np.ndarray, "batch hidden"]
     weigh: Float[np.ndarray, "batch time hidden"]
-
-    def params_of(self, reset: Reset) -> GRUParams:
-        """Returns the parameters in one form: the same numbers, b_h dropped where there is none."""
-        return self.params._replace(b_h=None) if reset == "before" else self.params
 
 
 def parse_size(text: str) -> Size:
@@ -70,29 +65,21 @@ def parse_size(text: str) -> Size:
     return Size(*map(int, text.split(",")))
 
 
-def draw_problem(size: Size, seed: int = 0) -> Problem:
-    """Draws weights and biases of +-1/sqrt(hidden), PyTorch's range, and normal data.
+def draw_problem(size: Size, reset: Reset) -> Problem:
+    """Draws the same numbers for both forms: weights from +-1/sqrt(hidden), and normal data.
 
-    b_h is zero because Flax's nnx cell has no such bias, and all are to compute the same; its
-    gradient is not zero, and is compared where there is one.
+    b_h is zero because Flax's nnx cell has no such bias. Its gradient is not zero and is compared
+    wherever a library computes it.
     """
     batch, time, input_size, hidden_size = size
-    rng = np.random.default_rng(seed)
-    scale = hidden_size**-0.5
-
-    def weights(*shape: int) -> np.ndarray:
-        return rng.uniform(-scale, scale, shape).astype(np.float32)
-
-    def normal(*shape: int) -> np.ndarray:
-        return rng.standard_normal(shape, np.float32)
-
-    gates = [weights(input_size + hidden_size, hidden_size) for _ in "rzc"]
-    biases = [weights(hidden_size) for _ in "rzc"]
-    leaves = [leaf for pair in zip(gates, biases, strict=True) for leaf in pair]
+    rng, scale = np.random.default_rng(0), hidden_size**-0.5
+    shapes = [(input_size + hidden_size, hidden_size), (hidden_size,)] * 3
+    leaves = [rng.uniform(-scale, scale, shape).astype(np.float32) for shape in shapes]
+    b_h = np.zeros(hidden_size, np.float32) if reset == "after" else None
     return Problem(
         size,
-        GRUParams(*leaves, b_h=np.zeros(hidden_size, np.float32)),  # type: ignore[arg-type]
-        xs=normal(batch, time, input_size),
-        h=np.tanh(normal(batch, hidden_size)),
-        weigh=normal(batch, time, hidden_size),
+        gj.gru(hidden_size, reset=reset),
+        gj.GRUParams(*leaves, b_h=b_h),  # type: ignore[arg-type]
+        xs=rng.standard_normal((batch, time, input_size), np.float32),
+        weigh=rng.standard_normal((batch, time, hidden_size), np.float32),
     )

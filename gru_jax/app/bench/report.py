@@ -1,208 +1,118 @@
-"""The tables that people see."""
+"""The tables: times, ratios and agreement, with no more digits than the spread supports."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from gru_jax.app.bench.measure import COUNTED, FIRST_STEPS, TURNS, Entry, Measure, Outcome
-from gru_jax.app.bench.peers import OURS, PEERS
-from gru_jax.app.bench.problem import Reset, Size
-from gru_jax.app.bench.summary import (
-    OUTSIDE,
-    TITLES,
-    label,
-    machine,
-    rate,
-    shares,
-    standing,
-    values_of,
-    versions,
-)
+from gru_jax.app.bench.contenders import OURS
+from gru_jax.app.bench.measure import Measure, Result
+from gru_jax.app.bench.problem import Size
+from gru_jax.app.bench.results import machine, relative, versions
 from gru_jax.app.bench.timing import Spread, spread
 
-LABEL, CELL = len("gru_jax (before)"), len("0.123 ±0.004")
-"""The widths of a table's columns, at most."""
-
-WHAT: dict[Measure, str] = {
-    "train": ": loss and gradients of all weights and the inputs",
-    "first-step": ": trace, compile and run",
+TITLES: dict[Measure, str] = {
+    "forward": "Forward pass",
+    "train": "Training step: loss and gradients of all weights and the inputs",
 }
+LABEL, CELL = len("gru_jax (before)"), len("0.0123 ±0.0004")
+"""Largest widths of a table's columns."""
 
 
-def describe(console: Console, rounds: int) -> None:
+def digits(values: Spread) -> tuple[str, str]:
+    """Returns the median, and half the interquartile range to one significant digit.
+
+    The median has the same decimal place and at most three significant digits. Without a spread, as
+    after one round, it has two.
+    """
+    median, half = values.median, (values.high - values.low) / 2
+    first = math.floor(math.log10(median))
+    place = max(first - 2, math.floor(math.log10(half))) if half else first - 1
+    around = max(half, 10.0**place) if half else 0.0
+    text, spread = (f"{round(value, -place):.{max(0, -place)}f}" for value in (median, around))
+    return text, f" ±{spread}" if half else ""
+
+
+def print_setup(console: Console, rounds: int) -> None:
     """Prints what is about to be measured, and on what."""
-    on = machine()
+    facts = machine()
     table = Table.grid(padding=(0, 2))
     for name, fact in {
-        "device": f"{on['device']}, {on['cpus']} CPUs, {on['platform']}",
+        "device": f"{facts['device']}, {facts['cpus']} CPUs, {facts['platform']}",
         "versions": ", ".join(f"{name} {version}" for name, version in versions().items()),
-        "times": f"medians over {rounds} rounds (first step: {min(rounds, FIRST_STEPS)}) "
-        "± half the interquartile range",
+        "times": f"medians over {rounds} rounds ± half the interquartile range",
     }.items():
         table.add_row(Text(name, "dim"), Text(fact, overflow="fold"))
     console.print(table)
 
 
-def tables(console: Console, outcomes: Sequence[Outcome], measures: Sequence[Measure]) -> None:
-    """Prints a table for each measure, then how well all agree, who is missing and why."""
-    for name in measures:
-        values = values_of(outcomes, name)
-        sizes = list(dict.fromkeys(entry.size for entry in values))
-        unit, per_unit = _unit(name, list(values.values()))
-        for some in _parts(sizes, console.width):
-            console.print(f"\n[bold]{TITLES[name]}[/]{WHAT.get(name, '')} ({unit})")
-            here = {entry: v for entry, v in values.items() if entry.size in some}
-            table = _table(here, per_unit, with_spread=name != "memory")
-            wide = LABEL + (CELL + 2) * len(some) < console.width
-            table.padding = (0, 2 if wide else 1, 0, 0)
-            console.print(table)
-    if slow := sum(outcome.slow for outcome in outcomes):
-        turns = sum(len(o.values[n]) for o in outcomes for n in o.values if n in TURNS)
-        console.print(f"\n{slow} of {turns} turns ended on a machine slower than at its best.")
-    _print_shares(console, outcomes)
-    console.print("\n[bold]Agreement[/]: the largest differences from ours")
-    console.print(_agreement(outcomes))
-    lines = [
-        line
-        for name in measures
-        for reset in PEERS[OURS].resets
-        if name in COUNTED and (line := sentence(outcomes, name, reset))
-    ]
-    console.print("", *lines, sep="\n")
-    outside = [
-        line
-        for library in OUTSIDE
-        for name in measures
-        if name in COUNTED and (line := short_sentence(outcomes, name, library))
-    ]
-    if outside:
-        console.print("\n[bold]Outside JAX[/]: geometric means over the sizes", *outside, sep="\n")
-
-
-def sentence(outcomes: Sequence[Outcome], name: Measure, reset: Reset) -> str | None:
-    """Returns how a form of ours stands against the fastest JAX peer, None if there is none."""
-    stands = standing(outcomes, name, reset)
-    if stands is None:
-        return None
-    worst = stands.worst
-    return (
-        f"{TITLES[name]}: {label(OURS, reset)} is {stands.mean:.2f} times as fast as the fastest "
-        f"JAX peer at each size (geometric mean), at worst {stands.ratios[worst]:.2f} times: "
-        f"{worst}, {label(*stands.fastest[worst][1:])}."
+def print_results(console: Console, results: Sequence[Result], measures: Sequence[Measure]) -> None:
+    """Prints the times, a summary of each contender, and why some have no times."""
+    columns = max(1, (console.width - LABEL) // (CELL + 1))
+    for measure in measures:
+        rows = [row for row in results if measure in row.values]
+        sizes = list(dict.fromkeys(row.size for row in rows))
+        for first in range(0, len(sizes), columns):
+            console.print(f"\n[bold]{TITLES[measure]}[/] (ms)")
+            console.print(_times(rows, measure, sizes[first : first + columns]))
+    console.print(
+        "\n[bold]Beside gru_jax of the same form[/]: times as long (geometric mean over sizes,\n"
+        "least), and largest differences of states and gradients"
     )
+    console.print(_summary(results, measures))
+    reasons: dict[str, list[str]] = {}
+    for row in results:
+        if row.reason:
+            reasons.setdefault(f"{row.label}: {row.reason}", []).append(str(row.size))
+    for reason, sizes in reasons.items():
+        console.print(f"{reason} ({' '.join(sizes)})", markup=False)
 
 
-def short_sentence(outcomes: Sequence[Outcome], name: Measure, library: str) -> str | None:
-    """Returns how both forms of ours stand against one library, None if nothing is to be said."""
-    found = {reset: standing(outcomes, name, reset, [library]) for reset in PEERS[OURS].resets}
-    texts = [
-        f"{stands.mean:.2f} ({reset}; worst {min(stands.ratios.values()):.2f})"
-        for reset, stands in found.items()
-        if stands
-    ]
-    return f"{TITLES[name]}: {' and '.join(texts)} times as fast as {library}." if texts else None
-
-
-def _parts(sizes: Sequence[Size], width: int) -> list[Sequence[Size]]:
-    """Returns the sizes in parts that fit a width."""
-    columns = max(1, (width - LABEL) // (CELL + 1))
-    return [sizes[first : first + columns] for first in range(0, len(sizes), columns)]
-
-
-def _frame(sizes: Sequence[Size]) -> Table:
-    table = Table(box=None)
-    table.add_column("batch,time,\ninput,hidden", no_wrap=True, header_style="dim")
-    for size in sizes:
-        heading = "{},{},\n{},{}".format(*size)
-        table.add_column(heading, justify="right", no_wrap=True, header_style="dim")
-    return table
-
-
-def _print_shares(console: Console, outcomes: Sequence[Outcome]) -> None:
-    found = {
-        (TITLES[name], reset): here
-        for name in COUNTED
-        for reset in PEERS[OURS].resets
-        if (
-            here := {e.size: s for e, s in shares(outcomes, name).items() if e[1:] == (OURS, reset)}
-        )
+def _times(rows: Sequence[Result], measure: Measure, sizes: Sequence[Size]) -> Table:
+    table = _frame("batch,time,\ninput,hidden", *("{},{},\n{},{}".format(*s) for s in sizes))
+    spreads = {
+        (row.label, row.size): spread([1e3 * seconds for seconds in row.values[measure]])
+        for row in rows
     }
-    sizes = list(dict.fromkeys(size for here in found.values() for size in here))
-    for some in _parts(sizes, console.width):
-        most = (rate(outcomes) or 0) / 1e9
-        console.print(
-            f"\n[bold]Share of peak[/]: what the GRU's products reach of {most:.0f} Gflop/s, "
-            "NumPy's square products (%)"
-        )
-        table = _frame(some)
-        table.padding = (0, 2, 0, 0)
-        for (title, reset), here in found.items():
-            cells = [f"{100 * here[size]:.1f}" if size in here else "-" for size in some]
-            table.add_row(f"{title} ({reset})", *cells)
-        console.print(table)
-
-
-def _unit(name: Measure, values: Sequence[Sequence[float]]) -> tuple[str, float]:
-    if name == "memory":
-        return "MiB", 2**20
-    medians = [spread(times).median for times in values]
-    micro = bool(medians) and min(medians) < 1e-4 and max(medians) < 0.1
-    return ("µs", 1e-6) if micro else ("ms", 1e-3)
-
-
-def _table(values: Mapping[Entry, Sequence[float]], per_unit: float, *, with_spread: bool) -> Table:
-    spreads = {entry: spread(times) for entry, times in values.items()}
-    sizes = list(dict.fromkeys(entry.size for entry in spreads))
-    best = {s: min(v.median for e, v in spreads.items() if e.size == s) for s in sizes}
-    table = _frame(sizes)
-    whose: dict[tuple[str, Reset], None] = dict.fromkeys((e.library, e.reset) for e in spreads)
-    for library, reset in whose:
-        texts = [Text(label(library, reset))]
+    best = {s: min(v.median for (_, size), v in spreads.items() if size == s) for s in sizes}
+    for label in dict.fromkeys(row.label for row in rows):
+        cells = [Text(label)]
         for size in sizes:
-            found = spreads.get(Entry(size, library, reset))
-            if found is None:
-                texts.append(Text("-"))
-                continue
-            median, around = _cell(found, per_unit)
-            text = Text(median, "bold green" if found.median == best[size] else "")
-            texts.append(text.append(f" ±{around}", "dim") if with_spread else text)
-        table.add_row(*texts)
+            values = spreads.get((label, size))
+            median, around = digits(values) if values else ("-", "")
+            bold = values is not None and values.median == best[size]
+            cells.append(Text(median, "bold green" if bold else "").append(around, "dim"))
+        table.add_row(*cells)
     return table
 
 
-def _cell(found: Spread, per_unit: float) -> tuple[str, str]:
-    """Returns a median with three significant digits, and its spread to the same decimal."""
-    median = found.median / per_unit
-    places = min(3, max(0, 2 - math.floor(math.log10(median)))) if median > 0 else 0
-    return f"{median:.{places}f}", f"{(found.high - found.low) / per_unit / 2:.{places}f}"
-
-
-def _agreement(outcomes: Sequence[Outcome]) -> Table:
-    kinds = ("states", "step", "gradients")
-    table = Table(box=None, padding=(0, 2, 0, 0))
-    table.add_column(no_wrap=True)
-    for kind in kinds:
-        table.add_column(kind, justify="right", header_style="dim")
-    table.add_column()
-    whose: dict[tuple[str, Reset], None] = dict.fromkeys(o.entry[1:] for o in outcomes)
-    for who in whose:
-        theirs = [outcome for outcome in outcomes if outcome.entry[1:] == who]
-        texts = []
+def _summary(results: Sequence[Result], measures: Sequence[Measure]) -> Table:
+    kinds = ("states", "gradients")
+    table = _frame("", *(head for measure in measures for head in (measure, "least")), *kinds)
+    ratios = [relative(results, measure) for measure in measures]
+    for label in dict.fromkeys(row.label for row in results if row.name != OURS):
+        cells = []
+        for by_size in (each.get(label, {}) for each in ratios):
+            rounds = min(map(len, by_size.values()), default=0)  # fewer at a size that was stopped
+            logs = np.log([values[:rounds] for values in by_size.values()])
+            least = min(map(spread, by_size.values()), default=None)
+            mean = spread(np.exp(logs.mean(0)).tolist()) if rounds else None
+            cells += ["".join(digits(values)) if values else "-" for values in (mean, least)]
         for kind in kinds:
-            found = [o.differences[kind] for o in theirs if kind in o.differences]
-            largest = float(np.max(found)) if found else None  # Python's max might lose a NaN
-            texts.append("-" if largest is None else f"{largest:.0e}" if largest else "0")
-        sizes: dict[str, list[str]] = {}
-        for outcome in theirs:
-            if outcome.reason:
-                sizes.setdefault(outcome.reason, []).append(str(outcome.entry.size))
-        reasons = [
-            reason if len(at) == len(theirs) else f"{reason} (at {' '.join(at)})"
-            for reason, at in sizes.items()
-        ]
-        table.add_row(Text(label(*who)), *texts, Text("; ".join(reasons)))
+            found = [
+                r.differences[kind] for r in results if r.label == label and kind in r.differences
+            ]
+            cells.append(f"{np.max(found):.0e}" if found else "-")  # np.max keeps a NaN
+        table.add_row(label, *cells)
+    return table
+
+
+def _frame(first: str, *others: str) -> Table:
+    table = Table(box=None, padding=(0, 1, 0, 0))
+    table.add_column(first, no_wrap=True, header_style="dim")
+    for heading in others:
+        table.add_column(heading, justify="right", no_wrap=True, header_style="dim")
     return table

@@ -15,12 +15,11 @@ import sys
 import numpy as np
 
 import gru_jax as gj
+from gru_jax import Row, take
 from gru_jax.app import problem as problems
 from gru_jax.app.arguments import read
 from gru_jax.app.tasks.japanese_vowels import JAPANESE_VOWELS, VowelsConfig
 from gru_jax.app.tasks.task import Parts, check
-from gru_jax.data.batching import take  # public soon
-from gru_jax.training.fit import Row  # public soon
 
 FOLDS, SEEDS = 5, 3
 

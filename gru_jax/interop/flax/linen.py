@@ -1,6 +1,6 @@
 """Flax linen's `GRUCell`, in `RNN`, `Bidirectional` and `Sequential`.
 
-Its z weighs the old state; it has the four biases that ours has.
+Its z weighs the old state; it has all four biases.
 """
 
 from collections.abc import Mapping
@@ -10,13 +10,14 @@ import jax.numpy as jnp
 from jaxtyping import Array
 
 from gru_jax.cells.gru_params import GRUParams
-from gru_jax.interop.flax.names import bare
-from gru_jax.interop.flax.tree import read_tree
+from gru_jax.interop.flax.modules import build_level, read_tree
+from gru_jax.interop.flax.places import bare
 from gru_jax.interop.gates import join
-from gru_jax.interop.limits import LINEN, check
-from gru_jax.interop.stack import Level, Run, take_apart
+from gru_jax.interop.limits import LINEN, levels_within
+from gru_jax.interop.stack import Level, Run
+from gru_jax.layers.layer import Layer
 from gru_jax.ops.activations import ACTIVATIONS
-from gru_jax.types import Cell, Layer, Params
+from gru_jax.types import Cell, Params
 
 if TYPE_CHECKING:
     from flax import linen as nn
@@ -25,10 +26,9 @@ if TYPE_CHECKING:
 def from_linen(
     module: "nn.Module | None", variables: Mapping[str, Any], *, name: str | None = None
 ) -> tuple[Cell | Layer, Params]:
-    """Returns a Flax linen GRU as a net of ours, bit for bit.
+    """Returns a Flax linen GRU as a net of gru_jax, bit for bit.
 
-    Time-major data, a carry that is returned or not, and the dtype of computation are not of the
-    weights.
+    `time_major`, `return_carry` and the dtype of computation do not matter to the weights.
 
     Args:
         module: `nn.GRUCell`, or `nn.RNN`, `nn.Bidirectional` or an `nn.Sequential` of them. None
@@ -44,13 +44,13 @@ def from_linen(
         `nn.RNN` inside a compact module, and of the others a layer.
 
     Raises:
-        ValueError: if there is no such GRU, or it is something that ours cannot be.
+        ValueError: if there is no such GRU, or it has no equal in gru_jax.
     """
     return read_tree("from_linen", module, bare(variables), name)
 
 
 def to_linen(net: Cell | Layer, params: Params) -> tuple["nn.Module", dict[str, Any]]:
-    """Returns a net of ours as a Flax linen module and its variables, bit for bit.
+    """Returns a net as a Flax linen module and its variables, bit for bit.
 
     Args:
         net: a cell, which becomes an `nn.GRUCell`, or a layer, which becomes an `nn.RNN`, an
@@ -58,12 +58,11 @@ def to_linen(net: Cell | Layer, params: Params) -> tuple["nn.Module", dict[str, 
         params: its parameters.
 
     Raises:
-        ValueError: where Flax's GRU cannot be this net, and why.
+        ValueError: if Flax's GRU cannot compute this net, and why.
     """
     from flax import linen as nn
 
-    levels = take_apart("to_linen", net, params)
-    check("to_linen", levels, LINEN)
+    levels = levels_within(LINEN, "to_linen", net, params)
     if isinstance(net, Cell):
         (run,) = levels[0].runs
         return _cell(run), {"params": _arrays(run.params)}
@@ -78,13 +77,10 @@ def _level(level: Level) -> tuple["nn.Module", dict[str, Any]]:
     from flax import linen as nn
 
     trees = [{"cell": _arrays(run.params)} for run in level.runs]
-    if len(level.runs) == 1:
-        reverse = level.runs[0].reverse
-        return nn.RNN(_cell(level.runs[0]), reverse=reverse, keep_order=reverse), trees[0]
-    merge = jnp.add if level.merge == "sum" else nn.Bidirectional.merge_fn
-    ahead, back = (nn.RNN(_cell(run)) for run in level.runs)
-    ways = {"forward_rnn": trees[0], "backward_rnn": trees[1]}
-    return nn.Bidirectional(ahead, back, merge_fn=merge), ways
+    module = build_level(nn, level, [*map(_cell, level.runs)])
+    if len(trees) == 1:
+        return module, trees[0]
+    return module, {"forward_rnn": trees[0], "backward_rnn": trees[1]}
 
 
 def _cell(run: Run) -> "nn.GRUCell":
@@ -100,10 +96,8 @@ def _cell(run: Run) -> "nn.GRUCell":
 
 def _arrays(params: GRUParams) -> dict[str, dict[str, Array]]:
     W_x, W_h, b_x, b_h = (jnp.split(a, 3, axis=-1) for a in join(params, "rzc", old=True))
-    found = {}
-    for gate, W, b in zip("rzn", W_x, b_x, strict=True):
-        found[f"i{gate}"] = {"kernel": W, "bias": b}
-    for gate, W in zip("rzn", W_h, strict=True):
-        found[f"h{gate}"] = {"kernel": W}
-    found["hn"]["bias"] = b_h[2]
-    return found
+    arrays = {
+        f"i{gate}": {"kernel": W, "bias": b} for gate, W, b in zip("rzn", W_x, b_x, strict=True)
+    } | {f"h{gate}": {"kernel": W} for gate, W in zip("rzn", W_h, strict=True)}
+    arrays["hn"]["bias"] = b_h[2]
+    return arrays

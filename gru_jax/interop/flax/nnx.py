@@ -6,15 +6,14 @@ Its columns stand in the order r, z, c, its z weighs the old state, and it has n
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-import jax.numpy as jnp
-
-from gru_jax.interop.flax.names import bare, find
-from gru_jax.interop.flax.tree import kinds, read_tree
+from gru_jax.interop.flax.modules import build_level, kinds, read_tree
+from gru_jax.interop.flax.places import bare, find
 from gru_jax.interop.gates import join
-from gru_jax.interop.limits import NNX, check
-from gru_jax.interop.stack import Level, Run, take_apart
+from gru_jax.interop.limits import NNX, levels_within
+from gru_jax.interop.stack import Run
+from gru_jax.layers.layer import Layer
 from gru_jax.ops.activations import ACTIVATIONS
-from gru_jax.types import Cell, Layer, Params
+from gru_jax.types import Cell, Params
 
 if TYPE_CHECKING:
     from flax import nnx
@@ -23,7 +22,7 @@ if TYPE_CHECKING:
 def from_nnx(
     source: "nnx.Module | nnx.State | Mapping[Any, Any]", *, name: str | None = None
 ) -> tuple[Cell | Layer, Params]:
-    """Returns a Flax nnx GRU as a net of ours, bit for bit; b_h is zeros.
+    """Returns a Flax nnx GRU as a net of gru_jax, bit for bit; b_h is zeros.
 
     Args:
         source: `nnx.GRUCell`, or `nnx.RNN`, `nnx.Bidirectional` or an `nnx.Sequential` of them
@@ -35,7 +34,7 @@ def from_nnx(
         The net and its parameters: of `nnx.GRUCell` a cell, of the others a layer.
 
     Raises:
-        ValueError: if there is no such GRU, or it is something that ours cannot be.
+        ValueError: if there is no such GRU, or it has no equal in gru_jax.
     """
     from flax import nnx
 
@@ -51,7 +50,7 @@ def from_nnx(
 
 
 def to_nnx(net: Cell | Layer, params: Params) -> "nnx.Module":
-    """Returns a net of ours as a Flax nnx module, bit for bit.
+    """Returns a net as a Flax nnx module, bit for bit.
 
     Args:
         net: a cell, which becomes an `nnx.GRUCell`, or a layer, which becomes an `nnx.RNN`, an
@@ -59,31 +58,19 @@ def to_nnx(net: Cell | Layer, params: Params) -> "nnx.Module":
         params: its parameters; b_h must be zero, for nnx has none.
 
     Raises:
-        ValueError: where Flax's GRU cannot be this net, and why.
+        ValueError: if Flax's GRU cannot compute this net, and why.
     """
     from flax import nnx
 
-    levels = take_apart("to_nnx", net, params)
-    check("to_nnx", levels, NNX)
+    levels = levels_within(NNX, "to_nnx", net, params)
     if isinstance(net, Cell):
         return _cell(levels[0].runs[0])
     modules = []
     for level in levels:
-        modules.append(_level(level))
+        modules.append(build_level(nnx, level, [*map(_cell, level.runs)]))
         if level.dropout:
             modules.append(nnx.Dropout(level.dropout, rngs=nnx.Rngs(0)))
     return modules[0] if len(modules) == 1 else nnx.Sequential(*modules)
-
-
-def _level(level: Level) -> "nnx.RNN | nnx.Bidirectional":
-    from flax import nnx
-
-    if len(level.runs) == 1:
-        reverse = level.runs[0].reverse
-        return nnx.RNN(_cell(level.runs[0]), reverse=reverse, keep_order=reverse)
-    merge = jnp.add if level.merge == "sum" else nnx.Bidirectional.merge_fn
-    ahead, back = (nnx.RNN(_cell(run)) for run in level.runs)
-    return nnx.Bidirectional(ahead, back, merge_fn=merge)
 
 
 def _cell(run: Run) -> "nnx.GRUCell":

@@ -1,7 +1,7 @@
 """One ONNX operator on known arrays: those that move them, and those that make constants.
 
-The evaluator is ONNX's own. It is handed nothing that makes it read another file, and nothing that
-makes more than there is room for.
+The evaluator is ONNX's own. Nodes that would make it read another file, or make more than there is
+room for, are refused before.
 """
 
 import math
@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+from gru_jax.interop.contents import shorten
 
 if TYPE_CHECKING:
     import onnx
@@ -69,8 +71,8 @@ def run(
     except UnknownValue:
         raise
     except Exception as error:  # whatever a broken node makes NumPy and ONNX raise
-        why = " ".join(str(error).split())[:200]
-        raise UnknownValue(f"the output of a {node.op_type} that cannot be run: {why}") from error
+        reason = f"the output of a {node.op_type} that cannot be run: {shorten(error, 80)}"
+        raise UnknownValue(reason) from error
 
 
 def check_tensor(what: str, tensor: "onnx.TensorProto", *, external: bool) -> None:

@@ -5,7 +5,6 @@ Where there is none, because it could not be built or XLA does not take it, `rea
 
 import functools
 import hashlib
-import logging
 import platform
 import sys
 import threading
@@ -15,14 +14,7 @@ from pathlib import Path
 FORWARD = "gru_jax_forward"
 BACKWARD = "gru_jax_backward"
 
-log = logging.getLogger("gru_jax")
 _loading = threading.Lock()
-
-
-def tell(why_not: str | None) -> None:
-    """Says in the log which code a recurrence of a program is: the kernel, or not, and for what."""
-    said = f"XLA's loop runs, for {why_not}." if why_not else "the compiled kernel runs."
-    log.debug("recurrence: %s", said)
 
 
 def reason() -> str | None:

@@ -1,4 +1,4 @@
-// oneDNN's GRU behind four C functions, for `gru-jax bench` to call through ctypes.
+// oneDNN's GRU behind four C functions, for the tests to call through ctypes.
 //
 //     weights --reorder--> packed --+
 //                    xs, h0 --------+--> rnn forward --> hs, workspace --> rnn backward --> gradients
@@ -24,7 +24,7 @@ namespace {
 using dnnl::memory;
 using Tag = memory::format_tag;
 
-// In the order of `onednn.py`. With `weigh` it is training; with `h0` it starts from that state.
+// In the order of `tests/support/onednn.py`. With `weigh` it is training; with `h0` it starts from that state.
 struct Arrays {
     float *xs, *h0, *layer, *iter, *bias, *hs;
     float *weigh, *xs_grad, *layer_grad, *iter_grad, *bias_grad;

@@ -1,46 +1,55 @@
 #!/usr/bin/env bash
 # Builds tests/kernels/cpu/check.cc with the kernel's sources and runs it: as it is, with the address,
 # undefined-behaviour and thread sanitizers, and, where these are installed, under valgrind and, for
-# ARM64, qemu.
+# ARM64, qemu. All that is to be compiled is compiled first, on every core.
 set -euo pipefail
 cd "$(dirname "$0")/../../.."
 native=gru_jax/kernels/cpu
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
-cxx=${CXX:-g++}
 common="-std=c++20 -g -ffp-contract=fast -fno-math-errno -fno-trapping-math -Wall -Wextra -Wno-psabi -I$native"
+levels=("baseline")
 if [ "$(uname -m)" = x86_64 ]; then
-    levels=("avx512 -mavx512f -mavx512dq -mavx512vl -mavx512bw -mavx2 -mfma -mprefer-vector-width=512"
-        "avx2 -mavx2 -mfma" "baseline")
-else
-    levels=("baseline")
+    levels+=("avx512 -mavx512f -mavx512dq -mavx512vl -mavx512bw -mavx2 -mfma -mprefer-vector-width=512"
+        "avx2 -mavx2 -mfma")
 fi
 
-check() { # name, cases, flags...
-    local name=$1 cases=$2 seed=$RANDOM level
-    shift 2
-    rm -f "$work"/*.o  # What does not compile is not to be linked from the check before.
-    for level in "${levels[@]}"; do
-        # shellcheck disable=SC2086 # words apart
-        $cxx $common "$@" -DGRU_LEVEL=$level -c $native/variant.cc -o "$work/${level%% *}.o" &
-    done
-    wait
-    # shellcheck disable=SC2086
-    $cxx $common "$@" $native/{pass,team,levels}.cc tests/kernels/cpu/check.cc "$work"/*.o \
-        -o "$work/check" -pthread
-    printf '%s, seed %s: ' "$name" "$seed"
-    ${run:-} "$work/check" "$cases" "$seed"
+each_check() { # function: calls it with name, cases, runner, compiler with its flags
+    local sanitize="-O1 -fsanitize=address,undefined -fno-sanitize-recover=all" cxx=${CXX:-g++}
+    "$1" "as it is" 500 "" "$cxx -O3"
+    "$1" "address and undefined behaviour" 200 "" "$cxx $sanitize"
+    "$1" "threads" 100 "" "$cxx -O1 -fsanitize=thread"
+    if command -v valgrind >/dev/null; then
+        # check.cc has an operator new of its own, which valgrind would otherwise replace.
+        "$1" "valgrind" 8 \
+            "valgrind -q --error-exitcode=1 --soname-synonyms=somalloc=nouserintercepts" "$cxx -O1"
+    fi
+    if [ "$(uname -m)" = x86_64 ] &&
+        command -v aarch64-linux-gnu-g++ >/dev/null && command -v qemu-aarch64-static >/dev/null
+    then
+        levels=("baseline")
+        "$1" "ARM64" 30 qemu-aarch64-static "aarch64-linux-gnu-g++ -O3 -static"
+    fi
 }
 
-check "as it is" 500 -O3
-check "address and undefined behaviour" 200 -O1 -fsanitize=address,undefined \
-    -fno-sanitize-recover=all
-check "threads" 100 -O1 -fsanitize=thread
-if command -v valgrind >/dev/null; then
-    # check.cc has an operator new of its own, which valgrind would otherwise replace.
-    run="valgrind -q --error-exitcode=1 --soname-synonyms=somalloc=nouserintercepts" check "valgrind" 8 -O1
-fi
-if [ "$(uname -m)" = x86_64 ] && command -v aarch64-linux-gnu-g++ qemu-aarch64-static >/dev/null; then
-    levels=("baseline")
-    cxx=aarch64-linux-gnu-g++ run=qemu-aarch64-static check "ARM64" 30 -O3 -static
-fi
+print_commands() { # prints a line for each object of a check
+    local folder=$work/${1// /_} level source
+    mkdir "$folder"
+    for level in "${levels[@]}"; do
+        echo "$4 $common -DGRU_LEVEL=$level -c $native/variant.cc -o $folder/${level%% *}.o"
+    done
+    for source in $native/{pass,team,levels}.cc tests/kernels/cpu/check.cc; do
+        echo "$4 $common -c $source -o $folder/$(basename "$source" .cc).o"
+    done
+}
+
+run() {
+    local folder=$work/${1// /_} seed=$RANDOM
+    # shellcheck disable=SC2086 # words apart
+    $4 $common "$folder"/*.o -o "$folder/check" -pthread
+    printf '%s, seed %s: ' "$1" "$seed"
+    $3 "$folder/check" "$2" "$seed"
+}
+
+(each_check print_commands) | xargs -d '\n' -P "$(nproc)" -n 1 sh -c '$0'
+each_check run

@@ -1,0 +1,81 @@
+"""What is timed: functions without arguments that return when their work is done.
+
+Weights and data are on the device, in the library's own layout, before any clock runs. Programs in
+JAX take their weights as a flat list, so that no call walks a tree of Python objects.
+"""
+
+from collections.abc import Callable
+from functools import cache
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, PyTree
+
+import gru_jax as gj
+from gru_jax.app.bench.problem import Problem
+
+
+class Unavailable(Exception):
+    """A library is installed but cannot take part; the message says why."""
+
+
+class Calls(NamedTuple):
+    """One contender, ready to run on one problem.
+
+    Attributes:
+        forward: `() -> states`, in the library's layout.
+        hs: `(states) -> hs`, batch-major.
+        weights: `(params) -> arrays`, gru_jax's parameters in the library's layout; it may only
+            move and negate numbers.
+        train: `() -> result`, the loss and its gradients; None without gradients.
+        gradients: `(result) -> (arrays, xs_grad)`, arrays in the order of `weights`, xs_grad
+            batch-major.
+    """
+
+    forward: Callable[[], Any]
+    hs: Callable[[Any], np.ndarray]
+    weights: Callable[[gj.GRUParams], list[Any]] = jax.tree.leaves
+    train: Callable[[], Any] | None = None
+    gradients: Callable[[Any], tuple[list[Any], np.ndarray]] | None = None
+
+
+def make_jax_calls(
+    problem: Problem,
+    convert: Callable[[gj.GRUParams], PyTree],
+    apply: Callable[[PyTree, Array], Array],
+    *,
+    time_major: bool = False,
+) -> Calls:
+    """Makes the calls of a GRU that is written in JAX; each compiles when it first runs.
+
+    Args:
+        problem: the weights and data.
+        convert: `(params) -> weights`, the library's own tree.
+        apply: `(weights, xs) -> hs`.
+        time_major: whether time is the first axis of `xs` and `hs`.
+    """
+    leaves, tree = jax.tree.flatten(jax.tree.map(jnp.asarray, convert(problem.params)))
+    layout = swap_time if time_major else np.asarray
+    xs, weigh = (jnp.asarray(layout(a)) for a in (problem.xs, problem.weigh))
+
+    def loss_fn(leaves: list[Array], xs: Array, weigh: Array) -> Array:
+        return (weigh * apply(tree.unflatten(leaves), xs)).sum()
+
+    def compiled(function: Callable[..., Any], *args: Any) -> Callable[[], Any]:
+        program = cache(lambda: jax.jit(function).lower(*args).compile())
+        return lambda: jax.block_until_ready(program()(*args))
+
+    return Calls(
+        forward=compiled(lambda leaves, xs: apply(tree.unflatten(leaves), xs), leaves, xs),
+        hs=lambda states: np.asarray(layout(states)),
+        weights=lambda params: jax.tree.leaves(convert(params)),
+        train=compiled(jax.value_and_grad(loss_fn, argnums=(0, 1)), leaves, xs, weigh),
+        gradients=lambda result: (result[1][0], np.asarray(layout(result[1][1]))),
+    )
+
+
+def swap_time(a: Any) -> np.ndarray:
+    """Returns a copy with batch and time exchanged."""
+    return np.ascontiguousarray(np.swapaxes(np.asarray(a), 0, 1))

@@ -1,0 +1,180 @@
+"""The table of contenders, and how each library is set up, as its own documentation says.
+
+`gru_jax.interop` converts the weights. Haiku computes the reset="before" form; Flax, Equinox and
+PyTorch the other; gru_jax, Keras and ONNX both. Each library is imported when it is set up.
+"""
+
+import os
+from collections.abc import Callable
+from functools import partial
+from typing import Any, Literal, NamedTuple, TypeAlias, cast
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array
+
+import gru_jax as gj
+from gru_jax import interop
+from gru_jax.app.bench.calls import Calls, Unavailable, make_jax_calls, swap_time
+from gru_jax.app.bench.problem import Problem, Reset
+
+PeerName: TypeAlias = Literal["xla", "linen", "nnx", "equinox", "haiku", "keras", "torch", "onnx"]
+
+
+def make_gru_jax(problem: Problem, backend: Literal["auto", "xla"] = "auto") -> Calls:
+    """Sets up `unroll` over `gru`."""
+    return make_jax_calls(
+        problem,
+        lambda params: params,
+        lambda params, xs: gj.unroll(problem.cell, params, xs, backend=backend)[0],
+    )
+
+
+def make_linen(problem: Problem) -> Calls:
+    """Sets up Flax linen's `RNN(GRUCell)`."""
+    layer = gj.recurrent(problem.cell)
+    rnn: Any = interop.to_linen(layer, problem.params)[0]
+    return make_jax_calls(
+        problem,
+        lambda params: interop.to_linen(layer, params)[1],
+        rnn.apply,
+    )
+
+
+def make_nnx(problem: Problem) -> Calls:
+    """Sets up Flax nnx's `RNN(GRUCell)`, split and merged around the compiled function."""
+    from flax import nnx
+
+    def build(params: gj.GRUParams) -> Any:  # nnx has no b_h
+        params = params._replace(b_h=jnp.zeros_like(params.b_c))
+        return interop.to_nnx(gj.recurrent(problem.cell), params)
+
+    graph, _, rest = nnx.split(build(problem.params), nnx.Param, ...)
+    return make_jax_calls(
+        problem,
+        lambda params: nnx.state(build(params), nnx.Param),
+        lambda weights, xs: nnx.merge(graph, weights, rest, copy=True)(xs),
+    )
+
+
+def make_equinox(problem: Problem) -> Calls:
+    """Sets up Equinox's `GRUCell` in a scan over one sequence, mapped over the batch."""
+
+    def unroll(cell: Any, xs: Array) -> Array:
+        def body(h: Array, x: Array) -> tuple[Array, Array]:
+            h = cell(x, h)
+            return h, h
+
+        return jax.lax.scan(body, jnp.zeros(problem.size.hidden, xs.dtype), xs)[1]
+
+    return make_jax_calls(
+        problem,
+        partial(interop.to_equinox, problem.cell),
+        jax.vmap(unroll, in_axes=(None, 0)),
+    )
+
+
+def make_haiku(problem: Problem) -> Calls:
+    """Sets up Haiku's `dynamic_unroll(GRU)`, time-major."""
+    import haiku as hk
+
+    def unroll(xs: Array) -> Array:
+        core = hk.GRU(problem.size.hidden)
+        return cast(Array, hk.dynamic_unroll(core, xs, core.initial_state(xs.shape[1]))[0])
+
+    return make_jax_calls(
+        problem,
+        partial(interop.to_haiku, problem.cell),
+        hk.without_apply_rng(hk.transform(unroll)).apply,
+        time_major=True,
+    )
+
+
+def make_keras(problem: Problem) -> Calls:
+    """Sets up Keras' `layers.GRU` on its JAX backend, called without state."""
+    backend = os.environ.setdefault("KERAS_BACKEND", "jax")  # Keras reads it at its first import
+    if backend != "jax":
+        raise Unavailable(f"KERAS_BACKEND is {backend!r}: unset it, or make it jax")
+
+    def build(params: gj.GRUParams) -> Any:
+        return cast(Any, interop.to_keras(gj.recurrent(problem.cell), params)).layers[-1]
+
+    layer = build(problem.params)
+    constants = [variable.value for variable in layer.non_trainable_variables]
+    return make_jax_calls(
+        problem,
+        lambda params: [variable.value for variable in build(params).trainable_variables],
+        lambda weights, xs: layer.stateless_call(weights, constants, xs)[0],
+    )
+
+
+def make_torch(problem: Problem) -> Calls:
+    """Sets up PyTorch's `nn.GRU`, batch-major."""
+    import torch
+
+    def build(params: gj.GRUParams) -> Any:
+        return interop.to_torch(gj.recurrent(problem.cell), params)
+
+    net = build(problem.params)
+    xs, weigh = (torch.from_numpy(np.array(a)) for a in (problem.xs, problem.weigh))
+    xs_train = xs.clone().requires_grad_()
+
+    def train() -> Any:
+        loss = (weigh * net(xs_train)[0]).sum()
+        return loss, torch.autograd.grad(loss, [*net.parameters(), xs_train])
+
+    def gradients(result: Any) -> tuple[list[np.ndarray], np.ndarray]:
+        *grads, xs_grad = (grad.numpy() for grad in result[1])
+        return grads, xs_grad
+
+    return Calls(
+        forward=torch.inference_mode()(lambda: net(xs)[0]),
+        hs=lambda states: states.numpy(),
+        weights=lambda params: [p.detach().numpy() for p in build(params).parameters()],
+        train=train,
+        gradients=gradients,
+    )
+
+
+def make_onnx(problem: Problem) -> Calls:
+    """Sets up a model of one ONNX `GRU` for ONNX Runtime, time-major; it has no gradients."""
+    import onnxruntime
+
+    model = interop.to_onnx(problem.cell, problem.params, time_major=True).SerializeToString()
+    run: Any = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"]).run
+    feeds = {"xs": swap_time(problem.xs)}
+    return Calls(lambda: run(["ys"], feeds)[0], swap_time)
+
+
+class Contender(NamedTuple):
+    """A library, in each form that it computes.
+
+    Attributes:
+        resets: the forms.
+        make: `(problem) -> Calls`.
+        packages: modules that it needs, each with its name on the package index.
+        in_jax: whether it is written in JAX; others run on the CPU only.
+    """
+
+    resets: tuple[Reset, ...]
+    make: Callable[[Problem], Calls]
+    packages: dict[str, str]
+    in_jax: bool = True
+
+
+OURS = "gru_jax"
+BOTH: tuple[Reset, ...] = ("before", "after")
+ONNX = {"onnx": "onnx", "onnxruntime": "onnxruntime"}
+CONTENDERS = {
+    OURS: Contender(BOTH, make_gru_jax, {}),
+    "xla": Contender(BOTH, partial(make_gru_jax, backend="xla"), {}),
+    "linen": Contender(("after",), make_linen, {"flax": "flax"}),
+    "nnx": Contender(("after",), make_nnx, {"flax": "flax"}),
+    "equinox": Contender(("after",), make_equinox, {"equinox": "equinox"}),
+    "haiku": Contender(("before",), make_haiku, {"haiku": "dm-haiku"}),
+    "keras": Contender(BOTH, make_keras, {"keras": "keras"}),
+    "torch": Contender(("after",), make_torch, {"torch": "torch"}, in_jax=False),
+    "onnx": Contender(BOTH, make_onnx, ONNX, in_jax=False),
+}
+"""Every library by name, gru_jax first. "xla" is gru_jax without its kernel."""

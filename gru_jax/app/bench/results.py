@@ -1,0 +1,84 @@
+"""Ratios to gru_jax, and the one JSON schema.
+
+    {"versions": {...}, "machine": {...}, "rounds": 11,
+     "results": [{"size": "16,100,32,32", "name": "linen", "reset": "after", "reason": null,
+                  "differences": {"states": 1e-7, ...}, "values": {"train": [...], ...}}, ...]}
+
+Values are seconds, one a round. Medians, quartiles and ratios follow from them.
+"""
+
+import importlib.metadata
+import json
+import math
+import os
+import platform
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+
+from gru_jax.app.bench.contenders import CONTENDERS, OURS
+from gru_jax.app.bench.measure import Measure, Result
+from gru_jax.app.bench.problem import Size, parse_size
+
+
+def relative(results: Sequence[Result], measure: Measure) -> dict[str, dict[Size, list[float]]]:
+    """Returns each contender's times over gru_jax's of the same form, round by round.
+
+    The keys are labels and sizes.
+    """
+    rows = [row for row in results if measure in row.values]
+    ours = {(row.size, row.reset): row.values[measure] for row in rows if row.name == OURS}
+    table: dict[str, dict[Size, list[float]]] = {}
+    for row in rows:
+        base = ours.get((row.size, row.reset))
+        if base and row.name != OURS:
+            ratios = [a / b for a, b in zip(row.values[measure], base, strict=True)]
+            table.setdefault(row.label, {})[row.size] = ratios
+    return table
+
+
+def dumps(results: Sequence[Result], rounds: int) -> str:
+    """Returns the text of a JSON file; a difference that is not finite is null."""
+
+    def row(result: Result) -> dict[str, Any]:
+        finite = {k: v if math.isfinite(v) else None for k, v in result.differences.items()}
+        return result._asdict() | {"size": str(result.size), "differences": finite}
+
+    content = {"versions": versions(), "machine": machine(), "rounds": rounds}
+    content["results"] = [row(result) for result in results]
+    return json.dumps(content, indent=1, allow_nan=False) + "\n"
+
+
+def loads(text: str) -> list[Result]:
+    """Returns the results in the text of a JSON file."""
+
+    def result(row: dict[str, Any]) -> Result:
+        differences = {k: math.nan if v is None else v for k, v in row["differences"].items()}
+        return Result(**row | {"size": parse_size(row["size"]), "differences": differences})
+
+    return [result(row) for row in json.loads(text)["results"]]
+
+
+def versions() -> dict[str, str]:
+    """Returns the version of each library that is installed."""
+    result = {"python": platform.python_version()}
+    packages = [package for each in CONTENDERS.values() for package in each.packages.values()]
+    for package in dict.fromkeys(["gru_jax", "jax", "jaxlib", "numpy", *packages]):
+        try:
+            result[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return result
+
+
+def machine() -> dict[str, Any]:
+    """Returns the platform, the CPUs that this process may use, and JAX's device."""
+    device = jax.devices()[0]
+    affinity = getattr(os, "sched_getaffinity", None)  # Linux only
+    return {
+        "platform": platform.platform(terse=True),
+        "cpus": len(affinity(0)) if affinity else os.cpu_count() or 1,
+        "backend": device.platform,
+        "device": device.device_kind,
+    }

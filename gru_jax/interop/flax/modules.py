@@ -1,0 +1,214 @@
+"""What linen and nnx share: modules of the same names, with their arrays in a tree.
+
+module, tree  --read_tree-->  net, params
+library, level, cells  --build_level-->  RNN or Bidirectional
+"""
+
+import operator
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
+from typing import Any, Literal, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from gru_jax.interop.contents import list_names
+from gru_jax.interop.flax.cell_arrays import is_cell, take_cell
+from gru_jax.interop.flax.places import PAIR, Tree, check_tree, find, numbered
+from gru_jax.interop.gates import SYMMETRIC
+from gru_jax.interop.stack import Level, Run, assemble, assemble_cell
+from gru_jax.layers.layer import Layer
+from gru_jax.ops.activations import ACTIVATIONS
+from gru_jax.types import Cell, Params
+
+
+class Kinds(NamedTuple):
+    """The known modules of both libraries."""
+
+    cell: tuple[type, ...]
+    rnn: tuple[type, ...]
+    both: tuple[type, ...]
+    chain: tuple[type, ...]
+    dropout: tuple[type, ...]
+    concat: tuple[Any, ...]
+
+
+@cache
+def kinds() -> Kinds:
+    """Returns the known modules; imports Flax."""
+    from flax import linen, nnx
+
+    names = ("GRUCell", "RNN", "Bidirectional", "Sequential", "Dropout")
+    cell, rnn, both, chain, dropout = ((getattr(linen, n), getattr(nnx, n)) for n in names)
+    return Kinds(cell, rnn, both, chain, dropout, tuple(kind.merge_fn for kind in both))
+
+
+def read_tree(
+    function: str, module: Any | None, tree: Any, name: str | None
+) -> tuple[Cell | Layer, Params]:
+    """Returns the net of a module or, without one, the net that the names in the tree imply.
+
+    Reads the trees of gru_jax's own Flax modules, too.
+
+    Raises:
+        ValueError: if there is no GRU by this name, or it has no equal in gru_jax.
+    """
+    check_tree(function, tree)
+    if module is None or name is not None:
+        try:
+            place = find(function, tree, name)
+        except ValueError as error:
+            if module is None:
+                raise
+            raise ValueError(
+                f"{str(error)[:-1]}: name says where all arrays of the module are; for a part of "
+                "them give None for the module."
+            ) from None
+        for key in place:
+            tree = tree[key]
+    _check_kind(function, "module", module, *kinds()[:4])
+    if is_cell(tree) and type(module) in kinds().rnn:  # as it is named in compact modules
+        tree = {"cell": tree}
+    if is_cell(tree):
+        return assemble_cell(_take_run(function, module, tree))
+    return assemble(function, list(_take_levels(function, module, tree)))
+
+
+def _check_kind(function: str, what: str, module: Any | None, *known: tuple[type, ...]) -> None:
+    """Raises unless a module is Flax's own: what inherits from one may compute anything."""
+    kind = type(module)
+    if module is None or any(kind in each for each in known):
+        return
+    needed = " or ".join(each[0].__name__ for each in known)
+    got = f"a {kind.__name__}"
+    hint = "give the part that is one or, if it computes the same, its variables alone"
+    if kind.__module__ in ("gru_jax.linen", "gru_jax.nnx"):
+        got = f"gru_jax's {kind.__name__}"
+        params = "params_from(variables)" if function == "from_linen" else "params()"
+        hint = f"its net() and its {params} are what this returns"
+    raise ValueError(f"{function}: {what} must be Flax's own {needed}, got {got}: {hint}.")
+
+
+def _take_levels(function: str, module: Any | None, tree: Tree) -> Iterator[Level]:
+    known, kind, keys = kinds(), type(module), set(tree)
+    if keys == {"cell"} and (module is None or kind in known.rnn):
+        yield Level((_take_rnn(function, module, tree),))
+    elif keys == PAIR and (module is None or kind in known.both):
+        ahead, back = (
+            _take_rnn(function, getattr(module, key, None), tree[key], key)
+            for key in ("forward_rnn", "backward_rnn")
+        )
+        yield Level((ahead, back._replace(reverse=True)), _merge(function, module))
+    elif keys in ({"forward"}, {"forward", "backward"}) and module is None:
+        directions = [key for key in ("forward", "backward") if key in keys]
+        for key in directions:
+            if not is_cell(tree[key]):
+                raise ValueError(f"{function}: {key} must be a GRU, got {_names(tree[key])}.")
+        ahead, *back = (_take_run(function, None, tree[key]) for key in directions)
+        yield Level((ahead, *(run._replace(reverse=True) for run in back)))
+    elif module is None or kind in known.chain:
+        yield from _take_chain(function, module, tree)
+    else:
+        raise ValueError(
+            f"{function}: variables must be those of the {kind.__name__}, got {_names(tree)}."
+        )
+
+
+def _names(tree: Any) -> str:
+    """Returns the names in a tree, for an error."""
+    if not isinstance(tree, Mapping):
+        return f"a {type(tree).__name__}"
+    return list_names(sorted(map(str, tree)))
+
+
+def _take_chain(function: str, module: Any | None, tree: Tree) -> Iterator[Level]:
+    trees = numbered(tree)
+    modules: list[Any] = [None] * len(trees) if module is None else list(module.layers)
+    if not trees or not trees.keys() <= set(range(len(modules))):
+        raise ValueError(
+            f"{function}: variables must be those of a GRUCell, RNN, Bidirectional or Sequential "
+            f"of them, got {_names(tree)}; layers without any must be said by the module."
+        )
+    last = None
+    for number, each in enumerate(modules):
+        if number in trees:
+            if last:
+                yield last
+            _check_kind(function, "module", each, *kinds()[:4])
+            *before, last = _take_levels(function, each, trees[number])
+            yield from before
+        elif (
+            type(each) in kinds().dropout and not each.broadcast_dims and last and not last.dropout
+        ):
+            last = last._replace(dropout=each.rate)
+        else:
+            kind = getattr(each, "__name__", type(each).__name__)
+            raise ValueError(
+                f"{function}: module must have GRUs alone in a Sequential, with one dropout behind "
+                f"each and no broadcast_dims, got {kind}."
+            )
+    if last:
+        yield last
+
+
+def _take_rnn(function: str, module: Any | None, tree: Any, name: str = "") -> Run:
+    inner = tree.get("cell", tree) if isinstance(tree, Mapping) else tree
+    if inner is tree or not is_cell(inner):
+        raise ValueError(
+            f"{function}: {name or 'module'} must be an RNN of a GRUCell, got one with "
+            f"{_names(inner)}."
+        )
+    if module is None:
+        return _take_run(function, None, inner)
+    _check_kind(function, name or "module", module, kinds().rnn)
+    if module.reverse and not name and not module.keep_order:
+        raise ValueError(
+            f"{function}: keep_order must be True with reverse=True, got False: such an RNN gives "
+            "its outputs last step first, and gru_jax's are in the order of the inputs."
+        )
+    if module.reverse and name:
+        raise ValueError(f"{function}: {name} must have reverse=False, got True.")
+    return _take_run(function, module.cell, inner)._replace(reverse=module.reverse)
+
+
+def _merge(function: str, module: Any | None) -> Literal["concat", "sum"]:
+    if module is None or module.merge_fn in kinds().concat:
+        return "concat"
+    if module.merge_fn in (jnp.add, operator.add):
+        return "sum"
+    raise ValueError(
+        f"{function}: merge_fn must be the default or jnp.add, got {module.merge_fn}: "
+        "bidirectional puts the outputs side by side or adds them."
+    )
+
+
+def _take_run(function: str, module: Any | None, tree: Tree) -> Run:
+    _check_kind(function, "cell", module, kinds().cell)
+    run = Run(take_cell(function, tree))
+    if module is None:
+        return run
+    if module.carry_init not in (None, jax.nn.initializers.zeros):
+        raise ValueError(
+            f"{function}: carry_init must be zeros, got {module.carry_init}: give `apply` the "
+            "state that it draws."
+        )
+    names = {fn: name for name, fn in ACTIVATIONS.items()}
+    for option, known in (("gate_fn", SYMMETRIC), ("activation_fn", tuple(ACTIVATIONS))):
+        got = names.get(getattr(module, option))
+        if got not in known:
+            raise ValueError(
+                f"{function}: {option} must be {', '.join(known)} of jax.nn, got "
+                f"{getattr(module, option)}: no activation of gru_jax is the same."
+            )
+    return run._replace(
+        gate_activation=names[module.gate_fn], activation=names[module.activation_fn]
+    )
+
+
+def build_level(library: Any, level: Level, cells: Sequence[Any]) -> Any:
+    """Returns the `RNN` or `Bidirectional` of linen or nnx that runs these cells."""
+    if len(cells) == 1:
+        reverse = level.runs[0].reverse
+        return library.RNN(cells[0], reverse=reverse, keep_order=reverse)
+    merge = jnp.add if level.merge == "sum" else library.Bidirectional.merge_fn
+    return library.Bidirectional(*map(library.RNN, cells), merge_fn=merge)

@@ -1,0 +1,159 @@
+"""From Keras: a model's layers one behind the other -> levels -> net, params."""
+
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+
+from gru_jax.interop.arrays import floats
+from gru_jax.interop.contents import Contents
+from gru_jax.interop.gates import Joined, check_symmetric, part
+from gru_jax.interop.keras.chain import chain, find_layer
+from gru_jax.interop.stack import Level, Run, assemble, assemble_cell
+from gru_jax.layers.layer import Layer
+from gru_jax.ops.activations import ACTIVATIONS
+from gru_jax.types import Cell, Params
+
+
+def from_keras(source: Any, *, name: str | None = None) -> tuple[Cell | Layer, Params]:
+    """Returns Keras' GRUs as a net of gru_jax, bit for bit, whatever backend Keras has.
+
+    The net returns all steps and the last states, also for a layer without `return_sequences`.
+    Masks are arguments of `apply`: for `Masking` it is `mask=(xs != mask_value).any(-1)`. In masked
+    steps Keras repeats its last output; the net's is zero. `stateful` and `unroll` are ignored.
+    `dropout` and `recurrent_dropout` inside a GRU act in training alone and are left out: put
+    `dropout(rate, per_sequence=True)` before the layer, or build it with
+    `recurrent(cell, recurrent_dropout=rate)`. Variables keep their own dtype, so that mixed
+    precision is float32 here.
+
+    Args:
+        source: a `GRUCell`, a `GRU`, an `RNN` of `GRUCell`s, a `Bidirectional` of one of these, or
+            a model of these alone, one behind the other, with `Dropout` between them and `Masking`
+            before them.
+        name: of the layer to take, where a model has others, too, e.g. `"encoder"`, or
+            `"inner/encoder"` in a model inside; None is the only GRU there.
+
+    Returns:
+        The net and its parameters: of a cell a cell, of all else a layer. Without bias, the biases
+        are zeros.
+
+    Raises:
+        ValueError: if something else stands there, is not built yet, or has no equal in gru_jax.
+    """
+    return read_layers(source, name)[:2]
+
+
+def read_layers(source: Any, name: str | None) -> Contents:
+    """Returns the GRUs of a model, as `from_keras` does, and the names of the other weights."""
+    import keras
+
+    whole, kinds = source, keras.layers
+    plain = (kinds.RNN, kinds.Bidirectional, kinds.Dropout, kinds.InputLayer, kinds.Masking)
+    layers = getattr(source, "layers", ())
+    if name is not None or not all(isinstance(layer, plain) for layer in layers):
+        source = find_layer(source, name)
+    if isinstance(source, keras.layers.GRUCell):
+        return Contents(*assemble_cell(_take_run(source, source.name)))
+    levels: list[Level] = []
+    chosen = chain(source)
+    for layer in chosen:  # by exact types, for what is called in others may differ
+        if type(layer) is keras.layers.Dropout:
+            if not levels or levels[-1].dropout or layer.noise_shape is not None:
+                raise ValueError(
+                    "from_keras: dropout must be behind a GRU, one, and without a noise_shape, got "
+                    f"{layer.name!r}: take the GRUs by name, and put ours where it is."
+                )
+            levels[-1] = levels[-1]._replace(dropout=layer.rate)
+        elif levels or type(layer) not in (keras.layers.InputLayer, keras.layers.Masking):
+            levels += _take_levels(layer)
+    if not levels:
+        raise ValueError("from_keras: source must have a GRU, got none.")
+    taken = {id(weight) for layer in chosen for weight in layer.weights}
+    leftovers = [each.path for each in whole.weights if id(each) not in taken]
+    return Contents(*assemble("from_keras", levels), tuple(leftovers))
+
+
+def _take_levels(layer: Any) -> list[Level]:
+    import keras
+
+    if type(layer) is keras.layers.Bidirectional:
+        if layer.merge_mode not in ("concat", "sum"):
+            raise ValueError(
+                f'from_keras: merge_mode of {layer.name!r} must be "concat" or "sum", got '
+                f"{layer.merge_mode!r}: take its forward_layer and its backward_layer.cell."
+            )
+        ahead, back = layer.forward_layer, layer.backward_layer
+        if ahead.go_backwards:
+            raise ValueError(
+                f"from_keras: forward_layer of {layer.name!r} must not go backwards, got one that "
+                "does: its outputs stand in reversed order then."
+            )
+        runs = (_take_run(ahead.cell, layer.name), _take_run(back.cell, layer.name))
+        return [Level((runs[0], runs[1]._replace(reverse=True)), layer.merge_mode)]
+    if type(layer) is keras.layers.SpatialDropout1D:
+        raise ValueError(
+            f"from_keras: dropout must be drawn anew in each step, got {layer.name!r}, a "
+            "SpatialDropout1D: take the GRUs by name, and put dropout(rate, per_sequence=True) "
+            "between them."
+        )
+    if type(layer) not in (keras.layers.GRU, keras.layers.RNN):
+        raise ValueError(
+            f"from_keras: source must be of GRU, RNN, Bidirectional and Dropout layers, got "
+            f"{getattr(layer, 'name', layer)!r}, a {type(layer).__name__}: take the GRU alone, by "
+            "name."
+        )
+    if layer.go_backwards and layer.return_sequences:
+        raise ValueError(
+            f"from_keras: {layer.name!r} must not go backwards and return sequences, which come "
+            "out in reversed order then: take its cell, and run it by recurrent(cell, "
+            "reverse=True), whose outputs stand in the order of the inputs."
+        )
+    cells = getattr(layer.cell, "cells", [layer.cell])
+    runs = [_take_run(cell, layer.name)._replace(reverse=layer.go_backwards) for cell in cells]
+    return [Level((run,)) for run in runs]
+
+
+def _take_run(cell: Any, name: str) -> Run:
+    import keras
+
+    if type(cell) is not keras.layers.GRUCell:
+        kind = type(cell).__name__
+        raise ValueError(f"from_keras: cell of {name!r} must be a GRUCell, got a {kind}.")
+    if not cell.built:
+        raise ValueError(
+            f"from_keras: {name!r} must be built, got it without weights: call it once, or "
+            "layer.build((None, None, input_size))."
+        )
+    known = {keras.activations.get(each): each for each in ACTIVATIONS}
+    for what, function in (
+        ("activation", cell.activation),
+        ("recurrent_activation", cell.recurrent_activation),
+    ):
+        if function not in known:
+            got = getattr(function, "__name__", function)
+            if got in ACTIVATIONS:
+                got = f"a function {got} that is not Keras' own and not recognised: give its name"
+            raise ValueError(
+                f"from_keras: {what} of {name!r} must be one of {', '.join(ACTIVATIONS)}, got "
+                f"{got}."
+            )
+    gate_activation = known[cell.recurrent_activation]
+    check_symmetric("from_keras", f"recurrent_activation of {name!r}", gate_activation)
+    W_x, W_h, *b = (
+        floats("from_keras", f"{variable.name} of {name!r}", _as_numpy(variable))
+        for variable in (cell.kernel, cell.recurrent_kernel, cell.bias)
+        if variable is not None
+    )
+    zeros = jnp.zeros(3 * cell.units, W_x.dtype)
+    b_x, b_h = [*b[0]] if b and cell.reset_after else [*b, zeros, zeros][:2]
+    reset = "after" if cell.reset_after else "before"
+    params = part("from_keras", Joined(W_x, W_h, b_x, b_h), "zrc", old=True, reset=reset)
+    return Run(params, known[cell.activation], gate_activation)
+
+
+def _as_numpy(variable: Any) -> np.ndarray:
+    """Returns a variable's value in its own dtype; some backends hand bfloat16 on as float32."""
+    import keras
+
+    value = np.asarray(keras.ops.convert_to_numpy(variable.value))
+    return value.astype(jnp.dtype(variable.dtype))

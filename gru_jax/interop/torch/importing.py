@@ -1,0 +1,139 @@
+"""From PyTorch: state dict -> the arrays of one GRU -> levels -> net, params."""
+
+import re
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import jax.numpy as jnp
+import numpy as np
+
+from gru_jax.cells.gru_params import GRUParams
+from gru_jax.interop.arrays import floats
+from gru_jax.interop.contents import Contents, list_names
+from gru_jax.interop.gates import Joined, part
+from gru_jax.interop.names import choose
+from gru_jax.interop.stack import Level, Run, assemble, assemble_cell
+from gru_jax.interop.torch.state_dict import NAMES, as_numpy, flatten
+from gru_jax.layers.layer import Layer
+from gru_jax.types import Cell, Params
+
+if TYPE_CHECKING:
+    import torch
+
+
+def from_torch(
+    source: "torch.nn.GRU | torch.nn.GRUCell | Mapping[str, Any]", *, name: str | None = None
+) -> tuple[Cell | Layer, Params]:
+    """Returns a PyTorch GRU as a net of gru_jax.
+
+    The weights do not know `batch_first`: `ys, state = net.apply(params, xs)` is batch-major.
+    PyTorch's `h_n` is `jnp.stack(jax.tree.leaves(state))`.
+
+    Args:
+        source: a module, or a state dict of one with tensors or NumPy arrays, alone or in a
+            checkpoint's dict. A state dict does not hold the rate of the dropout between layers: 0
+            then.
+        name: the GRU's place in a larger model, e.g. `"encoder.gru"`, or the end of that; None is
+            the only one there is.
+
+    Returns:
+        The net and its parameters: of `nn.GRUCell` a cell, of `nn.GRU` a layer. Without bias, the
+        biases are zeros.
+
+    Raises:
+        ValueError: if there is no GRU by this name, or its arrays do not fit each other.
+    """
+    if isinstance(source, Mapping):
+        return read_state(source, name)[:2]
+    if not hasattr(source, "state_dict") or isinstance(source, type):
+        got = source.__name__ if isinstance(source, type) else f"a {type(source).__name__}"
+        raise ValueError(f"from_torch: source must be a module or a state dict, got {got}.")
+    place, arrays = _find(flatten(source.state_dict()), name)
+    return _assemble(place, arrays, _dropout_of(source.get_submodule(place)))
+
+
+def read_state(source: Mapping[str, Any], name: str | None) -> Contents:
+    """Returns the GRU in a state dict, as `from_torch` does, and the names of the other arrays."""
+    state = flatten(source)
+    place, arrays = _find(state, name)
+    prefix = f"{place}." if place else ""
+    taken = {prefix + key for key in arrays}
+    return Contents(*_assemble(place, arrays, 0.0), tuple(key for key in state if key not in taken))
+
+
+def _find(state: Mapping[str, Any], name: str | None) -> tuple[str, dict[str, Any]]:
+    """Returns the name of the GRU and its arrays."""
+    places = [re.fullmatch(r"(?:(.*)\.)?weight_ih(?:_l0)?", key) for key in state]
+    known = [place[1] or "" for place in places if place]
+    place = choose("from_torch", known, name, state, separator=".")
+    prefix = f"{place}." if place else ""
+    arrays = {key.removeprefix(prefix): state[key] for key in state if key.startswith(prefix)}
+    if hidden := [key.split(".")[1] for key in arrays if key.startswith("parametrizations.")]:
+        raise ValueError(
+            f"from_torch: {place or 'source'} must have plain weights, got parametrizations of "
+            f"{list_names(dict.fromkeys(hidden))}: torch.nn.utils.parametrize."
+            "remove_parametrizations makes them plain."
+        )
+    arrays = {key: array for key, array in arrays.items() if "." not in key}
+    pattern = re.compile(rf"(?:{'|'.join(NAMES)})(?:_l\d+(?:_reverse)?)?")
+    if unknown := [key for key in arrays if not pattern.fullmatch(key)]:
+        raise ValueError(
+            f"from_torch: {place or 'source'} must be a GRU of PyTorch's, got one with "
+            f"{list_names(unknown)}, too."
+        )
+    return place, arrays
+
+
+def _assemble(place: str, arrays: dict[str, Any], rate: float) -> tuple[Cell | Layer, Params]:
+    if "weight_ih" in arrays:
+        return assemble_cell(Run(_take(arrays, place, "")))
+    suffixes = {key.removeprefix("weight_ih") for key in arrays if key.startswith("weight_ih")}
+    count = sum(not suffix.endswith("_reverse") for suffix in suffixes)
+    ends = ("", "_reverse") if "_l0_reverse" in suffixes else ("",)
+    if wrong := suffixes ^ {f"_l{number}{end}" for number in range(count) for end in ends}:
+        raise ValueError(
+            f"from_torch: {place or 'source'} must have all layers from 0, each in the directions "
+            f"of the first, got one too many or too few: weight_ih{min(wrong)}."
+        )
+    levels = []
+    for number in range(count):
+        runs = (Run(_take(arrays, place, f"_l{number}{end}"), reverse=bool(end)) for end in ends)
+        levels.append(Level(tuple(runs), dropout=rate if number < count - 1 else 0.0))
+    return assemble("from_torch", levels)
+
+
+def _take(arrays: dict[str, Any], name: str, suffix: str) -> GRUParams:
+    has_bias = any(f"{key}{suffix}" in arrays for key in NAMES[2:])
+    keys = [key + suffix for key in NAMES[: 4 if has_bias else 2]]
+    if missing := [key for key in keys if key not in arrays]:
+        raise ValueError(
+            f"from_torch: {name or 'source'} must have {', '.join(missing)}, got none."
+        )
+    inputs, hidden = (tuple(np.shape(arrays[key]))[1:] for key in keys[:2])
+    gates = tuple(3 * size for size in hidden)
+    for count, kind in ((1, "an RNN"), (4, "an LSTM")):
+        if all(np.shape(arrays[key])[:1] == (count * sum(hidden),) for key in keys):
+            raise ValueError(
+                f"from_torch: {name or 'source'} must be a GRU, with 3 x {sum(hidden)} rows for "
+                f"{sum(hidden)} units, got {kind}, with {count} x {sum(hidden)}."
+            )
+    shapes = (gates + inputs, gates + hidden, gates, gates)
+    W_x, W_h, *biases = (
+        floats("from_torch", key, as_numpy(key, arrays[key]), shape)
+        for key, shape in zip(keys, shapes, strict=False)
+    )
+    b_x, b_h = biases or [jnp.zeros(gates, W_h.dtype)] * 2
+    return part("from_torch", Joined(W_x.T, W_h.T, b_x, b_h), "rzc", old=True, reset="after")
+
+
+def _dropout_of(module: "torch.nn.Module") -> float:
+    """Returns the rate between a GRU's layers."""
+    import torch
+
+    own = (torch.nn.GRU, torch.nn.GRUCell)
+    if isinstance(module, own) and type(module) not in own:
+        raise ValueError(
+            f"from_torch: source must be PyTorch's own GRU, got a {type(module).__name__}, which "
+            "may compute something else: give its state_dict()."
+        )
+    return module.dropout if isinstance(module, torch.nn.GRU) else 0.0

@@ -1,0 +1,25 @@
+"""Tells which code a program got for a recurrence, in the log "gru_jax"."""
+
+import logging
+
+log = logging.getLogger("gru_jax")
+
+
+def kernel_runs() -> None:
+    """Says that a program got the compiled kernel."""
+    log.debug("recurrence: the compiled kernel runs.")
+
+
+def fall_back(reason: str, required: bool = False) -> None:
+    """Says that a program got XLA's loop.
+
+    Args:
+        reason: why, a phrase.
+        required: whether the caller named the kernel.
+
+    Raises:
+        ValueError: if `required`.
+    """
+    if required:
+        raise ValueError(f'unroll: backend must be "auto" or "xla" for {reason}.')
+    log.debug("recurrence: XLA's loop runs, for %s.", reason)

@@ -1,0 +1,281 @@
+"""The contract of a layer: a sequence to a sequence.
+
+    xs --apply--> boundaries worked out once, padding zeroed once --run--> ys, zero in padding
+    x --step--> one time step, for streaming
+
+`apply` and `step` are what callers use; `run` and `advance` are what a layer is made of.
+"""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any, Literal, NamedTuple, Protocol
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Integer, PyTree, Shaped
+
+from gru_jax.architecture import Architecture, bind
+from gru_jax.recurrence.boundaries import Boundaries, check_state, select
+from gru_jax.sequence.backends import environment
+from gru_jax.sequence.checks import (
+    as_array,
+    as_lengths,
+    check_boundaries,
+    check_inputs,
+    input_of,
+)
+from gru_jax.training.step import is_differentiating
+from gru_jax.types import ArrayLike, Input, Key, Params, Shape, State
+
+
+class _Omitted:
+    """The key of a call that gives none, not even None."""
+
+    def __repr__(self) -> str:
+        return "None"
+
+
+OMITTED: Any = _Omitted()
+
+
+class Apply(Protocol):
+    """Runs a layer over whole sequences."""
+
+    def __call__(
+        self,
+        params: Params,
+        xs: Shaped[ArrayLike, "..."],
+        state: State | None = None,
+        *,
+        lengths: Integer[ArrayLike, "*batch"] | None = None,
+        mask: Bool[ArrayLike, "*batch time"] | None = None,
+        resets: Bool[ArrayLike, "*batch time"] | None = None,
+        key: Key | None = OMITTED,
+    ) -> tuple[Array, State]:
+        """Returns the outputs, zero in padding, and the state after the sequence.
+
+        Args:
+            params: the layer's parameters.
+            xs: the inputs, `[*batch, time, input]`.
+            state: before the first step, as one returned; None is the initial state.
+            lengths: as in `unroll`, and so the next two.
+            mask: False is padding.
+            resets: True begins a segment.
+            key: switches on what is random in training; None is evaluation. In a loss that
+                `make_train_step` differentiates, a layer with something random must be given one
+                of the two.
+
+        Raises:
+            ValueError: if an argument does not fit the others.
+        """
+        ...
+
+
+class Step(Protocol):
+    """Runs a layer over one time step, in evaluation."""
+
+    def __call__(
+        self,
+        params: Params,
+        x: Shaped[ArrayLike, "..."],
+        state: State,
+        *,
+        begins: Bool[ArrayLike, "*batch"] | None = None,
+        valid: Bool[ArrayLike, "*batch"] | None = None,
+    ) -> tuple[Array, State]:
+        """Returns the output and the state after the step.
+
+        Args:
+            params: the layer's parameters.
+            x: one step's input, `[*batch, input]`.
+            state: from `initial_state`, from the step before, or from `apply`.
+            begins: True rows begin a new segment (an episode): recurrent states are put back to
+                the initial state before x is read.
+            valid: False rows are padding: their state stays as it was, their output is zero.
+
+        Raises:
+            ValueError: if an argument does not fit the others, or the layer cannot stream.
+        """
+        ...
+
+
+Run = Callable[[Params, Array, State | None, Boundaries, Key | None], tuple[Array, Any]]
+
+
+class Layer(NamedTuple):
+    """A sequence to a sequence; layers compose with `stack`. Five fields are a whole layer.
+
+    Attributes:
+        init: `(key, input_size) -> params`.
+        output_size: `(input_size) -> int`.
+        run: `(params, xs, state, boundaries, key) -> (ys, state)`. The inputs are zero in padding,
+            and so must be the outputs. A state of None is the initial state.
+        initial_state: `(params, x_shape) -> state`; `x_shape` is one step's `[*batch, input]`.
+        advance: `(params, x, state, boundaries) -> (y, state)`, one time step, in evaluation; the
+            boundaries are that step's.
+        trace: as `run`, `-> (ys, traces)`: a `Trace` of each cell in place of its state; None for a
+            layer without cells. Whoever replaces `run` replaces this, too.
+        architecture: the layer as data, as in `Cell`.
+        input: `(params) -> Input`; None is one axis of features of any size.
+        random: whether a key makes a difference.
+    """
+
+    init: Callable[[Key, int], Params]
+    output_size: Callable[[int], int]
+    run: Run
+    initial_state: Callable[[Params, Shape], State]
+    advance: Callable[[Params, Array, State, Boundaries], tuple[Array, State]]
+    trace: Run | None = None
+    architecture: Architecture | None = None
+    input: Callable[[Params], Input] | None = None
+    random: bool = False
+
+    @property
+    def apply(self) -> Apply:
+        """Runs the layer over whole sequences, see `Apply`; equal layers have equal ones."""
+        return bind(_apply, self)
+
+    @property
+    def step(self) -> Step:
+        """Runs the layer over one time step, see `Step`."""
+        return bind(_step, self)
+
+    def __repr__(self) -> str:
+        """Returns the call that built the layer."""
+        return str(self.architecture) if self.architecture else f"Layer(run={self.run!r})"
+
+
+def name_of(layer: Layer) -> str:
+    """Returns the name that an error of the layer begins with."""
+    return layer.architecture.builder if layer.architecture else "apply"
+
+
+def _apply(
+    layer: Layer,
+    params: Params,
+    xs: ArrayLike,
+    state: State | None = None,
+    *,
+    lengths: ArrayLike | None = None,
+    mask: ArrayLike | None = None,
+    resets: ArrayLike | None = None,
+    key: Key | None = OMITTED,
+) -> tuple[Array, State]:
+    if key is OMITTED:
+        key = None
+        if layer.random and is_differentiating():
+            raise ValueError(
+                f"{name_of(layer)}: key must be given in a loss that is trained on, for the layer "
+                "is random in training; key=None says that evaluation is meant."
+            )
+    limits = {"lengths": lengths, "mask": mask, "resets": resets}
+    return compiled("run", layer, params, xs, state, key, **limits)
+
+
+def compiled(
+    field: Literal["run", "trace"],
+    layer: Layer,
+    params: Params,
+    xs: ArrayLike,
+    state: State | None,
+    key: Key | None,
+    *,
+    lengths: ArrayLike | None = None,
+    mask: ArrayLike | None = None,
+    resets: ArrayLike | None = None,
+) -> tuple[Array, Any]:
+    """Calls the layer's `run` or `trace` as one program, which checks the arguments first."""
+    function = name_of(layer)
+    xs = as_array(function, "xs", xs, "apply(params, xs, state=None, *, lengths, mask, resets)")
+    limits = {"lengths": as_lengths(function, lengths), "mask": mask, "resets": resets}
+    return _compiled(field, layer, environment(), params, xs, state, limits, key)
+
+
+# Compiled as a whole, so that a call outside jit is one program, which needs nothing of the host.
+@partial(jax.jit, static_argnums=(0, 1, 2))
+def _compiled(
+    field: Literal["run", "trace"],
+    layer: Layer,
+    _environment: tuple[str, str],
+    params: Params,
+    xs: Array,
+    state: State | None,
+    limits: dict[str, ArrayLike | None],
+    key: Key | None,
+) -> tuple[Array, Any]:
+    return check_and_run(field, layer, params, xs, state, key, **limits)
+
+
+def check_and_run(
+    field: Literal["run", "trace"],
+    layer: Layer,
+    params: Params,
+    xs: Array,
+    state: State | None,
+    key: Key | None,
+    *,
+    lengths: ArrayLike | None = None,
+    mask: ArrayLike | None = None,
+    resets: ArrayLike | None = None,
+) -> tuple[Array, Any]:
+    """Calls the layer's `run` or `trace` with boundaries, and zeros in padding."""
+    function = name_of(layer)
+    steps = check_inputs(function, layer, params, xs)
+    boundaries = check_boundaries(function, steps, len(steps) - 1, lengths, mask, resets)
+    if state is not None:
+        x_shape = (*steps[:-1], *xs.shape[len(steps) :])
+        like = jax.eval_shape(lambda params: layer.initial_state(params, x_shape), params)
+        check_state(function, "state", state, like=like)
+    run = traced(layer) if field == "trace" else layer.run
+    return run(params, zero_padding(xs, boundaries), state, boundaries, key)
+
+
+def traced(layer: Layer) -> Run:
+    """Returns the layer's `trace`; that of a layer without cells gives `()`."""
+    return layer.trace or bind(_no_trace, layer)
+
+
+def _no_trace(layer: Layer, *args: Any) -> tuple[Array, tuple[()]]:
+    return layer.run(*args)[0], ()
+
+
+def _step(
+    layer: Layer,
+    params: Params,
+    x: ArrayLike,
+    state: State,
+    *,
+    begins: ArrayLike | None = None,
+    valid: ArrayLike | None = None,
+) -> tuple[Array, State]:
+    function = name_of(layer)
+    x = as_array(function, "x", x, "step(params, x, state)")
+    batch = x.shape[: x.ndim - len(input_of(layer, params).shape)]
+
+    def rows(name: str, value: ArrayLike | None) -> Array | None:
+        if value is None:
+            return None
+        value = jnp.asarray(value)
+        if value.shape != batch or value.dtype != jnp.bool_:
+            raise ValueError(
+                f"{function}: {name} must be {batch} bool to match the batch axes of x, "
+                f"got {value.shape} {value.dtype}."
+            )
+        return value
+
+    boundaries = Boundaries(rows("valid", valid), rows("begins", begins))
+    return _compiled_step(layer, params, x, state, boundaries)
+
+
+@partial(jax.jit, static_argnums=0)
+def _compiled_step(
+    layer: Layer, params: Params, x: Array, state: State, boundaries: Boundaries
+) -> tuple[Array, State]:
+    return layer.advance(params, zero_padding(x, boundaries), state, boundaries)
+
+
+def zero_padding(xs: PyTree[Array], boundaries: Boundaries) -> PyTree[Array]:
+    """Returns arrays with zeros in padded steps, whatever stood there."""
+    if (valid := boundaries.valid) is None:
+        return xs
+    return jax.tree.map(lambda a: select(valid, a, 0), xs)

@@ -1,0 +1,123 @@
+"""What a cell, or every cell of a net, does: its trace, and the code that runs it."""
+
+from functools import partial
+from typing import Any
+
+import jax
+from jaxtyping import Array, Bool, Integer, PyTree, Shaped
+
+from gru_jax.layers.layer import Layer, check_and_run, compiled
+from gru_jax.sequence.backends import Choice, collect_choices, environment
+from gru_jax.sequence.checks import as_array
+from gru_jax.sequence.trace import trace_call
+from gru_jax.sequence.unroll import Limits, Settings, prepare, split_arguments
+from gru_jax.types import ArrayLike, Cell, Key, Params, State, Trace
+
+
+def trace(
+    cell: Cell | Layer,
+    params: Params,
+    xs: Shaped[ArrayLike, "..."],
+    h0: State | None = None,
+    *,
+    lengths: Integer[ArrayLike, "*batch"] | None = None,
+    mask: Bool[ArrayLike, "*batch time"] | None = None,
+    resets: Bool[ArrayLike, "*batch time"] | None = None,
+    key: Key | None = None,
+    **options: Any,
+) -> Trace | PyTree[Array]:
+    """Runs a cell over sequences and returns its trace: what its gates did in every step.
+
+    The states are those of `unroll`, by the same loop; the gates are computed from them after it,
+    for all steps at once. Tracing works under `jit`, `vmap` and `grad` (to train on the gates'
+    values). Under `jit`, unused parts of the trace are never computed.
+
+    Args:
+        cell: the recurrence, e.g. `gru(64)`, or a layer with recurrences in it, e.g. `stack(...)`.
+        params: its parameters.
+        xs: as in `unroll`.
+        h0: as in `unroll`; the state of layers as their `apply` takes it.
+        lengths: as in `unroll`.
+        mask: as in `unroll`.
+        resets: as in `unroll`.
+        key: as in `unroll`; None is evaluation.
+        options: of a cell, the others of `unroll`; `memory` and `chunk_size` change nothing, since
+            all is kept, in one piece. Layers have been given theirs.
+
+    Returns:
+        Of a cell a `Trace`, with time where it is in `xs`. Of a layer a tree of traces with the
+        structure of its state: a tuple for `stack`, `Directions` for `bidirectional`, a `Trace` for
+        `recurrent`, `()` for a layer without cells.
+
+    Raises:
+        ValueError: as from `unroll`.
+    """
+    limits = {"lengths": lengths, "mask": mask, "resets": resets}
+    if isinstance(cell, Layer):
+        if options:
+            raise ValueError(
+                f"trace: options must be given to the layers, got {', '.join(options)}."
+            )
+        return compiled("trace", cell, params, xs, h0, key, **limits)[1]
+    if not isinstance(cell, Cell):
+        kind = type(cell).__name__
+        raise ValueError(f"trace: cell must be a Cell or a Layer, e.g. gru(64), got a {kind}.")
+    settings, given, key = split_arguments("trace", cell, {**limits, "key": key, **options})
+    return _trace(
+        settings, environment(), params, as_array("trace", "xs", xs, ORDER), h0, given, key
+    )
+
+
+ORDER = "trace(cell, params, xs)"
+
+
+@partial(jax.jit, static_argnums=(0, 1))
+def _trace(
+    settings: Settings,
+    _environment: tuple[str, str],
+    params: Params,
+    xs: Array,
+    h0: State | None,
+    limits: Limits,
+    key: Key | None,
+) -> Trace:
+    return trace_call(prepare("trace", settings, params, xs, h0, limits, key))
+
+
+def explain_backend(
+    cell: Cell | Layer,
+    params: Params,
+    xs: Shaped[ArrayLike, "..."] | jax.ShapeDtypeStruct,
+    h0: State | None = None,
+    **arguments: Any,
+) -> tuple[Choice, ...]:
+    """Returns which code runs each cell with these arguments, and why; it computes nothing.
+
+    Args:
+        cell: the recurrence, or a layer with recurrences in it.
+        params: its parameters. Shapes and dtypes alone will do, e.g. from `jax.eval_shape`, and so
+            for `xs` and `h0`.
+        xs: the inputs.
+        h0: the state before the first step.
+        arguments: the others of `unroll`, or of the layer's `apply`.
+
+    Returns:
+        One `(backend, reason)` for each cell, in the order in which they run: the backend's name,
+        and why not another.
+
+    Raises:
+        ValueError: as from `unroll`.
+    """
+    if isinstance(cell, Layer):
+        key = arguments.pop("key", None)
+
+        def run(params: Params, xs: Array, h0: State | None) -> Any:
+            return check_and_run("run", cell, params, xs, h0, key, **arguments)
+
+        return collect_choices(run, params, xs, h0)
+    settings, limits, key = split_arguments("explain_backend", cell, arguments)
+
+    def run_cell(params: Params, xs: Array, h0: State | None) -> Any:
+        return prepare("explain_backend", settings, params, xs, h0, limits, key)[:-1][1:]
+
+    return collect_choices(run_cell, params, xs, h0)

@@ -1,0 +1,87 @@
+"""A run on a mesh of Explicit axes: each device runs the rows that it has."""
+
+import logging
+from collections.abc import Callable
+from functools import partial, wraps
+from typing import Any
+
+import jax
+from jax.sharding import NamedSharding, PartitionSpec, get_abstract_mesh, reshard
+from jaxtyping import Array, PyTree
+
+from gru_jax.recurrence.boundaries import Boundaries
+from gru_jax.sequence.options import Program
+from gru_jax.types import Key, Params, State
+
+log = logging.getLogger("gru_jax")
+
+
+def on_mesh(over_time: PyTree[bool]) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Returns a decorator for `(program, params, xs, h0, boundaries, key) -> results`.
+
+    Each device runs the function on its own rows, and the results stay where the rows are. Where
+    no axis of the mesh parts the rows, or something is drawn for each, XLA runs it as on Auto axes.
+
+    Args:
+        over_time: for each result, whether it has the time axis of the inputs or none.
+    """
+
+    def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
+        @wraps(function)
+        def run(
+            program: Program,
+            params: Params,
+            xs: Array,
+            h0: State,
+            boundaries: Boundaries,
+            key: Key | None,
+        ) -> Any:
+            args = params, xs, h0, boundaries, key
+            sharding = jax.typeof(xs).sharding
+            mesh = get_abstract_mesh() if sharding.mesh.empty else sharding.mesh
+            if not mesh.explicit_axes:
+                return function(program, *args)
+            names = list(sharding.spec[: program.axes])
+            names[program.time_axis] = None
+            steps = PartitionSpec(*names)
+            del names[program.time_axis]
+            batch = PartitionSpec(*names)
+            results = jax.tree.map(lambda has_time: steps if has_time else batch, over_time)
+            options = program.options
+            drawn = key is not None and (options.zoneout or options.recurrent_dropout)
+            if drawn or not any(names):
+                # Drawn by each device, its rows' masks would be those of other rows. And rows that
+                # are whole here may be in pieces where `vmap` runs over such an axis.
+                here = partial(function, _without_kernel(program))
+                placed = jax.tree.map(partial(NamedSharding, mesh), results)
+                axes = mesh.explicit_axes
+                return jax.sharding.auto_axes(here, axes=axes, out_sharding=placed)(*args)
+            whole = PartitionSpec()
+            specs = whole, steps, batch, Boundaries(steps, steps, batch), whole
+            placed = [
+                reshard(a, jax.tree.map(partial(NamedSharding, mesh), spec)) if a is not None else a
+                for a, spec in zip(args[:3], specs[:3], strict=True)
+            ]
+            limits = [
+                a if a is None else reshard(a, NamedSharding(mesh, spec))
+                for a, spec in zip(boundaries[:3], (steps, steps, batch), strict=True)
+            ]
+            key = key if key is None else reshard(key, NamedSharding(mesh, whole))
+            here = jax.shard_map(
+                partial(function, program), mesh=mesh, in_specs=specs, out_specs=results
+            )
+            return here(*placed, Boundaries(*limits), key)
+
+        return run
+
+    return decorate
+
+
+def _without_kernel(program: Program) -> Program:
+    if program.backend == "xla":
+        return program
+    why = "rows that no Explicit axis of the mesh parts"
+    if program.required:
+        raise ValueError(f'unroll: backend must be "auto" or "xla" for {why}.')
+    log.debug("recurrence: XLA's loop runs, for %s.", why)
+    return program._replace(backend="xla")

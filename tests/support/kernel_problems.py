@@ -1,0 +1,98 @@
+"""The kernel's problem in float32, and the oracle of its derivatives.
+
+The oracle is JAX's derivative of XLA's plain loop, in float64; derivatives of a higher order are
+differences of it.
+"""
+
+from functools import lru_cache, partial
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from problems import BATCH, HIDDEN, draw_problem
+
+import gru_jax as gj
+
+both_forms = pytest.mark.parametrize("reset", ["before", "after"])
+
+gradient = partial(jax.grad, argnums=(0, 1, 2, 3))
+value_and_gradient = partial(jax.value_and_grad, argnums=(0, 1, 2, 3))
+
+
+def draw(reset, seed=0):
+    """Returns params, xs, h0, h_reset, and which steps are valid and which begin a segment."""
+    return jax.tree.map(
+        lambda a: jnp.asarray(a, jnp.float32 if a.dtype == float else a.dtype),
+        draw_problem(seed, reset),
+    )
+
+
+def score(hs, h_last):
+    return (jnp.sin(hs) * hs).sum() + (h_last**3).sum()
+
+
+def make_loss(reset, *, reverse=False, time_axis=1, bounded=True, **ways):
+    """Returns the kernel's loss of params, xs, h0 and h_reset, with the boundaries of a problem."""
+    *_, valid, resets = draw(reset)
+    cell = gj.gru(HIDDEN, reset=reset)
+
+    def loss(params, xs, h0, h_reset):
+        xs, mask, begins = (jnp.moveaxis(a, 1, time_axis) for a in (xs, valid, resets))
+        bounds = {"mask": mask, "resets": begins, "h_reset": h_reset} if bounded else {}
+        bounds |= {"reverse": reverse, "time_axis": time_axis, "backend": "cpu"}
+        return score(*gj.unroll(cell, params, xs, h0, **bounds, **ways))
+
+    return loss
+
+
+@lru_cache
+def compile_autodiff(reset, reverse):
+    """Returns the oracle's program, which is still there when JAX's caches are cleared."""
+    cell = gj.gru(HIDDEN, reset=reset, dtype=jnp.float64)
+    ways = {"reverse": reverse, "derivative": "autodiff"}
+
+    def loss(params, xs, h0, h_reset, valid, resets, share):
+        bounds = {"mask": valid, "resets": resets, "h_reset": h_reset}
+        states = gj.unroll(cell, params, xs, h0, **bounds, **ways)
+        return share @ jax.vmap(score)(*states)
+
+    example = jax.tree.map(np.asarray, draw_problem(0, reset)), np.ones(BATCH)
+    return jax.jit(value_and_gradient(loss)).lower(*example[0], example[1]).compile()
+
+
+def autodiff(reset, point, *, reverse=False, bounded=True, share=None):
+    """Returns the loss and its gradients in float64; `share` weighs the rows' losses."""
+    valid, resets = draw_problem(0, reset)[4:]
+    if not bounded:
+        valid, resets = np.ones_like(valid), np.zeros_like(resets)
+    share = np.ones(BATCH) if share is None else share
+    with jax.enable_x64(True):
+        point = jax.tree.map(lambda a: np.asarray(a, float), tuple(point))
+        found = compile_autodiff(reset, reverse)(*point, valid, resets, share)
+        return jax.tree.map(np.asarray, found)
+
+
+def differences(reset, point, along, **ways):
+    """Returns gradients and their first and second derivative along a direction."""
+    step = 1e-4  # A cut series is off by its square, rounding by 1e-16 over its square: by 1e-8.
+
+    def gradients(s):
+        moved = jax.tree.map(lambda a, d: np.float64(a) + s * np.float64(d), tuple(point), along)
+        return autodiff(reset, moved, **ways)[1]
+
+    behind, here, ahead = map(gradients, (-step, 0, step))
+    first = jax.tree.map(lambda a, b: (a - b) / (2 * step), ahead, behind)
+    return here, first, jax.tree.map(lambda a, h, b: (a - 2 * h + b) / step**2, ahead, here, behind)
+
+
+def dot(these, those):
+    products = jax.tree.map(lambda a, b: np.vdot(np.float64(a), np.float64(b)), these, those)
+    return sum(jax.tree.leaves(products))
+
+
+def close(got, want, rtol=2e-5, atol=2e-5):
+    """Asserts equality up to what float32 loses, about 1e-7, in sums of some hundred terms."""
+    want = jax.tree.map(lambda a: a if a.dtype == bool else np.float32(a), want)
+    chex.assert_trees_all_close(got, want, rtol=rtol, atol=atol)

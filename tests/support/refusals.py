@@ -1,0 +1,14 @@
+"""What an error says, to the letter."""
+
+import contextlib
+import re
+
+import pytest
+
+
+@contextlib.contextmanager
+def refused(message):
+    """Asserts that the block raises ValueError with this message and no other word."""
+    with pytest.raises(ValueError, match=re.escape(message)) as caught:
+        yield
+    assert str(caught.value) == message
