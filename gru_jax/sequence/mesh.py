@@ -53,24 +53,22 @@ def on_mesh(over_time: PyTree[bool]) -> Callable[[Callable[..., Any]], Callable[
                 # Drawn by each device, its rows' masks would be those of other rows. And rows that
                 # are whole here may be in pieces where `vmap` runs over such an axis.
                 here = partial(function, _without_kernel(program))
-                placed = jax.tree.map(partial(NamedSharding, mesh), results)
+                placed = jax.tree.map(lambda spec: NamedSharding(mesh, spec), results)
                 axes = mesh.explicit_axes
                 return jax.sharding.auto_axes(here, axes=axes, out_sharding=placed)(*args)
-            whole = PartitionSpec()
-            specs = whole, steps, batch, Boundaries(steps, steps, batch), whole
-            placed = [
-                reshard(a, jax.tree.map(partial(NamedSharding, mesh), spec)) if a is not None else a
-                for a, spec in zip(args[:3], specs[:3], strict=True)
-            ]
-            limits = [
-                a if a is None else reshard(a, NamedSharding(mesh, spec))
-                for a, spec in zip(boundaries[:3], (steps, steps, batch), strict=True)
-            ]
-            key = key if key is None else reshard(key, NamedSharding(mesh, whole))
-            here = jax.shard_map(
-                partial(function, program), mesh=mesh, in_specs=specs, out_specs=results
+            whole: Any = PartitionSpec()
+            rows: Any = Boundaries(steps, steps, batch)  # pyright: ignore[reportArgumentType]
+            specs = whole, steps, batch, rows, whole
+            args = jax.tree.map(
+                lambda spec, tree: jax.tree.map(
+                    lambda a: reshard(a, NamedSharding(mesh, spec)), tree
+                ),
+                specs,
+                args,
+                is_leaf=lambda spec: isinstance(spec, PartitionSpec),
             )
-            return here(*placed, Boundaries(*limits), key)
+            here = partial(function, program)
+            return jax.shard_map(here, mesh=mesh, in_specs=specs, out_specs=results)(*args)
 
         return run
 
