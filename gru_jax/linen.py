@@ -5,7 +5,7 @@
     gru = GRU(64, num_layers=2, bidirectional=True, dropout=0.3)
     variables = gru.init(key, xs, deterministic=True)  # xs: [*batch, time, input]
     ys, h_last = gru.apply(variables, xs, deterministic=False, rngs={"dropout": key_dropout})
-    tapes = gj.trace(gru.net(), gru.params_from(variables), xs)  # what the gates did
+    traces = gj.trace(gru.net(), gru.params_from(variables), xs)  # what the gates did
 
 The numbers are those of `gru.net()`, a net of `gj.recurrent`, `gj.bidirectional`, `gj.stack` and
 `gj.dropout`, with its derivatives and its boundaries. Nothing is computed here.

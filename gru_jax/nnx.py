@@ -5,7 +5,7 @@
 
     gru = GRU(12, 64, num_layers=2, bidirectional=True, dropout=0.3, rngs=nnx.Rngs(0))
     ys, h_last = gru(xs)  # xs: [*batch, time, 12]; in training, gru.eval() ends it
-    tapes = gj.trace(gru.net(), gru.params(), xs)  # what the gates did
+    traces = gj.trace(gru.net(), gru.params(), xs)  # what the gates did
 
 The numbers are those of `gru.net()`, a net of `gj.recurrent`, `gj.bidirectional`, `gj.stack` and
 `gj.dropout`, with its derivatives and its boundaries. Nothing is computed here.

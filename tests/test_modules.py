@@ -243,10 +243,10 @@ def test_weights_go_to_the_net_and_back(rng, make, count, both, reset):
     chex.assert_trees_all_equal(read_params(make(own, **options)[0], own), own)
     result = apply(xs, lengths=LENGTHS)
     chex.assert_trees_all_equal(net.apply(own, xs, lengths=LENGTHS), result)
-    tapes = gj.trace(net, own, xs, lengths=LENGTHS)
-    tapes = jax.tree.leaves(tapes, is_leaf=lambda leaf: isinstance(leaf, gj.Trace))
-    assert len(tapes) == count * (1 + both)
-    np.testing.assert_allclose(tapes[-1].h, result[0][..., -HIDDEN:], atol=1e-6)
+    traces = gj.trace(net, own, xs, lengths=LENGTHS)
+    traces = jax.tree.leaves(traces, is_leaf=lambda leaf: isinstance(leaf, gj.Trace))
+    assert len(traces) == count * (1 + both)
+    np.testing.assert_allclose(traces[-1].h, result[0][..., -HIDDEN:], atol=1e-6)
 
 
 def read_params(gru, params):

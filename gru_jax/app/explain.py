@@ -27,7 +27,7 @@ class Inspection(NamedTuple):
     layer: int
     """Of the recurrent layers, counted from 1."""
     direction: str
-    tape: gj.Trace
+    trace: gj.Trace
     gradients: Float[Array, "sequences time"]
     """|dL/dh_t|, with L the task's loss of the sequence's target."""
     exponents: Float[Array, " sequences"]
@@ -88,7 +88,7 @@ class _Cell(NamedTuple):
 
     cell: gj.Cell
     params: Params
-    tape: gj.Trace
+    trace: gj.Trace
     direction: str
     outputs: Callable[[Array], Array]
     """From the cell's states to the net's outputs."""
@@ -103,13 +103,13 @@ def _look(
     lengths: Array,
     targets: Array | None,
 ) -> dict[tuple[int, bool], tuple[gj.Trace, Array, Array]]:
-    """Returns tape, gradients and exponents by recurrent layer, from 1, and whether backward."""
+    """Returns trace, gradients and exponents by recurrent layer, from 1, and whether backward."""
     assert net.architecture is not None
-    tapes = gj.trace(net, params, xs, lengths=lengths)
-    layers = _find(net.architecture, params, tapes, xs, lengths, lambda ys: ys)
+    traces = gj.trace(net, params, xs, lengths=lengths)
+    layers = _find(net.architecture, params, traces, xs, lengths, lambda ys: ys)
     looks = {}
     for number, layer in enumerate(layers, 1):
-        for cell, own, tape, direction, outputs in layer:
+        for cell, own, trace, direction, outputs in layer:
             steps = {"lengths": lengths, "reverse": direction == "backward"}
 
             def loss_fn(hs: Array, _: Array, outputs: Any = outputs) -> Array:
@@ -117,9 +117,9 @@ def _look(
                 return ys.sum() if targets is None else metrics(ys, targets)["loss"].sum()
 
             looks[number, steps["reverse"]] = (
-                tape,
-                gj.gradient_norms(cell, own, tape.x, loss_fn, **steps),
-                gj.lyapunov_exponent(jax.random.key(0), cell, own, tape.x, **steps),
+                trace,
+                gj.gradient_norms(cell, own, trace.x, loss_fn, **steps),
+                gj.lyapunov_exponent(jax.random.key(0), cell, own, trace.x, **steps),
             )
     return looks
 
@@ -127,7 +127,7 @@ def _look(
 def _find(
     layer: Architecture,
     params: Params,
-    tape: Any,
+    trace: Any,
     xs: Array,
     lengths: Array,
     outputs: Callable[[Array], Array],
@@ -137,9 +137,9 @@ def _find(
     cells: list[Any] = [gj.build(part) for part in layer.parts]
     if layer.builder == "recurrent":
         direction = "backward" if options["reverse"] else "forward"
-        yield [_Cell(cells[0], params, tape, direction, outputs)]
+        yield [_Cell(cells[0], params, trace, direction, outputs)]
     elif layer.builder == "bidirectional":
-        states = tape._replace(forward=tape.forward.h, backward=tape.backward.h)
+        states = trace._replace(forward=trace.forward.h, backward=trace.backward.h)
 
         def merge(direction: str, hs: Array) -> Array:
             forward, backward = states._replace(**{direction: hs})
@@ -147,10 +147,10 @@ def _find(
                 return outputs(forward + backward)
             return outputs(jnp.concatenate([forward, backward], -1))
 
-        found = zip(cells, params, tape, tape._fields, strict=True)
+        found = zip(cells, params, trace, trace._fields, strict=True)
         yield [_Cell(*each, partial(merge, each[-1])) for each in found]
     elif layer.builder == "residual":
-        yield from _find(layer.parts[0], params, tape, xs, lengths, lambda ys: outputs(xs + ys))
+        yield from _find(layer.parts[0], params, trace, xs, lengths, lambda ys: outputs(xs + ys))
     elif layer.builder == "stack":
         for i, part in enumerate(layer.parts):
 
@@ -160,7 +160,7 @@ def _find(
                     ys, _ = gj.stack(*behind).apply(params[i + 1 :], ys, lengths=lengths)
                 return outputs(ys)
 
-            yield from _find(part, params[i], tape[i], xs, lengths, rest)
+            yield from _find(part, params[i], trace[i], xs, lengths, rest)
             xs, _ = cells[i].apply(params[i], xs, lengths=lengths)
             if xs.ndim < 3:  # Behind pool there are no steps.
                 return
@@ -168,11 +168,11 @@ def _find(
 
 def report(inspection: Inspection) -> Report:
     """Returns a cell in numbers."""
-    tape, norms = inspection.tape, np.asarray(inspection.gradients)
+    trace, norms = inspection.trace, np.asarray(inspection.gradients)
     unknown = jnp.full((), jnp.nan)
-    r, z, _ = (ends or gj.Ends(unknown, unknown) for ends in gj.saturation(tape))
-    memory = np.full((1, 1), np.nan) if tape.z is None else np.asarray(gj.timescales(tape))
-    count = np.asarray(tape.valid).sum(1)
+    r, z, _ = (ends or gj.Ends(unknown, unknown) for ends in gj.saturation(trace))
+    memory = np.full((1, 1), np.nan) if trace.z is None else np.asarray(gj.timescales(trace))
+    count = np.asarray(trace.valid).sum(1)
     rows = np.flatnonzero(count > 1)
     first, last = norms[rows, 0], norms[rows, count[rows] - 1]
     if inspection.direction == "backward":

@@ -69,23 +69,23 @@ def draw_cells(
         return path
 
     folder.mkdir(parents=True, exist_ok=True)
-    length = int(found[0].tape.valid[index].sum())
-    tapes = [jax.tree.map(lambda a: np.asarray(a)[index, :length], each.tape) for each in found]
-    for each, tape in zip(found, tapes, strict=True):
+    length = int(found[0].trace.valid[index].sum())
+    traces = [jax.tree.map(lambda a: np.asarray(a)[index, :length], each.trace) for each in found]
+    for each, trace in zip(found, traces, strict=True):
         figure = Figure(figsize=(7, 7.5), layout="constrained")
-        plot.gates(tape, figure.subplots())
+        plot.gates(trace, figure.subplots())
         title = f"layer {each.layer}, {each.direction}"
         yield save(figure, title, folder / f"gates_{each.layer}_{each.direction}.png")
 
-    change = np.abs(tapes[0].h - tapes[0].h_before).mean(-1)
+    change = np.abs(traces[0].h - traces[0].h_before).mean(-1)
     figure = Figure(figsize=(12, 5.1), layout="constrained")
     begin = length // 4  # The first steps change a state of zeros the most.
-    plot.step(tapes[0], begin + int(change[begin:].argmax()), figure.subplots())
+    plot.step(traces[0], begin + int(change[begin:].argmax()), figure.subplots())
     first = f"layer 1, {found[0].direction}"
     yield save(figure, first, folder / "step.png")
 
     numbers = {
-        "timescales": (plot.timescales, lambda each: gj.timescales(each.tape)[index]),
+        "timescales": (plot.timescales, lambda each: gj.timescales(each.trace)[index]),
         "gradient_flow": (plot.gradient_flow, lambda each: each.gradients[index, :length]),
     }
     count = found[-1].layer
@@ -101,7 +101,7 @@ def draw_cells(
                 legend.remove()  # One says it for all.
         yield save(figure, stem.replace("_", " "), folder / f"{stem}.png")
 
-    start = jax.tree.map(lambda a: a[:FRAMES], tapes[0])
+    start = jax.tree.map(lambda a: a[:FRAMES], traces[0])
     figure = Figure(figsize=(12, 6.6))
     figure.suptitle(f"{first}: {name}", fontsize=11)
     moving = plot.animation(start, figure.add_axes((0, 0.07, 1, 0.86)))

@@ -1,6 +1,6 @@
 """What people look at. Needs matplotlib: `pip install 'gru_jax[plot]'`.
 
-    gates                               the tape of one sequence, as heat maps
+    gates                               the trace of one sequence, as heat maps
     step, animation                     one step of the cell as a diagram; all of them, one by one
     timescales, gradient_flow           how far back units remember, and gradients reach
     forecast                            a series and what was predicted of it

@@ -42,7 +42,7 @@ class Band(NamedTuple):
 
 
 def step(
-    tape: Trace,
+    trace: Trace,
     t: int,
     ax: Axes | None = None,
     *,
@@ -55,16 +55,16 @@ def step(
     equations.
 
     Args:
-        tape: of one sequence, `[time, ...]`.
+        trace: of one sequence, `[time, ...]`.
         t: the step, counted from 0; no padding.
         ax: where to draw, 2.5 times as wide as high, and 9 inches wide or more for text to read.
         units: which to show, a row each; None is five of all speeds, the slowest at the bottom.
         inputs: names of the input's channels, of which the first five are shown.
 
     Raises:
-        ValueError: if the tape is not of a GRU and one sequence, or a number is out of range.
+        ValueError: if the trace is not of a GRU and one sequence, or a number is out of range.
     """
-    of = one_sequence("step", tape)
+    of = one_sequence("step", trace)
     if not 0 <= t < len(of.h) or not of.valid[t]:
         what = f"0 to {len(of.h) - 1}" + (", and no padding" if not of.valid.all() else "")
         raise ValueError(f"step: t must be {what}, got {t}.")
@@ -109,36 +109,38 @@ def step(
     return ax
 
 
-def size(tape: Trace, rows: Int[np.ndarray, " rows"]) -> tuple[float, float]:
+def size(trace: Trace, rows: Int[np.ndarray, " rows"]) -> tuple[float, float]:
     """Returns the inches that the diagram takes where there is room."""
-    high = max(len(rows), min(ROWS, tape.x.shape[1])) * HEIGHT + 30
+    high = max(len(rows), min(ROWS, trace.x.shape[1])) * HEIGHT + 30
     return 12, 12 * high / (BANDS[-1] - BANDS[0])
 
 
-def one_sequence(function: str, tape: Trace) -> Any:
-    """Returns the tape as NumPy arrays, if it is a GRU's and of one sequence."""
-    if not isinstance(tape, Trace):
-        raise ValueError(f"{function}: tape must be a Trace, got a {type(tape).__name__}.")
-    if any(a is None or np.ndim(a) != 2 for a in (tape.r, tape.z, tape.c, tape.h)):
-        got = {name: np.shape(a) for name, a in zip("rzch", tape, strict=False) if a is not None}
-        raise ValueError(f"{function}: tape must have r, z, c, h [time, hidden], got {got}.")
-    if not np.any(tape.valid):
-        raise ValueError(f"{function}: tape must have a valid step, got {len(tape.h)} of padding.")
-    of = jax.tree.map(np.asarray, tape)
+def one_sequence(function: str, trace: Trace) -> Any:
+    """Returns the trace as NumPy arrays, if it is a GRU's and of one sequence."""
+    if not isinstance(trace, Trace):
+        raise ValueError(f"{function}: trace must be a Trace, got a {type(trace).__name__}.")
+    if any(a is None or np.ndim(a) != 2 for a in (trace.r, trace.z, trace.c, trace.h)):
+        got = {name: np.shape(a) for name, a in zip("rzch", trace, strict=False) if a is not None}
+        raise ValueError(f"{function}: trace must have r, z, c, h [time, hidden], got {got}.")
+    if not np.any(trace.valid):
+        raise ValueError(
+            f"{function}: trace must have a valid step, got {len(trace.h)} of padding."
+        )
+    of = jax.tree.map(np.asarray, trace)
     mixed = (1 - of.z) * of.h_before + of.z * of.c
     if not np.allclose(mixed[of.valid], of.h[of.valid], atol=1e-2, equal_nan=True):
         raise ValueError(
-            f"{function}: tape must have h = (1 - z) h_before + z c, which it has not with zoneout "
+            f"{function}: trace must have h = (1 - z) h_before + z c, which it has not with zoneout "
             "or clip."
         )
     return of
 
 
-def which(tape: Trace, function: str, units: Sequence[int] | None) -> Int[np.ndarray, " rows"]:
+def which(trace: Trace, function: str, units: Sequence[int] | None) -> Int[np.ndarray, " rows"]:
     """Returns the units to show: by default of all speeds, by their mean z, the slowest last."""
-    size = tape.h.shape[1]
+    size = trace.h.shape[1]
     if units is None:
-        order = np.argsort(np.mean(np.asarray(tape.z)[np.asarray(tape.valid)], 0))
+        order = np.argsort(np.mean(np.asarray(trace.z)[np.asarray(trace.valid)], 0))
         return order[np.linspace(size - 1, 0, min(ROWS, size)).round().astype(int)]
     if not len(units) or not all(0 <= unit < size for unit in units):
         raise ValueError(f"{function}: units must be one or more of 0 to {size - 1}, got {units}.")

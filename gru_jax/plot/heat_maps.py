@@ -1,4 +1,4 @@
-"""The gate tape as heat maps: what comes in, what the gates do with it, what is remembered."""
+"""The gate trace as heat maps: what comes in, what the gates do with it, what is remembered."""
 
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
@@ -37,7 +37,7 @@ class Panels(NamedTuple):
     h: Axes
 
 
-def gates(tape: Trace, ax: Axes | None = None, *, inputs: Sequence[str] | None = None) -> Panels:
+def gates(trace: Trace, ax: Axes | None = None, *, inputs: Sequence[str] | None = None) -> Panels:
     """Draws the input, the gates, the candidate and the state of one sequence, time to the right.
 
     All panels have their units in one order, by the mean update gate: the slowest at the bottom.
@@ -46,7 +46,7 @@ def gates(tape: Trace, ax: Axes | None = None, *, inputs: Sequence[str] | None =
     off, they reach to the 99th percentile, and the ends of the colour bar are pointed.
 
     Args:
-        tape: of one sequence, [time, features]: of a batch, `jax.tree.map(lambda a: a[i], tape)`.
+        trace: of one sequence, [time, features]: of a batch, `jax.tree.map(lambda a: a[i], trace)`.
         ax: the area in which the panels are laid out; its own frame is taken off.
         inputs: names of the input's channels.
 
@@ -54,9 +54,9 @@ def gates(tape: Trace, ax: Axes | None = None, *, inputs: Sequence[str] | None =
         The axes of the panels, which share their time axis.
 
     Raises:
-        ValueError: if the tape is not of one sequence, has no valid step, or `inputs` do not fit.
+        ValueError: if the trace is not of one sequence, has no valid step, or `inputs` do not fit.
     """
-    values, valid = _read(tape)
+    values, valid = _read(trace)
     channels = values["x"].shape[1]
     if inputs is not None and len(inputs) != channels:
         raise ValueError(f"gates: inputs must be {channels} names, got {len(inputs)}.")
@@ -98,25 +98,25 @@ def gates(tape: Trace, ax: Axes | None = None, *, inputs: Sequence[str] | None =
 
 
 def _read(
-    tape: Trace,
+    trace: Trace,
 ) -> tuple[dict[str, Float[np.ndarray, "time _"]], Bool[np.ndarray, " time"]]:
     """Returns what there is to draw, from top to bottom, and which steps are valid."""
-    if not isinstance(tape, Trace):
-        raise ValueError(f"gates: tape must be a Trace, got a {type(tape).__name__}.")
-    valid = np.asarray(tape.valid)
+    if not isinstance(trace, Trace):
+        raise ValueError(f"gates: trace must be a Trace, got a {type(trace).__name__}.")
+    valid = np.asarray(trace.valid)
     values = {}
     for name in Panels._fields:
-        value = getattr(tape, name)
+        value = getattr(trace, name)
         if value is None:
             continue
         shape = getattr(value, "shape", type(value).__name__)
         if valid.ndim != 1 or len(shape) != 2 or shape[0] != len(valid):
             raise ValueError(
-                f"gates: tape.{name} must be [time, features] of one sequence, got {shape}."
+                f"gates: trace.{name} must be [time, features] of one sequence, got {shape}."
             )
         values[name] = np.asarray(value, float)
     if not valid.any():
-        raise ValueError(f"gates: tape must have a valid step, got {len(valid)} of padding.")
+        raise ValueError(f"gates: trace must have a valid step, got {len(valid)} of padding.")
     return values, valid
 
 

@@ -24,7 +24,7 @@ SECONDS = 0.8
 
 
 def animation(
-    tape: Trace,
+    trace: Trace,
     ax: Axes | None = None,
     *,
     units: Sequence[int] | None = None,
@@ -32,10 +32,10 @@ def animation(
 ) -> FuncAnimation:
     """Animates `step` over the valid steps; below it, update gate and state of the units so far.
 
-    Save it with `save_gif`, or show it in a notebook: `HTML(plot.animation(tape).to_jshtml())`.
+    Save it with `save_gif`, or show it in a notebook: `HTML(plot.animation(trace).to_jshtml())`.
 
     Args:
-        tape: of one sequence, `[time, ...]`.
+        trace: of one sequence, `[time, ...]`.
         ax: where to draw, about twice as wide as high.
         units: as in `step`.
         inputs: as in `step`.
@@ -43,7 +43,7 @@ def animation(
     Raises:
         ValueError: as `step` does.
     """
-    of = one_sequence("animation", tape)
+    of = one_sequence("animation", trace)
     rows = which(of, "animation", units)
     if ax is None:  # Without a layout engine, which would work again for every frame.
         width, height = size(of, rows)

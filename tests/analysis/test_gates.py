@@ -15,7 +15,7 @@ BIASES = np.array([-1.0, -3.0, 0.5])
 
 
 def tape_of(**values):
-    """A tape with these values, [batch, time, hidden], and nothing else in it."""
+    """A trace with these values, [batch, time, hidden], and nothing else in it."""
     some = next(iter(values.values()))
     fields = dict.fromkeys(gj.Trace._fields) | {"valid": jnp.ones(some.shape[:-1], bool)}
     return gj.Trace(**fields | {name: jnp.asarray(value) for name, value in values.items()})
@@ -55,18 +55,18 @@ def test_saturation_counts_the_steps_near_the_ends():
 
 def test_padding_is_not_counted():
     z = np.array([[[0.05], [0.5], [0.0]], [[0.05], [0.95], [0.05]]])
-    tape = tape_of(z=z)._replace(valid=jnp.array([[True, True, False], [True] * 3]))
-    low, high = gj.saturation(tape).z
+    trace = tape_of(z=z)._replace(valid=jnp.array([[True, True, False], [True] * 3]))
+    low, high = gj.saturation(trace).z
     assert (float(low[0]), float(high[0])) == pytest.approx((3 / 5, 1 / 5))
-    found = gj.timescales(tape)[:, 0]
+    found = gj.timescales(trace)[:, 0]
     kept = [0.95 * 0.5, 0.95 * 0.05 * 0.95]
     np.testing.assert_allclose(found, [-2 / np.log(kept[0]), -3 / np.log(kept[1])], rtol=1e-6)
 
 
 def test_a_timescale_is_the_steps_after_which_1_over_e_is_left():
     z = 1 - np.exp(-1 / np.array([1.0, 5, 100]))
-    tape = tape_of(z=np.broadcast_to(z, (7, 3)))
-    np.testing.assert_allclose(gj.timescales(tape), [1, 5, 100], rtol=1e-5)
+    trace = tape_of(z=np.broadcast_to(z, (7, 3)))
+    np.testing.assert_allclose(gj.timescales(trace), [1, 5, 100], rtol=1e-5)
     assert gj.timescales(tape_of(z=np.zeros((2, 1)))) == np.inf
 
 
@@ -74,9 +74,9 @@ def test_a_gate_that_rounds_to_1_once_does_not_wipe_out_the_memory():
     """It counts as the largest number below 1: 1 - z is then half the spacing of the dtype."""
     z = np.where(np.arange(1000) == 500, 1.0, 2.0**-10)[:, None]
     for dtype, spacing in ((jnp.float32, 2.0**-23), (jnp.bfloat16, 2.0**-7)):
-        tape = tape_of(z=jnp.asarray(z, dtype))
+        trace = tape_of(z=jnp.asarray(z, dtype))
         want = -1000 / (999 * np.log(1 - 2.0**-10) + np.log(spacing / 2))
-        np.testing.assert_allclose(gj.timescales(tape), want, rtol=1e-5)
+        np.testing.assert_allclose(gj.timescales(trace), want, rtol=1e-5)
 
 
 @pytest.mark.usefixtures("x64")
@@ -85,8 +85,8 @@ def test_of_a_leaky_integrator_all_is_known(reset):
     """A unit that keeps the share k: tau = -1 / log k, dh_T/dh_t = k^(T-t), exponent log k."""
     cell, params, keep = leaky(reset)
     xs, lengths = np.ones((3, 60, 2)), np.array([60, 25, 0])
-    tape = gj.trace(cell, params, xs, jnp.ones((3, 3)), lengths=lengths)
-    memory = gj.timescales(tape)
+    trace = gj.trace(cell, params, xs, jnp.ones((3, 3)), lengths=lengths)
+    memory = gj.timescales(trace)
     np.testing.assert_allclose(memory[:2], 2 * [-1 / np.log(keep)], rtol=1e-12)
     assert np.isnan(memory[2]).all()
 
@@ -250,9 +250,9 @@ def test_reports_may_stand_under_jit_and_in_half_precision():
 
     @jax.jit
     def reports(params):
-        tape = gj.trace(cell, params, xs)
+        trace = gj.trace(cell, params, xs)
         norms = gj.gradient_norms(cell, params, xs, lambda _, h: h.sum())
         exponent = gj.lyapunov_exponent(jax.random.key(0), cell, params, xs)
-        return gj.saturation(tape), gj.timescales(tape), norms, exponent
+        return gj.saturation(trace), gj.timescales(trace), norms, exponent
 
     assert all(np.isfinite(np.asarray(a, float)).all() for a in jax.tree.leaves(reports(params)))

@@ -52,7 +52,7 @@ def test_each_cell_is_inspected_on_what_it_reads(found):
                 reverse=each.direction == "backward",
             )
             for name in ("r", "z", "c", "h"):
-                got = getattr(each.tape, name)[row, : len(read)]
+                got = getattr(each.trace, name)[row, : len(read)]
                 np.testing.assert_allclose(got, want[name][0], rtol=0, atol=1e-5)
             outputs.append(want["h"][0])
         read = np.concatenate(outputs, -1)
@@ -70,10 +70,10 @@ def test_gradients_are_those_of_the_loss_of_the_whole_network(found, direction):
     params = getattr(trained.params[3], direction)
 
     def loss(nudge):
-        means = {other.direction: np.asarray(other.tape.h[row, :length], float).mean(0)}
+        means = {other.direction: np.asarray(other.trace.h[row, :length], float).mean(0)}
         h, total = np.zeros(SIZE), np.zeros(SIZE)
         for step in range(length)[:: 1 if direction == "forward" else -1]:
-            *_, h = reference.gates(params, np.asarray(own.tape.x[row, step], float), h)
+            *_, h = reference.gates(params, np.asarray(own.trace.x[row, step], float), h)
             h = h + nudge * (step == t)
             total += h
         means[direction] = total / length
@@ -87,11 +87,11 @@ def test_gradients_are_those_of_the_loss_of_the_whole_network(found, direction):
 def test_a_report_is_the_means_of_the_valid_steps(found):
     _, _, cells = found
     for each in cells[:2]:
-        report, valid = explain.report(each), np.asarray(each.tape.valid)
-        r, z = (np.asarray(a)[valid] for a in (each.tape.r, each.tape.z))
+        report, valid = explain.report(each), np.asarray(each.trace.valid)
+        r, z = (np.asarray(a)[valid] for a in (each.trace.r, each.trace.z))
         memory = [
             -1 / np.log(1 - np.asarray(row[some], float)).mean(0)
-            for row, some in zip(each.tape.z, valid, strict=True)
+            for row, some in zip(each.trace.z, valid, strict=True)
         ]
         want = {
             "reset_shut": (r < 0.1).mean(),

@@ -223,7 +223,7 @@ def test_dropped_weights_are_xlas(form):
 
 
 @both_forms
-def test_the_tape_has_the_states_of_unroll_and_xlas_gates(reset):
+def test_the_trace_has_the_states_of_unroll_and_xlas_gates(reset):
     params, xs, h0, h_reset, valid, resets = draw(reset)
     ways = {"mask": valid, "resets": resets, "h_reset": h_reset, "reverse": True}
     cell = gj.gru(HIDDEN, reset=reset)

@@ -1,4 +1,4 @@
-"""The diagram of a step, and its animation, show the numbers of the tape."""
+"""The diagram of a step, and its animation, show the numbers of the trace."""
 
 import re
 from itertools import pairwise
@@ -22,7 +22,7 @@ from gru_jax.plot.style import SHARES, SIGNED
 TIME, INPUT, HIDDEN = 6, 7, 9
 
 
-def make_tape(reset="before", hidden=HIDDEN):
+def make_trace(reset="before", hidden=HIDDEN):
     cell = gj.gru(hidden, reset=reset)
     key, key_b, key_x = jax.random.split(jax.random.key(0), 3)
     params = cell.init(key, INPUT)
@@ -51,13 +51,13 @@ def boxes(ax):
 
 @pytest.mark.parametrize("reset", ["before", "after"])
 def test_the_numbers_are_those_of_the_step_and_add_up_along_a_row(reset):
-    tape, t, units = make_tape(reset), 3, [4, 0, 8]
-    ax = plot.step(tape, t, units=units)
+    trace, t, units = make_trace(reset), 3, [4, 0, 8]
+    ax = plot.step(trace, t, units=units)
     r, z, c, h, before = (
-        np.asarray(a)[t, units] for a in (tape.r, tape.z, tape.c, tape.h, tape.h_before)
+        np.asarray(a)[t, units] for a in (trace.r, trace.z, trace.c, trace.h, trace.h_before)
     )
-    inner = r * (before if reset == "before" else np.asarray(tape.q)[t, units])
-    want = {X: tape.x[t, :5], H: before, R: r, RH: inner, C: c, Z: z}
+    inner = r * (before if reset == "before" else np.asarray(trace.q)[t, units])
+    want = {X: trace.x[t, :5], H: before, R: r, RH: inner, C: c, Z: z}
     want |= {KEPT: (1 - z) * before, TAKEN: z * c, H_NEXT: h}
     found = columns(ax)
     assert found.keys() == want.keys()
@@ -72,27 +72,29 @@ def test_the_numbers_are_those_of_the_step_and_add_up_along_a_row(reset):
 
 
 def test_the_colours_are_those_of_the_values():
-    tape = make_tape()
-    ax = plot.step(tape, 2, units=[1])
+    trace = make_trace()
+    ax = plot.step(trace, 2, units=[1])
     drawn = {p.get_x() + WIDTH / 2: p.get_facecolor() for p in boxes(ax)}
     at = {round(x, 6): colour for x, colour in drawn.items()}
-    assert same_color(at[Z], SHARES(float(tape.z[2, 1])))
-    assert same_color(at[R], SHARES(float(tape.r[2, 1])))
-    assert same_color(at[C], SIGNED((float(tape.c[2, 1]) + 1) / 2))
+    assert same_color(at[Z], SHARES(float(trace.z[2, 1])))
+    assert same_color(at[R], SHARES(float(trace.r[2, 1])))
+    assert same_color(at[C], SIGNED((float(trace.c[2, 1]) + 1) / 2))
 
 
 def test_by_default_units_of_all_speeds_are_shown_the_slowest_at_the_bottom():
-    tape = make_tape()
-    order = np.argsort(np.asarray(tape.z).mean(0))
-    np.testing.assert_allclose(columns(plot.step(tape, 0))[Z], tape.z[0, order[::-2]], atol=0.0051)
-    small = make_tape(hidden=2)
+    trace = make_trace()
+    order = np.argsort(np.asarray(trace.z).mean(0))
+    np.testing.assert_allclose(
+        columns(plot.step(trace, 0))[Z], trace.z[0, order[::-2]], atol=0.0051
+    )
+    small = make_trace(hidden=2)
     assert len(columns(plot.step(small, 0))[Z]) == 2
 
 
 def test_the_animation_draws_each_step_into_the_axes_given_and_is_saved_whole(tmp_path):
-    tape, before = make_tape(), plt.get_fignums()
+    trace, before = make_trace(), plt.get_fignums()
     ax = Figure(figsize=(6, 3)).subplots()
-    moving = plot.animation(tape, ax)
+    moving = plot.animation(trace, ax)
     path = tmp_path / "cell.gif"
     plot.save_gif(moving, path, dpi=50, seconds=0.5)
     with Image.open(path) as gif:
@@ -103,17 +105,17 @@ def test_the_animation_draws_each_step_into_the_axes_given_and_is_saved_whole(tm
     assert all((a != b).any() for a, b in pairwise(frames))
     assert [path.name for path in tmp_path.iterdir()] == ["cell.gif"]
     diagram, *strips = ax.child_axes
-    assert columns(diagram) == columns(plot.step(tape, TIME - 1))
-    order = np.argsort(np.asarray(tape.z).mean(0))[::-2]
-    for strip, values in zip(strips, (tape.z, tape.h), strict=True):
+    assert columns(diagram) == columns(plot.step(trace, TIME - 1))
+    order = np.argsort(np.asarray(trace.z).mean(0))[::-2]
+    for strip, values in zip(strips, (trace.z, trace.h), strict=True):
         np.testing.assert_array_equal(strip.get_images()[0].get_array(), values[:, order].T)
     assert plt.get_fignums() == before
 
 
 def test_what_is_yet_to_come_is_not_shown(tmp_path):
-    tape, shown = make_tape(), []
+    trace, shown = make_trace(), []
     ax = Figure().subplots()
-    moving = plot.animation(tape, ax)
+    moving = plot.animation(trace, ax)
 
     class Recorder(AbstractMovieWriter):
         def setup(self, fig, outfile, dpi=None):
@@ -133,13 +135,13 @@ def test_what_is_yet_to_come_is_not_shown(tmp_path):
 
 def test_the_colours_of_an_early_frame_are_in_the_file(tmp_path):
     """All frames share 256 colours; none may lose its own to them."""
-    tape = make_tape()
+    trace = make_trace()
     values = np.linspace(-1, 1, TIME)[:, None]
-    c = jnp.asarray(np.broadcast_to(values, tape.h.shape))
-    z = jnp.asarray((np.broadcast_to(values, tape.h.shape) + 1) / 2)
-    tape = tape._replace(c=c, z=z, h=(1 - z) * tape.h_before + z * c)
+    c = jnp.asarray(np.broadcast_to(values, trace.h.shape))
+    z = jnp.asarray((np.broadcast_to(values, trace.h.shape) + 1) / 2)
+    trace = trace._replace(c=c, z=z, h=(1 - z) * trace.h_before + z * c)
     ax = Figure(figsize=(12, 6)).add_axes((0, 0.07, 1, 0.93))
-    moving = plot.animation(tape, ax, units=[0])
+    moving = plot.animation(trace, ax, units=[0])
     plot.save_gif(moving, tmp_path / "cell.gif", dpi=50)
     with Image.open(tmp_path / "cell.gif") as gif:
         for t in range(TIME):
@@ -152,10 +154,10 @@ def test_the_colours_of_an_early_frame_are_in_the_file(tmp_path):
 
 
 def test_padding_is_no_frame_and_its_place_stays_white(tmp_path):
-    tape = make_tape()
-    tape = tape._replace(valid=jnp.array([1, 1, 0, 1, 0, 0], bool))
+    trace = make_trace()
+    trace = trace._replace(valid=jnp.array([1, 1, 0, 1, 0, 0], bool))
     ax = Figure(figsize=(6, 3)).subplots()
-    plot.save_gif(plot.animation(tape, ax, inputs="abcdefg"), tmp_path / "cell.gif")
+    plot.save_gif(plot.animation(trace, ax, inputs="abcdefg"), tmp_path / "cell.gif")
     with Image.open(tmp_path / "cell.gif") as gif:
         assert gif.n_frames == 3
     shown = ax.child_axes[2].get_images()[0].get_array()
@@ -166,21 +168,21 @@ def test_padding_is_no_frame_and_its_place_stays_white(tmp_path):
 
 
 def test_in_small_axes_words_shrink():
-    tape = make_tape()
-    small, large = (plot.step(tape, 0, Figure(figsize=(w, 5)).subplots()) for w in (4, 16))
+    trace = make_trace()
+    small, large = (plot.step(trace, 0, Figure(figsize=(w, 5)).subplots()) for w in (4, 16))
     sizes = [max(text.get_fontsize() for text in ax.texts) for ax in (small, large)]
     assert sizes == pytest.approx([13 * 4 * 0.775 / 9, 13], rel=1e-3)
 
 
 def test_it_plays_in_a_notebook():
-    moving = plot.animation(make_tape(), Figure(figsize=(2, 1)).subplots())
+    moving = plot.animation(make_trace(), Figure(figsize=(2, 1)).subplots())
     assert moving.to_jshtml().count("data:image/png") == TIME
 
 
 def test_a_failed_write_leaves_what_was_there(tmp_path):
     path = tmp_path / "cell.gif"
     path.write_bytes(b"before")
-    moving = plot.animation(make_tape(), Figure(figsize=(2, 1)).subplots())
+    moving = plot.animation(make_trace(), Figure(figsize=(2, 1)).subplots())
 
     class Broken(Exception):
         pass
@@ -198,29 +200,29 @@ def test_a_failed_write_leaves_what_was_there(tmp_path):
 
 @pytest.mark.untyped
 def test_wrong_input_is_one_clear_error(tmp_path):
-    tape = make_tape()
-    many = jax.tree.map(lambda a: a[None], tape)
-    padding = tape._replace(valid=jnp.zeros(TIME, bool))
-    half = tape._replace(valid=jnp.arange(TIME) < 3)
+    trace = make_trace()
+    many = jax.tree.map(lambda a: a[None], trace)
+    padding = trace._replace(valid=jnp.zeros(TIME, bool))
+    half = trace._replace(valid=jnp.arange(TIME) < 3)
     needed = "[time, hidden]"
     shapes = "{'r': (1, 6, 9), 'z': (1, 6, 9), 'c': (1, 6, 9), 'h': (1, 6, 9)}"
     gif, of = tmp_path / "a.mp4", "units must be one or more of 0 to 8"
     for call, message in (
-        (lambda: plot.step(tape, 6), "step: t must be 0 to 5, got 6."),
-        (lambda: plot.step(tape, -1), "step: t must be 0 to 5, got -1."),
-        (lambda: plot.step(many, 0), f"step: tape must have r, z, c, h {needed}, got {shapes}."),
+        (lambda: plot.step(trace, 6), "step: t must be 0 to 5, got 6."),
+        (lambda: plot.step(trace, -1), "step: t must be 0 to 5, got -1."),
+        (lambda: plot.step(many, 0), f"step: trace must have r, z, c, h {needed}, got {shapes}."),
         (lambda: plot.step(half, 4), "step: t must be 0 to 5, and no padding, got 4."),
         (
-            lambda: plot.step(tape._replace(h=tape.h + 0.1), 0),
-            "step: tape must have h = (1 - z) h_before + z c, which it has not with zoneout "
+            lambda: plot.step(trace._replace(h=trace.h + 0.1), 0),
+            "step: trace must have h = (1 - z) h_before + z c, which it has not with zoneout "
             "or clip.",
         ),
-        (lambda: plot.step((tape,), 0), "step: tape must be a Trace, got a tuple."),
-        (lambda: plot.step(tape, 0, inputs="ab"), "step: inputs must be 7 names, got 2."),
-        (lambda: plot.step(tape, 0, units=[9]), f"step: {of}, got [9]."),
-        (lambda: plot.step(tape, 0, units=[]), f"step: {of}, got []."),
-        (lambda: plot.step(padding, 0), "step: tape must have a valid step, got 6 of padding."),
-        (lambda: plot.animation(tape, units=[-1]), f"animation: {of}, got [-1]."),
+        (lambda: plot.step((trace,), 0), "step: trace must be a Trace, got a tuple."),
+        (lambda: plot.step(trace, 0, inputs="ab"), "step: inputs must be 7 names, got 2."),
+        (lambda: plot.step(trace, 0, units=[9]), f"step: {of}, got [9]."),
+        (lambda: plot.step(trace, 0, units=[]), f"step: {of}, got []."),
+        (lambda: plot.step(padding, 0), "step: trace must have a valid step, got 6 of padding."),
+        (lambda: plot.animation(trace, units=[-1]), f"animation: {of}, got [-1]."),
         (lambda: plot.save_gif(None, gif), f"save_gif: path must end in .gif, got {gif}."),
     ):
         with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):

@@ -19,7 +19,7 @@ from gru_jax import plot
 TIME, INPUT, HIDDEN = 20, 3, 7
 
 
-def make_tape(hidden=HIDDEN, time=TIME, mask=None):
+def make_trace(hidden=HIDDEN, time=TIME, mask=None):
     cell = gj.gru(hidden)
     key, key_b, key_x = jax.random.split(jax.random.key(0), 3)
     params = cell.init(key, INPUT)
@@ -27,8 +27,8 @@ def make_tape(hidden=HIDDEN, time=TIME, mask=None):
     return gj.trace(cell, params, jax.random.normal(key_x, (time, INPUT)), mask=mask)
 
 
-TAPE = make_tape()
-HOLES = make_tape(mask=np.isin(np.arange(TIME), (0, 7, 18, 19), invert=True))
+TAPE = make_trace()
+HOLES = make_trace(mask=np.isin(np.arange(TIME), (0, 7, 18, 19), invert=True))
 SPOILT = HOLES._replace(z=jnp.where(HOLES.valid[:, None], HOLES.z, jnp.arange(HIDDEN) * 9.0))
 ROWS = [
     {"epoch": 1, "loss": 2.0, "validation_loss": 2.5, "accuracy": 0.3},
@@ -39,8 +39,8 @@ SERIES = np.sin(np.arange(30) / 3)
 DRAWN = {
     "gates": lambda ax=None: plot.gates(TAPE, ax).x,
     "gates-padding": lambda ax=None: plot.gates(HOLES, ax, inputs=("a", "b", "c")).x,
-    "gates-large": lambda ax=None: plot.gates(make_tape(256, 600), ax).x,
-    "gates-one-step": lambda ax=None: plot.gates(make_tape(1, 1), ax).x,
+    "gates-large": lambda ax=None: plot.gates(make_trace(256, 600), ax).x,
+    "gates-one-step": lambda ax=None: plot.gates(make_trace(1, 1), ax).x,
     "timescales": lambda ax=None: plot.timescales(gj.timescales(TAPE), ax),
     "timescales-all-infinite": lambda ax=None: plot.timescales(np.full(4, np.inf), ax),
     "timescales-all-equal": lambda ax=None: plot.timescales(np.full(4, 3.0), ax),
@@ -93,13 +93,13 @@ def test_given_axes_in_a_grid_are_drawn_into_and_stay_clear_of_the_others(draw):
     assert not any(ax.has_data() for ax in axes.flat[1:])
 
 
-@pytest.mark.parametrize("tape", [TAPE, HOLES, SPOILT], ids=["whole", "padding", "spoilt"])
-def test_the_heat_maps_show_the_tape_with_the_slowest_unit_at_the_bottom(tape):
-    panels = plot.gates(tape)
-    valid = np.asarray(tape.valid)
-    order = np.argsort(np.asarray(tape.z)[valid].mean(0))
+@pytest.mark.parametrize("trace", [TAPE, HOLES, SPOILT], ids=["whole", "padding", "spoilt"])
+def test_the_heat_maps_show_the_trace_with_the_slowest_unit_at_the_bottom(trace):
+    panels = plot.gates(trace)
+    valid = np.asarray(trace.valid)
+    order = np.argsort(np.asarray(trace.z)[valid].mean(0))
     for name, panel in panels._asdict().items():
-        values = np.asarray(getattr(tape, name))
+        values = np.asarray(getattr(trace, name))
         values = values if name == "x" else values[:, order]
         shown = image(panel).get_array()
         np.testing.assert_array_equal(shown[:, valid], values[valid].T)
@@ -293,19 +293,19 @@ def test_the_numbers_of_a_large_confusion_matrix_stay_in_their_cells():
     [
         (
             lambda: plot.gates(jax.tree.map(lambda a: a[None], TAPE)),
-            "gates: tape.x must be [time, features] of one sequence, got (1, 20, 3).",
+            "gates: trace.x must be [time, features] of one sequence, got (1, 20, 3).",
         ),
         (
             lambda: plot.gates(TAPE._replace(h=(TAPE.h, TAPE.h))),
-            "gates: tape.h must be [time, features] of one sequence, got tuple.",
+            "gates: trace.h must be [time, features] of one sequence, got tuple.",
         ),
         (
             lambda: plot.gates(TAPE._replace(z=TAPE.z[1:])),
-            "gates: tape.z must be [time, features] of one sequence, got (19, 7).",
+            "gates: trace.z must be [time, features] of one sequence, got (19, 7).",
         ),
         (
-            lambda: plot.gates(make_tape(mask=np.zeros(TIME, bool))),
-            "gates: tape must have a valid step, got 20 of padding.",
+            lambda: plot.gates(make_trace(mask=np.zeros(TIME, bool))),
+            "gates: trace must have a valid step, got 20 of padding.",
         ),
         (
             lambda: plot.gates(TAPE, inputs=["a"]),

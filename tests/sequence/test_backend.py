@@ -319,7 +319,7 @@ def test_a_program_is_exported_for_any_batch_and_time(sizes, memory):
 
 
 @pytest.mark.parametrize("cell", [NORMED, gj.learned_initial_state(CELL), CELL])
-def test_exported_nets_take_their_parameters_and_states_and_give_their_tapes(cell):
+def test_exported_nets_take_their_parameters_and_states_and_give_their_traces(cell):
     net = gj.stack(gj.recurrent(cell), gj.dense(3), gj.pool("mean"))
     params = net.init(KEY, 3)
     both = gj.bidirectional(cell)

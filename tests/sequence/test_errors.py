@@ -111,21 +111,21 @@ CASES = {
     "saturation: margin must be 0 < margin < 0.5, got 0.5.": lambda: gj.saturation(
         gj.trace(CELL, PARAMS, XS), margin=0.5
     ),
-    "timescales: tape must have an update gate z, got None.": lambda: gj.timescales(
+    "timescales: trace must have an update gate z, got None.": lambda: gj.timescales(
         gj.trace(CELL, PARAMS, XS)._replace(z=None)
     ),
-    "timescales: tape must be a Trace, e.g. tapes[0].forward of a net's tapes, got a tuple.": (
+    "timescales: trace must be a Trace, e.g. traces[0].forward of a net's traces, got a tuple.": (
         lambda: gj.timescales((gj.trace(CELL, PARAMS, XS), ()))
     ),
-    "saturation: tape must be a Trace, e.g. tapes[0].forward of a net's tapes, got a tuple.": (
+    "saturation: trace must be a Trace, e.g. traces[0].forward of a net's traces, got a tuple.": (
         lambda: gj.saturation((gj.trace(CELL, PARAMS, XS), ()))
     ),
     "gradient_norms: cell must be a Cell, e.g. gru(64), got a Layer. Of a cell inside a net give "
-    "its own parameters, and the x of its tape as xs.": lambda: gj.gradient_norms(
+    "its own parameters, and the x of its trace as xs.": lambda: gj.gradient_norms(
         gj.recurrent(CELL), PARAMS, XS, lambda hs, _: hs.sum()
     ),
     "lyapunov_exponent: cell must be a Cell, e.g. gru(64), got a Layer. Of a cell inside a net "
-    "give its own parameters, and the x of its tape as xs.": lambda: gj.lyapunov_exponent(
+    "give its own parameters, and the x of its trace as xs.": lambda: gj.lyapunov_exponent(
         jax.random.key(0), gj.recurrent(CELL), PARAMS, XS
     ),
     "unroll: lengths must be (32,) integers to match the batch axes of xs, got (2,) int32.": (

@@ -101,10 +101,10 @@ with jax.set_mesh(mesh):
     double = jax.tree.map(lambda a: jnp.stack([a, 2 * a]), params)
     ensemble = jax.jit(jax.vmap(jax.grad(loss), (0, None)))
     close(ensemble(put(double), put(xs, "data")), ensemble(double, xs))
-    # The tape, other cells, a net, second derivatives.
-    tape = gj.trace(cell, put(params), put(xs, "data"), lengths=put(lengths, "data"))
-    close(tape, gj.trace(cell, params, xs, lengths=lengths))
-    assert spec(tape.z) == P("data", None, None)
+    # The trace, other cells, a net, second derivatives.
+    trace = gj.trace(cell, put(params), put(xs, "data"), lengths=put(lengths, "data"))
+    close(trace, gj.trace(cell, params, xs, lengths=lengths))
+    assert spec(trace.z) == P("data", None, None)
     for other in (gj.layer_norm_gru(H), gj.learned_initial_state(cell), gj.gru(H, clip=0.5)):
         own = other.init(key, I)
         close(gj.unroll(other, put(own), put(xs, "data")), gj.unroll(other, own, xs))

@@ -1,4 +1,4 @@
-"""The gate tape against NumPy loops, under every boundary; what it costs; the tapes of layers."""
+"""The gate trace against NumPy loops, under every boundary; what it costs; the traces of layers."""
 
 import jax
 import jax.numpy as jnp
@@ -14,10 +14,10 @@ import gru_jax as gj
 RESETS = ("before", "after")
 
 
-def check(tape, want, valid):
+def check(trace, want, valid):
     for name in ("r", "z", "c", "h", "h_before"):
-        np.testing.assert_allclose(getattr(tape, name), want[name], rtol=0, atol=1e-12)
-    np.testing.assert_array_equal(tape.valid, valid)
+        np.testing.assert_allclose(getattr(trace, name), want[name], rtol=0, atol=1e-12)
+    np.testing.assert_array_equal(trace.valid, valid)
 
 
 @pytest.mark.untyped
@@ -29,14 +29,14 @@ def check(tape, want, valid):
     lengths=st.lists(st.integers(0, TIME), min_size=BATCH, max_size=BATCH),
     time_axis=st.sampled_from([0, -2]),
 )
-def test_the_tape_is_that_of_the_equations_whatever_the_boundaries(
+def test_the_trace_is_that_of_the_equations_whatever_the_boundaries(
     seed, reset, reverse, lengths, time_axis
 ):
     params, xs, h0, h_reset, mask, resets = draw_problem(seed, reset)
     valid = mask & (np.arange(TIME) < np.array(lengths)[:, None])
     garbage = np.where(valid[..., None], xs, np.nan)
     turn = (lambda a: np.moveaxis(a, 1, 0)) if time_axis == 0 else lambda a: a
-    tape = gj.trace(
+    trace = gj.trace(
         make_cell(reset),
         params,
         turn(garbage),
@@ -51,23 +51,23 @@ def test_the_tape_is_that_of_the_equations_whatever_the_boundaries(
     want = reference.trace(
         params, xs, h0, valid, reverse=reverse, resets=resets & valid, h_reset=h_reset
     )
-    check(jax.tree.map(turn, tape), want, valid)
-    np.testing.assert_array_equal(turn(tape.x), np.where(valid[..., None], xs, 0))
+    check(jax.tree.map(turn, trace), want, valid)
+    np.testing.assert_array_equal(turn(trace.x), np.where(valid[..., None], xs, 0))
     if reset == "before":
-        assert tape.q is None
+        assert trace.q is None
     else:
         U_c = np.asarray(params.W_c)[INPUT:]
         q = want["h_before"] @ U_c + np.asarray(params.b_h)
         want_q = np.where(valid[..., None], q, 0)
-        np.testing.assert_allclose(turn(tape.q), want_q, rtol=0, atol=1e-12)
+        np.testing.assert_allclose(turn(trace.q), want_q, rtol=0, atol=1e-12)
 
 
 @pytest.mark.usefixtures("x64")
 @pytest.mark.parametrize("reset", RESETS)
 def test_under_zoneout_in_evaluation_the_state_is_what_unroll_says_and_the_gates_see_it(reset):
     params, xs, h0, _, mask, _ = draw_problem(3, reset)
-    tape = gj.trace(make_cell(reset), params, xs, h0, mask=mask, zoneout=0.3)
-    check(tape, reference.trace(params, xs, h0, mask, hold=0.3), mask)
+    trace = gj.trace(make_cell(reset), params, xs, h0, mask=mask, zoneout=0.3)
+    check(trace, reference.trace(params, xs, h0, mask, hold=0.3), mask)
 
 
 def test_the_states_are_those_of_unroll_for_every_cell_and_with_noise(make_cell, rng):
@@ -77,21 +77,21 @@ def test_the_states_are_those_of_unroll_for_every_cell_and_with_noise(make_cell,
     options = {"lengths": jnp.array([4, 6]), "key": jax.random.key(1)}
     options |= {"zoneout": 0.2, "recurrent_dropout": 0.3, "drop_connect": 0.1, "reverse": True}
     hs, _ = gj.unroll(cell, params, xs, **options)
-    tape = gj.trace(cell, params, xs, **options)
-    np.testing.assert_allclose(tape.h, hs, rtol=0, atol=1e-6)
-    assert not np.allclose(tape.h, gj.trace(cell, params, xs, reverse=True).h)
-    assert all(gate.shape == hs.shape for gate in (tape.r, tape.z, tape.c))
+    trace = gj.trace(cell, params, xs, **options)
+    np.testing.assert_allclose(trace.h, hs, rtol=0, atol=1e-6)
+    assert not np.allclose(trace.h, gj.trace(cell, params, xs, reverse=True).h)
+    assert all(gate.shape == hs.shape for gate in (trace.r, trace.z, trace.c))
 
 
 @pytest.mark.usefixtures("x64")
 def test_under_recurrent_dropout_the_gates_see_less_than_is_carried_on():
     params, xs, h0, *_ = draw_problem(4, "before")
     key = jax.random.key(0)
-    tape = gj.trace(make_cell("before"), params, xs, h0, recurrent_dropout=0.5, key=key)
-    want = (1 - tape.z) * tape.h_before + tape.z * tape.c
-    np.testing.assert_allclose(tape.h, want, rtol=0, atol=1e-12)
-    r, *_ = reference.gates(params, xs, np.asarray(tape.h_before))
-    same = np.isclose(r, tape.r, rtol=0, atol=1e-12).all((1, 2))
+    trace = gj.trace(make_cell("before"), params, xs, h0, recurrent_dropout=0.5, key=key)
+    want = (1 - trace.z) * trace.h_before + trace.z * trace.c
+    np.testing.assert_allclose(trace.h, want, rtol=0, atol=1e-12)
+    r, *_ = reference.gates(params, xs, np.asarray(trace.h_before))
+    same = np.isclose(r, trace.r, rtol=0, atol=1e-12).all((1, 2))
     assert not same.any()
 
 
@@ -128,8 +128,8 @@ def test_one_may_train_on_the_gates(reset):
 
     def loss(params, h0, derivative="rule"):
         options = {"mask": mask, "resets": resets, "derivative": derivative}
-        tape = gj.trace(make_cell(reset), params, xs, h0, **options)
-        return (tape.z**2).mean() + jnp.sin(tape.r).mean() + (tape.c * tape.h).sum()
+        trace = gj.trace(make_cell(reset), params, xs, h0, **options)
+        return (trace.z**2).mean() + jnp.sin(trace.r).mean() + (trace.c * trace.h).sum()
 
     gradients = jax.jit(jax.grad(loss, argnums=(0, 1)))(params, h0)
     rng = np.random.default_rng(0)
@@ -156,27 +156,27 @@ def test_layers_give_the_tapes_of_their_cells_in_their_own_structure(rng):
     xs, lengths = jnp.asarray(rng.normal(size=(2, 6, 3)), jnp.float32), jnp.array([4, 6])
     both, dropped, inner, *rest = jax.jit(lambda p: gj.trace(net, p, xs, lengths=lengths))(params)
     assert (dropped, rest) == ((), [(), ()])
-    for tape, reverse in ((both.forward, False), (both.backward, True)):
+    for trace, reverse in ((both.forward, False), (both.backward, True)):
         own = params[0].backward if reverse else params[0].forward
         want = reference.trace(
             own, np.asarray(xs), np.zeros((2, 4)), np.asarray(both.forward.valid), reverse=reverse
         )
-        np.testing.assert_allclose(tape.z, want["z"], rtol=0, atol=1e-6)
-        np.testing.assert_allclose(tape.h, want["h"], rtol=0, atol=1e-6)
+        np.testing.assert_allclose(trace.z, want["z"], rtol=0, atol=1e-6)
+        np.testing.assert_allclose(trace.h, want["h"], rtol=0, atol=1e-6)
     read = np.concatenate([both.forward.h, both.backward.h], -1)
     np.testing.assert_array_equal(inner.x, read)
     want = reference.trace(params[2], read, np.zeros((2, 8)), np.asarray(inner.valid), hold=0.1)
     np.testing.assert_allclose(inner.c, want["c"], rtol=0, atol=1e-6)
     np.testing.assert_allclose(inner.h, want["h"], rtol=0, atol=1e-6)
-    ys, tapes = net.trace(params, xs, lengths=lengths)
+    ys, traces = net.trace(params, xs, lengths=lengths)
     np.testing.assert_allclose(ys, net.apply(params, xs, lengths=lengths)[0], rtol=0, atol=1e-6)
-    np.testing.assert_array_equal(tapes[2].h, inner.h)
+    np.testing.assert_array_equal(traces[2].h, inner.h)
     assert gj.trace(gj.dense(3), gj.dense(3).init(jax.random.key(0), 3), xs) == ()
 
 
 @pytest.mark.parametrize("training", [False, True])
 def test_layers_pass_on_state_boundaries_and_key(rng, training):
-    """What comes out is what apply says, and each tape is that of unroll on what it read."""
+    """What comes out is what apply says, and each trace is that of unroll on what it read."""
     noise = {"zoneout": 0.2, "recurrent_dropout": 0.3}
     inner = gj.residual(gj.recurrent(gj.gru(8), **noise))
     net = gj.stack(gj.bidirectional(gj.gru(4), **noise), gj.dropout(0.4), inner)
@@ -190,36 +190,36 @@ def test_layers_pass_on_state_boundaries_and_key(rng, training):
     steps["resets"] = jnp.asarray(rng.random((2, 7)) < 0.3)
     key = jax.random.key(1) if training else None
     want, _ = net.apply(params, xs, state, **steps, key=key)
-    ys, tapes = net.trace(params, xs, state, **steps, key=key)
+    ys, traces = net.trace(params, xs, state, **steps, key=key)
     np.testing.assert_allclose(ys, want, rtol=0, atol=1e-6)
     np.testing.assert_array_equal(
-        gj.trace(net, params, xs, state, **steps, key=key)[2].z, tapes[2].z
+        gj.trace(net, params, xs, state, **steps, key=key)[2].z, traces[2].z
     )
     valid = np.asarray(steps["mask"]) & (np.arange(7) < np.array([[5], [7]]))
-    for tape in (tapes[0].forward, tapes[0].backward, tapes[2]):
-        np.testing.assert_array_equal(tape.valid, valid)
+    for trace in (traces[0].forward, traces[0].backward, traces[2]):
+        np.testing.assert_array_equal(trace.valid, valid)
     if not training:
-        for tape, own, h0, reverse in (
-            (tapes[0].forward, params[0].forward, state[0].forward, False),
-            (tapes[0].backward, params[0].backward, state[0].backward, True),
-            (tapes[2], params[2], state[2], False),
+        for trace, own, h0, reverse in (
+            (traces[0].forward, params[0].forward, state[0].forward, False),
+            (traces[0].backward, params[0].backward, state[0].backward, True),
+            (traces[2], params[2], state[2], False),
         ):
-            numbers = np.asarray(tape.x), np.asarray(h0), valid
+            numbers = np.asarray(trace.x), np.asarray(h0), valid
             resets = np.asarray(steps["resets"]) & valid
             at = {"reverse": reverse, "resets": resets, "h_reset": np.zeros(h0.shape)}
             found = reference.trace(own, *numbers, hold=0.2, **at)
             for name in ("r", "z", "c", "h"):
-                got = getattr(tape, name)
+                got = getattr(trace, name)
                 np.testing.assert_allclose(got, found[name], rtol=0, atol=1e-5)
 
 
-def test_of_a_sequence_without_steps_there_is_a_tape_without_steps():
+def test_of_a_sequence_without_steps_there_is_a_trace_without_steps():
     cell = gj.gru(4, reset="after")
     params = cell.init(jax.random.key(0), 3)
     for xs, shape in ((jnp.zeros((2, 0, 3)), (2, 0)), (jnp.zeros((0, 3)), (0,))):
-        tape = gj.trace(cell, params, xs, mask=jnp.ones(shape, bool))
-        assert tape.r.shape == tape.h_before.shape == tape.q.shape == (*shape, 4)
-        assert (tape.x.shape, tape.valid.shape) == ((*shape, 3), shape)
+        trace = gj.trace(cell, params, xs, mask=jnp.ones(shape, bool))
+        assert trace.r.shape == trace.h_before.shape == trace.q.shape == (*shape, 4)
+        assert (trace.x.shape, trace.valid.shape) == ((*shape, 3), shape)
 
 
 def test_a_gate_that_a_cell_does_not_have_is_none():
@@ -231,7 +231,7 @@ def test_a_gate_that_a_cell_does_not_have_is_none():
 
     cell = gj.gru(3)._replace(gates=lambda _w, d, _h: Only(jax.nn.sigmoid(d.z)), rule=None)
     cell = cell._replace(mix=lambda gates, h: (1 - gates.z) * h + gates.z)
-    tape = gj.trace(cell, cell.init(jax.random.key(0), 2), jnp.ones((5, 2)))
-    assert (tape.r, tape.c, tape.q) == (None, None, None)
-    assert tape.z.shape == (5, 3)
-    assert gj.saturation(tape).r is None
+    trace = gj.trace(cell, cell.init(jax.random.key(0), 2), jnp.ones((5, 2)))
+    assert (trace.r, trace.c, trace.q) == (None, None, None)
+    assert trace.z.shape == (5, 3)
+    assert gj.saturation(trace).r is None

@@ -77,8 +77,8 @@ def segments(valid, resets):
 
 def unroll(params, xs, h0, valid, **options):
     """Returns hs and h_last, as `trace` has them."""
-    tape = trace(params, xs, h0, valid, **options)
-    return tape["h"], tape["h_last"]
+    trace = trace(params, xs, h0, valid, **options)
+    return trace["h"], trace["h_last"]
 
 
 def trace(
@@ -114,7 +114,7 @@ def trace(
     shape = (*xs.shape[:2], h0.shape[-1])
     resets = np.zeros(shape[:2], bool) if resets is None else resets
     hold, drop = np.broadcast_to(hold, shape), np.broadcast_to(drop, h0.shape)
-    tape = {name: np.zeros(shape) for name in ("r", "z", "c", "h", "h_before")}
+    trace = {name: np.zeros(shape) for name in ("r", "z", "c", "h", "h_before")}
     h_last = np.array(h0, float)
     for row in range(xs.shape[0]):
         h = h_last[row]
@@ -132,7 +132,7 @@ def trace(
                 h_next = hold[row, t] * h + (1 - hold[row, t]) * h_next
                 step = {"r": r, "z": z, "c": c, "h": h_next, "h_before": h}
                 for name, value in step.items():
-                    tape[name][row, t] = value
+                    trace[name][row, t] = value
                 h = h_next
         h_last[row] = h
-    return tape | {"h_last": h_last}
+    return trace | {"h_last": h_last}
