@@ -77,8 +77,8 @@ def segments(valid, resets):
 
 def unroll(params, xs, h0, valid, **options):
     """Returns hs and h_last, as `trace` has them."""
-    trace = trace(params, xs, h0, valid, **options)
-    return trace["h"], trace["h_last"]
+    recorded = trace(params, xs, h0, valid, **options)
+    return recorded["h"], recorded["h_last"]
 
 
 def trace(
