@@ -50,7 +50,7 @@ def test_unroll_has_the_signature_that_is_promised():
         **dict.fromkeys(["lengths", "mask", "resets", "h_reset", "key", "memory", "chunk_size"]),
         "backend": None,
         **dict.fromkeys(["zoneout", "recurrent_dropout", "drop_connect"], 0.0),
-        **{"reverse": False, "time_axis": -2, "unroll": 1},
+        **{"reverse": False, "time_axis": None, "unroll": 1},
         "derivative": "rule",
     }
     assert options == promised

@@ -18,8 +18,9 @@ from gru_jax.architecture import bind
 from gru_jax.layers.trace import trace
 from gru_jax.ops.products import wide
 from gru_jax.recurrence.boundaries import select
+from gru_jax.sequence.call import Call, prepare, split_arguments
 from gru_jax.sequence.checks import input_of
-from gru_jax.sequence.unroll import Call, prepare, split_arguments, unroll
+from gru_jax.sequence.unroll import unroll
 from gru_jax.types import ArrayLike, Cell, Key, Params, Shape, State, Trace
 
 

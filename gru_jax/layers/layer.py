@@ -22,6 +22,7 @@ from gru_jax.sequence.checks import (
     as_lengths,
     check_boundaries,
     check_inputs,
+    clear_errors,
     input_of,
 )
 from gru_jax.training.step import is_differentiating
@@ -188,7 +189,8 @@ def compiled(
     function = name_of(layer)
     xs = as_array(function, "xs", xs, "apply(params, xs, state=None, *, lengths, mask, resets)")
     limits = {"lengths": as_lengths(function, lengths), "mask": mask, "resets": resets}
-    return _compiled(field, layer, environment(), params, xs, state, limits, key)
+    with clear_errors():
+        return _compiled(field, layer, environment(), params, xs, state, limits, key)
 
 
 # Compiled as a whole, so that a call outside jit is one program, which needs nothing of the host.
@@ -264,7 +266,8 @@ def _step(
         return value
 
     boundaries = Boundaries(rows("valid", valid), rows("begins", begins))
-    return _compiled_step(layer, params, x, state, boundaries)
+    with clear_errors():
+        return _compiled_step(layer, params, x, state, boundaries)
 
 
 @partial(jax.jit, static_argnums=0)

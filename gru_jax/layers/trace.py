@@ -8,9 +8,9 @@ from jaxtyping import Array, Bool, Integer, PyTree, Shaped
 
 from gru_jax.layers.layer import Layer, check_and_run, compiled
 from gru_jax.sequence.backends import Choice, collect_choices, environment
-from gru_jax.sequence.checks import as_array
+from gru_jax.sequence.call import Limits, Settings, prepare, split_arguments
+from gru_jax.sequence.checks import as_array, clear_errors
 from gru_jax.sequence.trace import trace_call
-from gru_jax.sequence.unroll import Limits, Settings, prepare, split_arguments
 from gru_jax.types import ArrayLike, Cell, Key, Params, State, Trace
 
 
@@ -63,9 +63,10 @@ def trace(
         kind = type(cell).__name__
         raise ValueError(f"trace: cell must be a Cell or a Layer, e.g. gru(64), got a {kind}.")
     settings, given, key = split_arguments("trace", cell, {**limits, "key": key, **options})
-    return _trace(
-        settings, environment(), params, as_array("trace", "xs", xs, ORDER), h0, given, key
-    )
+    with clear_errors():
+        return _trace(
+            settings, environment(), params, as_array("trace", "xs", xs, ORDER), h0, given, key
+        )
 
 
 ORDER = "trace(cell, params, xs)"

@@ -130,8 +130,7 @@ def one_sequence(function: str, trace: Trace) -> Any:
     mixed = (1 - of.z) * of.h_before + of.z * of.c
     if not np.allclose(mixed[of.valid], of.h[of.valid], atol=1e-2, equal_nan=True):
         raise ValueError(
-            f"{function}: trace must have h = (1 - z) h_before + z c, as without zoneout "
-            "and clip."
+            f"{function}: trace must have h = (1 - z) h_before + z c, as without zoneout and clip."
         )
     return of
 

@@ -51,7 +51,10 @@ def enter(boundaries: Boundaries, h: State) -> tuple[State, State]:
         h = jax.tree.map(lambda h, new: select(resets, new, h), h, boundaries.h_reset)
     if boundaries.drop is None:
         return h, h
-    return jax.tree.map(lambda h, d: jnp.broadcast_to(d, h.shape) * h, h, boundaries.drop), h
+    # The derivative's states are in float32 or wider, whatever the masks are in.
+    return jax.tree.map(
+        lambda h, d: jnp.broadcast_to(d, h.shape).astype(h.dtype) * h, h, boundaries.drop
+    ), h
 
 
 def leave(boundaries: Boundaries, h: State, h_next: State) -> State:
@@ -60,6 +63,7 @@ def leave(boundaries: Boundaries, h: State, h_next: State) -> State:
     def one(h: Array, h_next: Array, hold: Array) -> Array:
         if hold.dtype == jnp.bool_:
             return jnp.where(hold, h, h_next)
+        hold = hold.astype(h.dtype)
         return hold * h + (1 - hold) * h_next
 
     if boundaries.hold is not None:
@@ -129,5 +133,5 @@ def check_state(function: str, name: str, state: State, like: State) -> None:
         jax.tree.map(lambda leaf: f"{jnp.shape(leaf)} {jnp.result_type(leaf)}", tree)
         for tree in (like, state)
     )
-    if needed != got:
+    if needed != got or jax.tree.structure(like) != jax.tree.structure(state):
         raise ValueError(f"{function}: {name} must be {needed}, got {got}.")

@@ -148,7 +148,8 @@ def collect_choices(trace: Callable[..., Any], *args: Any) -> tuple[Choice, ...]
 
 
 def _told(function: str, choice: Choice) -> Choice:
-    log.debug("%s: %s", function, choice)
+    if choice.backend == "xla":  # Of the kernel, lowering tells: it may turn out not to run.
+        log.debug("%s: %s.", function, choice)
     if (choices := _choices.get()) is not None:
         choices.append(choice)
     return choice

@@ -1,5 +1,7 @@
 """The arguments of a run: checked while tracing, before anything is computed."""
 
+import contextlib
+from collections.abc import Iterator
 from typing import Any
 
 import jax
@@ -10,6 +12,16 @@ from jaxtyping import Array, Bool
 
 from gru_jax.recurrence.boundaries import Boundaries
 from gru_jax.types import ArrayLike, Cell, Input, Params, Shape
+
+
+@contextlib.contextmanager
+def clear_errors() -> Iterator[None]:
+    """Lets a ValueError end with its message: JAX adds a note on the frames that it has removed."""
+    try:
+        yield
+    except ValueError as error:
+        error.__notes__ = []
+        raise
 
 
 def as_array(function: str, name: str, value: Any, order: str) -> Array:

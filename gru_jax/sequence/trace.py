@@ -13,10 +13,10 @@ from jaxtyping import Array
 
 from gru_jax.recurrence.boundaries import Boundaries, enter, select
 from gru_jax.recurrence.tangent import states_before
+from gru_jax.sequence.call import Call
 from gru_jax.sequence.mesh import on_mesh
 from gru_jax.sequence.options import Program
 from gru_jax.sequence.schedule import begin, walk
-from gru_jax.sequence.unroll import Call
 from gru_jax.types import Key, Params, State, Trace
 
 

@@ -31,7 +31,7 @@ def test_a_net_is_its_builders_calls_its_size_and_its_arrays():
         "├── 2 dropout(0.5)",
         "├── 3 pool(kind='mean')",
         "└── 4 dense(2)",
-        f"{count} parameters, float32, {4 * count:,} bytes, 3 inputs",
+        f"{count} parameters, float32, {4 * count:,} bytes",
     ]
     arrays = parse_arrays(text)
     leaves = jax.tree.leaves_with_path(params)
@@ -61,7 +61,7 @@ def test_dtypes_bytes_and_numbers_that_are_none():
     cell = cell._replace(b_r=cell.b_r.at[:2].set(jnp.array([jnp.inf, jnp.nan])))
     text = gj.summary(net, (cell, head))
     count, half = 3 * (7 * 4 + 4), 4 * 2 + 2
-    size = f"{count + half} parameters, float16, float32, {4 * count + 2 * half} bytes, 3 inputs"
+    size = f"{count + half} parameters, float16, float32, {4 * count + 2 * half} bytes"
     assert f"{size}\n2 parameters are infinite or not numbers\n" in text
     assert "└── 1 dense(2, dtype='float16')" in text
 
@@ -69,7 +69,7 @@ def test_dtypes_bytes_and_numbers_that_are_none():
 def test_parameters_of_numpy_and_none_at_all():
     net = gj.dense(2)
     params = jax.tree.map(np.asarray, net.init(jax.random.key(0), 5))
-    assert gj.summary(net, params).splitlines()[1] == "12 parameters, float32, 48 bytes, 5 inputs"
+    assert gj.summary(net, params).splitlines()[1] == "12 parameters, float32, 48 bytes"
     assert gj.summary(gj.dropout(0.5), ()).splitlines() == [
         "dropout(0.5)",
         "0 parameters, no arrays, 0 bytes",

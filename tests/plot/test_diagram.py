@@ -214,8 +214,7 @@ def test_wrong_input_is_one_clear_error(tmp_path):
         (lambda: plot.step(half, 4), "step: t must be 0 to 5, and no padding, got 4."),
         (
             lambda: plot.step(trace._replace(h=trace.h + 0.1), 0),
-            "step: trace must have h = (1 - z) h_before + z c, which it has not with zoneout "
-            "or clip.",
+            "step: trace must have h = (1 - z) h_before + z c, as without zoneout and clip.",
         ),
         (lambda: plot.step((trace,), 0), "step: trace must be a Trace, got a tuple."),
         (lambda: plot.step(trace, 0, inputs="ab"), "step: inputs must be 7 names, got 2."),

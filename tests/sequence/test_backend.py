@@ -42,7 +42,10 @@ ELSE = {
 
 @pytest.fixture
 def unbuilt(monkeypatch):
+    jax.clear_caches()  # Programs of this process were made with a kernel.
     monkeypatch.setattr(library, "reason", lambda: "The kernel is not here.")
+    yield
+    jax.clear_caches()
 
 
 @pytest.fixture
@@ -89,12 +92,12 @@ def test_the_environment_is_read_at_each_call(monkeypatch):
         assert called(lambda *args: gj.unroll(CELL, *args), PARAMS, XS) == (backend == "cpu")
 
 
-def on_axes(kinds, spec, **ways):
+def on_axes(kinds, spec, backend=None, **ways):
     """Returns a program in a mesh of one device, and what it takes there."""
     names = ("a", "b")[: len(kinds)]
     mesh = jax.make_mesh((1,) * len(kinds), names, axis_types=kinds)
     sharding = jax.NamedSharding(mesh, jax.P(spec))
-    program = run()
+    program = run(backend=backend)
     if ways:
         program = jax.shard_map(program, mesh=mesh, in_specs=jax.P(), out_specs=jax.P(), **ways)
     return program, PARAMS, jax.device_put(XS, sharding)
@@ -111,7 +114,7 @@ def curvature(params, xs):
 PROGRAMS = {
     "the forward pass": (lambda: (run(), PARAMS, XS), None),
     "its gradient": (lambda: (jax.grad(lambda *a: run()(*a).sum()), PARAMS, XS), None),
-    "an ensemble": (lambda: (ensemble, PARAMS, XS), "parameters that are mapped over"),
+    "an ensemble": (lambda: (ensemble, PARAMS, XS), None),
     "a second derivative": (lambda: (curvature, PARAMS, XS), "second derivatives"),
     "no sequence": (lambda: (run(), PARAMS, XS[:0]), "arrays of no size"),
     "rows on an explicit axis": (lambda: on_axes((AxisType.Explicit,), "a"), None),
@@ -149,13 +152,13 @@ def test_the_log_says_so_of_exported_programs_other_platforms_and_without_jit(me
 @pytest.mark.parametrize("reason", ELSE)
 def test_auto_goes_back_to_xla_and_says_why(reason, messages):
     ELSE[reason]()
-    assert messages()[-1] == f"unroll: XLA's loop runs, for {reason}."
+    assert messages()[-1] == f"unroll: XLA's loops: {reason}."
 
 
 def test_auto_is_xla_where_programs_run_elsewhere_by_default(messages, monkeypatch):
     monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
     assert not called(run(), PARAMS, XS)
-    assert messages() == ["unroll: XLA's loop runs, for programs on gpu."]
+    assert messages() == ["unroll: XLA's loops: programs on gpu."]
     assert called(run(backend="cpu"), PARAMS, XS)
     for device in ("cpu", jax.devices("cpu")[0]):
         with jax.default_device(device):
@@ -185,7 +188,7 @@ def test_asking_for_what_cannot_be_is_an_error(reason, monkeypatch):
         ),
         (gj.learned_initial_state(NORMED), "a layer_norm_gru"),
         (gj.gru(4, activation=lambda x: jnp.tanh(2 * x)), "a cell with functions of its own"),
-        (CELL._replace(rule=None), "a cell with functions of its own"),
+        (CELL._replace(fast=CELL.fast._replace(gru=None)), "a cell with functions of its own"),
     ],
 )
 def test_a_cell_that_is_no_plain_gru_is_named(cell, kind):
@@ -198,7 +201,7 @@ def test_a_cell_that_is_no_plain_gru_is_named(cell, kind):
 @pytest.mark.usefixtures("unbuilt")
 def test_without_a_kernel_auto_is_xla(messages):
     assert not called(run(), PARAMS, XS)
-    assert messages()[-1] == "unroll: XLA's loop runs. The kernel is not here."
+    assert messages()[-1] == "unroll: XLA's loops: The kernel is not here."
 
 
 @pytest.mark.usefixtures("unbuilt")
@@ -239,11 +242,8 @@ def test_in_evaluation_recurrent_dropout_is_nothing_and_the_kernel_runs():
 def test_a_cell_with_another_function_in_it_is_not_the_kernels(reset):
     cell = gj.gru(4, reset=reset)
     params = cell.init(KEY, 3)
-    for name in ("project", "pack", "gates", "mix", "rule"):
-        own = getattr(cell, name)
-        other = cell._replace(**{name: own and (lambda *args, own=own: own(*args))})
-        assert not called(lambda p, xs, c=other: gj.unroll(c, p, xs)[0], params, XS)
-    doubled = cell._replace(mix=lambda gates, h: 2 * cell.mix(gates, h), rule=None)
+    doubled = cell._replace(step=lambda params, x, h: 2 * cell.step(params, x, h))
+    assert not called(lambda p, xs: gj.unroll(doubled, p, xs)[0], params, XS)
     hs, _ = gj.unroll(doubled, params, XS)
     np.testing.assert_allclose(hs[:, 0], 2 * gj.unroll(cell, params, XS)[0][:, 0], rtol=1e-5)
 
@@ -290,7 +290,7 @@ def test_an_exported_program_runs_anywhere_and_gives_the_same_numbers(reset, pla
     mask = np.arange(5) < np.array([[5], [3]])
 
     def loss(params, xs):
-        hs, h_last = gj.unroll(cell, params, xs, mask=mask, backend="cpu")
+        hs, h_last = gj.unroll(cell, params, xs, mask=mask)
         return (hs**2).sum() + h_last.sum(), hs
 
     program = jax.jit(jax.value_and_grad(loss, has_aux=True))
@@ -303,6 +303,49 @@ def test_an_exported_program_runs_anywhere_and_gives_the_same_numbers(reset, pla
     assert called(program, params, XS)
     direct = program(params, XS)
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=2e-6), found, direct)
+
+
+def without_jit():
+    with jax.disable_jit():
+        run(backend="cpu")(PARAMS, XS)
+
+
+ASKED = jax.jit(run(backend="cpu"))
+
+
+REFUSED = {
+    "programs that are exported": lambda: jax.export.export(ASKED)(PARAMS, XS),
+    "programs on cuda": lambda: ASKED.trace(PARAMS, XS).lower(lowering_platforms=("cuda",)),
+    "what runs without jit": without_jit,
+    "rows that no Explicit axis of the mesh parts": lambda: called(
+        *on_axes((AxisType.Explicit,), None, backend="cpu")
+    ),
+    "a shard_map over some axes of a mesh": lambda: called(
+        *on_axes((AxisType.Auto,) * 2, None, backend="cpu", axis_names={"a"})
+    ),
+}
+
+
+@pytest.mark.parametrize("reason", REFUSED)
+def test_a_backend_that_is_named_runs_or_the_program_is_not_made(reason):
+    with pytest.raises(ValueError, match=f'unroll: backend must be "auto" or "xla" for {reason}'):
+        REFUSED[reason]()
+
+
+def test_the_backend_can_be_asked_for():
+    assert gj.explain_backend(CELL, PARAMS, XS) == (("cpu", "it can run this"),)
+    assert gj.explain_backend(CELL, PARAMS, XS, zoneout=0.1) == (("xla", "zoneout"),)
+    assert gj.explain_backend(CELL, PARAMS, XS, backend="xla") == (("xla", "backend says so"),)
+    net = gj.stack(gj.bidirectional(CELL), gj.recurrent(NORMED), gj.dense(2))
+    params = jax.eval_shape(lambda: net.init(KEY, 3))
+    choices = gj.explain_backend(net, params, jax.ShapeDtypeStruct((1, 1, 3), jnp.float32))
+    assert [str(choice) for choice in choices] == [
+        "the compiled kernel",
+        "the compiled kernel",
+        "XLA's loops: a layer_norm_gru",
+    ]
+    with pytest.raises(ValueError, match=r"explain_backend: backend must be .* for zoneout"):
+        gj.explain_backend(CELL, PARAMS, XS, zoneout=0.1, backend="cpu")
 
 
 @pytest.mark.parametrize(

@@ -34,7 +34,8 @@ CASES = {
     "unroll: lengths must be (32,) integers to match the batch axes of xs, got (32,) float32.": (
         lambda: gj.unroll(CELL, PARAMS, XS, lengths=jnp.ones(32))
     ),
-    "unroll: lengths must be (32,) integers to match the batch axes of xs, got (100,) int32.": (
+    "unroll: lengths must be (32,) integers to match the batch axes of xs, got (100,) int32. "
+    "If xs is time-major, say time_axis=0.": (
         lambda: gj.unroll(CELL, PARAMS, XS, lengths=jnp.ones(100, int))
     ),
     "unroll: mask must be (32, 100) bool to match the batch and time axes of xs, "
@@ -44,7 +45,7 @@ CASES = {
     "unroll: time_axis must name one of the first 2 axes of xs (32, 100, 12), got -1.": (
         lambda: gj.unroll(CELL, PARAMS, XS, time_axis=-1)
     ),
-    "unroll: time_axis must name one of the first 2 axes of xs (32, 100, 12), got 't'.": (
+    "unroll: time_axis must be a whole number, got 't'.": (
         lambda: gj.unroll(CELL, PARAMS, XS, time_axis="t")
     ),
     "unroll: reverse must be True or False, got 1.": lambda: gj.unroll(CELL, PARAMS, XS, reverse=1),
@@ -101,10 +102,9 @@ CASES = {
     ),
     "trace: xs must be [*batch, time, 12] float32 to match params.W_r (76, 64), "
     "got (32, 100, 11) float32.": lambda: gj.trace(CELL, PARAMS, XS[..., :11]),
-    "trace: options must be among h_reset, reverse, time_axis, zoneout, recurrent_dropout, "
-    "drop_connect, derivative, memory, chunk_size, unroll, backend, got backwards.": (
-        lambda: gj.trace(CELL, PARAMS, XS, backwards=True)
-    ),
+    "trace: options must be among lengths, mask, resets, h_reset, reverse, time_axis, key, "
+    "zoneout, recurrent_dropout, drop_connect, derivative, memory, chunk_size, unroll, backend, "
+    "got backwards.": (lambda: gj.trace(CELL, PARAMS, XS, backwards=True)),
     "trace: options must be given to the layers, got reverse.": lambda: gj.trace(
         gj.recurrent(CELL), PARAMS, XS, reverse=True
     ),
@@ -252,12 +252,9 @@ CASES = {
     "stack: params must be a tuple of 2, one entry a layer, got PyTreeDef((*,)).": (
         lambda: gj.stack(gj.dense(9), gj.dense(9)).apply((1,), XS)
     ),
-    "stack: state must be a tuple of 1, one entry a layer, got PyTreeDef([]).": lambda: gj.stack(
-        gj.dense(9)
-    ).apply((DENSE,), XS, []),
-    "dense: xs must be [..., 12] float32 to match params.W (12, 9), got (32, 100, 11) float32.": (
-        lambda: gj.dense(9).apply(DENSE, XS[..., :11])
-    ),
+    "stack: state must be ((),), got [].": lambda: gj.stack(gj.dense(9)).apply((DENSE,), XS, []),
+    "dense: xs must be [*batch, time, 12] float32 to match params.W (12, 9), "
+    "got (32, 100, 11) float32.": (lambda: gj.dense(9).apply(DENSE, XS[..., :11])),
     "dense: lengths must be (32,) integers to match the batch axes of xs, got (31,) int32.": (
         lambda: gj.dense(9).apply(DENSE, XS, lengths=jnp.ones(31, int))
     ),
@@ -266,7 +263,7 @@ CASES = {
     "gaussian_noise: stddev must be 0 or more and finite, got -1.": lambda: gj.gaussian_noise(-1),
     'pool: kind must be "max", "mean" or "last", got \'sum\'.': lambda: gj.pool("sum"),
     "bidirectional: step must see the whole sequence first, so it cannot stream; use apply.": (
-        lambda: gj.bidirectional(CELL).step(PARAMS, X, H)
+        lambda: gj.bidirectional(CELL).step(gj.Directions(PARAMS, PARAMS), X, H)
     ),
     "recurrent(reverse=True): step must see the whole sequence first, so it cannot stream; "
     "use apply.": lambda: gj.recurrent(CELL, reverse=True).step(PARAMS, X, H),

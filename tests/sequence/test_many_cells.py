@@ -142,7 +142,8 @@ def test_copies_compute_the_same(name, carry):
     np.testing.assert_array_equal(compute(again), compute(value))
 
 
-def test_another_process_computes_the_same():
+def test_another_process_computes_the_same(monkeypatch):
+    monkeypatch.setenv("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")  # As in this process.
     values = [make() for make in BOTH.values()]
     with multiprocessing.get_context("spawn").Pool(1) as processes:
         initial = processes.map(initialise, [(value, INPUT) for value in values])

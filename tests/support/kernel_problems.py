@@ -41,7 +41,7 @@ def make_loss(reset, *, reverse=False, time_axis=1, bounded=True, **ways):
     def loss(params, xs, h0, h_reset):
         xs, mask, begins = (jnp.moveaxis(a, 1, time_axis) for a in (xs, valid, resets))
         bounds = {"mask": mask, "resets": begins, "h_reset": h_reset} if bounded else {}
-        bounds |= {"reverse": reverse, "time_axis": time_axis, "backend": "cpu"}
+        bounds |= {"reverse": reverse, "time_axis": time_axis}
         return score(*gj.unroll(cell, params, xs, h0, **bounds, **ways))
 
     return loss

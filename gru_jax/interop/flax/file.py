@@ -45,6 +45,8 @@ def read_flax(path: Path, name: str | None) -> Contents:
         ValueError: if it is damaged, or there is no such GRU.
     """
     item = _find_item(path) if path.is_dir() else path
+    if not item.is_dir():
+        check_size(item)
     try:
         whole = unbox(_restore_folder(item) if item.is_dir() else _restore_msgpack(item))
         tree = bare(whole)
@@ -75,7 +77,6 @@ def write_flax(path: Path, net: Cell | Layer, params: Params) -> None:
 def _restore_msgpack(path: Path) -> Any:
     from flax import serialization
 
-    check_size(path)
     return serialization.msgpack_restore(path.read_bytes())
 
 

@@ -1,0 +1,200 @@
+"""From the arguments of `unroll` to a run: what is static, what is checked, which code is chosen.
+
+settings, params, xs, h0, limits, key --prepare--> Call --run_call--> states
+"""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, PyTree
+
+from gru_jax.recurrence.boundaries import Boundaries, check_state
+from gru_jax.sequence import schedule
+from gru_jax.sequence.backends import Choice, Request, choose, required
+from gru_jax.sequence.checks import (
+    as_lengths,
+    check_boundaries,
+    check_cell,
+    check_inputs,
+    check_time_axis,
+    check_whole,
+)
+from gru_jax.sequence.options import Program, RunOptions, check_options
+from gru_jax.types import ArrayLike, Cell, Fast, Key, Params, Shape, State
+
+
+class Settings(NamedTuple):
+    """All that is static in a call."""
+
+    cell: Cell
+    options: RunOptions
+    reverse: bool
+    time_axis: int | None
+
+
+class Limits(NamedTuple):
+    """The boundaries as `unroll` is given them."""
+
+    lengths: ArrayLike | None = None
+    mask: ArrayLike | None = None
+    resets: ArrayLike | None = None
+    h_reset: State | None = None
+
+
+def make_settings(
+    function: str, cell: Cell, options: RunOptions, reverse: bool, time_axis: int | None
+) -> Settings:
+    """Returns the static part of a call, checked; an error begins with the name of `function`."""
+    check_cell(function, cell)
+    options = check_options(function, options, reverse)
+    check_whole(function, time_axis)
+    # Without its initialisers, so that cells that differ in these alone share a program.
+    cell = cell._replace(init=None)  # pyright: ignore[reportArgumentType]
+    return Settings(cell, options, bool(reverse), time_axis)
+
+
+class Call(NamedTuple):
+    """A run whose arguments have been checked; all but `choice` are those of `schedule.run`."""
+
+    program: Program
+    params: Params
+    xs: Array
+    h0: State
+    boundaries: Boundaries
+    key: Key | None
+    choice: Choice
+
+
+def run_call(call: Call) -> tuple[PyTree[Array], State]:
+    """Returns the states, zero in padding, and the last of them."""
+    return schedule.run(*call[:-1])
+
+
+def prepare(
+    function: str,
+    settings: Settings,
+    params: Params,
+    xs: Array,
+    h0: State | None,
+    limits: Limits,
+    key: Key | None,
+) -> Call:
+    """Returns the run of `unroll`'s arguments; an error begins with the name of `function`."""
+    steps = check_inputs(function, settings.cell, params, xs)
+    axis = check_time_axis(function, settings.time_axis, xs, len(steps))
+    lengths, mask, resets, h_reset = limits
+    if h_reset is not None and resets is None:
+        raise ValueError(f"{function}: h_reset must come with resets, got resets None.")
+    boundaries = check_boundaries(function, steps, axis, lengths, mask, resets)
+    boundaries = boundaries._replace(h_reset=h_reset)
+    return _make_call(function, settings, params, xs, h0, boundaries, key, steps, axis)
+
+
+def prepare_layer(
+    function: str,
+    settings: Settings,
+    params: Params,
+    xs: Array,
+    h0: State | None,
+    boundaries: Boundaries,
+    key: Key | None,
+) -> Call:
+    """Returns the run of a layer: its inputs are zero in padding, with time right before them."""
+    steps = check_inputs(function, settings.cell, params, xs)
+    axis = len(steps) - 1
+    call = _make_call(function, settings, params, xs, h0, boundaries, key, steps, axis)
+    return call._replace(program=call.program._replace(clean=True))
+
+
+def _make_call(
+    function: str,
+    settings: Settings,
+    params: Params,
+    xs: Array,
+    h0: State | None,
+    boundaries: Boundaries,
+    key: Key | None,
+    steps: Shape,
+    axis: int,
+) -> Call:
+    cell, options, reverse, _ = settings
+    initial = cell.initial_state(params, xs.shape[:axis] + xs.shape[axis + 1 :])
+
+    def state(name: str, given: State | None) -> State:
+        if given is None:
+            return initial
+        check_state(function, name, given, like=initial)
+        return jax.tree.map(jnp.asarray, given)
+
+    h0 = state("h0", h0)
+    if boundaries.resets is not None:
+        boundaries = boundaries._replace(h_reset=state("h_reset", boundaries.h_reset))
+    fast = _fast_form(function, cell, options)
+    choice = choose(function, Request(cell, fast, params, options, key is not None))
+    if options.derivative == "autodiff":
+        fast = fast._replace(derivative=None)
+    program = Program(
+        fast,
+        choice.backend,
+        required(options),
+        len(steps),
+        axis,
+        reverse,
+        clean=False,
+        options=options._replace(backend=None, derivative="rule"),
+    )
+    return Call(program, params, xs, h0, boundaries, key, choice)
+
+
+def _fast_form(function: str, cell: Cell, options: RunOptions) -> Fast:
+    """Returns the cell's step in parts, which may be the step as it is."""
+    if cell.fast is not None and cell.fast.step == cell.step:
+        return cell.fast
+    for name in ("recurrent_dropout", "drop_connect"):
+        if getattr(options, name):
+            raise ValueError(
+                f"{function}: {name} must be 0 for a cell without fast, whose step does not tell "
+                f"what acts on the state, got {getattr(options, name)}."
+            )
+    return Fast(cell.step, _second, _same, cell.step, _first)
+
+
+def _same(value: Any) -> Any:
+    return value
+
+
+def _first(value: Any, _: Any) -> Any:
+    return value
+
+
+def _second(_: Any, value: Any) -> Any:
+    return value
+
+
+def split_arguments(
+    function: str, cell: Cell, arguments: dict[str, Any]
+) -> tuple[Settings, Limits, Key | None]:
+    """Returns the arguments of `unroll` that are given by name."""
+    known = (*Limits._fields, "reverse", "time_axis", "key", *RunOptions._fields)
+    for name in arguments:
+        if name not in known:
+            raise ValueError(f"{function}: options must be among {', '.join(known)}, got {name}.")
+
+    def take(kind: Any) -> Any:
+        return kind(**{name: arguments[name] for name in kind._fields if name in arguments})
+
+    options, limits = take(RunOptions), take(Limits)
+    reverse, time_axis = arguments.get("reverse", False), arguments.get("time_axis")
+    settings = make_settings(function, cell, options, reverse, time_axis)
+    limits = limits._replace(lengths=as_lengths(function, limits.lengths))
+    return settings, limits, arguments.get("key")
+
+
+def make_options(function: str, options: dict[str, Any]) -> RunOptions:
+    """Returns options by name; raises a ValueError at a name that is none."""
+    for name in options:
+        if name not in RunOptions._fields:
+            known = ", ".join(RunOptions._fields)
+            raise ValueError(f"{function}: options must be among {known}, got {name}.")
+    return RunOptions(**options)
