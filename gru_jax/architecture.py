@@ -2,8 +2,9 @@
 
     gru(64)  <--build, describe-->  Architecture("gru", (), (("hidden_size", 64), ...))
 
-A builder is a function that returns a cell or a layer. `@buildable` registers it by its name, and
-what it builds then says its architecture: so it prints as the call that built it, and can be saved.
+A builder is a function that returns a cell or a layer. `@buildable` registers the builder by its
+name and sets the architecture of each result. The result then prints as the call that built it, and
+can be saved.
 """
 
 import inspect
@@ -21,12 +22,12 @@ BUILDERS: dict[str, Callable[..., Any]] = {}
 
 
 class Architecture(NamedTuple):
-    """A cell or a layer as data: enough to build it again, but for its initialisers.
+    """A cell or a layer as data: enough to build it again, except for its initialisers.
 
     Attributes:
         builder: the name of the function that builds it, e.g. `"gru"`.
         parts: the cells or layers among its arguments.
-        options: its other arguments by name.
+        options: its other arguments, by name.
     """
 
     builder: str
@@ -34,14 +35,14 @@ class Architecture(NamedTuple):
     options: tuple[tuple[str, Any], ...] = ()
 
     def __str__(self) -> str:
-        """Returns the call that builds it, without arguments that have their default."""
+        """Returns the call that builds it, without arguments at their defaults."""
         return f"{self.builder}({', '.join(_arguments(self))})"
 
 
 class bind(partial):
-    """A function with some arguments given: a `partial` that equals another of equal parts.
+    """A `partial` that compares by its function and its arguments.
 
-    Cells and layers made of these are values: equal ones compile once, and pickle carries them.
+    Cells and layers built from these are values: equal ones compile once, and all can be pickled.
     """
 
     def __eq__(self, other: object) -> bool:
@@ -58,20 +59,20 @@ def _content(bound: bind) -> tuple[Any, ...]:
 
 
 def buildable(builder: Builder) -> Builder:
-    """Makes what a builder returns say its architecture, and registers the builder for `build`.
+    """Registers a builder for `build`, and sets the architecture of its results.
 
-    Arguments may be cells, layers, numbers, words, dtypes, None, and tuples of these. Those whose
-    names end in `_init` are left out. With another argument, say a function, the result has no
+    Arguments may be cells, layers, numbers, strings, dtypes, None, and tuples of these. Arguments
+    named `*_init` are left out. With any other argument, e.g. a function, the result has no
     architecture.
 
     Args:
-        builder: a function that returns a `Cell` or a `Layer`; its name is its name in files.
+        builder: a function that returns a `Cell` or a `Layer`; files refer to it by name.
 
     Returns:
-        The same function, as far as callers can see.
+        The builder, wrapped; its signature is unchanged.
 
     Raises:
-        ValueError: if another module has registered a builder of this name.
+        ValueError: if another module has registered a builder with this name.
     """
     name, signature = builder.__name__, inspect.signature(builder)
     known = BUILDERS.get(name)
@@ -93,13 +94,13 @@ def buildable(builder: Builder) -> Builder:
 
 
 def build(architecture: Architecture) -> Any:
-    """Builds a cell or a layer again; its initialisers are the defaults.
+    """Builds a cell or a layer from its architecture, with the default initialisers.
 
     Args:
         architecture: `cell.architecture` or `layer.architecture`.
 
     Raises:
-        ValueError: if there is no such builder, or it does not take these arguments.
+        ValueError: if the builder is unknown, or does not take these arguments.
     """
     name, parts, options = architecture
     if name not in BUILDERS:
@@ -119,7 +120,7 @@ def as_dict(architecture: Architecture) -> dict[str, Any]:
 
 
 def from_dict(entry: Mapping[str, Any]) -> Architecture:
-    """Undoes `as_dict`; raises a TypeError or a KeyError if the entry is of another kind."""
+    """Undoes `as_dict`; raises a TypeError or a KeyError if the entry is malformed."""
     options = {k: _tuples(v) for k, v in entry.items() if k not in ("builder", "parts")}
     parts = tuple(from_dict(part) for part in entry.get("parts", ()))
     return Architecture(entry["builder"], parts, tuple(options.items()))
@@ -132,7 +133,7 @@ def _tuples(value: Any) -> Any:
 def _describe(
     name: str, signature: inspect.Signature, bound: inspect.BoundArguments
 ) -> Architecture | None:
-    """Returns the architecture; None where an argument cannot be said as data."""
+    """Returns the architecture, or None if an argument cannot be stored as data."""
     bound.apply_defaults()
     parts, options = [], {}
     for parameter in signature.parameters.values():
@@ -165,7 +166,7 @@ def _is_plain(value: Any) -> bool:
 
 
 def _arguments(architecture: Architecture) -> list[str]:
-    """Returns the arguments of the call that builds it."""
+    """Returns the arguments of the call that builds an architecture."""
     parts, options = list(architecture.parts), dict(architecture.options)
     builder = BUILDERS.get(architecture.builder)
     parameters = inspect.signature(builder).parameters if builder else {}

@@ -1,7 +1,7 @@
-"""A battery of checks for a cell, yours or ours: `check_cell(cell, input_size)`.
+"""A battery of checks for any cell: `check_cell(cell, input_size)`.
 
-The oracle is a Python loop over `cell.step`, one step after the other, with the boundaries as the
-documentation of `unroll` says them. Gradients are compared with finite differences in float64.
+The oracle is a Python loop over `cell.step`, with boundaries as `unroll` documents them. Gradients
+are compared with finite differences in float64.
 """
 
 from functools import partial
@@ -29,23 +29,28 @@ BATCH, TIME, FREE_AXIS = 3, 5, 2
 def check_cell(
     cell: Cell, input_size: int, *, key: Key | None = None, atol: float = 1e-5, grads: bool = True
 ) -> None:
-    """Checks that a cell does all that the contract of `Cell` promises.
+    """Checks that a cell fulfils the contract of `Cell`.
 
-    Shapes for no batch axis, one and two; `fast` against `step`; `unroll` against a loop over
-    `step`, with h0, lengths, holes, resets, both directions and zoneout; NaN in padding; one trace
-    for each shape; every memory policy; streaming; a bidirectional layer; the architecture.
+    It checks:
+
+    - shapes with no batch axis, one, and two;
+    - `fast` against `step`;
+    - `unroll` against a loop over `step`: h0, lengths, holes, resets, both directions, zoneout;
+    - that NaN in padding changes nothing;
+    - that each shape is traced once;
+    - every memory policy, streaming, a bidirectional layer, and the architecture.
 
     Args:
         cell: the recurrence.
-        input_size: as for `cell.init`.
-        key: of the random parameters, inputs and states; None is a fixed one.
-        atol: largest difference of values of float32, absolute and relative.
-        grads: compare gradients with finite differences. The cell must then run in float64, which
-            it does if its dtypes are those of its parameters.
+        input_size: the argument of `cell.init`.
+        key: draws random parameters, inputs and states; None uses a fixed key.
+        atol: tolerance for float32 values, absolute and relative.
+        grads: also compare gradients with finite differences. The cell must then run in float64;
+            it does if it computes in its parameters' dtype.
 
     Raises:
-        AssertionError: if it does not; the message says what, and how far off it is.
-        ValueError: if `cell` is something else.
+        AssertionError: if a check fails; the message says which values differ, and by how much.
+        ValueError: if `cell` is not a cell.
     """
     check_kind("check_cell", cell)
     example = _Example(cell, input_size, jax.random.key(0) if key is None else key, atol)
@@ -103,14 +108,14 @@ class _Example:
 
 
 def close(example: _Example, actual: PyTree[Any], expected: PyTree[Any]) -> None:
-    """Asserts that two trees are equal but for rounding."""
+    """Asserts that two trees are equal up to rounding."""
     chex.assert_trees_all_close(actual, expected, atol=example.atol, rtol=example.atol)
 
 
 def by_steps(
     example: _Example, xs: Array, *, reverse: bool = False, zoneout: float = 0.0, **limits: Any
 ) -> tuple[PyTree[Array], State]:
-    """Returns what `unroll` must, by a Python loop over `step`, compiled as it stands."""
+    """Returns the expected results of `unroll`, from a compiled Python loop over `step`."""
     loop = partial(_by_steps, example.cell, reverse, zoneout, limits)
     return jax.jit(loop)(example.params, xs, limits.get("h0", example.h0))
 
@@ -128,7 +133,8 @@ def _by_steps(
     resets = limits.get("resets", np.zeros((BATCH, TIME), bool)) & valid
     h_reset = limits.get("h_reset", h)
     states: list[Any] = [None] * TIME
-    # Backwards, a segment is entered at its last valid step: after a valid step that begins one.
+    # In reverse, the loop enters a segment at its last valid step, just after it has left a
+    # valid step that begins a segment.
     entered = np.zeros(BATCH, bool)
     for t in reversed(range(TIME)) if reverse else range(TIME):
         now = entered & valid[:, t] if reverse else resets[:, t]
@@ -146,7 +152,7 @@ def _where(rows: Any, these: State, those: State) -> State:
 
 
 def _randomize(key: Key, tree: PyTree[Array], scale: float) -> PyTree[Array]:
-    """Returns the tree with noise on every array of floating type."""
+    """Returns the tree with noise added to every floating-point array."""
     leaves, structure = jax.tree.flatten(tree)
     keys = jax.random.split(key, max(len(leaves), 1))
     noisy = [
@@ -268,7 +274,7 @@ def _check_gradients(example: _Example) -> None:
             return _total((states, last))
 
         plain = jax.jit(partial(loss, memory="gates"))
-        # chex multiplies atol by the number of values: the sum of them is what is compared.
+        # chex multiplies atol by the number of values, because it compares their sum.
         chex.assert_numerical_grads(plain, (flat,), order=1, atol=1e-7, rtol=1e-6, eps=1e-5)
         expected = jax.grad(plain)(flat)
         for memory in ("states", "chunked"):

@@ -1,4 +1,4 @@
-"""The contract of a cell, and the axis legend. Nothing is computed here.
+"""The contract of a cell, and the axis legend. This module computes nothing.
 
 Axis legend, used in every shape annotation:
 
@@ -35,17 +35,17 @@ Tree = TypeVar("Tree")
 
 def exportable(kind: type[Tree]) -> type[Tree]:
     """Registers a NamedTuple of arrays with `jax.export`, under its name in this package."""
-    with contextlib.suppress(ValueError):  # A module that is loaded again has the name already.
+    with contextlib.suppress(ValueError):  # A reloaded module has the name already.
         export.register_namedtuple_serialization(kind, serialized_name=f"gru_jax.{kind.__name__}")
     return kind
 
 
 class Input(NamedTuple):
-    """What one step's input must be, without batch axes.
+    """The shape and dtype that one step's input must have, without batch axes.
 
     Attributes:
-        shape: the size of each axis; None is free. `()` is a number, e.g. a token.
-        dtype: a dtype or a kind, e.g. `jnp.integer`; None is the dtype of the parameters.
+        shape: the size of each axis; None is any size. `()` is a scalar, e.g. a token.
+        dtype: a dtype or a kind, e.g. `jnp.integer`; None means the parameters' dtype.
     """
 
     shape: tuple[int | None, ...] = (None,)
@@ -55,11 +55,11 @@ class Input(NamedTuple):
 class LinearRecurrence(NamedTuple):
     """The derivative of a cell: dh_t = propagate(dh_{t-1}) + source_t.
 
-    Axes before `hidden` are free: `source` is computed for all steps at once, before the loop, and
-    `propagate` inside it, step by step. `seen` is the state that the gates read and `h` the
-    state that is carried on; they differ under recurrent dropout alone.
+    Any axes may precede `hidden`: `source` runs for all steps at once, before the loop; `propagate`
+    runs step by step inside it. The gates read the state `seen`; the loop carries the state `h`.
+    They differ only under recurrent dropout.
 
-    Products with the weights go through `products.matmul`, which also takes them transposed.
+    Multiply by weights with `products.matmul`, which also accepts transposed ones.
 
     Attributes:
         coefficients: `(gates, seen, h) -> coefficients`, a tree of arrays.
@@ -73,18 +73,19 @@ class LinearRecurrence(NamedTuple):
 
 
 class Fast(NamedTuple):
-    """A step in parts, so that most of it is done for many steps at once.
+    """A step in parts, so that most of the work is done for many steps at once.
 
         step(params, x, h) == mix(gates(pack(params), project(params, x), h), h)
 
     Attributes:
-        step: the step that this computes. A cell with another `step` does not use it.
-        project: `(params, xs) -> drive`, all that needs no `h`, in products over all steps.
-        pack: `(params) -> weights`, laid out once, before the loop.
-        gates: `(weights, drive_t, h) -> gates`, all that is computed from the old state.
+        step: the step that these parts compute. A cell with a different `step` ignores the parts.
+        project: `(params, xs) -> drive`, the part that does not need `h`, as products over all
+            steps.
+        pack: `(params) -> weights`, arranged once, before the loop.
+        gates: `(weights, drive_t, h) -> gates`, the values computed from the old state.
         mix: `(gates, h) -> h_next`.
-        derivative: as a linear recurrence; None is autodiff through the loop.
-        gru: `(params) -> GRUParams`, where the step is a plain GRU, whose kernels then run it.
+        derivative: the derivative as a linear recurrence; None differentiates through the loop.
+        gru: `(params) -> GRUParams`, if the step is a plain GRU; the GRU's kernels can then run it.
     """
 
     step: Callable[[Params, Array, State], State]
@@ -97,18 +98,18 @@ class Fast(NamedTuple):
 
 
 class Cell(NamedTuple):
-    """A recurrence, h_t = step(params, x_t, h_{t-1}). The first three fields are a whole cell.
+    """A recurrence, h_t = step(params, x_t, h_{t-1}). Only the first three fields are required.
 
     Attributes:
         init: `(key, input_size) -> params`, any pytree of arrays.
         initial_state: `(params, x_shape) -> state`, any pytree of arrays; `x_shape` is one step's
-            `[*batch, input]`, and so the state's arrays begin with `*batch`.
+            `[*batch, input]`, so the state's arrays begin with `*batch`.
         step: `(params, x, state) -> state`, for any batch axes.
-        output: `(state) -> y`, the array that layers pass on; None is the state itself.
-        fast: the step in parts; None is the step as it is, in a `lax.scan`.
-        architecture: the cell as data, as `@buildable` says it; None if it has none. Whoever
-            replaces a function of the cell replaces this, too.
-        input: `(params) -> Input`; None is one axis of features of any size.
+        output: `(state) -> y`, the array that layers pass on; None passes on the state itself.
+        fast: the step in parts; None runs `step` in a `lax.scan`.
+        architecture: the cell as data, set by `@buildable`; None if it cannot be stored. If you
+            replace a function of the cell, replace this, too.
+        input: `(params) -> Input`; None is one axis of features, of any size.
     """
 
     init: Callable[[Key, int], Params]
@@ -126,19 +127,19 @@ class Cell(NamedTuple):
 
 @exportable
 class Trace(NamedTuple):
-    """What a cell did in every step of a sequence; zero in padding.
+    """The values of a cell at every step of a sequence; zero in padding.
 
-    A gate that the cell does not have is None.
+    Gates that the cell does not have are None.
 
     Attributes:
         r: the reset gate.
         z: the update gate, the weight of the candidate.
         c: the candidate.
         h: the state after the step.
-        h_before: the state before it in the direction of travel, after a reset.
+        h_before: the state before the step in the direction of travel, after any reset.
         x: the input.
         valid: False in padding.
-        q: what r is multiplied with in reset="after", the old state's product h U_c + b_h.
+        q: with reset="after", the old state's product h U_c + b_h, which r multiplies.
     """
 
     r: Float[Array, "*batch time hidden"] | None
