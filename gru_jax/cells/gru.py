@@ -5,7 +5,7 @@
     c_t = tanh([x_t, r_t * h_{t-1}] W_c + b_c)                candidate       (reset="before")
     h_t = (1 - z_t) * h_{t-1} + z_t * c_t                     hidden_state
 
-With reset="after" the reset gate acts on the product instead, and one more bias b_h comes along:
+With reset="after" the reset gate acts on the product instead, and there is one more bias, b_h:
 
     c_t = tanh(x_t W_cx + b_c + r_t * (h_{t-1} W_ch + b_h)),  W_c = [W_cx; W_ch]
 
@@ -42,10 +42,10 @@ from gru_jax.types import Cell, Fast, Initializer
 
 
 class Drive(NamedTuple):
-    """What x adds to each pre-activation but for the bias, in arrays of their own.
+    """The terms that x adds to each pre-activation, without biases, in three separate arrays.
 
-    Over slices of one array XLA's loops on a CPU take two to four times as long. The bias comes
-    last, in the loop, where it is free: before it, it would be another pass over the memory.
+    With slices of one array, XLA's loops on a CPU take two to four times as long. The loop adds the
+    biases, where they cost nothing; before the loop they would cost another pass over memory.
     """
 
     r: Float[Array, "*batch hidden"]
@@ -66,7 +66,7 @@ class StateWeights(NamedTuple):
 
 
 class Gates(NamedTuple):
-    """What one step computes from the old state; `q` = h U_c + b_h exists with reset="after"."""
+    """The values that one step computes from the old state; `q` = h U_c + b_h if reset="after"."""
 
     r: Float[Array, "*batch hidden"]
     z: Float[Array, "*batch hidden"]
@@ -108,7 +108,7 @@ def candidate(
     *,
     activation: Activation = "tanh",
 ) -> Float[Array, "*batch hidden"]:
-    """Returns c_t, the new state proposed from x_t and what r_t lets through of the old one."""
+    """Returns c_t, the new state proposed from x_t and from the old state that r_t lets through."""
     check_step("candidate", params, x, h)
     check_same("candidate", h, r=r)
     W_x, U = split_rows(params.W_c)
@@ -123,14 +123,14 @@ def hidden_state(
     *,
     clip: float | None = None,
 ) -> Float[Array, "*batch hidden"]:
-    """Returns h_t, the old state and the candidate mixed by z_t, and kept within +-clip."""
+    """Returns h_t: the old state and the candidate, mixed by z_t and clipped to +-clip."""
     check_same("hidden_state", h, z=z, c=c)
     h = (1 - z) * h + z * c
     return h if clip is None else jnp.clip(h, -clip, clip)
 
 
 def _activate(function: str, activation: Activation, x: Array, h: Array, b: Array) -> Array:
-    """Returns activation(x + h + b), of the parts of x and h, the equation of r, z and c."""
+    """Returns activation(x + h + b), the common form of r, z and c, from the terms of x and h."""
     return find_activation(function, "activation", activation)(add_bias(x + h, b))
 
 
@@ -154,15 +154,16 @@ def gru(
         hidden_size: features of the state.
         reset: where the reset gate acts: on the state "before" its product with the weights, or on
             the product, "after" it (PyTorch, cuDNN, Keras' default, Flax, Equinox).
-        activation: of the candidate, a name in `activations.ACTIVATIONS` or a function. With
-            others than the equations' own, derivatives go through the loop, slowly.
-        gate_activation: of both gates, likewise.
-        clip: keeps each state within +-clip, slowly too; None does not.
-        dtype: of the parameters, and so of inputs, states and results.
-        kernel_init: of the rows that act on x, each gate by itself.
-        recurrent_init: of the rows that act on h, each gate by itself.
-        bias_init: of every bias.
-        update_bias_init: of b_z, if not `bias_init`; see `init_chrono` for long memory.
+        activation: the candidate's, a name in `activations.ACTIVATIONS` or a function. Functions
+            other than those in the equations differentiate through the loop, which is slower.
+        gate_activation: both gates', with the same choices.
+        clip: clips each state to +-clip, which is slower, too; None does not clip.
+        dtype: the dtype of parameters, and so of inputs, states and results.
+        kernel_init: initialises the rows that act on x, for each gate separately.
+        recurrent_init: initialises the rows that act on h, for each gate separately.
+        bias_init: initialises every bias.
+        update_bias_init: initialises b_z in place of `bias_init`; see `init_chrono` for long
+            memory.
 
     Returns:
         The cell; its parameters are `GRUParams`.
@@ -224,7 +225,7 @@ def project(params: GRUParams, xs: Float[Array, "*batch input"]) -> Drive:
 
 
 def pack(params: GRUParams) -> StateWeights:
-    """Returns what the gates need beside x and the state."""
+    """Returns the weights that act on the state, and the biases."""
     (_, U_r), (_, U_z), (_, U_c) = map(split_rows, (params.W_r, params.W_z, params.W_c))
     return StateWeights(U_r, U_z, U_c, params.b_r, params.b_z, params.b_c, params.b_h)
 
@@ -256,5 +257,5 @@ def mix(
 
 
 def as_they_are(params: GRUParams) -> GRUParams:
-    """Returns the parameters."""
+    """Returns the parameters unchanged."""
     return params

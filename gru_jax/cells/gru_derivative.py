@@ -1,17 +1,17 @@
 """The derivative of the GRU as a linear recurrence, dh_t = propagate(dh_{t-1}) + source_t.
 
-With a_* the pre-activations, U_* the weights that act on the state, s the state that the gates see
-and h the state that is carried on (both h_{t-1}, but for recurrent dropout):
+Here a_* are the pre-activations and U_* the weights that act on the state. The gates see the state
+s and the loop carries the state h; both are h_{t-1}, except under recurrent dropout.
 
     dr = r (1 - r) da_r     dz = z (1 - z) da_z     dc = (1 - c^2) da_c
     dh_t = (1 - z) dh + (c - h) dz + z dc
-    da_r = dx_r + db_r + ds U_r + s dU_r                   and da_z alike
+    da_r = dx_r + db_r + ds U_r + s dU_r                   da_z is alike
     da_c = dx_c + db_c + (r ds + s dr) U_c + (r s) dU_c    (reset="before")
     da_c = dx_c + db_c + r (ds U_c + s dU_c + db_h) + q dr (reset="after"), q = s U_c + b_h
 
-What stands before each product needs no derivative of the state: the coefficients. The transpose
-of `propagate` is the backward recurrence, the transpose of `source` the gradient of the weights:
-one product each, over all steps, after the loop.
+The factors before each product are the coefficients; they need no derivative of the state. The
+transpose of `propagate` is the backward recurrence. The transpose of `source` is the gradient of
+the weights: one product for each, over all steps, after the loop.
 """
 
 from typing import NamedTuple

@@ -1,6 +1,6 @@
-"""The parameters of a GRU: their shapes, how they begin, and what they must fit.
+"""The parameters of a GRU: their shapes, their initial values, and their checks.
 
-W_* is [joint, hidden]: its first rows act on x, the last `hidden` ones on the state.
+W_* is [joint, hidden]: its first rows act on x, its last `hidden` rows on the state.
 """
 
 from typing import NamedTuple
@@ -15,7 +15,7 @@ from gru_jax.types import Initializer, Input, Key, Params, Shape, exportable
 
 @exportable
 class GRUParams(NamedTuple):
-    """Weights and biases of a GRU. `b_h` is None exactly in the reset="before" form."""
+    """Weights and biases of a GRU. `b_h` is None if and only if reset="before"."""
 
     W_r: Float[Array, "joint hidden"]
     b_r: Float[Array, " hidden"]
@@ -27,7 +27,7 @@ class GRUParams(NamedTuple):
 
 
 class InitOptions(NamedTuple):
-    """The options of `gru` that say how parameters begin."""
+    """The options of `gru` that determine the initial parameters."""
 
     hidden_size: int
     reset: str
@@ -39,7 +39,7 @@ class InitOptions(NamedTuple):
 
 
 def check_start(function: str, start: InitOptions) -> None:
-    """Raises where an option is out of range."""
+    """Raises a ValueError if an option is out of range."""
     hidden_size, reset, dtype, *_ = start
     check_count(function, "hidden_size", hidden_size)
     if reset not in ("before", "after"):
@@ -49,7 +49,7 @@ def check_start(function: str, start: InitOptions) -> None:
 
 
 def init_gru_params(function: str, start: InitOptions, key: Key, input_size: int) -> GRUParams:
-    """Returns the first parameters; an error names `function`."""
+    """Returns the initial parameters; an error names `function`."""
     check_count(function, "input_size", input_size)
     size, dtype, bias_init = start.hidden_size, start.dtype, start.bias_init
 
@@ -71,7 +71,7 @@ def init_gru_params(function: str, start: InitOptions, key: Key, input_size: int
 def split_rows(
     W: Float[Array, "joint hidden"],
 ) -> tuple[Float[Array, "input hidden"], Float[Array, "hidden hidden"]]:
-    """Returns the rows that act on x and those that act on h."""
+    """Returns the rows that act on x, and the rows that act on h."""
     return W[: -W.shape[1]], W[-W.shape[1] :]
 
 
@@ -81,7 +81,7 @@ def initial_state(params: Params, x_shape: Shape) -> Float[Array, "*batch hidden
 
 
 def check_params(function: str, kind: type, hidden_size: int, reset: str, params: Params) -> Input:
-    """Returns one step's input, if all parameters fit each other and the cell."""
+    """Returns one step's `Input`; raises unless the parameters fit each other and the cell."""
     if not isinstance(params, kind):
         raise ValueError(
             f"{function}: params must be {kind.__name__}, got a {type(params).__name__}."
@@ -108,7 +108,7 @@ def check_params(function: str, kind: type, hidden_size: int, reset: str, params
 
 
 def check_step(function: str, params: Params, x: Array, h: Array) -> None:
-    """Raises unless x and h are one step's, for these parameters."""
+    """Raises unless x and h are one step's input and state for these parameters."""
     joint, hidden = params.W_r.shape
     for name, value, size in (("x", x, joint - hidden), ("h", h, hidden)):
         if value.shape[-1:] != (size,) or value.dtype != params.W_r.dtype:

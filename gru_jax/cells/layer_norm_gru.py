@@ -1,10 +1,10 @@
 """The GRU with layer normalisation.
 
-N(a; g) has mean 0 and variance 1 over the features of the state, but for the gain g:
+N(a; g) has mean 0 and variance 1 over the features of the state, scaled by the gain g:
 
     N(a; g) = g * (a - mean(a)) / sqrt(var(a) + epsilon)
 
-The products with x and with the state are normalised apart, each gate by itself:
+The products with x and with the state are normalised separately, for each gate:
 
     r_t = sigmoid(N(x_t W_rx; g_rx) + N(h_{t-1} W_rh; g_rh) + b_r),      W_r = [W_rx; W_rh]
     z_t = sigmoid(N(x_t W_zx; g_zx) + N(h_{t-1} W_zh; g_zh) + b_z)
@@ -12,8 +12,8 @@ The products with x and with the state are normalised apart, each gate by itself
     c_t = tanh(N(x_t W_cx; g_cx) + b_c + r_t * (N(h_{t-1} W_ch; g_ch) + b_h))    (reset="after")
     h_t = (1 - z_t) * h_{t-1} + z_t * c_t
 
-The paper's GRU is reset="after". It gives each N a bias of its own: where two of them only meet in
-a sum, that sum is the one bias here. It normalises r and z as one vector, here each is its own.
+The paper's GRU is reset="after". It gives each N a bias; biases that are only ever added together
+are one bias here. It normalises r and z as one vector; here they are normalised separately.
 
 References:
     Ba, Kiros and Hinton (2016), "Layer normalization", eq. 4 and the supplement's GRU.
@@ -44,7 +44,7 @@ from gru_jax.types import Cell, Fast, Initializer, Key, exportable
 
 @exportable
 class LayerNormGRUParams(NamedTuple):
-    """`GRUParams`, and the gains of the products with x and with the state."""
+    """The fields of `GRUParams`, and the gains of the products with x and with the state."""
 
     W_r: Float[Array, "joint hidden"]
     b_r: Float[Array, " hidden"]
@@ -62,7 +62,7 @@ class LayerNormGRUParams(NamedTuple):
 
 
 class StateWeights(NamedTuple):
-    """What acts on the state."""
+    """The weights, gains and biases that act on the state."""
 
     U_r: Float[Array, "hidden hidden"]
     U_z: Float[Array, "hidden hidden"]
@@ -91,13 +91,13 @@ def layer_norm_gru(
     Args:
         hidden_size: features of the state.
         reset: as in `gru`; "after" is the paper's form.
-        epsilon: what is added to each variance.
-        dtype: of the parameters, and so of inputs, states and results.
-        kernel_init: of the rows that act on x, each gate by itself.
-        recurrent_init: of the rows that act on h, each gate by itself.
-        bias_init: of every bias.
-        update_bias_init: of b_z, if not `bias_init`.
-        gain_init: of every gain.
+        epsilon: a small number added to each variance.
+        dtype: the dtype of parameters, and so of inputs, states and results.
+        kernel_init: initialises the rows that act on x, for each gate separately.
+        recurrent_init: initialises the rows that act on h, for each gate separately.
+        bias_init: initialises every bias.
+        update_bias_init: initialises b_z in place of `bias_init`.
+        gain_init: initialises every gain.
 
     Returns:
         The cell; its parameters are `LayerNormGRUParams`.
@@ -133,7 +133,7 @@ def layer_norm_gru(
 def init_params(
     start: InitOptions, gain_init: Initializer, key: Key, input_size: int
 ) -> LayerNormGRUParams:
-    """Returns the first parameters."""
+    """Returns the initial parameters."""
     key, *keys = jax.random.split(key, 7)
     gains = [draw(gain_init, key, (start.hidden_size,), start.dtype) for key in keys]
     return LayerNormGRUParams(*init_gru_params("layer_norm_gru", start, key, input_size), *gains)
@@ -166,7 +166,7 @@ def step(
 def project(
     params: LayerNormGRUParams, xs: Float[Array, "*batch input"], *, epsilon: float
 ) -> Drive:
-    """Returns what x adds to the pre-activations of r, z and c."""
+    """Returns the terms that x adds to the pre-activations of r, z and c."""
 
     def drive(W: Array, gain: Array, bias: Array) -> Array:
         return add_bias(normalize(tall_matmul(xs, split_rows(W)[0]), gain, epsilon), bias)
@@ -179,7 +179,7 @@ def project(
 
 
 def pack(params: LayerNormGRUParams) -> StateWeights:
-    """Returns what acts on the state."""
+    """Returns the weights, gains and biases that act on the state."""
     (_, U_r), (_, U_z), (_, U_c) = map(split_rows, (params.W_r, params.W_z, params.W_c))
     return StateWeights(U_r, U_z, U_c, params.g_rh, params.g_zh, params.g_ch, params.b_h)
 

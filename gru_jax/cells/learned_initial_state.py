@@ -1,4 +1,4 @@
-"""A cell whose initial state is a parameter."""
+"""A cell with its initial state as a parameter."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -13,7 +13,7 @@ from gru_jax.types import Cell, Input, Key, Params, Shape, State, exportable
 
 @exportable
 class LearnedInitialStateParams(NamedTuple):
-    """The parameters of a cell, and the state that it begins with, without batch axes."""
+    """The parameters of a cell, and its initial state, without batch axes."""
 
     cell: Params
     h0: PyTree[Array]
@@ -23,8 +23,8 @@ class LearnedInitialStateParams(NamedTuple):
 def learned_initial_state(cell: Cell) -> Cell:
     """Makes a cell's initial state a parameter, the same for all sequences.
 
-    It begins as the cell's own. Gradients reach it from every sequence that is given no `h0`, and
-    from every reset that is given no `h_reset`.
+    Its initial value is the cell's own initial state. Its gradient comes from every sequence
+    without `h0`, and from every reset without `h_reset`.
 
     Args:
         cell: the recurrence, e.g. `gru(64)`.
@@ -33,7 +33,7 @@ def learned_initial_state(cell: Cell) -> Cell:
         The cell; its parameters are `LearnedInitialStateParams`.
 
     Raises:
-        ValueError: if `cell` is something else; from `init`, if its inputs have axes of any size.
+        ValueError: if `cell` is not a cell; from `init`, if its inputs have axes of any size.
     """
     if not isinstance(cell, Cell):
         kind = type(cell).__name__
@@ -96,5 +96,5 @@ def _initial_state(cell: Cell, params: LearnedInitialStateParams, x_shape: Shape
         raise ValueError(
             f"learned_initial_state: params.h0 must be {needed} to match the cell, got {got}."
         )
-    # A copy even where there is no batch axis: a state may be donated, its parameters not.
+    # Copies even without batch axes: callers may donate the state, but not the parameters.
     return jax.tree.map(lambda h: jnp.array(jnp.broadcast_to(h, (*batch, *h.shape))), params.h0)

@@ -14,31 +14,31 @@ from jaxtyping import Array, Bool, Float, PyTree
 
 from gru_jax.types import State, Tree
 
-# Plain indexing would check the bounds, at the cost of a whole buffer for each step, and the sign.
+# Plain indexing also checks the sign and the bounds; the latter costs a whole buffer each step.
 at = partial(jax.lax.dynamic_index_in_dim, keepdims=False, allow_negative_indices=False)
 put = partial(jax.lax.dynamic_update_index_in_dim, axis=0, allow_negative_indices=False)
 
 
 class Boundaries(NamedTuple):
-    """What interferes with the steps of a sequence; None is nothing.
+    """Padding, resets and noise of a sequence; None means there is none.
 
-    `valid` and `resets` have the batch and time axes of the inputs, or the batch axes alone where
-    they are one step's; loops hold them with time in front. The last two are noise, which a run
-    draws for itself.
+    `valid` and `resets` have the batch and time axes of the inputs, or only the batch axes for a
+    single step. Loops hold them with time in front. The last two are noise, which a run draws
+    itself.
     """
 
     valid: Bool[Array, "*steps"] | None = None
-    """False steps are padding: they leave the state as it was."""
+    """False steps are padding: they leave the state unchanged."""
     resets: Bool[Array, "*steps"] | None = None
     """True steps begin from `h_reset`."""
     h_reset: State | None = None
     hold: PyTree[Array] | None = None
-    """Zoneout, like the state: True features stay as they were; a number is their share."""
+    """Zoneout, one entry for each feature: True keeps the old value; a number is the share kept."""
     drop: PyTree[Float[Array, "*batch hidden"]] | None = None
-    """Recurrent dropout: the state that the gates see is multiplied by this."""
+    """Recurrent dropout: a factor for the state that the gates see."""
 
     def at(self, t: Array | int) -> "Boundaries":
-        """Returns the boundaries of step t, of those with time in front."""
+        """Returns the boundaries of step t; `self` has time in front."""
         valid, resets, hold = jax.tree.map(
             lambda a: at(a, t) if a.ndim else a, (self.valid, self.resets, self.hold)
         )
@@ -46,12 +46,12 @@ class Boundaries(NamedTuple):
 
 
 def enter(boundaries: Boundaries, h: State) -> tuple[State, State]:
-    """Returns the state that the gates see and the one that is carried on."""
+    """Returns the state that the gates see, and the state that the loop carries."""
     if (resets := boundaries.resets) is not None:
         h = jax.tree.map(lambda h, new: select(resets, new, h), h, boundaries.h_reset)
     if boundaries.drop is None:
         return h, h
-    # The derivative's states are in float32 or wider, whatever the masks are in.
+    # The derivative's states are in float32 or wider, whatever the dtype of the masks.
     return jax.tree.map(
         lambda h, d: jnp.broadcast_to(d, h.shape).astype(h.dtype) * h, h, boundaries.drop
     ), h
@@ -74,7 +74,7 @@ def leave(boundaries: Boundaries, h: State, h_next: State) -> State:
 
 
 def select(chosen: Bool[Array, "..."], these: Array, those: Array | float) -> Array:
-    """Returns `these` where `chosen`, which has the leading axes of the result, else `those`."""
+    """Returns `these` where `chosen`, else `those`; `chosen` has the result's leading axes."""
     shape = max(jnp.shape(these), jnp.shape(those), key=len)
     axes = tuple(range(chosen.ndim))
     these, those = (jnp.broadcast_to(a, shape) for a in (these, those))
@@ -87,10 +87,10 @@ def entries(
     reverse: bool,
     time_axis: int,
 ) -> Bool[Array, "*steps"]:
-    """Returns where the loop puts the state back, before it reads the step.
+    """Returns the steps at which the loop resets the state, before it reads the input.
 
-    A reset in padding is none. Backwards, the segment that ends before a reset is entered at its
-    last valid step: where the next valid step in time has the reset.
+    Resets in padding are ignored. In reverse, the loop enters the segment before a reset at the
+    segment's last valid step, so the reset moves there.
     """
     if valid is not None:
         resets = resets & valid
@@ -110,10 +110,10 @@ def entries(
 
 
 def vary_alike(tree: Tree) -> Tree:
-    """Returns arrays that all vary over the same axes of a mesh, in `shard_map`; elsewhere as is.
+    """Makes all arrays vary over the same axes of a mesh; changes nothing outside `shard_map`.
 
-    An array that is the same on all devices, used with one that is not, has for its gradient a sum
-    over the devices. A loop's carry must say from the start that it varies.
+    If an array is the same on all devices and is used with one that varies, its gradient is a sum
+    over devices. A loop's carry must be declared as varying before the loop.
     """
     leaves, structure = jax.tree.flatten(tree)
     varying = [jax.typeof(a).manual_axis_type.varying for a in leaves]

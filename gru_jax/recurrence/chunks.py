@@ -12,14 +12,14 @@ from jaxtyping import Array, PyTree
 from gru_jax.types import State
 
 FEATURES = 2**19
-"""Features of all rows and steps in a chunk, where there are so many: small products are slow, and
-of large ones the results no longer stay in the cache."""
+"""Target for rows times steps times features of a chunk, if the sequence is that large. Smaller
+products are slow, and the results of larger ones do not stay in the cache."""
 
 
 def chunk_size(time: int, features: int) -> int:
-    """Returns about the square root of the steps, and more where a step is small.
+    """Returns about the square root of the number of steps, and more if a step is small.
 
-    Slightly more or fewer if that divides the steps: cutting off the rest copies all inputs.
+    Prefers a nearby size that divides the steps, because cutting off the rest copies all inputs.
     """
     wanted = min(time, max(round(time**0.5), FEATURES // max(1, features)))
     near = range(max(1, wanted // 2), min(time, 2 * wanted) + 1)
@@ -36,7 +36,7 @@ def in_chunks(
     size: int,
     reverse: bool,
 ) -> tuple[State, PyTree[Array]]:
-    """Runs a sequence piece by piece; where the size does not fit, the last one is shorter."""
+    """Runs a sequence piece by piece; the last piece is shorter if the size does not divide it."""
     count, rest = divmod(jax.tree.leaves(steps)[0].shape[0], size)
     head = jax.tree.map(lambda a: a[: count * size].reshape(count, size, *a.shape[1:]), steps)
     tail = jax.tree.map(lambda a: a[count * size :], steps)

@@ -2,8 +2,8 @@
 
     h_t = leave(mix(gates(weights, drive_t, enter(h_{t-1})), h_{t-1}))
 
-`states` has the derivative of `tangent`; `scan_states` is plain autodiff through `lax.scan`. The
-loop writes each result over what it has read, where shapes allow, and XLA copies no buffer in it.
+`states` has the derivative of `tangent`; `scan_states` is plain autodiff through `lax.scan`. Where
+shapes allow, the loop overwrites its inputs with its results, and XLA copies no buffer.
 """
 
 from functools import partial
@@ -38,7 +38,7 @@ def run(
     h0: Array,
     boundaries: Boundaries,
 ) -> tuple[Array, PyTree[Array]]:
-    """Returns the states and, if they are to be kept, the gates."""
+    """Returns the states, and the gates if `keep`."""
 
     def step(
         h: Array, drive_t: PyTree[Array], boundaries_t: Boundaries
@@ -54,12 +54,12 @@ def run(
     )
     results, made = jax.tree.flatten(first)
     for i, result in enumerate(results):
-        # Where the drive was, as far as shapes allow, and the rest in buffers of their own.
+        # Results reuse the drive's buffers where shapes allow; the others get new buffers.
         like = (time, *result.shape), result.dtype
         fits = i < tree.num_leaves and (buffers[i].shape, buffers[i].dtype) == like
         slots.append(i if fits else len(buffers))
         if not fits:
-            # Made of h0, so that on a mesh it varies over the devices as the states do.
+            # Computed from h0, so that on a mesh it varies over the devices as the states do.
             some = h0.ravel()[:1].sum().astype(result.dtype)
             buffers.append(jnp.where(False, jnp.broadcast_to(some, like[0]), 0))
 
@@ -114,16 +114,16 @@ def scan_states(
 
     Args:
         fast: the cell's functions.
-        weights: as packed.
-        drive: with time in front.
+        weights: the packed weights.
+        drive: from `fast.project`, with time in front.
         h0: the state before the first step.
         boundaries: with time in front.
         reverse: from the last step to the first.
-        turns: steps in one turn of the compiled loop.
-        remat: compute each step again for its derivative, so that the states alone are kept.
+        turns: steps in one iteration of the compiled loop.
+        remat: recompute each step for its derivative, so that only the states are kept.
 
     Raises:
-        ValueError: if the step returns another kind of state than it is given.
+        ValueError: if the step's result differs from its state in structure, shape or dtype.
     """
 
     def body(h: State, step: tuple[PyTree[Array], Array]) -> tuple[State, State]:

@@ -1,8 +1,9 @@
-"""What is random in a recurrence during training; each draw depends on its key and place alone.
+"""The noise of a recurrence during training; each draw depends only on its key and position.
 
-A mask of one step is drawn from the key and the step's position, so running the loop in chunks,
-again for the derivative, or several steps a turn changes no mask. (With JAX's own keys, threefry.
-Those of "rbg" draw for many steps at once: as random, but chunks of another size draw otherwise.)
+Each step's mask is drawn from the key and the step's position. So the masks do not change if the
+loop runs in chunks, again for the derivative, or several steps in one iteration. This holds for
+JAX's default keys, threefry. Keys of "rbg" draw for many steps at once: their masks are
+as random, but depend on the chunk size.
 
 References:
     Zoneout: Krueger et al. (2017), "Zoneout: regularizing RNNs by randomly preserving hidden
@@ -30,14 +31,14 @@ def draw_hold(
 
 
 def draw_drop(key: Key, rate: float, h: State) -> State:
-    """Returns what the gates see of the state, 0 or 1 / (1 - rate), one mask for a sequence."""
+    """Returns factors for the state that the gates see, 0 or 1 / (1 - rate), fixed in time."""
     return _split_tree(
         key, h, lambda key, leaf: (1 - _draw(key, rate, leaf).astype(leaf.dtype)) / (1 - rate)
     )
 
 
 def drop_weights(key: Key, rate: float, weights: PyTree[Array]) -> PyTree[Array]:
-    """Returns the weights with matrices dropped out entry by entry; vectors stay."""
+    """Returns the weights with dropout on each entry of the matrices; vectors are unchanged."""
 
     def drop(key: Key, leaf: Array) -> Array:
         return jnp.where(_draw(key, rate, leaf), 0, leaf / (1 - rate)) if leaf.ndim > 1 else leaf

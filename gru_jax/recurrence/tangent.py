@@ -2,11 +2,11 @@
 
     dh_t = leave(propagate(enter(dh_{t-1})) + source_t)
 
-It is the solution x of a linear system A x = source, bidiagonal in time. Forward mode solves it
-from the first step to the last, reverse mode solves A^T x = dL/dh from the last to the first;
-`custom_linear_solve` does the rest: batching, transposing, differentiating again. So one rule gives
-every mode, the backward loop carries the state's gradient alone, and all that belongs to the
-weights is one product over all steps outside the loop.
+This is the solution x of a linear system A x = source, bidiagonal in time. Forward mode solves it
+from the first step to the last. Reverse mode solves A^T x = dL/dh from the last step to the first.
+`custom_linear_solve` adds batching, transposing and differentiating again. So one rule serves every
+mode, and the backward loop carries only the state's gradient. Each weight's gradient is one product
+over all steps, outside the loop.
 
 References:
     Blondel et al. (2022), "Efficient and modular implicit differentiation", on derivatives as the
@@ -26,12 +26,12 @@ from gru_jax.types import Fast, LinearRecurrence, State
 
 
 class Plan(NamedTuple):
-    """A cell's functions, and how to run them: all that is static."""
+    """The static part of a run: a cell's functions, and how to run them."""
 
     fast: Fast
     reverse: bool
     keep: bool
-    """Keep the gates for the derivative; else they are computed again from the states."""
+    """Keep the gates for the derivative; otherwise they are recomputed from the states."""
     turns: int
 
     @property
@@ -53,8 +53,8 @@ def tangent(
 ) -> Float[Array, "*steps hidden"]:
     """Returns the derivative of all states; `values` are the gates, `seen` and `h` of all steps."""
     gates, seen, h = values
-    # For all steps here, and step by step again in the loop: a few products of numbers that are at
-    # hand take less time than arrays of coefficients, written and read.
+    # Computed for all steps here, and again for each step in the loop: recomputing a few products
+    # is faster than writing and reading arrays of coefficients.
     k = plan.derivative.coefficients(gates, seen, h)
     source = plan.derivative.source(weights, k, seen, dweights, ddrive)
     source = leave(boundaries, jnp.zeros_like(source), source)
@@ -62,12 +62,12 @@ def tangent(
 
 
 def time_of(turn: Array, time: int, backwards: bool) -> Array:
-    """Returns the step that a turn of the loop is at."""
+    """Returns the step that an iteration of the loop processes."""
     return time - 1 - turn if backwards else turn
 
 
 def states_before(reverse: bool, h0: State, hs: PyTree[Array]) -> PyTree[Array]:
-    """Returns the state before each step from those after it."""
+    """Returns the state before each step, from the states after each step."""
 
     def one(h0: Array, hs: Array) -> Array:
         return jnp.concatenate([hs[1:], h0[None]] if reverse else [h0[None], hs[:-1]])
@@ -82,7 +82,7 @@ def _solve(
     boundaries: Boundaries,
     source: tuple[Array, Array | None, Array],
 ) -> Float[Array, "*steps hidden"]:
-    """Returns the derivative of all states from those of h0 and h_reset and the source."""
+    """Returns the tangents of all states, from the tangents of h0 and h_reset and the source."""
     *_, b = source
     time, dtype = b.shape[0], b.dtype
 
@@ -111,15 +111,15 @@ def _solve(
 
     def transpose_solve(_, system):
         x0, x_reset, cs = system
-        # Transposed once, before the loop, and out of XLA's sight: with a transposed view the loop
-        # takes more than twice as long at batch 1.
+        # Transposed once, before the loop, behind a barrier that XLA does not see through: with a
+        # transposed view the loop takes more than twice as long at batch 1.
         turned = jax.tree.map(
             lambda a: Transposed(jax.lax.optimization_barrier(a.T)) if a.ndim == 2 else a, weights
         )
 
         def body(turn, carry):
-            # What has arrived at x is read from the buffer that x has just gone into, so that XLA
-            # sees one chain of uses and copies nothing.
+            # Writes x into the buffer before reading the next cotangent from the same buffer, so
+            # that XLA sees one chain of uses and copies nothing.
             x, of_reset, cs = carry
             t = time_of(turn, time, not plan.reverse)
             t_next = time_of(jnp.minimum(turn + 1, time - 1), time, not plan.reverse)
@@ -140,10 +140,10 @@ def _solve(
 
 
 def _tie(arrays: PyTree[Array]) -> PyTree[Array]:
-    """Returns the arrays, each depending on all of them as far as JAX can see.
+    """Returns the arrays unchanged, but to JAX each depends on all of them.
 
-    The solver wants its whole right side to be linear in what is differentiated, even if that is
-    one array of it. XLA sees through this and computes nothing.
+    The solver needs its whole right side to be linear in the differentiated arrays, even if only
+    one of them is differentiated. XLA removes this dependence and computes nothing.
     """
     some = sum(a.ravel()[:1].sum() for a in jax.tree.leaves(arrays))
     return jax.tree.map(lambda a: jnp.where(False, jnp.broadcast_to(some, a.shape), a), arrays)
