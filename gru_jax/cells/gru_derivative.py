@@ -5,7 +5,7 @@ s and the loop carries the state h; both are h_{t-1}, except under recurrent dro
 
     dr = r (1 - r) da_r     dz = z (1 - z) da_z     dc = (1 - c^2) da_c
     dh_t = (1 - z) dh + (c - h) dz + z dc
-    da_r = dx_r + db_r + ds U_r + s dU_r                   da_z is alike
+    da_r = dx_r + db_r + ds U_r + s dU_r                   similarly da_z
     da_c = dx_c + db_c + (r ds + s dr) U_c + (r s) dU_c    (reset="before")
     da_c = dx_c + db_c + r (ds U_c + s dU_c + db_h) + q dr (reset="after"), q = s U_c + b_h
 

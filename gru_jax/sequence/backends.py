@@ -3,10 +3,10 @@
     "cpu"   the compiled kernel: a plain GRU in float32 on a CPU, with its own derivative
     "xla"   loops that XLA compiles, anywhere
 
-To add a backend, add a row here and a folder of kernels. A name runs that backend or raises the
-reason why it cannot; "auto" takes the first that can. The environment variable GRU_JAX_BACKEND
-names one for calls that do not. The log "gru_jax" tells each choice at level DEBUG, and once, as a
-warning, that the kernel is not installed.
+To add a backend, add a row here and a folder of kernels. A name runs that backend, or raises an
+error that says why it cannot run. "auto" takes the first backend that can run. The environment
+variable GRU_JAX_BACKEND sets the backend for calls that do not. The logger "gru_jax" records each
+choice at level DEBUG. It warns once if the kernel is not installed.
 """
 
 import logging
@@ -32,14 +32,14 @@ log = logging.getLogger("gru_jax")
 
 
 class Request(NamedTuple):
-    """What a backend may refuse a run for."""
+    """The properties of a run that a backend may refuse."""
 
     cell: Cell
     fast: Fast
     params: Params
     options: RunOptions
     training: bool
-    """Whether there is a key."""
+    """Whether the run has a key."""
 
 
 class Choice(NamedTuple):
@@ -47,10 +47,10 @@ class Choice(NamedTuple):
 
     backend: str
     reason: str
-    """Why not an earlier row of the table, or why this one."""
+    """Why earlier rows of the table cannot run, or why this one was chosen."""
 
     def __str__(self) -> str:
-        """Returns it in a phrase."""
+        """Returns the choice as a phrase."""
         return "the compiled kernel" if self.backend == "cpu" else f"XLA's loops: {self.reason}"
 
 
@@ -58,13 +58,14 @@ class Backend(NamedTuple):
     """One way to compute the states of a sequence.
 
     Attributes:
-        obstacle: `(request) -> reason` why it cannot run, a phrase; None if it can.
-        unavailable: `() -> reason` why it is not there on this machine, a sentence; None if it is.
+        obstacle: `(request) -> reason`, a phrase that says why it cannot run; None if it can.
+        unavailable: `() -> reason`, a sentence that says why this machine lacks it; None if
+            available.
         states: `(program, params, weights, xs, h0, boundaries) -> states`, with time at
             `program.time_axis`; carried through padding.
-        platform: of the devices that "auto" takes it for; None is any.
-        whole: one call runs a whole sequence, with time where it stands; False wants time in front,
-            and runs long sequences in chunks.
+        platform: the platform for which "auto" takes it; None is any.
+        whole: one call runs a whole sequence, with time at any axis; False needs time in front, and
+            long sequences run in chunks.
     """
 
     obstacle: Callable[[Request], str | None]
@@ -82,7 +83,7 @@ def choose(function: str, request: Request) -> Choice:
         request: the run.
 
     Raises:
-        ValueError: if the backend has no such name, or cannot run.
+        ValueError: if no backend has this name, or the backend cannot run.
     """
     name, source = request.options.backend, "backend"
     if name is None:
@@ -114,7 +115,7 @@ def choose(function: str, request: Request) -> Choice:
 
 
 def check_name(function: str, name: str, source: str = "backend") -> None:
-    """Raises unless it is the name of a backend, or "auto"."""
+    """Raises unless `name` is "auto" or the name of a backend."""
     names = ("auto", *reversed(BACKENDS))
     if name not in names:
         *others, last = (f'"{known}"' for known in names)
@@ -129,7 +130,7 @@ def required(options: RunOptions) -> bool:
 
 
 def environment() -> tuple[str, str]:
-    """Returns what a choice depends on beside the request."""
+    """Returns the variable and the platform, on which a choice depends besides the request."""
     return os.environ.get(VARIABLE) or "auto", _platform()
 
 
@@ -137,7 +138,7 @@ _choices: ContextVar[list[Choice] | None] = ContextVar("choices", default=None)
 
 
 def collect_choices(trace: Callable[..., Any], *args: Any) -> tuple[Choice, ...]:
-    """Returns the choices that a function makes; it is traced, and computes nothing."""
+    """Returns the choices that a function makes; traces the function without running it."""
     choices: list[Choice] = []
     token = _choices.set(choices)
     try:
@@ -148,7 +149,7 @@ def collect_choices(trace: Callable[..., Any], *args: Any) -> tuple[Choice, ...]
 
 
 def _told(function: str, choice: Choice) -> Choice:
-    if choice.backend == "xla":  # Of the kernel, lowering tells: it may turn out not to run.
+    if choice.backend == "xla":  # Lowering logs the kernel: it may still fall back.
         log.debug("%s: %s.", function, choice)
     if (choices := _choices.get()) is not None:
         choices.append(choice)
@@ -224,7 +225,7 @@ def _cpu_obstacle(request: Request) -> str | None:
 
 
 def _kind(cell: Cell) -> str:
-    """Returns what a cell is that is no plain GRU."""
+    """Describes a cell that is not a plain GRU."""
     kind = cell.architecture
     while kind and kind.builder == "learned_initial_state":
         (kind,) = kind.parts
@@ -246,7 +247,7 @@ def _kernels() -> Any:
 def _cpu_unavailable() -> str | None:
     try:
         return _kernels().reason()
-    except Exception as error:  # Any: a version of JAX without what the kernel needs.
+    except Exception as error:  # Any: this JAX may lack internals.
         return f"gru_jax's native kernel cannot be used with this JAX: {error!r}."
 
 

@@ -1,4 +1,4 @@
-"""From the arguments of `unroll` to a run: what is static, what is checked, which code is chosen.
+"""From the arguments of `unroll` to a run: splits off static parts, checks, chooses the backend.
 
 settings, params, xs, h0, limits, key --prepare--> Call --run_call--> states
 """
@@ -25,7 +25,7 @@ from gru_jax.types import ArrayLike, Cell, Fast, Key, Params, Shape, State
 
 
 class Settings(NamedTuple):
-    """All that is static in a call."""
+    """The static part of a call."""
 
     cell: Cell
     options: RunOptions
@@ -34,7 +34,7 @@ class Settings(NamedTuple):
 
 
 class Limits(NamedTuple):
-    """The boundaries as `unroll` is given them."""
+    """The boundaries, as arguments of `unroll`."""
 
     lengths: ArrayLike | None = None
     mask: ArrayLike | None = None
@@ -49,13 +49,13 @@ def make_settings(
     check_cell(function, cell)
     options = check_options(function, options, reverse)
     check_whole(function, time_axis)
-    # Without its initialisers, so that cells that differ in these alone share a program.
+    # Drops the initialisers, so that cells that differ only in these share a program.
     cell = cell._replace(init=None)  # pyright: ignore[reportArgumentType]
     return Settings(cell, options, bool(reverse), time_axis)
 
 
 class Call(NamedTuple):
-    """A run whose arguments have been checked; all but `choice` are those of `schedule.run`."""
+    """A run with checked arguments: the arguments of `schedule.run`, and `choice`."""
 
     program: Program
     params: Params
@@ -67,7 +67,7 @@ class Call(NamedTuple):
 
 
 def run_call(call: Call) -> tuple[PyTree[Array], State]:
-    """Returns the states, zero in padding, and the last of them."""
+    """Returns the states, zero in padding, and the last state."""
     return schedule.run(*call[:-1])
 
 
@@ -80,7 +80,7 @@ def prepare(
     limits: Limits,
     key: Key | None,
 ) -> Call:
-    """Returns the run of `unroll`'s arguments; an error begins with the name of `function`."""
+    """Checks `unroll`'s arguments and returns the run; an error names `function`."""
     steps = check_inputs(function, settings.cell, params, xs)
     axis = check_time_axis(function, settings.time_axis, xs, len(steps))
     lengths, mask, resets, h_reset = limits
@@ -100,7 +100,7 @@ def prepare_layer(
     boundaries: Boundaries,
     key: Key | None,
 ) -> Call:
-    """Returns the run of a layer: its inputs are zero in padding, with time right before them."""
+    """Returns the run of a layer: inputs are zero in padding, time is the last of `steps`."""
     steps = check_inputs(function, settings.cell, params, xs)
     axis = len(steps) - 1
     call = _make_call(function, settings, params, xs, h0, boundaries, key, steps, axis)
@@ -148,7 +148,7 @@ def _make_call(
 
 
 def _fast_form(function: str, cell: Cell, options: RunOptions) -> Fast:
-    """Returns the cell's step in parts, which may be the step as it is."""
+    """Returns the cell's step in parts; without `fast`, one part is the whole step."""
     if cell.fast is not None and cell.fast.step == cell.step:
         return cell.fast
     for name in ("recurrent_dropout", "drop_connect"):
@@ -175,7 +175,7 @@ def _second(_: Any, value: Any) -> Any:
 def split_arguments(
     function: str, cell: Cell, arguments: dict[str, Any]
 ) -> tuple[Settings, Limits, Key | None]:
-    """Returns the arguments of `unroll` that are given by name."""
+    """Sorts the keyword arguments of `unroll` into settings, limits and key."""
     known = (*Limits._fields, "reverse", "time_axis", "key", *RunOptions._fields)
     for name in arguments:
         if name not in known:
@@ -192,7 +192,7 @@ def split_arguments(
 
 
 def make_options(function: str, options: dict[str, Any]) -> RunOptions:
-    """Returns options by name; raises a ValueError at a name that is none."""
+    """Returns the options, given by name; raises a ValueError at an unknown name."""
     for name in options:
         if name not in RunOptions._fields:
             known = ", ".join(RunOptions._fields)

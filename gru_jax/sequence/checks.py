@@ -1,4 +1,4 @@
-"""The arguments of a run: checked while tracing, before anything is computed."""
+"""The checks of a run's arguments: while tracing, before anything is computed."""
 
 import contextlib
 from collections.abc import Iterator
@@ -16,7 +16,7 @@ from gru_jax.types import ArrayLike, Cell, Input, Params, Shape
 
 @contextlib.contextmanager
 def clear_errors() -> Iterator[None]:
-    """Lets a ValueError end with its message: JAX adds a note on the frames that it has removed."""
+    """Removes JAX's note on hidden frames from a ValueError, so that it ends with its message."""
     try:
         yield
     except ValueError as error:
@@ -25,7 +25,7 @@ def clear_errors() -> Iterator[None]:
 
 
 def as_array(function: str, name: str, value: Any, order: str) -> Array:
-    """Returns an array; `order` is the call's, for arguments that have changed places."""
+    """Returns an array; an error shows `order`, the call, in case arguments were swapped."""
     try:
         return jnp.asarray(value)
     except TypeError:
@@ -36,12 +36,12 @@ def as_array(function: str, name: str, value: Any, order: str) -> Array:
 
 
 def input_of(part: Any, params: Params) -> Input:
-    """Returns one step's input of a cell or a layer."""
+    """Returns the `Input` of a cell or a layer."""
     return part.input(params) if part.input else Input()
 
 
 def check_cell(function: str, cell: Any) -> None:
-    """Raises unless it is a cell."""
+    """Raises unless `cell` is a `Cell`."""
     if not isinstance(cell, Cell):
         kind = type(cell).__name__
         raise ValueError(f"{function}: cell must be a Cell, e.g. gru(64), got a {kind}.")
@@ -57,7 +57,7 @@ def check_inputs(function: str, part: Any, params: Params, xs: Array) -> Shape:
         xs: the inputs.
 
     Raises:
-        ValueError: if `xs` does not fit them.
+        ValueError: if `xs` does not fit `part` and `params`.
     """
     shape, dtype = input_of(part, params)
     leaves = jax.tree.leaves_with_path(params)
@@ -80,7 +80,7 @@ def check_inputs(function: str, part: Any, params: Params, xs: Array) -> Shape:
 
 
 def check_whole(function: str, time_axis: Any) -> None:
-    """Raises unless it is a whole number or None."""
+    """Raises unless `time_axis` is an integer or None."""
     if not isinstance(time_axis, int | np.integer | None):
         raise ValueError(f"{function}: time_axis must be a whole number, got {time_axis!r}.")
 
@@ -99,7 +99,7 @@ def check_time_axis(function: str, time_axis: int | None, xs: Array, count: int)
 
 
 def as_lengths(function: str, lengths: Any) -> ArrayLike | None:
-    """Returns lengths as an array; raises a ValueError at negative ones, if they are at hand."""
+    """Returns lengths as an array; raises a ValueError if concrete lengths are negative."""
     if lengths is None or isinstance(lengths, Tracer):
         return lengths
     lengths = lengths if hasattr(lengths, "dtype") else np.asarray(lengths)
@@ -109,7 +109,7 @@ def as_lengths(function: str, lengths: Any) -> ArrayLike | None:
     if least < 0:
         raise ValueError(f"{function}: lengths must be 0 or more, got {least}.")
     if isinstance(lengths, np.ndarray):
-        # Cut in their own dtype, before JAX makes 32 bits of 64.
+        # Clipped in their own dtype, before JAX truncates 64 bits to 32.
         most = min(np.iinfo(np.int32).max, np.iinfo(lengths.dtype).max)
         lengths = np.minimum(lengths, np.asarray(most, lengths.dtype))
     return lengths
@@ -123,11 +123,11 @@ def check_boundaries(
     mask: ArrayLike | None,
     resets: ArrayLike | None,
 ) -> Boundaries:
-    """Returns which steps are valid and which begin a segment, of the arguments of `unroll`.
+    """Returns which steps are valid and which begin a segment, from the arguments of `unroll`.
 
     Args:
         function: the name that an error begins with.
-        steps: the batch and time axes of the inputs.
+        steps: the sizes of the inputs' batch and time axes.
         axis: which of them is time.
         lengths: as in `unroll`, and so the next two.
         mask: False is padding.
@@ -152,7 +152,7 @@ def _within(
         )
     most = min(jnp.iinfo(jnp.int32).max, jnp.iinfo(lengths.dtype).max)
     lengths = jnp.minimum(lengths, jnp.asarray(most, lengths.dtype))
-    # In int32 whatever came: counting to 300 in uint8 would begin again at 256.
+    # In int32, whatever the dtype of lengths: counting in uint8 would wrap around at 256.
     t = jax.lax.broadcasted_iota(jnp.int32, steps, axis)
     return t < jnp.broadcast_to(jnp.expand_dims(lengths.astype(jnp.int32), axis), steps)
 
@@ -160,7 +160,7 @@ def _within(
 def _check_steps(
     function: str, name: str, value: ArrayLike | None, steps: Shape, axis: int
 ) -> Bool[Array, "*batch time"] | None:
-    """Returns booleans of all steps, or None."""
+    """Returns booleans for all steps, or None."""
     if value is None:
         return None
     value = jnp.asarray(value)
@@ -173,7 +173,7 @@ def _check_steps(
 
 
 def _hint(actual: Shape, expected: Shape, steps: Shape, axis: int) -> str:
-    """Returns advice where the argument would fit inputs that are time-major."""
+    """Returns advice if the argument would fit time-major inputs."""
     if axis == 0 or len(steps) < 2 or actual == expected:
         return ""
     batch = steps[1:] if len(expected) < len(steps) else steps

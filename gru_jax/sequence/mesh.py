@@ -1,4 +1,4 @@
-"""A run on a mesh of Explicit axes: each device runs the rows that it has."""
+"""A run on a mesh with Explicit axes: each device runs its own rows."""
 
 import logging
 from collections.abc import Callable
@@ -19,11 +19,12 @@ log = logging.getLogger("gru_jax")
 def on_mesh(over_time: PyTree[bool]) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Returns a decorator for `(program, params, xs, h0, boundaries, key) -> results`.
 
-    Each device runs the function on its own rows, and the results stay where the rows are. Where
-    no axis of the mesh parts the rows, or something is drawn for each, XLA runs it as on Auto axes.
+    Each device runs the function on its own rows, and the results keep the sharding of the rows. If
+    no mesh axis shards the rows, or random masks are drawn for each row, XLA runs the function as
+    on Auto axes.
 
     Args:
-        over_time: for each result, whether it has the time axis of the inputs or none.
+        over_time: for each result, whether it has the inputs' time axis.
     """
 
     def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -50,8 +51,9 @@ def on_mesh(over_time: PyTree[bool]) -> Callable[[Callable[..., Any]], Callable[
             options = program.options
             drawn = key is not None and (options.zoneout or options.recurrent_dropout)
             if drawn or not any(names):
-                # Drawn by each device, its rows' masks would be those of other rows. And rows that
-                # are whole here may be in pieces where `vmap` runs over such an axis.
+                # If each device drew its own masks, they would not match the rows' masks on one
+                # device. And rows that are not sharded here may be sharded if `vmap` maps over an
+                # Explicit axis.
                 here = partial(function, _without_kernel(program))
                 placed = jax.tree.map(lambda spec: NamedSharding(mesh, spec), results)
                 axes = mesh.explicit_axes

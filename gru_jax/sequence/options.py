@@ -1,4 +1,4 @@
-"""The options of a run, and the program that they and a cell make."""
+"""The options of a run, and the program that a cell and its options define."""
 
 from typing import Literal, NamedTuple, TypeAlias
 
@@ -11,7 +11,7 @@ BackendName: TypeAlias = Literal["auto", "xla", "cpu"]
 
 
 class RunOptions(NamedTuple):
-    """Options of `unroll` that are the same for every sequence; it documents them."""
+    """Options of `unroll` that are the same for every sequence; see `unroll` for their meaning."""
 
     zoneout: float = 0.0
     recurrent_dropout: float = 0.0
@@ -27,15 +27,15 @@ RATES = ("zoneout", "recurrent_dropout", "drop_connect")
 
 
 class Program(NamedTuple):
-    """All that is static in a run: it chooses the compiled program."""
+    """The static part of a run, which determines the compiled program."""
 
     fast: Fast
     backend: str
     """A row of `BACKENDS`."""
     required: bool
-    """The caller named the backend, so another must not run in its place."""
+    """The caller named the backend, so no other may run in its place."""
     axes: int
-    """Batch and time axes of the inputs."""
+    """The number of batch and time axes of the inputs."""
     time_axis: int
     reverse: bool
     clean: bool
@@ -44,7 +44,7 @@ class Program(NamedTuple):
 
 
 def check_options(function: str, options: RunOptions, reverse: bool) -> RunOptions:
-    """Returns the options, rates as floats; raises a ValueError where one is out of range."""
+    """Returns the options, rates as floats; raises a ValueError if one is out of range."""
     for name in RATES:
         rate = getattr(options, name)
         if isinstance(rate, str) or not 0 <= rate < 1:

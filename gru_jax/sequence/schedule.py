@@ -1,6 +1,6 @@
-"""A run in pieces: what is kept for the derivative, and what is computed again.
+"""A run in pieces: the residuals of the derivative, and the parts that are recomputed.
 
-    memory      "gates": gates and states of all steps; "states": the states alone; "chunked": the
+    memory      "gates": gates and states of all steps; "states": only the states; "chunked": the
                 state every chunk_size steps. With the last two the derivative goes chunk by chunk.
 
 A backend computes the states of a piece; `run` cuts a sequence into pieces, or takes it whole.
@@ -24,16 +24,16 @@ from gru_jax.sequence.options import Program
 from gru_jax.types import Key, Params, State
 
 GATES_BYTES = 2**24
-"""Up to here, states in memory, it is faster to keep the gates than to compute them again."""
+"""Up to this many bytes of states, keeping the gates is faster than recomputing them."""
 
 LARGE = 2**21
-"""With more features than that, chunks are faster even without a derivative."""
+"""Above this many features over all steps, chunks are faster even without a derivative."""
 
 Steps: TypeAlias = tuple[Array, Array | None, Array | None, Array]
-"""Inputs, validity, resets and positions, with time at one and the same axis."""
+"""Inputs, validity, resets and positions, all with time at the same axis."""
 
 
-# Compiled here too, so that a call outside jit does not trace its loop afresh each time.
+# Compiled here too, so that a call outside jit does not trace its loop anew each time.
 @partial(jax.jit, static_argnums=0)
 @on_mesh((True, False))
 def run(
@@ -44,13 +44,13 @@ def run(
     boundaries: Boundaries,
     key: Key | None,
 ) -> tuple[PyTree[Array], State]:
-    """Returns the states, zero in padding, and the last of them."""
+    """Returns the states, zero in padding, and the last state."""
     time, options = xs.shape[program.time_axis], program.options
     if time == 0:
         hs = jax.tree.map(lambda h: jnp.zeros((0, *h.shape), h.dtype), h0)
         return jax.tree.map(lambda h: jnp.moveaxis(h, 0, program.time_axis), hs), h0
     features = sum(leaf.size for leaf in jax.tree.leaves(h0))
-    # A program that is exported may be for any size: then nothing can hang on how large it is.
+    # An exported program may have symbolic sizes: then no choice can depend on the size.
     known = isinstance(time * features, int)
     memory = options.memory
     if memory is None:
@@ -58,7 +58,7 @@ def run(
         memory = "gates" if not known or time * features * itemsize <= GATES_BYTES else "states"
     whole_sequences, rule = BACKENDS[program.backend].whole, program.fast.derivative
     whole = memory == "gates" if whole_sequences or rule else memory != "chunked"
-    # A backend of whole sequences reads time where it stands; loops and chunks want it in front.
+    # A backend for whole sequences takes time at any axis; loops and chunks need it in front.
     axis = program.time_axis if whole_sequences and whole else 0
     shared, h0, steps = begin(program, axis, params, xs, h0, boundaries, key)
     size = options.chunk_size or (chunk_size(time, features) if known else time)
@@ -67,12 +67,12 @@ def run(
     program_here = program._replace(time_axis=axis, options=options._replace(memory=memory))
     piece = partial(_piece, program_here)
     if whole:
-        # Not with zoneout: of some generators' keys, masks drawn for other steps at once differ.
+        # Not with zoneout: with some key types, masks depend on which steps are drawn together.
         large = not whole_sequences and memory == "gates" and known
         large = large and time * features > LARGE and shared.key_hold is None
         run_piece = _with_derivative_of(piece, partial(chunked, piece)) if large else piece
     else:
-        # A backend of whole sequences is as fast to run again as to take up from its states.
+        # A backend for whole sequences reruns as fast as it resumes from its states.
         names = [STATES] if memory == "states" and not whole_sequences else []
         policy = jax.checkpoint_policies.save_only_these_names(*names)
         run_piece = partial(chunked, jax.checkpoint(piece, policy=policy, prevent_cse=False))
@@ -83,7 +83,7 @@ def run(
 
 
 class Shared(NamedTuple):
-    """What all steps of a run share."""
+    """The values that all steps of a run share."""
 
     params: Params
     weights: PyTree[Array]
@@ -102,7 +102,7 @@ def begin(
     boundaries: Boundaries,
     key: Key | None,
 ) -> tuple[Shared, State, Steps]:
-    """Returns what is ready before the first step, with time moved to `axis`."""
+    """Prepares the shared values, the first state and the steps, with time moved to `axis`."""
     params, xs, h0, boundaries = vary_alike((params, xs, h0, boundaries))
     steps = xs, boundaries.valid, boundaries.resets
     xs, valid, resets = jax.tree.map(lambda a: jnp.moveaxis(a, program.time_axis, axis), steps)
@@ -128,14 +128,14 @@ def begin(
 def walk(
     program: Program, shared: Shared, h: State, steps: Steps
 ) -> tuple[Array, Boundaries, PyTree[Array]]:
-    """Takes some steps, along `program.time_axis`.
+    """Runs some steps, along `program.time_axis`.
 
     Returns:
         The inputs, zero in padding; the boundaries; the state after each step.
     """
     xs, valid, resets, times = steps
     if valid is not None and not program.clean:
-        # Before the product, so that garbage reaches neither drive nor weights' gradient.
+        # Before the product, so that garbage reaches neither the drive nor the weights' gradient.
         xs = select(valid, xs, 0)
     hold = shared.hold
     if shared.key_hold is not None:
@@ -146,7 +146,7 @@ def walk(
 
 
 def _piece(program: Program, shared: Shared, h: State, steps: Steps) -> tuple[State, PyTree[Array]]:
-    """Runs some steps of a sequence; returns the last state and all, zero in padding."""
+    """Runs some steps of a sequence; returns the last state, and all states, zero in padding."""
     _, boundaries, hs = walk(program, shared, h, steps)
     last, axis = 0 if program.reverse else -1, program.time_axis
     h = jax.tree.map(lambda hs: jax.lax.index_in_dim(hs, last, axis, keepdims=False), hs)
@@ -158,11 +158,11 @@ def _piece(program: Program, shared: Shared, h: State, steps: Steps) -> tuple[St
 def _with_derivative_of(
     derived: Callable[..., Any], function: Callable[..., Any]
 ) -> Callable[..., Any]:
-    """Returns `function` with the derivative of `derived`, another way to the same numbers."""
+    """Returns `function` with the derivative of `derived`, which computes the same values."""
 
     def in_front(function: Callable[..., Any]) -> Callable[..., Any]:
-        # Under vmap, JAX takes for granted that both leave the mapped axis at the same place, and
-        # computes garbage where they do not. A reshape always leaves it in front.
+        # Under vmap, JAX assumes that both functions leave the mapped axis at the same place, and
+        # computes garbage if they do not. A reshape always puts it in front.
         return lambda *args: jax.tree.map(lambda a: a[None].reshape(a.shape), function(*args))
 
     both = jax.custom_jvp(in_front(function))

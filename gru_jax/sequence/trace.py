@@ -1,7 +1,7 @@
-"""The trace of a run: what its gates did, step by step.
+"""The trace of a run: the values of its gates at every step.
 
-Gates are functions of the input and of the state before the step, so they come after the loop, from
-the states, for all steps at once; the loop is that of `schedule.run`.
+Gates are functions of the input and of the state before the step. So they are computed from the
+states after the loop, for all steps at once. `schedule.run` runs the same loop.
 """
 
 from functools import partial
@@ -32,7 +32,7 @@ def record(
 ) -> tuple[Any, ...]:
     """Returns r, z, c, the states after and before each step, x and q, zero in padding."""
     axis, time = program.time_axis, xs.shape[program.time_axis]
-    if time == 0:  # Then a step of padding, cut off at the end.
+    if time == 0:  # Adds one padded step, cut off at the end.
         longer = [(0, i == axis) for i in range(xs.ndim)]
         xs, valid, resets = jax.tree.map(
             lambda a: jnp.pad(a, longer[: a.ndim]), (xs, boundaries.valid, boundaries.resets)
@@ -44,7 +44,7 @@ def record(
     xs, boundaries, hs = walk(front, shared, h0, steps)
     seen, before = enter(boundaries, states_before(program.reverse, h0, hs))
     fast, gates = program.fast, None
-    if fast.gates != fast.step:  # Else the step is one, and says no gates.
+    if fast.gates != fast.step:  # Otherwise the step has no parts, and no gates.
         drive = fast.project(shared.params, xs)
         gates = jax.vmap(fast.gates, (None, 0, 0))(shared.weights, drive, seen)
     r, z, c, q = (getattr(gates, name, None) for name in "rzcq")
@@ -55,7 +55,7 @@ def record(
 
 
 def trace_call(call: Call) -> Trace:
-    """Returns the trace of a call that has been checked."""
+    """Returns the trace of a checked call."""
     r, z, c, h, h_before, x, q = record(*call[:-1])
     program, valid = call.program, call.boundaries.valid
     if valid is None:

@@ -2,9 +2,9 @@
 
     xs --project--> drive --gates, mix--> hs
 
-The products with the inputs are done for many steps at once, before the loop; the loop carries the
-state alone. A padded step leaves the state as it was and its output is zero. Direction needs no
-flipping: a loop in reverse meets the padding first and carries h0 through it.
+The products with the inputs are done for many steps at once, before the loop; the loop carries only
+the state. A padded step leaves the state unchanged, and its output is zero. Running in reverse
+needs no flipping: the loop meets the padding first and carries h0 through it.
 """
 
 from functools import partial
@@ -44,57 +44,59 @@ def unroll(
 ) -> tuple[PyTree[Shaped[Array, "..."]], State]:
     """Runs a cell over sequences.
 
-    What stands in padded steps, NaN and inf included, changes no result and no gradient.
+    Values in padded steps, NaN and inf included, change no result and no gradient.
 
     Args:
         cell: the recurrence, e.g. `gru(64)`.
         params: its parameters, from `cell.init`.
-        xs: the inputs, `[*batch, time, input]`; no batch axis, one, or several. Cells of other
+        xs: the inputs, `[*batch, time, input]`; no batch axis, one, or several. Cells with other
             inputs have other axes after time, e.g. none for tokens.
         h0: the state before the first step, finite; None is the cell's initial state.
-        lengths: steps at and after a sequence's length are padding; None is no padding, and so is
-            a length of `time` or more.
-        mask: False steps are padding, wherever they stand. With `lengths`, both apply.
-        resets: True steps begin a new segment (an episode): the state is put back to `h_reset`
-            before x_t is read. A reset in padding is none. In reverse the segments are the same,
-            each entered at its last step; of a sequence cut where a segment begins, the earlier
-            piece then starts from `h_reset`.
+        lengths: steps at and after a sequence's length are padding; None, or a length of `time` or
+            more, is no padding.
+        mask: False steps are padding, at any position. With `lengths`, both apply.
+        resets: True steps begin a new segment (an episode): the state is set to `h_reset` before
+            x_t is read. Resets in padding are ignored. In reverse the segments are the same, and
+            each is entered at its last step. If you cut a sequence where a segment begins, the
+            earlier piece starts from `h_reset` in reverse.
         h_reset: the state, like `h0`, that each new segment begins with; None is the cell's
             initial state.
         reverse: run from the last step to the first; outputs stay in input order.
-        time_axis: where time stands in `xs`, in `mask`, in `resets` and in the outputs. None is
-            right before the axes of one step's input; 0 is time-major, which saves two transposed
-            copies.
-        key: switches on what is random in training, the next three; None is evaluation. The masks
-            depend on the key and on each step's position in `xs`.
-        zoneout: probability that a feature of the state stays as it was, drawn for each step; in
-            evaluation that share of the old state is kept.
+        time_axis: the time axis of `xs`, `mask`, `resets` and the outputs. None is the axis just
+            before the axes of one step's input; 0 is time-major, which saves two transposed copies.
+        key: switches on the noise of training, the next three arguments; None is evaluation. The
+            masks depend on the key and on each step's position in `xs`.
+        zoneout: probability that a feature of the state keeps its old value, drawn for each step.
+            Evaluation keeps that share of the old state instead.
         recurrent_dropout: probability that the gates cannot see a feature of the old state, drawn
             once for each sequence.
         drop_connect: probability that a weight on the state is zero, drawn once for the batch.
-        derivative: "rule" is the cell's own (one product for each weight's gradient, outside the
-            loop) where it has one; "autodiff" differentiates through the loop, slowly.
-        memory: what is kept for reverse mode: the "gates" and states of all steps, the "states"
-            alone, or, "chunked", the state every `chunk_size` steps. None is "gates" while the
-            states (under `vmap`, of one example) take up to 16 MiB, where it is fastest, and
-            "states" from there on.
-        chunk_size: steps that are worked on at once with the other two (by autodiff with "chunked"
-            alone); None is about the square root of their number, and more where a step is small.
-        unroll: steps in one turn of the compiled loop; the kernel has no such turns.
-        backend: "xla" is loops that XLA compiles; "cpu" is the compiled kernel, for a plain `gru`
-            in float32 on a CPU, by the rule, without zoneout and recurrent dropout; a name raises
-            where that backend cannot run. "auto" is the kernel where it can run, and else XLA's
-            loops. None is the environment variable GRU_JAX_BACKEND when the call is traced, and
-            else "auto". Second derivatives and `jax.export` run XLA's loops. The kernel keeps, with
-            `memory="states"` too, the state before each chunk alone, and runs its steps again.
+        derivative: "rule" is the cell's own derivative, if it has one: one product for each
+            weight's gradient, outside the loop. "autodiff" differentiates through the loop, which
+            is slower.
+        memory: the residuals of reverse mode. "gates" keeps the gates and states of all steps,
+            "states" only the states, "chunked" the state every `chunk_size` steps. None is "gates"
+            up to 16 MiB of states (of one example under `vmap`), where it is fastest, and "states"
+            above.
+        chunk_size: steps in a chunk, for "states" and "chunked" (under autodiff only for
+            "chunked"). None is about the square root of the number of steps, and more if a step is
+            small.
+        unroll: steps in one iteration of the compiled loop; the kernel ignores it.
+        backend: "xla" is loops that XLA compiles. "cpu" is the compiled kernel: for a plain `gru`
+            in float32 on a CPU, with the rule, without zoneout and recurrent dropout. A named
+            backend raises if it cannot run. "auto" is the kernel if it can run, and XLA's loops
+            otherwise. None reads the environment variable GRU_JAX_BACKEND when the call is traced;
+            if unset, it is "auto". Second derivatives and `jax.export` run XLA's loops. With
+            `memory="states"`, too, the kernel keeps only the state before each chunk, and runs the
+            chunk's steps again.
 
     Returns:
-        `(hs, h_last)`: the state after each step, zero in padded ones, and the state after the
-        last valid step in the direction of travel, which is `h0` where there is none.
+        `(hs, h_last)`: the state after each step, zero in padded steps, and the state after the
+        last valid step in the direction of travel. Without a valid step the latter is `h0`.
 
     Raises:
         ValueError: if shapes or dtypes do not fit each other, an option is out of range, or the
-            backend that is named cannot run.
+            named backend cannot run.
 
     References:
         Krueger et al. (2017) for zoneout, Gal and Ghahramani (2016) for recurrent dropout, Merity
@@ -111,7 +113,7 @@ def unroll(
         return _unroll(settings, environment(), params, xs, h0, limits, key)
 
 
-# Compiled as a whole, so that a call outside jit is one program, which needs nothing of the host.
+# Compiled as a whole, so that a call outside jit is one program, independent of the host.
 @partial(jax.jit, static_argnums=(0, 1))
 def _unroll(
     settings: Settings,
