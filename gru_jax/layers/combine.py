@@ -1,4 +1,4 @@
-"""Layers made of layers."""
+"""Layers that contain other layers."""
 
 from typing import Any, Literal
 
@@ -16,13 +16,13 @@ Layers = tuple[Layer, ...]
 
 @buildable
 def stack(*layers: Layer) -> Layer:
-    """Composes layers, first to last; parameters and states are tuples, one entry a layer.
+    """Composes layers, first to last; parameters and states are tuples with one entry per layer.
 
-    A layer that ends the time axis ends the boundaries with it: layers behind `pool` see sequences
-    of one step, without padding, and their outputs have no time axis.
+    A layer that removes the time axis also removes the boundaries. Layers after `pool` see
+    sequences of one step, without padding, and their outputs have no time axis.
 
     Raises:
-        ValueError: if there is no layer, or something else.
+        ValueError: if there are no layers, or an argument is not a layer.
     """
     if not layers:
         raise ValueError("stack: layers must be one or more, got none.")
@@ -41,7 +41,7 @@ def stack(*layers: Layer) -> Layer:
 
 
 def check_layer(function: str, needed: str, value: object) -> None:
-    """Raises unless it is a layer."""
+    """Raises unless `value` is a layer."""
     if not isinstance(value, Layer):
         kind = type(value).__name__
         raise ValueError(f"{function}: {needed}, e.g. recurrent(cell), got a {kind}.")
@@ -121,10 +121,10 @@ def residual(layer: Layer) -> Layer:
     """Adds a layer's outputs to its inputs, xs + layer(xs); parameters and state are the layer's.
 
     Args:
-        layer: one that keeps its input's size, e.g. `recurrent(gru(64))` of 64 features.
+        layer: a layer that keeps its input's size, e.g. `recurrent(gru(64))` of 64 features.
 
     Raises:
-        ValueError: if `layer` is something else; from `init`, `output_size`, `apply` and `step`, if
+        ValueError: if `layer` is not a layer; from `init`, `output_size`, `apply` and `step`, if
             outputs and inputs differ in size.
 
     References:

@@ -1,9 +1,9 @@
 """The contract of a layer: a sequence to a sequence.
 
-    xs --apply--> boundaries worked out once, padding zeroed once --run--> ys, zero in padding
+    xs --apply--> boundaries computed once, padding zeroed once --run--> ys, zero in padding
     x --step--> one time step, for streaming
 
-`apply` and `step` are what callers use; `run` and `advance` are what a layer is made of.
+Callers use `apply` and `step`; a layer consists of `run` and `advance`.
 """
 
 from collections.abc import Callable
@@ -30,7 +30,7 @@ from gru_jax.types import ArrayLike, Input, Key, Params, Shape, State
 
 
 class _Omitted:
-    """The key of a call that gives none, not even None."""
+    """The placeholder for an omitted key; an explicit None says evaluation."""
 
     def __repr__(self) -> str:
         return "None"
@@ -58,13 +58,13 @@ class Apply(Protocol):
         Args:
             params: the layer's parameters.
             xs: the inputs, `[*batch, time, input]`.
-            state: before the first step, as one returned; None is the initial state.
-            lengths: as in `unroll`, and so the next two.
+            state: the state before the first step, as an earlier call returned it; None is the
+                initial state.
+            lengths: as in `unroll`; so are the next two.
             mask: False is padding.
             resets: True begins a segment.
-            key: switches on what is random in training; None is evaluation. In a loss that
-                `make_train_step` differentiates, a layer with something random must be given one
-                of the two.
+            key: switches on the noise of training; None is evaluation. In a loss that
+                `make_train_step` differentiates, a layer with noise must be given a key or None.
 
         Raises:
             ValueError: if an argument does not fit the others.
@@ -90,9 +90,9 @@ class Step(Protocol):
             params: the layer's parameters.
             x: one step's input, `[*batch, input]`.
             state: from `initial_state`, from the step before, or from `apply`.
-            begins: True rows begin a new segment (an episode): recurrent states are put back to
-                the initial state before x is read.
-            valid: False rows are padding: their state stays as it was, their output is zero.
+            begins: True rows begin a new segment (an episode): recurrent states are set to the
+                initial state before x is read.
+            valid: False rows are padding: their state is unchanged, and their output is zero.
 
         Raises:
             ValueError: if an argument does not fit the others, or the layer cannot stream.
@@ -104,20 +104,20 @@ Run = Callable[[Params, Array, State | None, Boundaries, Key | None], tuple[Arra
 
 
 class Layer(NamedTuple):
-    """A sequence to a sequence; layers compose with `stack`. Five fields are a whole layer.
+    """A sequence to a sequence; layers compose with `stack`. The first five fields are required.
 
     Attributes:
         init: `(key, input_size) -> params`.
         output_size: `(input_size) -> int`.
         run: `(params, xs, state, boundaries, key) -> (ys, state)`. The inputs are zero in padding,
-            and so must be the outputs. A state of None is the initial state.
+            and the outputs must be, too. A state of None is the initial state.
         initial_state: `(params, x_shape) -> state`; `x_shape` is one step's `[*batch, input]`.
-        advance: `(params, x, state, boundaries) -> (y, state)`, one time step, in evaluation; the
-            boundaries are that step's.
-        trace: as `run`, `-> (ys, traces)`: a `Trace` of each cell in place of its state; None for a
-            layer without cells. Whoever replaces `run` replaces this, too.
+        advance: `(params, x, state, boundaries) -> (y, state)`, one time step, in evaluation, with
+            that step's boundaries.
+        trace: like `run`, but returns `(ys, traces)`: a `Trace` of each cell in place of its state.
+            None for a layer without cells. If you replace `run`, replace this, too.
         architecture: the layer as data, as in `Cell`.
-        input: `(params) -> Input`; None is one axis of features of any size.
+        input: `(params) -> Input`; None is one axis of features, of any size.
         random: whether a key makes a difference.
     """
 
@@ -133,7 +133,7 @@ class Layer(NamedTuple):
 
     @property
     def apply(self) -> Apply:
-        """Runs the layer over whole sequences, see `Apply`; equal layers have equal ones."""
+        """Runs the layer over whole sequences, see `Apply`; equal layers have an equal `apply`."""
         return bind(_apply, self)
 
     @property
@@ -147,7 +147,7 @@ class Layer(NamedTuple):
 
 
 def name_of(layer: Layer) -> str:
-    """Returns the name that an error of the layer begins with."""
+    """Returns the layer's name, with which its errors begin."""
     return layer.architecture.builder if layer.architecture else "apply"
 
 
@@ -185,7 +185,7 @@ def compiled(
     mask: ArrayLike | None = None,
     resets: ArrayLike | None = None,
 ) -> tuple[Array, Any]:
-    """Calls the layer's `run` or `trace` as one program, which checks the arguments first."""
+    """Checks the arguments and calls the layer's `run` or `trace`, as one program."""
     function = name_of(layer)
     xs = as_array(function, "xs", xs, "apply(params, xs, state=None, *, lengths, mask, resets)")
     limits = {"lengths": as_lengths(function, lengths), "mask": mask, "resets": resets}
@@ -193,7 +193,7 @@ def compiled(
         return _compiled(field, layer, environment(), params, xs, state, limits, key)
 
 
-# Compiled as a whole, so that a call outside jit is one program, which needs nothing of the host.
+# Compiled as a whole, so that a call outside jit is one program, independent of the host.
 @partial(jax.jit, static_argnums=(0, 1, 2))
 def _compiled(
     field: Literal["run", "trace"],
@@ -220,7 +220,7 @@ def check_and_run(
     mask: ArrayLike | None = None,
     resets: ArrayLike | None = None,
 ) -> tuple[Array, Any]:
-    """Calls the layer's `run` or `trace` with boundaries, and zeros in padding."""
+    """Calls the layer's `run` or `trace` with boundaries, and with zeros in padding."""
     function = name_of(layer)
     steps = check_inputs(function, layer, params, xs)
     boundaries = check_boundaries(function, steps, len(steps) - 1, lengths, mask, resets)
@@ -233,7 +233,7 @@ def check_and_run(
 
 
 def traced(layer: Layer) -> Run:
-    """Returns the layer's `trace`; that of a layer without cells gives `()`."""
+    """Returns the layer's `trace`; without cells, a function that returns `()` as traces."""
     return layer.trace or bind(_no_trace, layer)
 
 
@@ -278,7 +278,7 @@ def _compiled_step(
 
 
 def zero_padding(xs: PyTree[Array], boundaries: Boundaries) -> PyTree[Array]:
-    """Returns arrays with zeros in padded steps, whatever stood there."""
+    """Returns arrays with their padded steps set to zero."""
     if (valid := boundaries.valid) is None:
         return xs
     return jax.tree.map(lambda a: select(valid, a, 0), xs)

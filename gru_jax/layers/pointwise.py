@@ -1,4 +1,4 @@
-"""Layers that treat each step by itself."""
+"""Layers that act on each step separately."""
 
 import math
 from collections.abc import Callable
@@ -36,10 +36,10 @@ def dense(
     """Maps each step's features x to x W + b; zero in padded steps.
 
     Args:
-        size: features of the result.
-        dtype: of the parameters, and so of inputs and results.
-        kernel_init: of W.
-        bias_init: of b.
+        size: the number of output features.
+        dtype: the dtype of parameters, and so of inputs and results.
+        kernel_init: initialises W.
+        bias_init: initialises b.
 
     Raises:
         ValueError: if `size` is below 1.
@@ -99,7 +99,7 @@ def _input_dense(params: DenseParams) -> Input:
 
 @exportable
 class EmbedParams(NamedTuple):
-    """The vectors of `embed`, one row a token."""
+    """The vectors of `embed`, one row per token."""
 
     W: Float[Array, "vocabulary features"]
 
@@ -114,17 +114,18 @@ def embed(
 ) -> Layer:
     """Maps tokens, integers `[*batch, time]`, to vectors `[*batch, time, features]`.
 
-    Tokens outside the vocabulary are not checked: they get NaN, so that no loss trains on them. To
-    tie a language model's output to it, compute logits as `ys @ params[0].W.T` in place of `dense`.
+    Tokens outside the vocabulary are not checked: they map to NaN, so that no loss trains on them.
+    To tie a language model's output to these vectors, compute logits as `ys @ params[0].W.T` in
+    place of `dense`.
 
     Args:
         vocabulary: the number of tokens, 0 to `vocabulary` - 1; also the net's `input_size`.
-        features: of each vector.
-        dtype: of the vectors.
-        embedding_init: of the vectors.
+        features: the size of each vector.
+        dtype: the dtype of the vectors.
+        embedding_init: initialises the vectors.
 
     Raises:
-        ValueError: if a size is below 1; from `init`, if `input_size` is another.
+        ValueError: if a size is below 1; from `init`, if `input_size` is not `vocabulary`.
     """
     check_count("embed", "vocabulary", vocabulary)
     check_count("embed", "features", features)
@@ -178,13 +179,13 @@ def _input_embed(params: EmbedParams) -> Input:
 def dropout(rate: float, *, per_sequence: bool = False) -> Layer:
     """Zeroes each feature with probability `rate` and scales the others to keep the mean.
 
-    Only where `apply` is given a key: without one, and in `step`, it is the identity.
+    Acts only if `apply` is given a key. Without a key, and in `step`, it is the identity.
 
     Args:
         rate: the probability.
-        per_sequence: one mask for all steps of a sequence (variational dropout), so that pieces of
-            it with the same key have the same mask; False draws each step's own, which depends on
-            the key and on the step's position alone.
+        per_sequence: one mask for all steps of a sequence (variational dropout), so pieces of a
+            sequence with the same key have the same mask. False draws a mask for each step, which
+            depends only on the key and the step's position.
 
     Raises:
         ValueError: unless 0 <= rate < 1.
@@ -209,9 +210,9 @@ def _drop(rate: float, per_sequence: bool, key: Key, xs: Array) -> Array:
 
 @buildable
 def gaussian_noise(stddev: float) -> Layer:
-    """Adds normal noise, e.g. to standardised inputs; only where `apply` is given a key.
+    """Adds normal noise, e.g. to standardised inputs; acts only if `apply` is given a key.
 
-    The noise of a step depends on the key and on the step's position alone.
+    The noise of a step depends only on the key and on the step's position.
 
     Raises:
         ValueError: if `stddev` is negative or not finite.
@@ -227,14 +228,14 @@ def _add_noise(stddev: float, key: Key, xs: Array) -> Array:
 
 
 def _draw_steps(draw: Callable[[Key, Shape], Array], key: Key, shape: Shape) -> Array:
-    """Returns draws of [*batch, time, features], each step's keyed by its position."""
+    """Returns random arrays [*batch, time, features], each step drawn from its position's key."""
     *batch, time, features = shape
     keys = jax.vmap(partial(jax.random.fold_in, key))(jnp.arange(time))
     return jax.vmap(lambda key: draw(key, (*batch, features)), out_axes=-2)(keys)
 
 
 def _random_layer(disturb: Callable[[Key, Array], Array], random: bool) -> Layer:
-    """Builds a layer that disturbs its inputs where there is a key."""
+    """Builds a layer that adds noise to its inputs if it is given a key."""
     return Layer(
         init=no_params,
         output_size=same_size,
@@ -265,12 +266,12 @@ def _advance_random(
 
 
 def no_params(_key: Key, _input_size: int) -> Params:
-    """Returns the parameters of a layer that has none."""
+    """Returns `()`, the parameters of a layer without parameters."""
     return ()
 
 
 def no_state(_params: Params, _x_shape: Shape) -> State:
-    """Returns the state of a layer that has none."""
+    """Returns `()`, the state of a layer without state."""
     return ()
 
 

@@ -17,7 +17,7 @@ Kind = Literal["max", "mean", "last"]
 
 @exportable
 class PoolState(NamedTuple):
-    """What `pool` has seen so far: the running value and the number of steps in it."""
+    """The state of `pool`: the running value, and the number of steps so far."""
 
     value: Float[Array, "*batch features"]
     steps: Int[Array, "*batch"]
@@ -25,16 +25,16 @@ class PoolState(NamedTuple):
 
 @buildable
 def pool(kind: Kind = "max") -> Layer:
-    """Ends the time axis: one vector for each sequence, from its valid steps alone.
+    """Removes the time axis: one vector for each sequence, from its valid steps only.
 
-    Over no step at all it is zero. Its state makes it exact over chunks and in streaming, where
-    `step` returns the pool of the steps so far. It pools over all segments: `resets` part none.
+    The pool of no steps is zero. Its state makes it exact over chunks and in streaming, where
+    `step` returns the pool of the steps so far. It pools over all segments and ignores `resets`.
 
     Args:
         kind: the "max" or the "mean" of each feature over time, or the "last" step's features.
 
     Raises:
-        ValueError: if `kind` is another word.
+        ValueError: if `kind` is not one of these.
     """
     if kind not in ("max", "mean", "last"):
         raise ValueError(f'pool: kind must be "max", "mean" or "last", got {kind!r}.')
@@ -49,7 +49,7 @@ def pool(kind: Kind = "max") -> Layer:
 
 def _initial_state(kind: Kind, params: Params, x_shape: Shape) -> PoolState:
     del params
-    # In the widest dtype at hand, so that sums of many half-precision steps stay right.
+    # In the widest enabled dtype, so that sums of many half-precision steps stay accurate.
     value = jnp.full(x_shape, -jnp.inf if kind == "max" else 0.0)
     return PoolState(value, jnp.zeros(x_shape[:-1], jnp.int32))
 

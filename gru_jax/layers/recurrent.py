@@ -24,13 +24,12 @@ def recurrent(cell: Cell, *, reverse: bool = False, **options: Any) -> Layer:
     Args:
         cell: the recurrence, e.g. `gru(64)`.
         reverse: run from the last step to the first; such a layer cannot stream.
-        options: of `unroll`, and the same for each sequence: `zoneout`, `recurrent_dropout`,
-            `drop_connect`, `derivative`, `memory`, `chunk_size`, `unroll`, `backend`. What is
-            random needs the key that `apply` is given; lengths, mask and resets are given there,
-            too.
+        options: the options of `unroll` that are the same for each sequence: `zoneout`,
+            `recurrent_dropout`, `drop_connect`, `derivative`, `memory`, `chunk_size`, `unroll`,
+            `backend`. Noise needs the `key` of `apply`, which also takes lengths, mask and resets.
 
     Raises:
-        ValueError: if `cell` is something else, or an option is unknown or out of range.
+        ValueError: if `cell` is not a cell, or an option is unknown or out of range.
     """
     check_cell("recurrent", cell)
     checked = make_options("recurrent", options)
@@ -59,7 +58,7 @@ def _output_size(cell: Cell, input_size: int) -> int:
 
 
 def _outputs(cell: Cell, states: State) -> Array:
-    """Returns what the layer passes on."""
+    """Returns the array that the layer passes on."""
     ys = cell.output(states) if cell.output else states
     if not hasattr(ys, "shape"):
         raise ValueError(
@@ -96,7 +95,7 @@ def _trace(
 
 
 def _pass_on(cell: Cell, states: State, boundaries: Boundaries) -> Array:
-    """Returns the outputs; states are zero in padding, what is made of them may not be."""
+    """Returns the outputs, zero in padding; `cell.output` may map zeros to other values."""
     ys = _outputs(cell, states)
     return zero_padding(ys, boundaries) if cell.output else ys
 
@@ -120,7 +119,7 @@ def _advance(
 
 @exportable
 class Directions(NamedTuple):
-    """The parameters, the states or the traces of a bidirectional layer."""
+    """The parameters, states or traces of a bidirectional layer."""
 
     forward: Any
     backward: Any
@@ -141,12 +140,13 @@ def bidirectional(
 
     Args:
         forward: the cell that reads from the first step to the last.
-        backward: the cell that reads from the last to the first; None is another `forward`.
+        backward: the cell that reads from the last to the first; None runs `forward` again, with
+            its own parameters.
         merge: features of the two side by side, or their sum.
-        options: as in `recurrent`, for both directions; what is random is drawn for each.
+        options: as in `recurrent`, for both directions; noise is drawn for each direction.
 
     Raises:
-        ValueError: if `merge` is another word, or a sum has two sizes.
+        ValueError: if `merge` is neither, or the two sizes of a sum differ.
     """
     if merge not in ("concat", "sum"):
         raise ValueError(f'bidirectional: merge must be "concat" or "sum", got {merge!r}.')

@@ -1,4 +1,4 @@
-"""What a cell, or every cell of a net, does: its trace, and the code that runs it."""
+"""The trace of a cell, or of every cell of a net, and the code that runs it."""
 
 from functools import partial
 from typing import Any
@@ -26,28 +26,29 @@ def trace(
     key: Key | None = None,
     **options: Any,
 ) -> Trace | PyTree[Array]:
-    """Runs a cell over sequences and returns its trace: what its gates did in every step.
+    """Runs a cell over sequences and returns its trace: the values of its gates at every step.
 
-    The states are those of `unroll`, by the same loop; the gates are computed from them after it,
-    for all steps at once. Tracing works under `jit`, `vmap` and `grad` (to train on the gates'
-    values). Under `jit`, unused parts of the trace are never computed.
+    The loop and the states are the same as in `unroll`. The gates are computed from the states
+    after the loop, for all steps at once. Tracing works under `jit`, `vmap` and `grad` (to train on
+    the gates' values). Under `jit`, unused parts of the trace are never computed.
 
     Args:
         cell: the recurrence, e.g. `gru(64)`, or a layer with recurrences in it, e.g. `stack(...)`.
         params: its parameters.
         xs: as in `unroll`.
-        h0: as in `unroll`; the state of layers as their `apply` takes it.
+        h0: as in `unroll`; for a layer, the state as in its `apply`.
         lengths: as in `unroll`.
         mask: as in `unroll`.
         resets: as in `unroll`.
         key: as in `unroll`; None is evaluation.
-        options: of a cell, the others of `unroll`; `memory` and `chunk_size` change nothing, since
-            all is kept, in one piece. Layers have been given theirs.
+        options: for a cell, the other options of `unroll`. `memory` and `chunk_size` have no
+            effect, because a trace keeps all steps, in one piece. Layers take their options when
+            they are built.
 
     Returns:
-        Of a cell a `Trace`, with time where it is in `xs`. Of a layer a tree of traces with the
-        structure of its state: a tuple for `stack`, `Directions` for `bidirectional`, a `Trace` for
-        `recurrent`, `()` for a layer without cells.
+        For a cell, a `Trace`, with the same time axis as `xs`. For a layer, a tree of traces with
+        the structure of its state: a tuple for `stack`, `Directions` for `bidirectional`, a `Trace`
+        for `recurrent`, `()` for a layer without cells.
 
     Raises:
         ValueError: as from `unroll`.
@@ -96,15 +97,15 @@ def explain_backend(
 
     Args:
         cell: the recurrence, or a layer with recurrences in it.
-        params: its parameters. Shapes and dtypes alone will do, e.g. from `jax.eval_shape`, and so
-            for `xs` and `h0`.
+        params: its parameters. Shapes and dtypes are enough, e.g. from `jax.eval_shape`; so they
+            are for `xs` and `h0`.
         xs: the inputs.
         h0: the state before the first step.
-        arguments: the others of `unroll`, or of the layer's `apply`.
+        arguments: the other arguments of `unroll`, or of the layer's `apply`.
 
     Returns:
         One `(backend, reason)` for each cell, in the order in which they run: the backend's name,
-        and why not another.
+        and why it was chosen.
 
     Raises:
         ValueError: as from `unroll`.

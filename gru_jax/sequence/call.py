@@ -100,7 +100,7 @@ def prepare_layer(
     boundaries: Boundaries,
     key: Key | None,
 ) -> Call:
-    """Returns the run of a layer: inputs are zero in padding, time is the last of `steps`."""
+    """Returns the run of a layer: inputs are zero in padding, time precedes one step's axes."""
     steps = check_inputs(function, settings.cell, params, xs)
     axis = len(steps) - 1
     call = _make_call(function, settings, params, xs, h0, boundaries, key, steps, axis)

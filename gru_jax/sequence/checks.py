@@ -128,8 +128,8 @@ def check_boundaries(
     Args:
         function: the name that an error begins with.
         steps: the sizes of the inputs' batch and time axes.
-        axis: which of them is time.
-        lengths: as in `unroll`, and so the next two.
+        axis: the position of time among them.
+        lengths: as in `unroll`; so are the next two.
         mask: False is padding.
         resets: True begins a segment.
     """
