@@ -1,9 +1,9 @@
-"""How the recurrence behaves over many steps: what it passes back, and what it forgets.
+"""The recurrence over many steps: how far gradients travel, and how fast states forget.
 
-    gradient_norms       |dL/dh_t|, of all that arrives at a state from the steps after it
-    lyapunov_exponent    how fast two states that are almost equal part, or meet
+    gradient_norms       |dL/dh_t|, the gradient that reaches a state from all later steps
+    lyapunov_exponent    how fast two nearly equal states diverge, or converge
 
-Both are of the recurrence itself, in evaluation and without zoneout.
+Both describe the recurrence alone, in evaluation and without zoneout.
 """
 
 from collections.abc import Callable
@@ -38,19 +38,19 @@ def gradient_norms(
 ) -> Float[Array, "*batch time"]:
     """Returns |dL/dh_t| for every step: how far the gradient travels through time.
 
-    dL/dh_t is all that reaches h_t, directly and through the states after it; the norm is over
-    units. Going back in time, one that shrinks at each step vanishes, one that grows explodes.
+    dL/dh_t is the total gradient, directly and through later states; the norm is over units. Back
+    in time, a norm that shrinks at each step vanishes, and a norm that grows explodes.
 
     Args:
-        cell: the recurrence, of inputs and states with one axis of features.
+        cell: the recurrence; its inputs and states have one axis of features.
         params: its parameters.
         xs: the inputs; of a cell inside a net, the `x` of its trace.
-        loss_fn: `(hs, h_last) -> loss`, of what `unroll` returns. A sum over the batch keeps
-            sequences apart; a mean divides the gradients by their number.
-        h0: as in `unroll`, and so the next four.
+        loss_fn: `(hs, h_last) -> loss`, a function of `unroll`'s results. A sum over the batch
+            keeps sequences separate; a mean divides the gradients by the number of sequences.
+        h0: as in `unroll`; so are the next four.
         lengths: steps at and after a sequence's length are padding.
         mask: False steps are padding.
-        resets: True steps begin a new segment, and no gradient crosses into the one before.
+        resets: True steps begin a new segment, and no gradient crosses into the segment before.
         reverse: run from the last step to the first.
 
     Returns:
@@ -71,14 +71,14 @@ def gradient_norms(
         )
 
     gradients = jax.grad(loss)(jnp.zeros(hs.shape, hs.dtype))
-    # The squares of a gradient vanish, and overflow, long before its values do.
+    # The squares of a gradient underflow and overflow long before its values do.
     largest = jnp.abs(gradients).max(-1, keepdims=True)
     scale = jnp.where((largest > 0) & jnp.isfinite(largest), largest, 1)
     return (scale * _norm(gradients / scale))[..., 0]
 
 
 def _nudged(cell: Cell, size: int) -> Cell:
-    """Returns the cell with more inputs, which are added to the state after each step."""
+    """Returns the cell with extra inputs, which are added to the state after each step."""
     return Cell(
         init=cell.init,
         initial_state=bind(_nudged_initial_state, cell, size),
@@ -108,8 +108,8 @@ def lyapunov_exponent(
 ) -> Float[Array, "*batch"]:
     """Returns the largest Lyapunov exponent of the recurrence under these inputs, in nats a step.
 
-    Two states a hair apart are exp(lambda n) times as far apart n steps later. A small difference u
-    goes along with the states, and its growth is taken off at each step:
+    Two nearly equal states are exp(lambda n) times as far apart n steps later. A small difference u
+    moves along with the states, and is normalised at each step:
 
         v_t = J_t u_{t-1},  u_t = v_t / |v_t|,  J_t = dh_t/dh_{t-1},  lambda = mean_t log |v_t|
 
@@ -123,14 +123,14 @@ def lyapunov_exponent(
         xs: the inputs; of a cell inside a net, the `x` of its trace. The estimate is for t to
             infinity: the more steps, the better.
         h0: as in `unroll`.
-        lengths: steps at and after a sequence's length are padding, and not counted.
+        lengths: steps at and after a sequence's length are padding and are not counted.
         mask: False steps are padding.
         reverse: run from the last step to the first.
-        burn_in: first steps that are not counted, in which u turns into its direction.
+        burn_in: the number of first steps that are not counted, while u aligns with its direction.
 
     Returns:
-        One exponent for each sequence; NaN where no step is counted, -inf where the difference
-        vanishes altogether.
+        One exponent for each sequence; NaN if no step is counted, -inf if the difference becomes
+        exactly zero.
 
     Raises:
         ValueError: if `burn_in` is negative.
@@ -138,8 +138,8 @@ def lyapunov_exponent(
     References:
         Benettin et al. (1980), "Lyapunov characteristic exponents for smooth dynamical systems";
         Engelken, Wolf and Abbott (2023), "Lyapunov spectra of chaotic recurrent neural networks";
-        of gated ones, Vogt et al. (2022), "On Lyapunov exponents for RNNs", and Krishnamurthy, Can
-        and Schwab (2022), "Theory of gating in recurrent neural networks".
+        on gated networks, Vogt et al. (2022), "On Lyapunov exponents for RNNs", and Krishnamurthy,
+        Can and Schwab (2022), "Theory of gating in recurrent neural networks".
     """
     steps = {"lengths": lengths, "mask": mask, "reverse": reverse}
     _check("lyapunov_exponent", cell, params, xs, h0, **steps)
@@ -158,7 +158,7 @@ def _mean_growth(
     params: Params,
     states: Trace,
 ) -> Float[Array, "*batch"]:
-    """Returns the mean logarithm of a difference's growth along the trace."""
+    """Returns the mean log growth of a difference along the trace."""
     time = states.valid.ndim - 1
     taken = jax.lax.cumsum(states.valid.astype(jnp.int32), axis=time, reverse=reverse)
     counted = states.valid & (taken > burn_in)
@@ -185,7 +185,7 @@ def _mean_growth(
 def _check(
     function: str, cell: Cell, params: Params, xs: ArrayLike, h0: State | None, **steps: Any
 ) -> Call:
-    """Returns the run, checked; a state must be an array of features."""
+    """Returns the checked run; raises unless inputs and states have one axis of features."""
     if not isinstance(cell, Cell):
         raise ValueError(
             f"{function}: cell must be a Cell, e.g. gru(64), got a {type(cell).__name__}. Of a "

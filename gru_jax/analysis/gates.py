@@ -1,4 +1,4 @@
-"""What the gates did, in a few numbers read off a trace.
+"""The behaviour of the gates in a few numbers, computed from a trace.
 
 saturation    share of steps in which a gate is all but shut, or all but open
 timescales    steps after which 1/e of a unit's state is left
@@ -32,12 +32,12 @@ class Saturation(NamedTuple):
 def saturation(trace: Trace, *, margin: float = 0.1) -> Saturation:
     """Counts how often each unit's gates are saturated.
 
-    A gate is low below `margin` and high above 1 - `margin`; the candidate, which ranges from -1
-    to 1, below -1 + 2 `margin` and above 1 - 2 `margin`. At the ends a gate's gradient is small,
-    and the unit acts as a switch.
+    A gate is low below `margin` and high above 1 - `margin`. The candidate ranges from -1 to 1, so
+    its limits are -1 + 2 `margin` and 1 - 2 `margin`. At the ends a gate's gradient is small, and
+    the unit acts as a switch.
 
     Args:
-        trace: of one sequence or of many.
+        trace: the trace of one sequence or of many.
         margin: share of the range that counts as an end.
 
     Returns:
@@ -67,19 +67,19 @@ def saturation(trace: Trace, *, margin: float = 0.1) -> Saturation:
 
 
 def timescales(trace: Trace) -> Float[Array, "*batch hidden"]:
-    """Returns each unit's memory in steps: after how many of them 1/e of its state is left.
+    """Returns each unit's memory: the number of steps after which 1/e of its state is left.
 
-    Over steps 1 to T a unit keeps the share (1 - z_1) ... (1 - z_T) of its state. With the same
-    share kept in each of them, exp(-1/tau),
+    Over steps 1 to T a unit keeps the share (1 - z_1) ... (1 - z_T) of its state. With an equal
+    share exp(-1/tau) kept at each step,
 
         tau = -1 / mean_t log(1 - z_t)
 
-    over the valid steps of each sequence; infinite where z is 0 throughout, NaN where there is no
-    step. A unit with constant z has tau = -1 / log(1 - z), which is about 1/z - 1/2. A z that is
-    rounded to 1 counts as the largest number below 1 of its dtype, so in half precision tau is
-    coarse for units that open wide. What a unit remembers by way of the candidate, or of zoneout,
-    comes on top. It may well be slow in one sequence and fast in another: over sequences, take the
-    median rather than the mean.
+    over the valid steps of each sequence. It is infinite if z is always 0, and NaN without steps. A
+    unit with constant z has tau = -1 / log(1 - z), which is about 1/z - 1/2. A z that is rounded to
+    1 counts as the largest number below 1 of its dtype, so in half precision tau is coarse for
+    units that open wide. Memory through the candidate, or through zoneout, is not counted. A unit
+    may be slow in one sequence and fast in another: over sequences, take the median rather than the
+    mean.
 
     Raises:
         ValueError: if the cell has no update gate.

@@ -1,4 +1,4 @@
-"""A net in a table: its layers as calls of their builders, its size, and its arrays.
+"""A net as a table: its layers as calls of their builders, its size, and its arrays.
 
 stack
 ├── 0 bidirectional
@@ -22,24 +22,24 @@ from gru_jax.layers.layer import Layer
 from gru_jax.types import Cell, Params
 
 PLAIN = ("hidden_size", "size", "rate", "stddev")
-"""Options that need no name in a call."""
+"""Options that are printed without their names."""
 
 
 def summary(net: Cell | Layer, params: Params) -> str:
     """Returns a table of a net: layers, number of parameters, dtypes, bytes, and each array.
 
-    Layers of a stack carry their numbers, with which the names of their arrays begin. Options that
-    have their default are left out.
+    Layers of a stack are numbered; their arrays' names begin with the number. Options at their
+    defaults are left out.
 
     Args:
         net: a cell or a layer.
         params: its parameters.
 
     Returns:
-        Lines of text; without a newline at the end.
+        Lines of text, without a final newline.
 
     Raises:
-        ValueError: if `net` is something else.
+        ValueError: if `net` is neither.
     """
     if not isinstance(net, Cell | Layer):
         raise ValueError(f"summary: net must be a Cell or a Layer, got a {type(net).__name__}.")
@@ -64,7 +64,7 @@ def summary(net: Cell | Layer, params: Params) -> str:
 
 
 def _tree(net: Architecture, number: str = "") -> Iterator[str]:
-    """Yields a line for each builder, its parts' lines below it."""
+    """Yields a line for each builder, followed by its parts' lines."""
     defaults = inspect.signature(BUILDERS[net.builder]).parameters
     options = [
         repr(value) if name in PLAIN else f"{name}={value!r}"

@@ -1,13 +1,13 @@
 """Compiled operators: a GRU over a sequence in native code, called through XLA's FFI.
 
-    operator     the states of sequences of any batch axes: all that others call
-    operands     what goes in and comes out, in its order
-    primitives   what JAX sees: forward, its tangent, and that one's transpose, backward
-    rules        their derivatives and their batching
-    lowering     which programs get the compiled code; partition, on a mesh
-    twin         the same functions in JAX, for all that it does not do
-    report       tells which code runs, or raises
+    operator     the states of sequences with any batch axes; the only entry point
+    operands     the operands and results, in order
+    primitives   JAX's view: forward, its tangent, and the tangent's transpose, backward
+    rules        the primitives' derivatives and batching
+    lowering     which programs get the compiled code; partition: the same on a mesh
+    twin         the same functions in JAX, as the fallback
+    report       logs which code runs, or raises
     cpu          the C++, and the library that loads it
 
-`sequence.backends` alone imports it, when the kernel is first asked for: it needs JAX's internals.
+Only `sequence.backends` imports this package, on the kernel's first use: it needs JAX's internals.
 """

@@ -1,7 +1,7 @@
-"""Which code a program gets for the kernel's primitives: the compiled one, or its twin's.
+"""Which code a program gets for the kernel's primitives: the compiled code, or its twin.
 
-The compiled code is for CPUs and sizes of 1 or more; what else comes is the twin's, and
-so are programs that are exported. On a mesh, each device runs it on its own rows.
+The compiled code is for CPUs and sizes of 1 or more. All other programs get the twin, and so do
+exported programs. On a mesh, each device runs the compiled code on its own rows.
 """
 
 from collections.abc import Callable, Sequence
@@ -33,11 +33,11 @@ NAMES = {
     forward_p: (Inputs._fields, Outputs._fields),
     backward_p: (DERIVED, Gradients._fields),
 }
-"""What goes in and what comes out."""
+"""The names of each primitive's operands and results."""
 
 
 def register() -> None:
-    """Tells JAX how programs are made of the primitives."""
+    """Registers the primitives' lowerings with JAX."""
     for primitive, twin in TWINS.items():
         rule = mlir.lower_fun(twin, multiple_results=primitive.multiple_results)
         mlir.register_lowering(primitive, _say(rule) if primitive is forward_p else rule)
@@ -47,7 +47,7 @@ def register() -> None:
 
 
 def _say(twin: Lower) -> Lower:
-    """Returns the lowering for what is no CPU."""
+    """Returns the lowering for platforms other than CPU."""
 
     def lower(ctx: mlir.LoweringRuleContext, *operands: Any, **static: Any) -> Sequence[Any]:
         platforms = ", ".join(ctx.module_context.platforms)
@@ -63,7 +63,7 @@ def _choose(primitive: Primitive, twin: Lower, compiled: Lower) -> Lower:
     def lower(ctx: mlir.LoweringRuleContext, *operands: Any, **static: Any) -> Sequence[Any]:
         why_not, context = _obstacle(ctx), ctx.module_context.axis_context
         several = isinstance(context, mlir.ShardingContext) and context.num_devices > 1
-        if not why_not and several:  # It comes here again, for each device.
+        if not why_not and several:  # Lowered here again, for each device.
             function = on_rows(
                 partial(primitive.bind, **static),
                 dict(zip(NAMES[primitive][0], ctx.avals_in, strict=True)),
@@ -72,7 +72,7 @@ def _choose(primitive: Primitive, twin: Lower, compiled: Lower) -> Lower:
             )
             return mlir.lower_fun(function, multiple_results=True)(ctx, *operands)
         if primitive is forward_p and why_not:
-            # Of arrays of no size nothing runs, whatever was asked for.
+            # Nothing runs on empty arrays, so no backend is refused.
             fall_back(why_not, static["required"] and 0 not in ctx.avals_out[0].shape)
         elif primitive is forward_p:
             kernel_runs()
@@ -82,16 +82,16 @@ def _choose(primitive: Primitive, twin: Lower, compiled: Lower) -> Lower:
 
 
 def _obstacle(ctx: mlir.LoweringRuleContext) -> str | None:
-    """Returns what it is that a program gets the twin for."""
+    """Returns why a program gets the twin, a phrase; None if it gets the compiled code."""
     hs, context = ctx.avals_out[0], ctx.module_context.axis_context
     if missing := library.reason():
         return f"the want of a kernel: {missing.removesuffix('.')}"
     if 0 in hs.shape:
         return "arrays of no size"
     if ctx.module_context.lowering_parameters.for_export:
-        return "programs that are exported"  # They may run where there is no kernel.
+        return "programs that are exported"  # They may run without a kernel.
     if isinstance(context, mlir.ShardingContext) and context.num_devices > 1:
-        # Without a mesh nobody could say which devices have the same rows.
+        # Without a mesh it is unknown which devices have the same rows.
         if not (context.device_assignment and context.abstract_mesh):
             return "programs on several devices without a mesh"
     if isinstance(context, mlir.SPMDAxisContext):
@@ -109,7 +109,7 @@ def _forward(ctx: mlir.LoweringRuleContext, *operands: Any, **static: Any) -> Se
 
 
 def _backward(ctx: mlir.LoweringRuleContext, *operands: Any, **static: Any) -> Sequence[Any]:
-    # Gradients of gates are written over the gates. (The first form reads r to the end.)
+    # Gradients of gates overwrite the gates. (reset="before" reads r to the end.)
     over = {"z": "a_z", "c": "a_c"} | ({"q": "q", "r": "a_r"} if static["after"] else {})
     aliases = {Saved._fields.index(i): Gradients._fields.index(o) for i, o in over.items()}
     call = jax.ffi.ffi_lowering(library.BACKWARD, operand_output_aliases=aliases)

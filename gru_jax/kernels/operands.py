@@ -1,7 +1,7 @@
-"""What the kernel takes and gives, in the order of the compiled code: arrays, shapes or None.
+"""The kernel's operands and results, in the order of the compiled code: arrays, shapes or None.
 
-All batch axes are one, the rows: "steps" are [time, rows, ...] with time_axis=0 and
-[rows, time, ...] with time_axis=1. An array that is absent has the shape [0].
+All batch axes are folded into one, the rows. "Steps" are [time, rows, ...] with time_axis=0 and
+[rows, time, ...] with time_axis=1. A missing array has the shape [0].
 """
 
 from typing import Any, NamedTuple, TypeVar
@@ -11,13 +11,13 @@ import jax.numpy as jnp
 from jaxtyping import Array
 
 STEPS = frozenset(("xs", "hs", "valid", "resets", "r", "z", "c", "q", "a_r", "a_z", "a_c", "dhs"))
-"""Names of what has an entry for each step of each row."""
+"""Names of the arrays with an entry for each step of each row."""
 ROWS = frozenset(("h0", "h_reset"))
-"""Names of what has an entry for each row; all else is weights and biases."""
+"""Names of the arrays with an entry for each row; all others are weights and biases."""
 
 
 class Inputs(NamedTuple):
-    """What goes into the forward pass."""
+    """The operands of the forward pass."""
 
     xs: Any
     W_r: Any
@@ -34,7 +34,7 @@ class Inputs(NamedTuple):
 
 
 class Saved(NamedTuple):
-    """What derivatives need of the forward pass; `q` is there with reset="after"."""
+    """The residuals of the forward pass, for derivatives; `q` exists with reset="after"."""
 
     xs: Any
     W_r: Any
@@ -52,7 +52,7 @@ class Saved(NamedTuple):
 
 
 class Outputs(NamedTuple):
-    """What the forward pass gives: the states carried on and, if they are kept, the gates."""
+    """The results of the forward pass: the states carried on and, if they are kept, the gates."""
 
     hs: Any
     r: Any = None
@@ -62,7 +62,7 @@ class Outputs(NamedTuple):
 
 
 class Tangents(NamedTuple):
-    """The tangents of what goes in; an absent one is zero."""
+    """The tangents of the operands; a missing tangent is zero."""
 
     xs: Any
     W_r: Any
@@ -77,7 +77,7 @@ class Tangents(NamedTuple):
 
 
 class Gradients(NamedTuple):
-    """What the backward pass gives; `a_*` and `q` are those of pre-activations and h U_c + b_h."""
+    """The results of the backward pass; `a_*` belong to pre-activations, `q` to h U_c + b_h."""
 
     a_r: Any
     a_z: Any
@@ -96,23 +96,23 @@ class Gradients(NamedTuple):
 
 
 DERIVED = (*Saved._fields, "dhs")
-"""Names of what goes into the backward pass."""
+"""Names of the operands of the backward pass."""
 
 Operands = TypeVar("Operands", Inputs, Outputs, Saved, Tangents, Gradients)
 
 
 def is_absent(a: Any) -> bool:
-    """Returns whether an operand stands for none."""
+    """Returns whether an operand is missing."""
     return a is None or a.shape == (0,)
 
 
 def absent(dtype: jax.typing.DTypeLike) -> Array:
-    """Returns what stands for an array that is not there."""
+    """Returns the placeholder (shape `[0]`) for a missing array."""
     return jnp.zeros((0,), dtype)
 
 
 def time_major(operands: Operands, time_axis: int) -> Operands:
-    """Returns operands with time in front, and None for those that are absent."""
+    """Returns operands with time in front, and None for missing ones."""
 
     def one(name: str, a: Any) -> Any:
         if is_absent(a):

@@ -1,4 +1,4 @@
-"""The states of whole sequences by the compiled kernel, from any batch axes.
+"""The states of whole sequences by the compiled kernel, for any batch axes.
 
 Importing this module registers the kernel's primitives with JAX.
 """
@@ -39,14 +39,14 @@ def states(
     """Returns the state after each step, carried through padding, as `loop.states` does.
 
     Args:
-        params: the form is "after" where they have a b_h.
+        params: the parameters; the form is reset="after" if there is a b_h.
         xs: the inputs, zero in padding.
         h0: the state before the first step.
         boundaries: valid and resets, with time where it is in xs, and h_reset.
         reverse: from the last step to the first.
-        time_axis: of xs and of the result, counted from the front; no copy where it is the first
-            or the last before the features.
-        required: raise, rather than run the twin, where the kernel cannot run.
+        time_axis: the time axis of xs and of the result, counted from the front. The first axis, or
+            the axis just before the features, needs no copy.
+        required: raise if the kernel cannot run, rather than run the twin.
     """
     *batch, hidden = h0.shape
     steps = xs, boundaries.valid, boundaries.resets
@@ -76,7 +76,7 @@ def states(
 
 
 def join(params: GRUParams, weights: StateWeights) -> GRUParams:
-    """Returns parameters with other rows that act on the state."""
+    """Returns the parameters with `weights` as the rows that act on the state."""
 
     def rows(W: Array, U: Array) -> Array:
         return jnp.concatenate([split_rows(W)[0], U])
@@ -89,7 +89,7 @@ def join(params: GRUParams, weights: StateWeights) -> GRUParams:
 
 
 def _fill(inputs: Inputs) -> list[Array]:
-    """Returns arrays, absent ones for None."""
+    """Returns the operands as arrays, with placeholders for None."""
     dtypes = {"valid": jnp.bool_, "resets": jnp.bool_}
     return [
         absent(dtypes.get(name, inputs.xs.dtype)) if a is None else a

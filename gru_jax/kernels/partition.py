@@ -1,8 +1,8 @@
-"""The kernel on the devices of a mesh: each on its own rows, the weights' gradients summed up.
+"""The kernel on a mesh: each device runs its own rows, and the weights' gradients are summed.
 
 xs [time, rows / devices, input], W -> hs [time, rows / devices, hidden], sum of all dW
 
-Neither the data nor what is computed of it goes from one device to another.
+Neither the data nor the results move between devices, except for this sum.
 """
 
 from collections.abc import Callable, Sequence
@@ -22,13 +22,13 @@ def on_rows(
     results: dict[str, Any],
     time_axis: int,
 ) -> Callable[..., Sequence[jax.Array]]:
-    """Returns a function that runs on any rows, for XLA to split over them alone.
+    """Returns a function that XLA may shard over its rows only.
 
     Args:
         call: the function.
-        operands: their shapes by name.
-        results: likewise.
-        time_axis: of both.
+        operands: the operands' shapes by name.
+        results: the results' shapes by name.
+        time_axis: the time axis of operands and results.
     """
 
     def place(mesh: Mesh, arrays: dict[str, Any], rows: Any) -> list[NamedSharding]:
@@ -41,7 +41,7 @@ def on_rows(
         return shardings
 
     def split(mesh: Mesh, given: Sequence[Any]) -> Any:
-        """Returns the axes of the mesh that the rows go over; none where they do not fit."""
+        """Returns the mesh axes that shard the rows; None if they do not divide the rows."""
         xs, axis = given[0], 1 - time_axis
         rows = xs.sharding.spec[axis] if isinstance(xs.sharding, NamedSharding) else None
         names = rows if isinstance(rows, tuple) else (rows,) * (rows is not None)
@@ -66,7 +66,7 @@ def on_rows(
         return ", ".join(" ".join(_axes(name, a, time_axis)) for name, a in arrays.items())
 
     both = [*operands.items(), *results.items()]
-    # In the order in which they come up, as Shardy wants them.
+    # In order of first appearance, as Shardy requires.
     names = dict.fromkeys(axis for name, a in both for axis in _axes(name, a, time_axis))
     function = custom_partitioning(call)
     function.def_partition(

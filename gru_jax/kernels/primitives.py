@@ -1,10 +1,11 @@
-"""What JAX sees of the kernel: three primitives.
+"""The kernel as JAX sees it: three primitives.
 
     forward     Inputs -> Outputs
     tangent     (Saved, Tangents) -> the tangent of the states, linear in Tangents; always in JAX
     backward    (Saved, the gradient of the states) -> Gradients, the transpose of tangent
 
-Static parameters are those of `twin`, and of forward `required`: raise where the kernel cannot run.
+Static parameters are the same as in `twin`. Forward has one more, `required`: raise if the kernel
+cannot run.
 """
 
 from collections.abc import Sequence
@@ -26,7 +27,7 @@ forward_p.multiple_results = backward_p.multiple_results = True
 
 
 def forward_twin(*operands: Array, required: bool, **static: Any) -> Sequence[Array]:
-    """Runs the forward pass in JAX; `required` is for lowering alone."""
+    """Runs the forward pass in JAX; only lowering uses `required`."""
     del required
     return twin.forward(*operands, **static)
 
@@ -73,6 +74,6 @@ def _backward(
 
 
 def _like(aval: ShapedArray, shape: tuple[int, ...]) -> ShapedArray:
-    """Returns an array of another shape that varies over a mesh as this one does."""
+    """Returns an abstract array of another shape that varies over a mesh as `aval` does."""
     spec = PartitionSpec(*[None] * len(shape))
     return aval.update(shape=shape, sharding=NamedSharding(aval.sharding.mesh, spec))

@@ -1,4 +1,4 @@
-"""Tells which code a program got for a recurrence, in the log "gru_jax"."""
+"""Logs which code a program got for a recurrence, in the logger "gru_jax"."""
 
 import logging
 
@@ -6,15 +6,15 @@ log = logging.getLogger("gru_jax")
 
 
 def kernel_runs() -> None:
-    """Says that a program got the compiled kernel."""
+    """Logs that a program got the compiled kernel."""
     log.debug("recurrence: the compiled kernel runs.")
 
 
 def fall_back(reason: str, required: bool = False) -> None:
-    """Says that a program got XLA's loop.
+    """Logs that a program got XLA's loop.
 
     Args:
-        reason: why, a phrase.
+        reason: why the kernel does not run, a phrase.
         required: whether the caller named the kernel.
 
     Raises:

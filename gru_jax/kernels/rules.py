@@ -1,10 +1,10 @@
-"""How the kernel's primitives are derived and batched.
+"""How the kernel's primitives are differentiated and batched.
 
     forward_p    its tangent is tangent_p, for which the gates are kept
     tangent_p    its transpose is backward_p
-    both         derived once more, they are their twins, whose derivatives JAX knows
+    both         differentiated once more, they are their twins, which JAX can differentiate
 
-Batched data of shared weights is more rows, in one call; batched weights are a call each.
+Batched data with shared weights becomes more rows in one call. Batched weights take one call each.
 """
 
 from collections.abc import Callable, Sequence
@@ -38,7 +38,7 @@ from gru_jax.recurrence.loop import STATES
 
 
 def register() -> None:
-    """Tells JAX the rules."""
+    """Registers the rules with JAX."""
     ad.primitive_jvps[forward_p] = _forward_jvp
     ad.primitive_jvps[tangent_p] = _tangent_jvp
     ad.primitive_jvps[backward_p] = partial(_jvp_of, twin.backward)
@@ -52,7 +52,7 @@ def register() -> None:
 
 def _forward_jvp(primals: Sequence[Array], tangents: Sequence[Any], **static: Any) -> Any:
     keep, required = static.pop("keep"), static.pop("required")
-    if keep:  # A second derivative: with every backend it is XLA's.
+    if keep:  # A second derivative: always XLA's.
         fall_back("second derivatives")
         return _jvp_of(twin.forward, primals, tangents, keep=True, **static)
     outputs = Outputs(*forward_p.bind(*primals, keep=True, required=required, **static))
@@ -77,7 +77,7 @@ def _tangent_jvp(primals: Sequence[Array], tangents: Sequence[Any], **static: An
 def _jvp_of(
     function: Callable[..., Any], primals: Sequence[Array], tangents: Sequence[Any], **static: Any
 ) -> Any:
-    """Returns value and tangent of a function of what has a tangent."""
+    """Evaluates the JVP over the operands with nonzero tangents."""
     moving = [i for i, t in enumerate(tangents) if type(t) is not ad.Zero]
 
     def of(*moved: Array) -> Any:
@@ -104,7 +104,7 @@ def _tangent_transpose(ct: Any, *operands: Any, **static: Any) -> list[Any]:
 def _backward_transpose(
     cts: Sequence[Any], *operands: Any, products: bool, inputs: bool, **static: Any
 ) -> list[Any]:
-    del products, inputs  # The gradients that these are without have no cotangents.
+    del products, inputs  # Omitted gradients have no cotangents.
     *saved, dhs = operands
     cts = Gradients(*cts)
     given = [getattr(cts, name) for name in Tangents._fields]
@@ -118,8 +118,8 @@ def _backward_transpose(
 
 
 def _forward_dce(used: list[bool], *more: Any) -> tuple[list[bool], Any]:
-    """Drops the gates where nothing reads them."""
-    eqn = more[-1]  # Newer versions of JAX say before it which operands are alive.
+    """Drops the gates if nothing reads them."""
+    eqn = more[-1]  # Newer versions of JAX pass the live operands before it.
     if not any(used):
         return [False] * len(eqn.invars), None
     if len(used) > 1 and not any(used[1:]):
@@ -145,7 +145,7 @@ def _backward_batch(args: Sequence[Array], dims: Sequence[Any], **static: Any) -
     found, axes = _unfold(Gradients._fields, gradients, args, dims, static["time_axis"])
     if not products:
         return found, axes
-    # Those of each example, where one call would sum over all rows.
+    # The gradients of each example; one call would sum them over all rows.
     given, count = Gradients._fields.index("h0"), len(Saved._fields)
     ways = {name: static[name] for name in ("reverse", "time_axis")}
     args, dims = (*args[:count], *found[:given]), (*dims[:count], *axes[:given])
@@ -156,7 +156,7 @@ def _backward_batch(args: Sequence[Array], dims: Sequence[Any], **static: Any) -
 def _one_by_one(
     primitive: Primitive, args: Sequence[Array], dims: Sequence[Any], **static: Any
 ) -> tuple[list[Array], list[int]]:
-    """Runs the kernel for one example after the other: each has weights of its own."""
+    """Runs the kernel for one example after the other, because each has its own weights."""
     mapped = [jnp.moveaxis(a, d, 0) for a, d in zip(args, dims, strict=True) if d is not None]
 
     def one(mapped: list[Array]) -> Any:
@@ -184,7 +184,7 @@ def _size(args: Sequence[Array], dims: Sequence[Any]) -> int:
 def _fold(
     names: Sequence[str], args: Sequence[Array], dims: Sequence[Any], time_axis: int
 ) -> list[Array] | None:
-    """Returns operands with the batch axis among their rows; None where weights have one."""
+    """Returns operands with the batch axis folded into the rows; None if weights are batched."""
     size, folded = _size(args, dims), []
     for name, a, dim in zip(names, args, dims, strict=True):
         if (a.shape if dim is None else a.shape[:dim] + a.shape[dim + 1 :]) == (0,):
@@ -211,7 +211,7 @@ def _unfold(
     dims: Sequence[Any],
     time_axis: int,
 ) -> tuple[list[Array], list[int | None]]:
-    """Returns results with the batch axis apart, and where it is."""
+    """Returns results with the batch axis split off the rows, and its positions."""
     size, shape, unfolded, axes = _size(args, dims), list(args[0].shape), [], []
     if dims[0] is not None:
         del shape[dims[0]]

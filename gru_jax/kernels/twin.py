@@ -1,10 +1,10 @@
-"""The kernel's functions in JAX: the loop, its tangent, and that one's transpose.
+"""The kernel's functions in JAX: the loop, its tangent, and the tangent's transpose.
 
-Arguments and results are those of `operands`, one by one. Static ones say how the cell runs:
+Arguments and results are the fields of the tuples in `operands`. Static arguments:
 
-    after       the reset="after" form, else "before"
+    after       True for the reset="after" form, False for "before"
     reverse     from the last step to the first
-    time_axis   where time stands, 0 or 1
+    time_axis   the time axis, 0 or 1
 """
 
 from collections.abc import Callable, Sequence
@@ -36,7 +36,7 @@ from gru_jax.recurrence.tangent import tangent as state_tangent
 def forward(
     *operands: Array, after: bool, reverse: bool, time_axis: int, keep: bool
 ) -> Sequence[Array]:
-    """Returns `Outputs` from `Inputs`; without `keep`, the states alone."""
+    """Returns `Outputs` from `Inputs`; without `keep`, only the states."""
     inputs = time_major(Inputs(*operands), time_axis)
     params = GRUParams(*(getattr(inputs, name) for name in GRUParams._fields))
     boundaries = Boundaries(inputs.valid, inputs.resets, h_reset=inputs.h_reset)
@@ -50,7 +50,7 @@ def forward(
 def tangent(*operands: Array, after: bool, reverse: bool, time_axis: int) -> Array:
     """Returns the tangent of the states from `Saved` and `Tangents`, linear in the latter.
 
-    After them may come tangents of what `Gradients` has gradients of first: a_r, a_z, a_c and q.
+    More operands may follow: the tangents of a_r, a_z, a_c and q, the first in `Gradients`.
     """
     first, last = len(Saved._fields), len(Saved._fields) + len(Tangents._fields)
     saved = time_major(Saved(*operands[:first]), time_axis)
@@ -76,7 +76,7 @@ def backward(
 ) -> Sequence[Array]:
     """Returns `Gradients` from `Saved` and the gradient of the states.
 
-    With `products` those of weights and biases are among them, with `inputs` those of the inputs.
+    `products` adds the gradients of weights and biases, `inputs` the gradients of the inputs.
     """
     *kept, dhs = operands
     saved = time_major(Saved(*kept), time_axis)
@@ -139,14 +139,14 @@ def _plan(after: bool, reverse: bool) -> Plan:
 
 
 def _params(saved: Saved, after: bool) -> GRUParams:
-    """Returns the parameters, with zeros for biases, whose values no derivative needs."""
+    """Returns the parameters, with zeros for biases, because no derivative needs their values."""
     W_r, W_z, W_c = saved.W_r, saved.W_z, saved.W_c
     b = jnp.zeros_like(W_r[0])
     return GRUParams(W_r, b, W_z, b, W_c, b, b if after else None)
 
 
 def _linearize(saved: Saved, after: bool, reverse: bool) -> Callable[..., Array]:
-    """Returns the tangent of the states as a function of those of weights, drive and states."""
+    """Returns the states' tangent, as a function of the tangents of weights, drive, h0, h_reset."""
     boundaries = Boundaries(saved.valid, saved.resets, h_reset=saved.h_reset)
     seen = _seen(saved, reverse)
     values = Gates(saved.r, saved.z, saved.c, saved.q), seen, seen

@@ -1,12 +1,12 @@
-"""The last and the best of a training run, on disk by Orbax.
+"""The last state and the best parameters of a training run, on disk by Orbax.
 
-    checkpoints/<step>/last              all that `fit` needs to go on
+    checkpoints/<step>/last              all that `fit` needs to resume
                       /best              the parameters that validated best
-                      /checksums.json    SHA-256 of each of their files
+                      /checksums.json    SHA-256 of each file of both
 
-A new checkpoint is written beside the old one and renamed into place, and then the old one is
-removed: at every moment one whole checkpoint is there. Files are compared with their checksums
-before Orbax reads them: its threads report damage one by one, long after the first has raised.
+A new checkpoint is written beside the old one and renamed into place. Then the old one is removed,
+so one whole checkpoint always exists. Files are checked against their checksums before Orbax reads
+them: its threads report damage one by one, long after the first has raised.
 """
 
 import contextlib
@@ -26,7 +26,7 @@ CHECKSUMS = "checksums.json"
 
 
 def save_checkpoint(folder: Path, progress: Progress) -> None:
-    """Writes a checkpoint and, when it is whole, removes the one before it."""
+    """Writes a checkpoint and, once it is complete, removes the previous one."""
     step = int(progress.state.step)
     items = ocp.args.Composite(
         last=ocp.args.StandardSave(progress._replace(best_params=())),
@@ -36,21 +36,21 @@ def save_checkpoint(folder: Path, progress: Progress) -> None:
         max_to_keep=1, create=True, cleanup_tmp_directories=True, enable_async_checkpointing=False
     )
     with ocp.CheckpointManager(folder.absolute(), options=options) as manager:
-        if manager.latest_step() != step:  # The same step of a run is the same state.
+        if manager.latest_step() != step:  # Equal steps are equal states.
             manager.save(step, args=items, force=True)
             _write_checksums(folder / str(step))
 
 
 def load_checkpoint(folder: Path, like: Progress) -> Progress:
-    """Returns the progress that was saved.
+    """Returns the saved progress.
 
     Args:
         folder: the run's `checkpoints`.
-        like: a progress of the same structure, shapes and dtypes.
+        like: a `Progress` with the same structure, shapes and dtypes.
 
     Raises:
         FileNotFoundError: if there is no checkpoint.
-        ValueError: if it is damaged, or of another structure, shape or dtype.
+        ValueError: if it is damaged, or differs from `like` in structure, shape or dtype.
     """
     best = load_best(folder, like.best_params)
     last = _load(folder, "last", like._replace(best_params=()))
@@ -117,11 +117,11 @@ def _checksum(path: Path) -> str:
 
 
 def _check_arrays(path: Path, saved: object, like: Progress | Params) -> None:
-    """Compares before arrays are read: Orbax casts other dtypes, and fails late on shapes."""
+    """Compares before reading arrays: Orbax casts other dtypes, and reports wrong shapes late."""
     needed, came = dict(name_leaves(like)), dict(name_leaves(saved))
     for name, leaf in needed.items():
         actual = describe(came.pop(name, None))
-        # A random key is stored as its bits, a plain number in the widest dtype: left to Orbax.
+        # Keys are left to Orbax. It stores a key as its bits, a plain number in the widest dtype.
         if not hasattr(leaf, "dtype") or is_typed_key(leaf):
             continue
         if actual != describe(leaf):

@@ -1,4 +1,4 @@
-"""The errors of training: what an argument must be, what came, raised before anything runs."""
+"""The errors of training: the needed and the actual argument, raised before anything runs."""
 
 from typing import Any
 
@@ -13,7 +13,7 @@ RESERVED = ("loss", "grad_norm", "finite")
 
 
 def describe(value: Any) -> str:
-    """Returns a value as an error names it: arrays by dtype and shape, all else by its type."""
+    """Returns the description of a value in errors: dtype and shape of an array, or the type."""
     if hasattr(value, "dtype") and hasattr(value, "shape"):
         return f"{value.dtype}{list(value.shape)}"
     if value is None:
@@ -38,7 +38,7 @@ def describe_members(tree: Any) -> str:
 
 
 def is_typed_key(value: Any) -> bool:
-    """Returns whether a value is an array of keys, as `jax.random.key` makes them."""
+    """Returns whether a value is an array of typed keys, as from `jax.random.key`."""
     return jnp.issubdtype(getattr(value, "dtype", np.dtype("V")), jax.dtypes.prng_key)
 
 
@@ -58,7 +58,7 @@ def is_number(value: Any, kind: Any) -> bool:
 
 
 def is_scalar(value: Any) -> bool:
-    """Returns whether a value is one number or truth value."""
+    """Returns whether a value is a single number or boolean."""
     number = is_number(value, np.number) or is_number(value, np.bool_)
     return number and np.shape(value) == ()
 
@@ -72,7 +72,7 @@ def check_optimizer(function: str, tx: Any) -> None:
 
 
 def check_loss(function: str, result: Any) -> tuple[Array, Any]:
-    """Returns the loss and what came with it; raises ValueError unless the loss is a scalar."""
+    """Returns the loss and its auxiliary value; raises ValueError unless the loss is a scalar."""
     if not (isinstance(result, tuple) and len(result) == 2):
         raise ValueError(
             f"{function}: loss_fn must return two values, the loss and the metrics ({{}} for "
@@ -88,7 +88,7 @@ def check_loss(function: str, result: Any) -> tuple[Array, Any]:
 
 
 def check_metrics(function: str, metrics: Any) -> dict[str, Array]:
-    """Returns metrics as arrays; raises ValueError unless they are scalars with free names."""
+    """Returns metrics as arrays; raises ValueError unless they are scalars with unused names."""
     if not isinstance(metrics, dict):
         raise ValueError(
             f"{function}: the metrics of loss_fn must be a dict of scalars, {{}} for none, "
@@ -109,12 +109,12 @@ def check_metrics(function: str, metrics: Any) -> dict[str, Array]:
 
 
 def check_same(needed: str, expected: Any, actual: Any) -> None:
-    """Raises ValueError unless two trees have one structure, and their arrays shapes and dtypes.
+    """Raises ValueError unless two trees have the same structure, shapes and dtypes.
 
     Args:
-        needed: the beginning of the sentence, up to what is expected.
-        expected: a tree of arrays or of their descriptions.
-        actual: another one.
+        needed: the beginning of the error message, up to the expected value.
+        expected: a tree of arrays, or of shapes and dtypes.
+        actual: the tree to compare with it.
     """
     structures = jax.tree.structure(expected), jax.tree.structure(actual)
     if structures[0] != structures[1]:

@@ -2,7 +2,7 @@
 
     for each epoch:   batches -> train_loop -> validate -> keep the best -> report -> save
 
-It ends after the last epoch, without progress (`patience`), when asked, or at a number that is
+It ends after the last epoch, without improvement (`patience`), on request, or at a number that is
 not finite.
 """
 
@@ -25,19 +25,19 @@ StopReason: TypeAlias = Literal["epochs", "patience", "stopped", "not finite"]
 
 
 class Progress(NamedTuple):
-    """The state of a training run between two epochs, complete for going on."""
+    """The state of a training run between two epochs, complete for resuming."""
 
     state: TrainState
     best_params: Params
     best_value: Array | float = math.inf
     best_epoch: Array | int = 0
-    """0 before the first; `best_value` then says nothing."""
+    """0 before the first epoch; `best_value` then has no meaning."""
     epoch: Array | int = 0
-    """Epochs finished."""
+    """Finished epochs."""
 
 
 def init_progress(state: TrainState) -> Progress:
-    """Returns the progress of a run that has not begun; raises ValueError without a TrainState."""
+    """Returns the progress of a new run; raises ValueError unless `state` is a TrainState."""
     if not isinstance(state, TrainState):
         raise ValueError(
             f"init_progress: state must be a TrainState, from init_train_state, got "
@@ -62,32 +62,33 @@ def fit(
 ) -> tuple[Progress, StopReason]:
     """Trains for some epochs and keeps the parameters that validate best.
 
-    Training that stops and goes on from the progress returned gives the same bits as training that
-    does not stop.
+    Training that stops, and resumes from the returned progress, gives the same bits as training
+    that does not stop.
 
     Args:
         progress: from `init_progress`, an earlier `fit` or a checkpoint.
         train_loop: from `make_train_loop`.
         epoch_batches: `(epoch) -> batches`, each with a leading axis of steps, epochs from 0.
         validate: `(params) -> row`, a dict of numbers.
-        monitor: the number of that row that tells the best parameters; of equals the newest.
-        mode: "min" if the lowest is the best, "max" if the highest is. None is "min", but for a
-            monitor whose name ends in "accuracy", where it must be given.
-        patience: epochs without a value as good after which training stops; None never stops.
-        epochs: to train in all, those of `progress` included.
+        monitor: the number in that row that selects the best parameters; ties go to the newest.
+        mode: "min" if the lowest is the best, "max" if the highest is. None is "min"; a monitor
+            named "...accuracy" requires a mode.
+        patience: epochs without an equal or better value, after which training stops; None never
+            stops.
+        epochs: the total number of epochs, including the epochs of `progress`.
         report: takes a row of numbers after each epoch: "epoch", "step", "seconds", the means of
-            the training metrics, and those of `validate` with "validation_" before their names.
+            the training metrics, and the numbers of `validate` with the prefix "validation_".
         save: takes the progress after each epoch.
-        should_stop: asked after each call of the loop; True leaves the epoch that has begun and
-            returns the progress before it.
+        should_stop: called after each call of the loop. True discards the current epoch and returns
+            the progress before it.
 
     Returns:
         The progress, and why training ended: "epochs", "patience", "stopped", or "not finite" (a
-        step, or the monitored number). After a step that was not finite, `progress.state` holds the
-        last good parameters and the number of steps taken.
+        step, or the monitored number). After a step that is not finite, `progress.state` holds
+        the last good parameters and the number of steps taken.
 
     Raises:
-        ValueError: if an argument is not of its kind, its state was donated, an epoch has no batch,
+        ValueError: if an argument has the wrong type, its state was donated, an epoch has no batch,
             or `validate` does not return a dict of numbers with the monitor in it.
     """
     if not isinstance(progress, Progress):
@@ -148,7 +149,7 @@ def _sign(monitor: str, mode: Any) -> int:
 
 
 def _check_epoch(epoch: int, stacks: Any) -> Iterable[Any]:
-    """Returns what an epoch yields; raises ValueError for one tree, which would yield its parts."""
+    """Returns an epoch's stacks of batches; raises ValueError for a single tree of arrays."""
     is_tree = isinstance(stacks, Mapping) or hasattr(stacks, "_fields") or hasattr(stacks, "shape")
     if is_tree or not isinstance(stacks, Iterable):
         raise ValueError(
@@ -171,7 +172,7 @@ def _part(metrics: Any) -> tuple[np.ndarray, dict[str, np.ndarray]]:
 
 
 def _check_row(row: Any, monitor: str) -> Row:
-    """Returns the numbers of `validate` as floats; raises ValueError where they are none."""
+    """Returns the numbers of `validate` as floats; raises ValueError if one is not a number."""
     if not isinstance(row, Mapping):
         raise ValueError(
             f'fit: validate must return a dict of numbers, e.g. {{"{monitor}": 0.5}}, '

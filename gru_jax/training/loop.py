@@ -2,7 +2,7 @@
 
     state, [steps, batch, ...] --scan(step)--> state, metrics [steps]
 
-After a step that is not finite, none is taken.
+After a step that is not finite, no more steps are taken.
 """
 
 from collections.abc import Callable
@@ -20,7 +20,7 @@ Step = TypeVar("Step", bound=Callable[[Any, Any], tuple[Any, Metrics]])
 
 
 class TrainLoop(NamedTuple):
-    """A compiled loop that is called as its step is, with batches in place of a batch."""
+    """A compiled loop, called like its step, but with batches in place of a batch."""
 
     compiled: jax.stages.Wrapped
 
@@ -30,31 +30,31 @@ class TrainLoop(NamedTuple):
         return self.compiled(state, batches)
 
     def lower(self, state: Any, batches: Any) -> jax.stages.Lowered:
-        """Returns the program, to be compiled ahead of time or read; takes shapes, too."""
+        """Returns the program, to be compiled ahead of time or inspected; also takes shapes."""
         return self.compiled.lower(state, batches)
 
 
 def make_train_loop(train_step: Step) -> Step:
     """Builds `loop(state, batches) -> (state, metrics)`: a compiled scan over the leading axis.
 
-    The state's buffers are donated: use the state that the loop returns. After a step that was not
-    finite no further one is taken, and `finite` is False from there on.
+    The state's buffers are donated: use the state that the loop returns. After a step that is not
+    finite, no more steps are taken, and `finite` is False from there on.
 
     Args:
         train_step: `(state, batch) -> (state, metrics)`, from `make_train_step`,
-            `make_truncated_step` or one's own. The state keeps its structure, shapes and dtypes.
+            `make_truncated_step` or your own. The state keeps its structure, shapes and dtypes.
             Metrics are a dict of arrays; one of them, `finite`, is a boolean scalar: False if the
             step left the state as it was.
 
     Returns:
         The loop. Its `batches` are one or more batches, stacked: a tree of arrays
-        `[steps, batch, ...]`. Keys may be `[steps]`, and all arrays may, e.g. one of step numbers.
-        One batch in place of a stack is refused where an array of it, like labels, has one axis
-        and others have more.
+        `[steps, batch, ...]`. Keys may be `[steps]`; so may all arrays together, e.g. step numbers.
+        A single batch in place of a stack is refused if one of its arrays, like labels, has one
+        axis and others have more.
 
     Raises:
         ValueError: from the loop, if the state was donated before, if the batches have no axis of
-            steps, as one batch has not, or if the step breaks its contract.
+            steps (as a single batch), or if the step breaks its contract.
     """
 
     def body(carry: tuple[Any, Array], batch: Any) -> tuple[Any, Metrics]:
@@ -76,7 +76,7 @@ def make_train_loop(train_step: Step) -> Step:
 
 
 def _check_batches(batches: Any) -> None:
-    """Raises ValueError unless the arrays share an axis of steps and go on with the batch's.
+    """Raises ValueError unless the arrays share an axis of steps, before their batch axis.
 
     In one batch, not stacked, labels or lengths have one axis and the inputs have more.
     """
@@ -96,7 +96,7 @@ def _check_batches(batches: Any) -> None:
 
 
 def _check_step(state: Any, result: Any) -> None:
-    """Raises ValueError unless a step returns the state as it came, and metrics with `finite`."""
+    """Raises ValueError unless a step keeps the state's form, and its metrics have `finite`."""
     if not (isinstance(result, tuple) and len(result) == 2 and isinstance(result[1], dict)):
         raise ValueError(
             "make_train_loop: train_step must return (state, metrics), metrics a dict, "

@@ -4,7 +4,7 @@
     squared_error  (prediction - target)^2
     masked_mean    sum(mask * values) / max(sum(mask), 1)
 
-`masked_mean` leaves padding and the rows that only fill up a batch out of the loss.
+`masked_mean` leaves padding, and rows that only fill up a batch, out of the loss.
 """
 
 import jax
@@ -65,16 +65,16 @@ def squared_error(
 def masked_mean(
     values: Shaped[ArrayLike, "*shape"], mask: Bool[ArrayLike, "*shape"] | None = None
 ) -> Float[Array, ""]:
-    """Returns the mean of the values where `mask` is True; zero if it is True nowhere.
+    """Returns the mean of the values where `mask` is True; zero if `mask` is False everywhere.
 
     Masked values, NaN and inf included, change neither the mean nor its gradient.
 
     Args:
-        values: of any shape.
+        values: an array of any shape.
         mask: of the same shape; None counts all values.
 
     Raises:
-        ValueError: if the shapes differ, or the mask is not of booleans.
+        ValueError: if the shapes differ, or the mask is not boolean.
     """
     values = jnp.asarray(values)
     mask = jnp.ones(values.shape, bool) if mask is None else jnp.asarray(mask)
@@ -87,7 +87,7 @@ def masked_mean(
             f"masked_mean: mask must be bool, True where a value counts, got {mask.dtype}."
         )
     # In float32 or wider: a sum of many half-precision numbers overflows and loses digits.
-    with jax.numpy_dtype_promotion("standard"):  # Else promote_types refuses even to be asked.
+    with jax.numpy_dtype_promotion("standard"):  # Strict promotion rejects promote_types.
         wide = jnp.promote_types(values.dtype, jnp.float32)
     total = jnp.where(mask, values.astype(wide), 0).sum()
     mean = total / jnp.maximum(mask.sum(), 1).astype(wide)
@@ -95,7 +95,7 @@ def masked_mean(
 
 
 def check_labels(function: str, logits: ArrayLike, labels: ArrayLike) -> tuple[Array, Array]:
-    """Returns both as arrays; raises ValueError unless there is one integer label for each row."""
+    """Returns both as arrays; raises ValueError unless each row has one integer label."""
     logits, labels = jnp.asarray(logits), jnp.asarray(labels)
     if labels.shape != logits.shape[:-1] or not jnp.issubdtype(labels.dtype, jnp.integer):
         raise ValueError(

@@ -1,4 +1,4 @@
-"""How good a classifier is, in numbers for people.
+"""Metrics of a classifier, for people to read.
 
     accuracy          1 where argmax(logits) == label, else 0
     confusion_matrix  counts[label, prediction]
@@ -29,7 +29,7 @@ def confusion_matrix(
     predictions: Integer[ArrayLike, " cases"],
     num_classes: int,
 ) -> Int[Array, "classes classes"]:
-    """Counts the cases of each class (row) that were taken for each class (column).
+    """Counts the cases of each class (row) that were predicted as each class (column).
 
     Args:
         labels: the true classes, from 0; their values are not checked.

@@ -1,7 +1,7 @@
 """The default optimiser: AdamW on clipped gradients, with a warm-up and a cosine decay.
 
     rate_t = peak * t / warmup                                         t < warmup
-    rate_t = peak * (1 + cos(pi (t - warmup) / (steps - warmup))) / 2  from there on
+    rate_t = peak * (1 + cos(pi (t - warmup) / (steps - warmup))) / 2  otherwise
 
 A training step takes any Optax optimiser in its place.
 """
@@ -22,11 +22,11 @@ def make_optimizer(
     For float32 and wider: in float16 Adam's epsilon, 1e-8, is zero.
 
     Args:
-        learning_rate: at the end of the warm-up.
-        steps: of the whole training.
-        warmup: share of the steps that the warm-up takes; the first of them has rate zero.
-        clip_norm: the gradient's largest norm, over all parameters together.
-        weight_decay: decoupled from the gradient.
+        learning_rate: the rate at the end of the warm-up.
+        steps: the number of steps in all.
+        warmup: share of the steps in the warm-up; the first step has rate zero.
+        clip_norm: the largest norm of the gradient, over all parameters together.
+        weight_decay: the weight decay, decoupled from the gradient.
 
     Raises:
         ValueError: if `steps` is below 1, or `warmup` is not between 0 and 1.

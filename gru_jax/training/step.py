@@ -1,10 +1,10 @@
 """One training step: differentiate the loss, move the parameters, or change nothing.
 
     loss, gradient = value_and_grad(loss_fn)(params, batch, fold_in(key, step))
-    params = params + tx.update(gradient)           where all of them are finite
-    params = params                                 where one is not
+    params = params + tx.update(gradient)           if all of them are finite
+    params = params                                 if one is not
 
-The steps of a loop stop at the first that is not finite: the last good parameters are kept.
+A loop stops at the first step that is not finite, and keeps the last good parameters.
 """
 
 from collections.abc import Callable, Iterator
@@ -40,9 +40,9 @@ class TrainState(NamedTuple):
     params: Params
     opt_state: optax.OptState
     step: Int[Array, ""]
-    """Steps taken."""
+    """The number of steps taken."""
     key: Key
-    """Each step folds its number into this one, so a resumed run draws what it would have drawn."""
+    """Each step folds its number into this key, so a resumed run draws the same numbers."""
 
 
 TrainStep: TypeAlias = Callable[[TrainState, Any], tuple[TrainState, Metrics]]
@@ -53,21 +53,21 @@ def is_differentiating() -> bool:
     """Returns True while a training step traces its loss function, else False.
 
     Layers ask it to refuse a missing key: without one, they would train without their dropout. A
-    function that was compiled outside the step is not traced again, so it does not ask again.
+    function that was compiled outside the step is not traced again, so it does not check again.
     """
     return _differentiating.get()
 
 
 def init_train_state(key: Key, params: Params, tx: optax.GradientTransformation) -> TrainState:
-    """Returns the state before the first step; its buffers are its own, free to be donated.
+    """Returns the state before the first step; it owns its buffers, so they can be donated.
 
     Args:
-        key: of all that is random in training.
+        key: the key of all randomness in training.
         params: a tree of floating-point arrays.
         tx: the optimiser.
 
     Raises:
-        ValueError: if an argument is not of this kind, e.g. where two are swapped.
+        ValueError: if an argument has the wrong type, e.g. if two are swapped.
     """
     if not is_key(key):
         raise ValueError(
@@ -98,13 +98,12 @@ def make_train_step(loss_fn: LossFn, tx: optax.GradientTransformation) -> TrainS
         tx: the optimiser.
 
     Returns:
-        The step. Its metrics are those of `loss_fn` and `loss`, `grad_norm` and `finite`. Where
-        the loss, the gradient or a new parameter is not finite, `finite` is False and the state
-        comes back as it went in.
+        The step. It adds `loss`, `grad_norm` and `finite` to the metrics of `loss_fn`. If the loss,
+        the gradient or a new parameter is not finite, `finite` is False and the state is unchanged.
 
     Raises:
         ValueError: if `tx` is not an optimiser; while the step is traced, if `loss_fn` returns
-            something else, or a metric named as one of the step's.
+            something else, or a metric with the name of one that the step adds.
     """
     check_optimizer("make_train_step", tx)
 
@@ -124,7 +123,7 @@ def descend(
     tx: optax.GradientTransformation,
     state: TrainState,
 ) -> tuple[TrainState, Metrics, Any]:
-    """Takes one step down the gradient; returns the state, all metrics, and what else came."""
+    """Takes one step down the gradient; returns state, metrics, and `loss_fn`'s other result."""
 
     def traced(params: Params, key: Key) -> tuple[Array, tuple[Metrics, Any]]:
         with _differentiation():

@@ -6,7 +6,7 @@
        |                  |                  |
      step 1             step 2             step 3       the gradient stays in its chunk
 
-Memory is that of one chunk, however long the sequence.
+The memory needed is that for one chunk, however long the sequence.
 """
 
 from collections.abc import Callable
@@ -35,23 +35,25 @@ TruncatedStep: TypeAlias = Callable[
 def make_truncated_step(loss_fn: CarryLossFn, tx: optax.GradientTransformation) -> TruncatedStep:
     """Builds `step((state, carry), batch) -> ((state, carry), metrics)` for truncated BPTT.
 
-    The recurrent state is carried from one chunk of a sequence to the next, the gradient is not.
-    With `make_train_loop` and `cut_time` it trains on long sequences, a step for each chunk:
+    The recurrent state is carried from one chunk of a sequence to the next; the gradient is not.
+    With `make_train_loop` and `cut_time` it trains on long sequences, with one step for each chunk:
 
         loop = make_train_loop(make_truncated_step(loss_fn, tx))
         (state, carry), metrics = loop((state, carry), cut_time(batch, 100))
 
     Args:
-        loss_fn: `(params, carry, batch, key) -> (loss, (metrics, carry))`, with the recurrent
-            state before the chunk and after it, e.g. a layer's `state`. The first is the layer's
-            `initial_state(params, x_shape)`, made anew for each sequence, as the loop donates it.
+        loss_fn: `(params, carry, batch, key) -> (loss, (metrics, carry))`, where `carry` is the
+            recurrent state before and after the chunk, e.g. a layer's `state`. The first is the
+            layer's `initial_state(params, x_shape)`. Create it anew for each sequence, because the
+            loop donates it.
         tx: the optimiser.
 
     Returns:
-        The step, as from `make_train_step`. Where it is not finite the carry, too, stays.
+        The step, as from `make_train_step`. If it is not finite, the carry, too, is unchanged.
 
     Raises:
-        ValueError: as `make_train_step` does, and if `loss_fn` returns another carry than it takes.
+        ValueError: as `make_train_step` does, and if `loss_fn` returns a different kind of carry
+            than it takes.
 
     References:
         Williams and Peng (1990), "An efficient gradient-based algorithm for on-line training of
