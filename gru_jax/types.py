@@ -107,8 +107,8 @@ class Cell(NamedTuple):
         step: `(params, x, state) -> state`, for any batch axes.
         output: `(state) -> y`, the array that layers pass on; None passes on the state itself.
         fast: the step in parts; None runs `step` in a `lax.scan`.
-        architecture: the cell as data, set by `@buildable`; None if it cannot be stored. If you
-            replace a function of the cell, replace this, too.
+        architecture: the cell as data, set by `@buildable`, or None. If you replace a function of
+            the cell, replace this, too.
         input: `(params) -> Input`; None is one axis of features, of any size.
     """
 

@@ -113,15 +113,15 @@ def lyapunov_exponent(
 
         v_t = J_t u_{t-1},  u_t = v_t / |v_t|,  J_t = dh_t/dh_{t-1},  lambda = mean_t log |v_t|
 
-    Below 0 the network forgets where it began, and gradients vanish; above 0 it is chaotic, and
-    they explode; near 0 it can learn long dependencies.
+    Below 0 the network forgets its initial state, and gradients vanish. Above 0 it is chaotic, and
+    gradients explode. Near 0 it can learn long dependencies.
 
     Args:
         key: draws the direction of the first difference.
         cell: the recurrence.
         params: its parameters.
-        xs: the inputs; of a cell inside a net, the `x` of its trace. The estimate is for t to
-            infinity: the more steps, the better.
+        xs: the inputs; of a cell inside a net, the `x` of its trace. The exponent is a limit over
+            infinitely many steps, so more steps estimate it better.
         h0: as in `unroll`.
         lengths: steps at and after a sequence's length are padding and are not counted.
         mask: False steps are padding.

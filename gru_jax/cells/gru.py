@@ -154,9 +154,10 @@ def gru(
         hidden_size: features of the state.
         reset: where the reset gate acts: on the state "before" its product with the weights, or on
             the product, "after" it (PyTorch, cuDNN, Keras' default, Flax, Equinox).
-        activation: the candidate's, a name in `activations.ACTIVATIONS` or a function. Functions
-            other than those in the equations differentiate through the loop, which is slower.
-        gate_activation: both gates', with the same choices.
+        activation: the activation of the candidate, a name in `activations.ACTIVATIONS` or a
+            function. Activations other than the equations' own differentiate through the loop,
+            which is slower.
+        gate_activation: the activation of both gates, given in the same way.
         clip: clips each state to +-clip, which is slower, too; None does not clip.
         dtype: the dtype of parameters, and so of inputs, states and results.
         kernel_init: initialises the rows that act on x, for each gate separately.

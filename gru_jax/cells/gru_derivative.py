@@ -43,7 +43,7 @@ class CoefficientsAfter(NamedTuple):
 
 
 def coefficients_before(gates, seen, h) -> CoefficientsBefore:
-    """Returns what multiplies the derivatives of state and pre-activations."""
+    """Returns the factors of the derivatives of state and pre-activations."""
     r, z, c, _ = gates
     return CoefficientsBefore(
         keep=1 - z,
@@ -72,7 +72,7 @@ def propagate_before(weights, k: CoefficientsBefore, dseen, dh) -> Float[Array, 
 
 
 def coefficients_after(gates, seen, h) -> CoefficientsAfter:
-    """Returns what multiplies the derivatives of state and pre-activations."""
+    """Returns the factors of the derivatives of state and pre-activations."""
     del seen
     r, z, c, q = gates
     k_c = z * (1 - c * c)

@@ -4,7 +4,7 @@
     operands     the operands and results, in order
     primitives   JAX's view: forward, its tangent, and the tangent's transpose, backward
     rules        the primitives' derivatives and batching
-    lowering     which programs get the compiled code; partition: the same on a mesh
+    lowering     which programs get the compiled code; partition runs it on a mesh
     twin         the same functions in JAX, as the fallback
     report       logs which code runs, or raises
     cpu          the C++, and the library that loads it

@@ -42,8 +42,8 @@ def states(
         params: the parameters; the form is reset="after" if there is a b_h.
         xs: the inputs, zero in padding.
         h0: the state before the first step.
-        boundaries: valid and resets, with time where it is in xs, and h_reset.
-        reverse: from the last step to the first.
+        boundaries: valid and resets, with the same time axis as xs, and h_reset.
+        reverse: run from the last step to the first.
         time_axis: the time axis of xs and of the result, counted from the front. The first axis, or
             the axis just before the features, needs no copy.
         required: raise if the kernel cannot run, rather than run the twin.

@@ -30,7 +30,7 @@ from gru_jax.types import ArrayLike, Input, Key, Params, Shape, State
 
 
 class _Omitted:
-    """The placeholder for an omitted key; an explicit None says evaluation."""
+    """The placeholder for an omitted key; an explicit None means evaluation."""
 
     def __repr__(self) -> str:
         return "None"

@@ -118,7 +118,7 @@ def scan_states(
         drive: from `fast.project`, with time in front.
         h0: the state before the first step.
         boundaries: with time in front.
-        reverse: from the last step to the first.
+        reverse: run from the last step to the first.
         turns: steps in one iteration of the compiled loop.
         remat: recompute each step for its derivative, so that only the states are kept.
 

@@ -22,7 +22,7 @@ from gru_jax.types import Key, State
 def draw_hold(
     key: Key, rate: float, h: State, times: Int[Array, " time"]
 ) -> PyTree[Bool[Array, "..."]]:
-    """Returns where zoneout keeps the old state, [time, *batch, hidden]."""
+    """Returns True where zoneout keeps the old state, as [time, *batch, hidden]."""
     return _split_tree(
         key,
         h,

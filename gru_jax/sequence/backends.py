@@ -130,7 +130,7 @@ def required(options: RunOptions) -> bool:
 
 
 def environment() -> tuple[str, str]:
-    """Returns the variable and the platform, on which a choice depends besides the request."""
+    """Returns the environment variable and the platform, on which a choice also depends."""
     return os.environ.get(VARIABLE) or "auto", _platform()
 
 

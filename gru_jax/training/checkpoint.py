@@ -36,7 +36,7 @@ def save_checkpoint(folder: Path, progress: Progress) -> None:
         max_to_keep=1, create=True, cleanup_tmp_directories=True, enable_async_checkpointing=False
     )
     with ocp.CheckpointManager(folder.absolute(), options=options) as manager:
-        if manager.latest_step() != step:  # Equal steps are equal states.
+        if manager.latest_step() != step:  # The same step has the same state.
             manager.save(step, args=items, force=True)
             _write_checksums(folder / str(step))
 

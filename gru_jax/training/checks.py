@@ -9,7 +9,7 @@ from jax.core import Tracer
 from jaxtyping import Array
 
 RESERVED = ("loss", "grad_norm", "finite")
-"""The metrics that a training step adds to those of its loss function."""
+"""The metrics that a training step adds to the metrics of its loss function."""
 
 
 def describe(value: Any) -> str:

@@ -44,7 +44,7 @@ def make_train_loop(train_step: Step) -> Step:
         train_step: `(state, batch) -> (state, metrics)`, from `make_train_step`,
             `make_truncated_step` or your own. The state keeps its structure, shapes and dtypes.
             Metrics are a dict of arrays; one of them, `finite`, is a boolean scalar: False if the
-            step left the state as it was.
+            step left the state unchanged.
 
     Returns:
         The loop. Its `batches` are one or more batches, stacked: a tree of arrays
