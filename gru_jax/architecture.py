@@ -58,6 +58,12 @@ def _content(bound: bind) -> tuple[Any, ...]:
     return bound.func, bound.args, tuple(sorted(bound.keywords.items()))
 
 
+def name_of(function: Callable[..., Any]) -> str:
+    """Returns a function's module and name, with arguments given or not."""
+    function = getattr(function, "func", function)
+    return f"{function.__module__}.{function.__qualname__}"
+
+
 def buildable(builder: Builder) -> Builder:
     """Registers a builder for `build`, and sets the architecture of its results.
 

@@ -19,7 +19,7 @@ import numpy as np
 from jax import export
 from jaxtyping import Array, Bool, Float, PyTree, Shaped
 
-from gru_jax.architecture import Architecture
+from gru_jax.architecture import Architecture, name_of
 
 ArrayLike: TypeAlias = jax.Array | np.ndarray
 Key: TypeAlias = jax.Array
@@ -122,7 +122,7 @@ class Cell(NamedTuple):
 
     def __repr__(self) -> str:
         """Returns the call that built the cell."""
-        return str(self.architecture) if self.architecture else f"Cell(step={self.step!r})"
+        return str(self.architecture or f"Cell(step={name_of(self.step)})")
 
 
 @exportable

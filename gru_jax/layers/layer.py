@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Integer, PyTree, Shaped
 
-from gru_jax.architecture import Architecture, bind
+from gru_jax.architecture import Architecture, bind, name_of
 from gru_jax.recurrence.boundaries import Boundaries, check_state, select
 from gru_jax.sequence.backends import environment
 from gru_jax.sequence.checks import (
@@ -143,10 +143,10 @@ class Layer(NamedTuple):
 
     def __repr__(self) -> str:
         """Returns the call that built the layer."""
-        return str(self.architecture) if self.architecture else f"Layer(run={self.run!r})"
+        return str(self.architecture or f"Layer(run={name_of(self.run)})")
 
 
-def name_of(layer: Layer) -> str:
+def title(layer: Layer) -> str:
     """Returns the layer's name, with which its errors begin."""
     return layer.architecture.builder if layer.architecture else "apply"
 
@@ -166,7 +166,7 @@ def _apply(
         key = None
         if layer.random and is_differentiating():
             raise ValueError(
-                f"{name_of(layer)}: key must be given in a loss that is trained on, for the layer "
+                f"{title(layer)}: key must be given in a loss that is trained on, for the layer "
                 "is random in training; key=None says that evaluation is meant."
             )
     limits = {"lengths": lengths, "mask": mask, "resets": resets}
@@ -186,7 +186,7 @@ def compiled(
     resets: ArrayLike | None = None,
 ) -> tuple[Array, Any]:
     """Checks the arguments and calls the layer's `run` or `trace`, as one program."""
-    function = name_of(layer)
+    function = title(layer)
     xs = as_array(function, "xs", xs, "apply(params, xs, state=None, *, lengths, mask, resets)")
     limits = {"lengths": as_lengths(function, lengths), "mask": mask, "resets": resets}
     with clear_errors():
@@ -221,7 +221,7 @@ def check_and_run(
     resets: ArrayLike | None = None,
 ) -> tuple[Array, Any]:
     """Calls the layer's `run` or `trace` with boundaries, and with zeros in padding."""
-    function = name_of(layer)
+    function = title(layer)
     steps = check_inputs(function, layer, params, xs)
     boundaries = check_boundaries(function, steps, len(steps) - 1, lengths, mask, resets)
     if state is not None:
@@ -250,7 +250,7 @@ def _step(
     begins: ArrayLike | None = None,
     valid: ArrayLike | None = None,
 ) -> tuple[Array, State]:
-    function = name_of(layer)
+    function = title(layer)
     x = as_array(function, "x", x, "step(params, x, state)")
     batch = x.shape[: x.ndim - len(input_of(layer, params).shape)]
 

@@ -27,8 +27,10 @@ def clear_errors() -> Iterator[None]:
 def as_array(function: str, name: str, value: Any, order: str) -> Array:
     """Returns an array; an error shows `order`, the call, in case arguments were swapped."""
     try:
+        if hasattr(value, "_fields"):  # Parameters, in the place of inputs.
+            raise TypeError
         return jnp.asarray(value)
-    except TypeError:
+    except (TypeError, ValueError):
         kind = type(value).__name__
         raise ValueError(
             f"{function}: {name} must be an array, got a {kind}; the call is {order}."
@@ -148,7 +150,7 @@ def _within(
     if lengths.shape != batch or not jnp.issubdtype(lengths.dtype, jnp.integer):
         raise ValueError(
             f"{function}: lengths must be {batch} integers to match the batch axes of xs, "
-            f"got {lengths.shape} {lengths.dtype}.{_hint(lengths.shape, batch, steps, axis)}"
+            f"got {lengths.shape} {lengths.dtype}.{_hint(lengths.shape, steps, axis)}"
         )
     most = min(jnp.iinfo(jnp.int32).max, jnp.iinfo(lengths.dtype).max)
     lengths = jnp.minimum(lengths, jnp.asarray(most, lengths.dtype))
@@ -167,16 +169,17 @@ def _check_steps(
     if value.shape != steps or value.dtype != jnp.bool_:
         raise ValueError(
             f"{function}: {name} must be {steps} bool to match the batch and time axes of xs, "
-            f"got {value.shape} {value.dtype}.{_hint(value.shape, steps, steps, axis)}"
+            f"got {value.shape} {value.dtype}.{_hint(value.shape, steps, axis)}"
         )
     return value
 
 
-def _hint(actual: Shape, expected: Shape, steps: Shape, axis: int) -> str:
-    """Returns advice if the argument would fit time-major inputs."""
-    if axis == 0 or len(steps) < 2 or actual == expected:
+def _hint(actual: Shape, steps: Shape, axis: int) -> str:
+    """Returns advice if the argument would fit time-major inputs, or has swapped axes."""
+    if len(steps) < 2:
         return ""
-    batch = steps[1:] if len(expected) < len(steps) else steps
-    if actual == batch and axis == len(steps) - 1:
+    if axis and actual == steps[1:]:
         return " If xs is time-major, say time_axis=0."
+    if len(actual) > 1 and actual == (*steps[1::-1], *steps[2:]):
+        return " Its axes of batch and time have changed places."
     return ""

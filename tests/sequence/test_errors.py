@@ -31,6 +31,16 @@ CASES = {
     "unroll: h0 must be (32, 64) float32, got (32, 64) bfloat16.": lambda: gj.unroll(
         CELL, PARAMS, XS, jnp.zeros((32, 64), jnp.bfloat16)
     ),
+    "unroll: xs must be an array, got a GRUParams; the call is unroll(cell, params, xs).": (
+        lambda: gj.unroll(CELL, XS, PARAMS)
+    ),
+    "unroll: lengths must be 0 or more, got -1.": (
+        lambda: gj.unroll(CELL, PARAMS, XS, lengths=jnp.arange(32) - 1)
+    ),
+    "unroll: resets must be (32, 100) bool to match the batch and time axes of xs, "
+    "got (100, 32) bool. Its axes of batch and time have changed places.": (
+        lambda: gj.unroll(CELL, PARAMS, XS, resets=jnp.ones((100, 32), bool))
+    ),
     "unroll: lengths must be (32,) integers to match the batch axes of xs, got (32,) float32.": (
         lambda: gj.unroll(CELL, PARAMS, XS, lengths=jnp.ones(32))
     ),
