@@ -75,11 +75,10 @@ def timescales(trace: Trace) -> Float[Array, "*batch hidden"]:
         tau = -1 / mean_t log(1 - z_t)
 
     over the valid steps of each sequence. It is infinite if z is always 0, and NaN without steps. A
-    unit with constant z has tau = -1 / log(1 - z), which is about 1/z - 1/2. A z that is rounded to
-    1 counts as the largest number below 1 of its dtype, so in half precision tau is coarse for
-    units that open wide. Memory through the candidate, or through zoneout, is not counted. A unit
-    may be slow in one sequence and fast in another: over sequences, take the median rather than the
-    mean.
+    unit with constant z has tau = -1 / log(1 - z), which is about 1/z - 1/2. If z rounds to 1, it
+    counts as the largest number below 1 of its dtype. So in half precision tau is coarse for units
+    that open wide. Memory through the candidate, or through zoneout, is not counted. A unit may be
+    slow in one sequence and fast in another: over sequences, take the median rather than the mean.
 
     Raises:
         ValueError: if the cell has no update gate.
