@@ -11,6 +11,7 @@ Figures (`gj.plot`), other frameworks' weights and files (`gj.interop`), Flax mo
 """
 
 import importlib
+import importlib.util
 from typing import Any
 
 # Look
@@ -109,14 +110,17 @@ _FUNCTIONS = {
 
 _PACKAGES = ("analysis", "app", "architecture", "cells", "data", "files", "kernels", "layers")
 _PACKAGES += ("modules", "ops", "recurrence", "sequence", "training", "types", "importlib", "Any")
+_CAN_PLOT = importlib.util.find_spec("matplotlib") is not None
 __all__ = sorted(
     {name for name in globals() if name[0] != "_" and name not in _PACKAGES}
-    | {*_MODULES, *_FUNCTIONS}
+    | ({*_MODULES, *_FUNCTIONS} - ({"plot"} if not _CAN_PLOT else set()))
 )
 
 
 def __getattr__(name: str) -> Any:
     """Imports what is not there yet."""
+    if name == "plot" and not _CAN_PLOT:
+        raise AttributeError("gru_jax.plot needs matplotlib: pip install 'gru_jax[plot]'")
     if name in _MODULES:
         return importlib.import_module(f"gru_jax.{name}")
     if name in _FUNCTIONS:

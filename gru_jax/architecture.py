@@ -11,6 +11,7 @@ import inspect
 from collections.abc import Callable, Mapping
 from functools import partial, wraps
 from typing import Any, NamedTuple, TypeVar, cast
+from weakref import WeakValueDictionary
 
 import jax.numpy as jnp
 import numpy as np
@@ -40,22 +41,34 @@ class Architecture(NamedTuple):
 
 
 class bind(partial):
-    """A `partial` that compares by its function and its arguments.
+    """A function with some arguments given: a `partial` of which equal ones are one object.
 
-    Cells and layers built from these are values: equal ones compile once, and all can be pickled.
+    Cells and layers made of these are values, cheap to compare however deep they are: equal ones
+    compile once, and pickle carries them. With an argument that has no hash it is a plain partial.
     """
 
-    def __eq__(self, other: object) -> bool:
-        """Returns whether function and arguments are equal."""
-        return type(other) is type(self) and _content(self) == _content(cast(bind, other))
+    def __new__(cls, function: Callable[..., Any], /, *args: Any, **options: Any) -> "bind":
+        """Returns the object with these arguments, if there is one."""
+        made = super().__new__(cls, function, *args, **options)
+        values = (*args, *options.values())
+        try:
+            # With their types, because 1, 1.0 and True are equal.
+            return _BOUND.setdefault(
+                (function, args, (*options.items(),), (*map(type, values),)), made
+            )
+        except TypeError:
+            return made
 
-    def __hash__(self) -> int:
-        """Returns a hash of function and arguments."""
-        return hash(_content(self))
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Returns how pickle and copy make it again."""
+        return _bind, (self.func, self.args, self.keywords)
 
 
-def _content(bound: bind) -> tuple[Any, ...]:
-    return bound.func, bound.args, tuple(sorted(bound.keywords.items()))
+def _bind(function: Callable[..., Any], args: tuple[Any, ...], options: dict[str, Any]) -> bind:
+    return bind(function, *args, **options)
+
+
+_BOUND: WeakValueDictionary[tuple[Any, ...], bind] = WeakValueDictionary()
 
 
 def name_of(function: Callable[..., Any]) -> str:
@@ -160,7 +173,7 @@ def _describe(
 
 
 def _plain(name: str, value: Any) -> Any:
-    if name == "dtype":
+    if name == "dtype" and value is not None:
         return jnp.dtype(value).name
     return value.item() if isinstance(value, np.generic) else value
 

@@ -15,7 +15,9 @@ from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, PyTree
 
 from gru_jax.architecture import build
+from gru_jax.layers.combine import stack
 from gru_jax.layers.layer import Layer
+from gru_jax.layers.pointwise import dense
 from gru_jax.layers.recurrent import bidirectional, recurrent
 from gru_jax.recurrence.boundaries import select
 from gru_jax.sequence.checks import check_cell as check_kind
@@ -241,9 +243,13 @@ def _check_layers(example: _Example) -> None:
     state, streamed = h0, []
     for t in range(TIME):
         begins, valid = example.resets[:, t], example.valid[:, t]
-        y, state = layer.step(params, xs[:, t], state, begins=begins & valid, valid=valid)
+        y, state = layer.step(params, xs[:, t], state, begins=begins, valid=valid)
         streamed.append(y)
     close(example, (jnp.stack(streamed, 1), state), (ys, last))
+    if not example.integers and len(example.shape) == 1:
+        wider = stack(layer, dense(2))
+        start = wider.init(jax.random.key(2), example.input_size)
+        assert wider.apply(start, xs)[0].shape == (BATCH, TIME, 2)
     both: Layer = bidirectional(cell)
     pair = jax.tree.map(lambda a: a, both.init(jax.random.key(1), example.input_size))
     ys_both, _ = both.apply(pair, xs, **limits)

@@ -176,11 +176,18 @@ def gru(
         Cho et al. (2014), eqs. 5-8; Chung et al. (2014), eqs. 4-7.
     """
     start = InitOptions(
-        hidden_size, reset, dtype, kernel_init, recurrent_init, bias_init, update_bias_init
+        hidden_size,
+        reset,
+        jnp.dtype(dtype),
+        kernel_init,
+        recurrent_init,
+        bias_init,
+        update_bias_init,
     )
-    check_start("gru", start)
+    start = check_start("gru", start)
     if clip is not None and not 0 < clip < math.inf:
         raise ValueError(f"gru: clip must be None or above 0 and finite, got {clip}.")
+    clip = None if clip is None else float(clip)
     activate = find_activation("gru", "activation", activation)
     activate_gate = find_activation("gru", "gate_activation", gate_activation)
     plain = (activate, activate_gate, clip) == (jnp.tanh, jax.nn.sigmoid, None)

@@ -38,14 +38,15 @@ class InitOptions(NamedTuple):
     update_bias_init: Initializer | None
 
 
-def check_start(function: str, start: InitOptions) -> None:
-    """Raises a ValueError if an option is out of range."""
+def check_start(function: str, start: InitOptions) -> InitOptions:
+    """Returns the options with a dtype for `dtype`; raises if one is out of range."""
     hidden_size, reset, dtype, *_ = start
     check_count(function, "hidden_size", hidden_size)
     if reset not in ("before", "after"):
         raise ValueError(f'{function}: reset must be "before" or "after", got {reset!r}.')
     if not jnp.issubdtype(dtype, jnp.floating):
         raise ValueError(f"{function}: dtype must be a floating type, got {jnp.dtype(dtype)}.")
+    return start._replace(dtype=jnp.dtype(dtype))
 
 
 def init_gru_params(function: str, start: InitOptions, key: Key, input_size: int) -> GRUParams:

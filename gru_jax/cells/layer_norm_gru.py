@@ -109,9 +109,15 @@ def layer_norm_gru(
         Ba, Kiros and Hinton (2016), eq. 4 and the supplement's GRU.
     """
     start = InitOptions(
-        hidden_size, reset, dtype, kernel_init, recurrent_init, bias_init, update_bias_init
+        hidden_size,
+        reset,
+        jnp.dtype(dtype),
+        kernel_init,
+        recurrent_init,
+        bias_init,
+        update_bias_init,
     )
-    check_start("layer_norm_gru", start)
+    start = check_start("layer_norm_gru", start)
     if not 0 < epsilon < math.inf:
         raise ValueError(f"layer_norm_gru: epsilon must be above 0 and finite, got {epsilon}.")
     one_step = bind(step, epsilon=float(epsilon))

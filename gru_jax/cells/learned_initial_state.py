@@ -63,7 +63,8 @@ def _inner(function: Callable[..., Any], params: LearnedInitialStateParams, *arg
 
 def _init(cell: Cell, key: Key, input_size: int) -> LearnedInitialStateParams:
     params = cell.init(key, input_size)
-    axes = cell.input(params).shape if cell.input else (input_size,)
+    axes = cell.input(params).shape if cell.input else (None,)
+    axes = (input_size,) if axes == (None,) else axes
     shape = tuple(size for size in axes if size is not None)
     if shape != axes:
         raise ValueError(

@@ -1,8 +1,10 @@
 """Layers that contain other layers."""
 
+from functools import partial
 from typing import Any, Literal
 
 import jax
+import jax.numpy as jnp
 from jaxtyping import Array
 
 from gru_jax.architecture import bind, buildable
@@ -37,6 +39,7 @@ def stack(*layers: Layer) -> Layer:
         trace=bind(_run, "trace", layers),
         input=bind(_input, layers),
         random=any(layer.random for layer in layers),
+        ends_time=any(layer.ends_time for layer in layers),
     )
 
 
@@ -98,10 +101,22 @@ def _initial_state(layers: Layers, params: Params, x_shape: Shape) -> State:
     states = []
     for layer, p in zip(layers, params, strict=True):
         states.append(layer.initial_state(p, x_shape))
-        shape = input_of(layer, p).shape
-        batch_and_space = x_shape[:-1] if shape else x_shape
-        x_shape = (*batch_and_space, layer.output_size(x_shape[-1] if shape else 1))
+        x_shape = _step_shape(layer, p, x_shape, states[-1])
     return tuple(states)
+
+
+def _step_shape(layer: Layer, params: Params, x_shape: Shape, state: State) -> Shape:
+    """Returns the shape of the layer's output at one step."""
+    shape, dtype = input_of(layer, params)
+    leaves = jax.tree.leaves(params)
+    if dtype is None:
+        dtype = leaves[0].dtype if leaves else jnp.float32
+    x = jax.ShapeDtypeStruct(x_shape, jnp.int32 if dtype is jnp.integer else dtype)
+    try:
+        step = partial(layer.advance, boundaries=Boundaries())
+        return jax.eval_shape(step, params, x, state)[0].shape
+    except ValueError:  # It cannot stream, as in two directions.
+        return (*(x_shape[:-1] if shape else x_shape), layer.output_size(x_shape[-1]))
 
 
 def _advance(
@@ -113,6 +128,8 @@ def _advance(
     for layer, p, s in zip(layers, params, state, strict=True):
         x, s = layer.advance(p, x, s, boundaries)
         states.append(s)
+        if layer.ends_time:
+            boundaries = Boundaries()
     return x, tuple(states)
 
 

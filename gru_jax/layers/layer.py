@@ -7,7 +7,7 @@ Callers use `apply` and `step`; a layer consists of `run` and `advance`.
 """
 
 from collections.abc import Callable
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any, Literal, NamedTuple, Protocol
 
 import jax
@@ -92,7 +92,8 @@ class Step(Protocol):
             state: from `initial_state`, from the step before, or from `apply`.
             begins: True rows begin a new segment (an episode): recurrent states are set to the
                 initial state before x is read.
-            valid: False rows are padding: their state is unchanged, and their output is zero.
+            valid: False rows are padding: their state is unchanged. Their output is zero, or, from
+                `pool` on, that of the steps so far.
 
         Raises:
             ValueError: if an argument does not fit the others, or the layer cannot stream.
@@ -119,6 +120,7 @@ class Layer(NamedTuple):
         architecture: the layer as data, as in `Cell`.
         input: `(params) -> Input`; None is one axis of features, of any size.
         random: whether a key makes a difference.
+        ends_time: whether the outputs have no time axis, as those of `pool`.
     """
 
     init: Callable[[Key, int], Params]
@@ -130,20 +132,27 @@ class Layer(NamedTuple):
     architecture: Architecture | None = None
     input: Callable[[Params], Input] | None = None
     random: bool = False
+    ends_time: bool = False
 
     @property
     def apply(self) -> Apply:
         """Runs the layer over whole sequences, see `Apply`; equal layers have an equal `apply`."""
-        return bind(_apply, self)
+        return _bound(_apply, self)
 
     @property
     def step(self) -> Step:
         """Runs the layer over one time step, see `Step`."""
-        return bind(_step, self)
+        return _bound(_step, self)
 
     def __repr__(self) -> str:
         """Returns the call that built the layer."""
         return str(self.architecture or f"Layer(run={name_of(self.run)})")
+
+
+@lru_cache(maxsize=512)
+def _bound(function: Callable[..., Any], layer: Layer) -> Any:
+    """Returns a function of a layer, the same one each time, so that `jax.jit` knows it again."""
+    return bind(function, layer)
 
 
 def title(layer: Layer) -> str:
@@ -274,6 +283,8 @@ def _step(
 def _compiled_step(
     layer: Layer, params: Params, x: Array, state: State, boundaries: Boundaries
 ) -> tuple[Array, State]:
+    if boundaries.valid is not None and boundaries.resets is not None:
+        boundaries = boundaries._replace(resets=boundaries.resets & boundaries.valid)
     return layer.advance(params, zero_padding(x, boundaries), state, boundaries)
 
 

@@ -46,8 +46,8 @@ def dense(
     """
     check_count("dense", "size", size)
     return Layer(
-        init=bind(_init_dense, size, dtype, kernel_init, bias_init),
-        output_size=bind(_constant, size),
+        init=bind(_init_dense, int(size), jnp.dtype(dtype), kernel_init, bias_init),
+        output_size=bind(_constant, int(size)),
         run=_run_dense,
         initial_state=no_state,
         advance=_advance_dense,
@@ -130,8 +130,8 @@ def embed(
     check_count("embed", "vocabulary", vocabulary)
     check_count("embed", "features", features)
     return Layer(
-        init=bind(_init_embed, vocabulary, features, dtype, embedding_init),
-        output_size=bind(_constant, features),
+        init=bind(_init_embed, int(vocabulary), int(features), jnp.dtype(dtype), embedding_init),
+        output_size=bind(_constant, int(features)),
         run=_run_embed,
         initial_state=no_state,
         advance=_advance_embed,
@@ -196,7 +196,7 @@ def dropout(rate: float, *, per_sequence: bool = False) -> Layer:
     """
     if not 0 <= rate < 1:
         raise ValueError(f"dropout: rate must be 0 <= rate < 1, got {rate}.")
-    return _random_layer(bind(_drop, rate, per_sequence), random=rate > 0)
+    return _random_layer(bind(_drop, float(rate), bool(per_sequence)), random=rate > 0)
 
 
 def _drop(rate: float, per_sequence: bool, key: Key, xs: Array) -> Array:
@@ -219,7 +219,7 @@ def gaussian_noise(stddev: float) -> Layer:
     """
     if not 0 <= stddev < math.inf:
         raise ValueError(f"gaussian_noise: stddev must be 0 or more and finite, got {stddev}.")
-    return _random_layer(bind(_add_noise, stddev), random=stddev > 0)
+    return _random_layer(bind(_add_noise, float(stddev)), random=stddev > 0)
 
 
 def _add_noise(stddev: float, key: Key, xs: Array) -> Array:

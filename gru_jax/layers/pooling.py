@@ -44,6 +44,7 @@ def pool(kind: Kind = "max") -> Layer:
         run=bind(_run, kind),
         initial_state=bind(_initial_state, kind),
         advance=bind(_advance, kind),
+        ends_time=True,
     )
 
 

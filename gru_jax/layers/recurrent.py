@@ -50,8 +50,9 @@ def recurrent(cell: Cell, *, reverse: bool = False, **options: Any) -> Layer:
 def _output_size(cell: Cell, input_size: int) -> int:
     def output() -> Array:
         params = cell.init(jax.random.key(0), input_size)
-        axes = input_of(cell, params).shape
-        x_shape = tuple(size or 1 for size in axes) if cell.input else (input_size,)
+        *space, last = input_of(cell, params).shape or (None,)
+        x_shape = () if cell.input and not cell.input(params).shape else (last or input_size,)
+        x_shape = (*(size or 1 for size in space), *x_shape)
         return _outputs(cell, cell.initial_state(params, x_shape))
 
     return jax.eval_shape(output).shape[-1]

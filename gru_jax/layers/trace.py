@@ -9,7 +9,7 @@ from jaxtyping import Array, Bool, Integer, PyTree, Shaped
 from gru_jax.layers.layer import Layer, check_and_run, compiled
 from gru_jax.sequence.backends import Choice, collect_choices, environment
 from gru_jax.sequence.call import Limits, Settings, prepare, split_arguments
-from gru_jax.sequence.checks import as_array, clear_errors
+from gru_jax.sequence.checks import as_array, as_lengths, clear_errors
 from gru_jax.sequence.trace import trace_call
 from gru_jax.types import ArrayLike, Cell, Key, Params, State, Trace
 
@@ -112,6 +112,7 @@ def explain_backend(
     """
     if isinstance(cell, Layer):
         key = arguments.pop("key", None)
+        arguments["lengths"] = as_lengths("explain_backend", arguments.get("lengths"))
 
         def run(params: Params, xs: Array, h0: State | None) -> Any:
             return check_and_run("run", cell, params, xs, h0, key, **arguments)

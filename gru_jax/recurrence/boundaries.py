@@ -6,7 +6,7 @@
 """
 
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -75,10 +75,15 @@ def leave(boundaries: Boundaries, h: State, h_next: State) -> State:
 
 def select(chosen: Bool[Array, "..."], these: Array, those: Array | float) -> Array:
     """Returns `these` where `chosen`, else `those`; `chosen` has the result's leading axes."""
+    if isinstance(those, bool | int | float):
+        those = jnp.asarray(those, jnp.asarray(these).dtype)  # 0 would make integers of booleans.
     shape = max(jnp.shape(these), jnp.shape(those), key=len)
     axes = tuple(range(chosen.ndim))
+    sharding = jax.typeof(these).sharding
+    explicit = sharding if sharding.mesh.explicit_axes and shape == these.shape else None
+    chosen = jax.lax.broadcast_in_dim(chosen, shape, axes, out_sharding=explicit)
     these, those = (jnp.broadcast_to(a, shape) for a in (these, those))
-    return jnp.where(jax.lax.broadcast_in_dim(chosen, shape, axes), these, those)
+    return jnp.where(chosen, these, those)
 
 
 def entries(
@@ -109,15 +114,15 @@ def entries(
     return valid & jnp.take_along_axis(padded, next_valid, axis=time_axis)
 
 
-def vary_alike(tree: Tree) -> Tree:
+def vary_alike(tree: Tree, *others: Any) -> Tree:
     """Makes all arrays vary over the same axes of a mesh; changes nothing outside `shard_map`.
 
     If an array is the same on all devices and is used with one that varies, its gradient is a sum
     over devices. A loop's carry must be declared as varying before the loop.
     """
     leaves, structure = jax.tree.flatten(tree)
-    varying = [jax.typeof(a).manual_axis_type.varying for a in leaves]
-    union = frozenset().union(*varying)
+    varying = list(map(_varying, leaves))
+    union = frozenset().union(*varying, *map(_varying, jax.tree.leaves(others)))
     return jax.tree.unflatten(
         structure,
         [
@@ -125,6 +130,10 @@ def vary_alike(tree: Tree) -> Tree:
             for a, own in zip(leaves, varying, strict=True)
         ],
     )
+
+
+def _varying(a: Array) -> frozenset[Any]:
+    return jax.typeof(a).manual_axis_type.varying
 
 
 def check_state(function: str, name: str, state: State, like: State) -> None:

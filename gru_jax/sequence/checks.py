@@ -152,6 +152,7 @@ def _within(
             f"{function}: lengths must be {batch} integers to match the batch axes of xs, "
             f"got {lengths.shape} {lengths.dtype}.{_hint(lengths.shape, steps, axis)}"
         )
+    lengths = jnp.asarray(lengths)
     most = min(jnp.iinfo(jnp.int32).max, jnp.iinfo(lengths.dtype).max)
     lengths = jnp.minimum(lengths, jnp.asarray(most, lengths.dtype))
     # In int32, whatever the dtype of lengths: counting in uint8 would wrap around at 256.

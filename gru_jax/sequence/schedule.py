@@ -103,7 +103,7 @@ def begin(
     key: Key | None,
 ) -> tuple[Shared, State, Steps]:
     """Prepares the shared values, the first state and the steps, with time moved to `axis`."""
-    params, xs, h0, boundaries = vary_alike((params, xs, h0, boundaries))
+    params, xs, h0, boundaries = vary_alike((params, xs, h0, boundaries), key)
     steps = xs, boundaries.valid, boundaries.resets
     xs, valid, resets = jax.tree.map(lambda a: jnp.moveaxis(a, program.time_axis, axis), steps)
     if resets is not None:

@@ -61,7 +61,7 @@ def check(config: AnyConfig) -> AnyConfig:
     for name, hint in get_type_hints(type(config), include_extras=True).items():
         value, (kind, *marks) = getattr(config, name), get_args(hint) or (hint,)
         if get_origin(hint) is Literal:
-            right, needed = value in get_args(hint), f"one of {', '.join(get_args(hint))}"
+            right, needed = value in get_args(hint), f"one of {', '.join(map(str, get_args(hint)))}"
         elif kind in (int, float):
             (least, below), whole = marks[0], kind is int
             right = type(value) in ((int,) if whole else (int, float)) and least <= value < below
