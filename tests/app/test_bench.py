@@ -350,6 +350,7 @@ def test_what_was_written_survives_a_size_that_crashes(tmp_path, monkeypatch):
     assert json.loads(target.read_text())["results"][0]["values"] == {"train": [1.0]}
 
 
+@pytest.mark.slow("runs the whole command")
 def test_ctrl_c_prints_and_writes_what_there_is(tmp_path):
     args = "bench --sizes 2,5,3,4 2,6,3,4 --peers onnx --rounds 40"
     command = [sys.executable, "-m", "gru_jax", *args.split(), "--json", "x.json"]

@@ -74,7 +74,7 @@ def test_inspect_tells_mixed_dtypes_and_what_is_no_number(rng, tmp_path, capsys)
     said = capsys.readouterr().out
     assert "── 1 dense(2, dtype='float16')\n" in said
     count, small = 3 * (7 * 4 + 4) + 4, 4 * 2 + 2
-    size = f"{count + small} parameters, float16, float32, {4 * count + 2 * small} bytes, 3 inputs"
+    size = f"{count + small} parameters, float16, float32, {4 * count + 2 * small} bytes"
     assert f"{size}\n2 parameters are infinite or not numbers\n" in said
 
 

@@ -111,6 +111,7 @@ def test_a_report_is_the_means_of_the_valid_steps(found):
         assert report.lyapunov < 0
 
 
+@pytest.mark.slow("runs the whole command")
 def test_the_command_prints_a_line_for_each_cell_and_draws_all_figures(folder, capsys):
     assert main(["explain", str(folder)]) == 0
     text = capsys.readouterr().out

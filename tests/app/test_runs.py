@@ -6,6 +6,7 @@ import subprocess
 import sys
 from types import SimpleNamespace
 
+import jax
 import numpy as np
 import pytest
 
@@ -57,12 +58,13 @@ def test_the_result_is_that_of_the_best_parameters_on_standardised_data(finished
     [
         ("auto", None, "the compiled kernel"),
         ("cpu", None, "the compiled kernel"),
-        ("xla", None, "XLA's loops, as the variable GRU_JAX_BACKEND says"),
-        ("auto", "The kernel is not here.", "XLA's loops. The kernel is not here"),
+        ("xla", None, "XLA's loops: the variable GRU_JAX_BACKEND says so"),
+        ("auto", "The kernel is not here.", "XLA's loops: The kernel is not here"),
     ],
 )
 def test_a_run_says_which_code_its_recurrences_are(tmp_path, monkeypatch, backend, missing, said):
     monkeypatch.setenv("GRU_JAX_BACKEND", backend)
+    jax.clear_caches()  # Programs of other cases.
     if missing:
         monkeypatch.setattr(library, "reason", lambda: missing)
     config = VowelsConfig(hidden=4, layers=1, epochs=1)
@@ -78,7 +80,7 @@ def test_a_run_says_which_code_its_recurrences_are(tmp_path, monkeypatch, backen
 def test_a_run_that_asks_for_a_kernel_that_is_not_there_does_not_begin(tmp_path, monkeypatch):
     monkeypatch.setenv("GRU_JAX_BACKEND", "cpu")
     monkeypatch.setattr(library, "reason", lambda: "The kernel is not here.")
-    with pytest.raises(ValueError, match=r"^train: the variable GRU_JAX_BACKEND must .* not here"):
+    with pytest.raises(ValueError, match=r"^recurrent: the variable GRU_JAX_B.* not here"):
         runs.begin(tmp_path / "x", JAPANESE_VOWELS, CONFIG)
     assert not list(tmp_path.iterdir())
 
@@ -114,6 +116,7 @@ class Crash(Exception):
     """Stands in for a process that dies."""
 
 
+@pytest.mark.slow("runs the whole command")
 def test_after_a_crash_the_run_goes_on_to_the_same_bits(finished, tmp_path, monkeypatch):
     monkeypatch.setattr(runs, "SAVE_EVERY", 0.0)
     whole, _, _ = finished
@@ -136,6 +139,7 @@ def test_after_a_crash_the_run_goes_on_to_the_same_bits(finished, tmp_path, monk
     assert [row["loss"] for row in run.rows] == [row["loss"] for row in whole.rows]
 
 
+@pytest.mark.slow("runs the whole command")
 def test_a_prolonged_run_that_is_interrupted_remembers_how_long_it_was_to_be(tmp_path):
     short = VowelsConfig(**(CONFIG.__dict__ | {"epochs": 2, "hidden": 4}))
     run, _ = runs.begin(tmp_path / "x", JAPANESE_VOWELS, short)
