@@ -8,7 +8,7 @@ Callers use `apply` and `step`; a layer consists of `run` and `advance`.
 
 from collections.abc import Callable
 from functools import lru_cache, partial
-from typing import Any, Literal, NamedTuple, Protocol
+from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -39,6 +39,7 @@ class _Omitted:
 OMITTED: Any = _Omitted()
 
 
+@runtime_checkable
 class Apply(Protocol):
     """Runs a layer over whole sequences."""
 
@@ -72,6 +73,7 @@ class Apply(Protocol):
         ...
 
 
+@runtime_checkable
 class Step(Protocol):
     """Runs a layer over one time step, in evaluation."""
 

@@ -136,7 +136,7 @@ def _varying(a: Array) -> frozenset[Any]:
     return jax.typeof(a).manual_axis_type.varying
 
 
-def check_state(function: str, name: str, state: State, like: State) -> None:
+def check_state(function: str, name: str, state: PyTree[Any], like: PyTree[Any]) -> None:
     """Raises unless two states have the same tree of shapes and dtypes."""
     needed, got = (
         jax.tree.map(lambda leaf: f"{jnp.shape(leaf)} {jnp.result_type(leaf)}", tree)

@@ -66,6 +66,7 @@ def test_dtypes_bytes_and_numbers_that_are_none():
     assert "└── 1 dense(2, dtype='float16')" in text
 
 
+@pytest.mark.untyped
 def test_parameters_of_numpy_and_none_at_all():
     net = gj.dense(2)
     params = jax.tree.map(np.asarray, net.init(jax.random.key(0), 5))
@@ -76,6 +77,7 @@ def test_parameters_of_numpy_and_none_at_all():
     ]
 
 
+@pytest.mark.untyped
 def test_something_else_is_refused():
     with pytest.raises(ValueError, match=r"^summary: net must be a Cell or a Layer, got a str\.$"):
         gj.summary("gru", ())

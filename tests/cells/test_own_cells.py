@@ -146,6 +146,7 @@ def test_a_step_that_is_replaced_is_the_one_that_runs(rng):
         gj.unroll(still, params, xs, backend="cpu")
 
 
+@pytest.mark.untyped
 def test_it_is_saved_and_loaded_by_its_architecture(tmp_path):
     net = gj.stack(gj.recurrent(own_lstm(4)), gj.dense(2))
     params = net.init(jax.random.key(0), 3)
