@@ -113,10 +113,14 @@ def _step_shape(layer: Layer, params: Params, x_shape: Shape, state: State) -> S
         dtype = leaves[0].dtype if leaves else jnp.float32
     x = jax.ShapeDtypeStruct(x_shape, jnp.int32 if dtype is jnp.integer else dtype)
     try:
-        step = partial(layer.advance, boundaries=Boundaries())
-        return jax.eval_shape(step, params, x, state)[0].shape
+        return jax.eval_shape(partial(_advance_freely, layer), params, x, state).shape
     except ValueError:  # It cannot stream, as in two directions.
         return (*(x_shape[:-1] if shape else x_shape), layer.output_size(x_shape[-1]))
+
+
+def _advance_freely(layer: Layer, params: Params, x: Array, state: State) -> Array:
+    """Returns the layer's output at a step without boundaries."""
+    return layer.advance(params, x, state, Boundaries())[0]
 
 
 def _advance(

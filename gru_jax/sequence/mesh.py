@@ -57,7 +57,8 @@ def on_mesh(over_time: PyTree[bool]) -> Callable[[Callable[..., Any]], Callable[
                 here = partial(function, _without_kernel(program))
                 placed = jax.tree.map(lambda spec: NamedSharding(mesh, spec), results)
                 axes = mesh.explicit_axes
-                return jax.sharding.auto_axes(here, axes=axes, out_sharding=placed)(*args)
+                spread: Any = jax.sharding.auto_axes(here, axes=axes, out_sharding=placed)
+                return spread(*args)
             whole: Any = PartitionSpec()
             rows: Any = Boundaries(steps, steps, batch)  # pyright: ignore[reportArgumentType]
             specs = whole, steps, batch, rows, whole
