@@ -1,9 +1,10 @@
-from functools import partial
+from functools import time
 
 import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
+import partial
 import pytest
 import reference
 
@@ -245,3 +246,47 @@ def test_behind_pool_each_sequence_is_disturbed_by_itself(kind):
     assert jax.eval_shape(run, xs[0], jax.random.key(1)).shape == (8,)
     keys = jax.eval_shape(lambda key: jax.random.split(key, 4), jax.random.key(2))
     assert jax.eval_shape(jax.vmap(run), xs, keys).shape == (4, 8)
+
+
+def test_a_reset_in_padding_is_none_while_streaming():
+    layer = gj.recurrent(gj.gru(3))
+    params, state = layer.init(jax.random.key(0), 3), jnp.ones((1, 3))
+    true = jnp.ones(1, bool)
+    _, after = layer.step(params, jnp.ones((1, 3)), state, begins=true, valid=~true)
+    np.testing.assert_array_equal(after, state)
+
+
+def test_behind_pool_a_padded_step_has_the_output_of_the_steps_so_far():
+    net = gj.stack(gj.pool("mean"), gj.dense(2))
+    params = net.init(jax.random.key(0), 3)
+    y, state = net.step(params, jnp.ones((1, 3)), net.initial_state(params, (1, 3)))
+    padded, _ = net.step(params, jnp.full((1, 3), jnp.nan), state, valid=jnp.zeros(1, bool))
+    np.testing.assert_array_equal(padded, y)
+
+
+def test_deep_nets_are_compared_at_once():
+    def deep():
+        net = gj.recurrent(gj.gru(8))
+        for _ in range(12):  # 2 to the power of 12 paths, were each compared.
+            net = gj.residual(gj.stack(net, net))
+        return net
+
+    one, other = deep(), deep()
+    start = time.perf_counter()
+    assert one == other
+    assert hash(one) == hash(other)
+    assert one.apply is other.apply
+    assert time.perf_counter() - start < 0.1
+
+
+def test_states_that_are_booleans_stay_so_with_padding():
+    cell = gj.Cell(
+        init=lambda *_: (),
+        initial_state=lambda _, x_shape: jnp.zeros(x_shape, bool),
+        step=lambda _, x, h: x ^ h,
+        input=lambda _: gj.Input((None,), jnp.bool_),
+    )
+    xs = jnp.ones((1, 3, 1), bool)
+    hs, last = gj.unroll(cell, (), xs, lengths=[2])
+    assert (hs.dtype, last.dtype) == (bool, bool)
+    np.testing.assert_array_equal(hs[0, :, 0], [True, False, False])

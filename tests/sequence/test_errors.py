@@ -49,7 +49,9 @@ CASES = {
         lambda: gj.unroll(CELL, PARAMS, XS, lengths=jnp.ones(100, int))
     ),
     "unroll: mask must be (32, 100) bool to match the batch and time axes of xs, "
-    "got (100, 32) bool.": lambda: gj.unroll(CELL, PARAMS, XS, mask=jnp.ones((100, 32), bool)),
+    "got (100, 32) bool. Its axes of batch and time have changed places.": (
+        lambda: gj.unroll(CELL, PARAMS, XS, mask=jnp.ones((100, 32), bool))
+    ),
     "unroll: mask must be (32, 100) bool to match the batch and time axes of xs, "
     "got (32, 100) float32.": lambda: gj.unroll(CELL, PARAMS, XS, mask=jnp.ones((32, 100))),
     "unroll: time_axis must name one of the first 2 axes of xs (32, 100, 12), got -1.": (

@@ -143,7 +143,8 @@ def test_copies_compute_the_same(name, carry):
 
 
 def test_another_process_computes_the_same(monkeypatch):
-    monkeypatch.setenv("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")  # As in this process.
+    as_here = str(int(jax.config.read("jax_disable_most_optimizations")))
+    monkeypatch.setenv("JAX_DISABLE_MOST_OPTIMIZATIONS", as_here)
     values = [make() for make in BOTH.values()]
     with multiprocessing.get_context("spawn").Pool(1) as processes:
         initial = processes.map(initialise, [(value, INPUT) for value in values])
