@@ -1,10 +1,10 @@
-from functools import time
+import time
+from functools import partial
 
 import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
-import partial
 import pytest
 import reference
 
