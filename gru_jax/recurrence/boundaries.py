@@ -76,7 +76,8 @@ def leave(boundaries: Boundaries, h: State, h_next: State) -> State:
 def select(chosen: Bool[Array, "..."], these: Array, those: Array | float) -> Array:
     """Returns `these` where `chosen`, else `those`; `chosen` has the result's leading axes."""
     if isinstance(those, bool | int | float):
-        those = jnp.asarray(those, jnp.asarray(these).dtype)  # 0 would make integers of booleans.
+        # In the dtype of `these`, for 0 would make integers of booleans, and placed as they are.
+        those = jnp.full_like(these, those)
     shape = max(jnp.shape(these), jnp.shape(those), key=len)
     axes = tuple(range(chosen.ndim))
     sharding = jax.typeof(these).sharding
