@@ -102,7 +102,13 @@ def fit(
             raise ValueError(f"fit: {name} must be a function, got {describe(function)}.")
     if patience is not None and patience < 1:
         raise ValueError(f"fit: patience must be 1 or more, or None, got {patience}.")
-    sign = _sign(monitor, mode)
+    if mode not in ("min", "max", None):
+        raise ValueError(f'fit: mode must be "min" or "max", got {mode!r}.')
+    if mode is None and monitor.endswith("accuracy"):
+        raise ValueError(
+            f'fit: mode must be given for monitor {monitor!r}: "max" keeps the highest, got None.'
+        )
+    sign = -1 if mode == "max" else 1
     while progress.epoch < epochs:
         if patience is not None and progress.epoch - progress.best_epoch >= patience:
             return progress, "patience"
@@ -135,17 +141,6 @@ def fit(
         )
         save(progress)
     return progress, "epochs"
-
-
-def _sign(monitor: str, mode: Any) -> int:
-    """Returns 1 if the lowest value is the best, -1 if the highest is."""
-    if mode not in ("min", "max", None):
-        raise ValueError(f'fit: mode must be "min" or "max", got {mode!r}.')
-    if mode is None and monitor.endswith("accuracy"):
-        raise ValueError(
-            f'fit: mode must be given for monitor {monitor!r}: "max" keeps the highest, got None.'
-        )
-    return -1 if mode == "max" else 1
 
 
 def _check_epoch(epoch: int, stacks: Any) -> Iterable[Any]:
