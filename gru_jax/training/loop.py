@@ -61,7 +61,7 @@ def make_train_loop(train_step: Step) -> Step:
         state, finite = carry
         result = jax.eval_shape(train_step, state, batch)
         _check_step(state, result)
-        skipped = jax.tree.map(lambda m: jnp.zeros(m.shape, m.dtype), result[1])
+        skipped = jax.tree.map(jnp.zeros_like, result[1])
         state, metrics = jax.lax.cond(
             finite, train_step, lambda state, _: (state, skipped), state, batch
         )

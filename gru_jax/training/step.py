@@ -144,5 +144,5 @@ def descend(
     for leaf in jax.tree.leaves(params):
         finite &= jnp.isfinite(leaf).all()
     moved = TrainState(params, opt_state, state.step + 1, state.key), new_carry
-    kept = jax.tree.map(lambda new, old: jnp.where(finite, new, old), moved, (state, carry))
+    kept = optax.tree.where(finite, moved, (state, carry))
     return kept, {**metrics, "loss": loss, "grad_norm": grad_norm, "finite": finite}
