@@ -99,8 +99,8 @@ def make_batches(
 ) -> Iterator[Batch]:
     """Yields one epoch, every sequence once.
 
-    Sequences of similar length share a batch, padded to their bucket's boundary, so a compiled
-    loop sees one shape for each bucket (and one for its remainder), not one for each length.
+    Sequences of similar length share a batch, padded to their bucket's boundary. A compiled loop
+    then sees one shape for each bucket and one for its remainder, not one for each length.
 
     Args:
         dataset: the sequences and their targets.

@@ -1,7 +1,6 @@
 """Sequences from a user's files.
 
-What comes from outside is not trusted: nothing is unpickled, sizes are checked, and whatever does
-not fit is one clear error.
+Files are not trusted: nothing is unpickled, sizes are checked, and a misfit is one clear error.
 """
 
 import csv
