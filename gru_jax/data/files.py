@@ -36,7 +36,6 @@ def read_sequences(path: Path, channels: int) -> dict[str, np.ndarray]:
     reader = {".npz": _read_npz, ".csv": _read_csv}.get(path.suffix.lower())
     if reader is None:
         raise ValueError(f"{path} must end in .npz or .csv.")
-    check_size(path)
     sequences = reader(path)
     if not sequences:
         raise ValueError(f"{path} must hold one sequence or more, but holds none.")
@@ -79,6 +78,7 @@ def _read_npz(path: Path) -> dict[str, np.ndarray]:
 
 
 def _read_csv(path: Path) -> dict[str, np.ndarray]:
+    check_size(path)
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
             reader = csv.reader(file)
