@@ -260,13 +260,13 @@ def take_params(options: Any, named: Mapping[str, Any]) -> Params:
             "GRU: params must have the layers, directions and biases that the options say, "
             f"got them {'without' if differing[0] in names else 'with'} {differing[0]}."
         )
-    layers = []
+    parts: list[Any] = []
     for i in each_layer:
+        if parts and options.dropout:
+            parts.append(())
         each = {d: GRUParams(**named[f"layers_{i}"][d]) for d in directions}
-        layers.append(Directions(**each) if options.bidirectional else each["forward"])
-    first, *others = layers
-    between = ((),) if options.dropout else ()
-    return (first, *(part for layer in others for part in (*between, layer))) if others else first
+        parts.append(Directions(**each) if options.bidirectional else each["forward"])
+    return tuple(parts) if len(parts) > 1 else parts[0]
 
 
 def cast(dtype: jax.typing.DTypeLike | None, tree: PyTree[ArrayLike]) -> PyTree[Array]:
