@@ -63,10 +63,11 @@ def gradient_norms(
     steps = {"lengths": lengths, "mask": mask, "resets": resets, "reverse": reverse}
     xs = _check("gradient_norms", cell, params, xs, h0, **steps)
     hs = jax.eval_shape(lambda: unroll(cell, params, xs, h0, **steps)[0])
-    size = xs.shape[-1]
-    # Extra inputs, which are added to the state after each step.
+    # The nudged cell's extra inputs are added to the state after each step.
     nudged_cell = Cell(
-        cell.init, bind(_nudged_initial_state, cell, size), bind(_nudged_step, cell, size)
+        init=cell.init,
+        initial_state=bind(_nudged_initial_state, cell, xs.shape[-1]),
+        step=bind(_nudged_step, cell, xs.shape[-1]),
     )
 
     def loss(nudges: Array) -> Array:

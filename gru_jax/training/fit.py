@@ -112,8 +112,9 @@ def fit(
     while progress.epoch < epochs:
         if patience is not None and progress.epoch - progress.best_epoch >= patience:
             return progress, "patience"
-        start, rows, state = time.perf_counter(), [], jax.tree.map(jnp.copy, progress.state)
-        for batches in _check_epoch(int(progress.epoch), epoch_batches(int(progress.epoch))):
+        epoch, start = int(progress.epoch), time.perf_counter()
+        rows, state = [], jax.tree.map(jnp.copy, progress.state)
+        for batches in _check_epoch(epoch, epoch_batches(epoch)):
             state, metrics = train_loop(state, batches)
             finite, row = _part(metrics)
             if not finite.all():
@@ -122,12 +123,12 @@ def fit(
             if should_stop():
                 return progress, "stopped"
         if not rows:
-            raise ValueError(f"fit: epoch_batches({int(progress.epoch)}) must yield a batch.")
+            raise ValueError(f"fit: epoch_batches({epoch}) must yield a batch.")
         validation = _check_row(validate(state.params), monitor)
         value = validation[monitor]
         if not math.isfinite(value):
             return progress, "not finite"
-        epoch = int(progress.epoch) + 1
+        epoch += 1
         progress = progress._replace(state=state, epoch=epoch)
         if not progress.best_epoch or sign * value <= sign * progress.best_value:
             progress = progress._replace(
