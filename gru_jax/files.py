@@ -10,12 +10,12 @@ import numpy as np
 
 
 def write_text(path: Path, text: str) -> None:
-    """Writes a text file, or leaves what was there."""
+    """Writes a text file whole, or changes nothing."""
     write(path, lambda beside: beside.write_text(text))
 
 
 def write(path: Path, save: Callable[[Path], object]) -> None:
-    """Writes a file with `save(path_beside)`, or leaves what was there.
+    """Writes a file whole with `save(path_beside)`, or changes nothing.
 
     The permissions of a file that is replaced are kept, and a new one has the usual ones, whatever
     `save` gives it; a link to a file is itself replaced.
@@ -107,6 +107,6 @@ def read_npz(path: Path) -> dict[str, np.ndarray]:
         if not all(isinstance(array, np.ndarray) for array in arrays.values()):
             raise ValueError("it holds other files than .npy")
     except Exception as error:  # What zlib, zipfile and NumPy raise at damage is a long list.
-        reason = " ".join(str(error).split())[:120]  # zipfile quotes what it read
+        reason = " ".join(str(error).split())[:120]  # zipfile quotes bytes of the file
         raise ValueError(f"{path} must be a whole .npz, without pickles: {reason}.") from error
     return arrays

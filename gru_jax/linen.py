@@ -7,11 +7,12 @@
     ys, h_last = gru.apply(variables, xs, deterministic=False, rngs={"dropout": key_dropout})
     traces = gj.trace(gru.net(), gru.params_from(variables), xs)  # what the gates did
 
-The numbers are those of `gru.net()`, a net of `gj.recurrent`, `gj.bidirectional`, `gj.stack` and
-`gj.dropout`, with its derivatives and its boundaries. Nothing is computed here.
+The module runs `gru.net()`, a net of `gj.recurrent`, `gj.bidirectional`, `gj.stack` and
+`gj.dropout`, with its derivatives and its boundaries. It computes nothing else.
 """
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import jax
@@ -21,7 +22,7 @@ from jaxtyping import Array, Bool, Float, Integer
 
 from gru_jax import modules
 from gru_jax.layers.layer import Layer
-from gru_jax.types import ArrayLike, Cell, Initializer, Key, Params, Shape, State
+from gru_jax.types import ArrayLike, Cell, Params, Shape, State
 
 
 class GRU(nn.Module, modules.Options):
@@ -38,7 +39,7 @@ class GRU(nn.Module, modules.Options):
     Attributes:
         hidden_size: features of the state, in each direction.
 
-    All other attributes are those of `gru_jax.modules.Options`. In training, dropout and the other
+    `gru_jax.modules.Options` lists all other attributes. In training, dropout and the other
     noise need `rngs={"dropout": key}`.
     """
 
@@ -112,7 +113,7 @@ class GRU(nn.Module, modules.Options):
             return modules.cast(self.dtype, net.initial_state(params, x_shape))
 
         net = self.net()
-        return jax.tree.map(lambda h: jnp.zeros(h.shape, h.dtype), jax.eval_shape(begin))
+        return jax.tree.map(jnp.zeros_like, jax.eval_shape(begin))
 
     @nn.nowrap
     def net(self) -> Layer:
@@ -141,28 +142,19 @@ class GRU(nn.Module, modules.Options):
 
     @nn.compact
     def _params(self, input_size: int) -> Params:
+        init = partial(modules.init_layer, self, _unbox, _box)
         sizes = modules.input_sizes(self, input_size).items()
         return modules.take_params(
-            self, {name: self.param(name, self._init_layer, size) for name, size in sizes}
+            self, {name: self.param(name, init, size) for name, size in sizes}
         )
-
-    @nn.nowrap
-    def _init_layer(self, key: Key, input_size: int) -> dict[str, dict[str, Any]]:
-        def box(name: str, leaf: Array) -> Any:
-            return jax.tree.map(lambda _: leaf, metadata[name[0]])
-
-        named = modules.name_layer(modules.make_layer(self, _unbox).init(key, input_size))
-        metadata = modules.find_metadata(self, input_size, _read_metadata)
-        return {d: {name: box(name, leaf) for name, leaf in named[d].items()} for d in named}
-
-
-def _read_metadata(initializer: Initializer, shape: Shape) -> Any:
-    """Returns the boxes around an initialiser's array, with 0 in its place."""
-    boxed = jax.eval_shape(lambda: initializer(jax.random.key(0), shape, jnp.float32))
-    return jax.tree.map(lambda _: 0, boxed)
 
 
 def _unbox(boxed: Any) -> Array:
     """Returns the array in any number of boxes, which are pytrees of it."""
     (leaf,) = jax.tree.leaves(boxed)
     return leaf
+
+
+def _box(boxed: Any, leaf: Any) -> Any:
+    """Returns the same boxes around another leaf."""
+    return jax.tree.map(lambda _: leaf, boxed)

@@ -10,7 +10,7 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
 import jax
 import jax.numpy as jnp
@@ -26,7 +26,13 @@ from gru_jax.layers.recurrent import Directions, bidirectional, recurrent
 from gru_jax.ops.activations import Activation
 from gru_jax.ops.initializers import check_count, init_glorot_uniform, init_orthogonal
 from gru_jax.sequence.options import BackendName
-from gru_jax.types import ArrayLike, Cell, Initializer, Params, Shape
+from gru_jax.types import ArrayLike, Cell, Initializer, Key, Params, Shape
+
+Unbox: TypeAlias = Callable[[Any], Array]
+"""Returns the array of an initialiser's result without its metadata."""
+
+Box: TypeAlias = Callable[[Any, Any], Any]
+"""`(boxed, leaf) -> boxed`: puts another array, or a placeholder, into the box of metadata."""
 
 INITIALIZERS = ("kernel_init", "recurrent_init", "bias_init", "update_bias_init")
 CELL = ("reset", "activation", "gate_activation", "clip")
@@ -91,13 +97,8 @@ class Options:
     backend: BackendName | None = None
 
 
-def make_layer(options: Any, unbox: Callable[[Any], Array]) -> Layer:
-    """Returns one of the layers; they differ in their inputs' size alone.
-
-    Args:
-        options: a module.
-        unbox: takes off what Flax's initialisers may put around an array.
-    """
+def make_layer(options: Any, unbox: Unbox) -> Layer:
+    """Returns one of the layers, which differ only in the size of their inputs."""
 
     def plain(initializer: Initializer | None) -> Any:
         return initializer and (lambda *args: unbox(initializer(*args)))
@@ -112,8 +113,8 @@ def make_layer(options: Any, unbox: Callable[[Any], Array]) -> Layer:
     return combine(cell, **{name: getattr(options, name) for name in RUN})
 
 
-def make_net(options: Any, unbox: Callable[[Any], Array]) -> Layer:
-    """Returns the layers with dropout between them; a single layer as it is."""
+def make_net(options: Any, unbox: Unbox) -> Layer:
+    """Returns the layers with dropout between them, or a single layer."""
     count, rate = options.num_layers, options.dropout
     check_count("GRU", "num_layers", count)
     for name in ("dtype", "param_dtype"):
@@ -148,37 +149,50 @@ def is_random(options: Any) -> bool:
     return any(getattr(options, name) for name in ("dropout", *RANDOM))
 
 
-def find_metadata(
-    options: Any, input_size: int, read: Callable[[Initializer, Shape], Any]
-) -> dict[str, Any]:
-    """Returns the metadata of weights, "W", and of biases, "b".
-
-    Args:
-        options: a module.
-        input_size: of a layer.
-        read: `(initializer, shape) -> metadata`; 0 where the initialiser gives a bare array.
+def init_layer(
+    options: Any, unbox: Unbox, box: Box, key: Key, input_size: int
+) -> dict[str, dict[str, Any]]:
+    """Returns a layer's first parameters by direction and name, in their boxes of metadata.
 
     Raises:
         ValueError: if the initialiser of a part has metadata of its own.
     """
+    named = name_layer(make_layer(options, unbox).init(key, input_size))
     size, metadata = options.hidden_size, {}
     for kind, whole, part, shape in (
         ("W", "kernel_init", "recurrent_init", (input_size, size)),
         ("b", "bias_init", "update_bias_init", (size,)),
     ):
-        metadata[kind] = read(getattr(options, whole), shape)
+        metadata[kind] = _read_metadata(getattr(options, whole), shape, box)
         initializer = getattr(options, part)
-        got = initializer and read(initializer, (size, *shape[1:]))
+        got = initializer and _read_metadata(initializer, (size, *shape[1:]), box)
         if got not in (None, 0, metadata[kind]):
             raise ValueError(
                 f"GRU: {part} must give no metadata that {whole} does not give, too, got {got}."
             )
-    return metadata
+    return {
+        direction: {name: box(metadata[name[0]], leaf) for name, leaf in leaves.items()}
+        for direction, leaves in named.items()
+    }
 
 
-def name_layer(params: GRUParams | Directions) -> dict[str, dict[str, Any]]:
+def _read_metadata(initializer: Initializer, shape: Shape, box: Box) -> Any:
+    """Returns an initialiser's box of metadata with 0 in it, or 0 if it gives a bare array."""
+    results = []
+    # By a side effect: `eval_shape` cannot return `nnx.VariableMetadata`, which is not a pytree.
+    jax.eval_shape(lambda: results.append(initializer(jax.random.key(0), shape, jnp.float32)))
+    return box(results[0], 0)
+
+
+def name_layer(params: Any) -> dict[str, dict[str, Any]]:
     """Returns one layer's parameters by direction and name."""
     directions = params._asdict() if isinstance(params, Directions) else {"forward": params}
+    for each in directions.values():
+        if not isinstance(each, GRUParams):
+            raise ValueError(
+                "GRU: params must be GRUParams, Directions of them, or a tuple of these, "
+                f"got a {type(each).__name__}."
+            )
     return {
         direction: {name: leaf for name, leaf in each._asdict().items() if leaf is not None}
         for direction, each in directions.items()
@@ -188,27 +202,24 @@ def name_layer(params: GRUParams | Directions) -> dict[str, dict[str, Any]]:
 def name_params(
     options: Any, own: Layer, net: Cell | Layer, params: Params
 ) -> dict[str, dict[str, dict[str, Any]]]:
-    """Returns a net's parameters by name, for a module that runs the same net.
+    """Returns a net's parameters by name, for a module that runs the same net, `own`.
 
-    Args:
-        options: the module.
-        own: its net.
-        net: whose parameters they are; a cell is one layer, forward.
-        params: its parameters; a stack's may come without the () of its dropout.
+    A cell is one layer, forward. A stack's parameters may come without the () of its dropout.
 
     Raises:
         ValueError: if the module would compute something else with them.
     """
-    _check_same(own, recurrent(net) if isinstance(net, Cell) else net)
+    net = recurrent(net) if isinstance(net, Cell) else net
+    expected, actual = (dict(_options_of(layer.architecture)) for layer in (own, net))
+    for name in (*expected, *actual):
+        needed, got = (entries.get(name, "nothing") for entries in (expected, actual))
+        if needed != got:
+            raise ValueError(
+                f"GRU: net must have {name} {needed}, as this module was built, got {got}: build "
+                "the module as the net is."
+            )
     layers: Any = (params,) if isinstance(params, GRUParams | Directions) else params
     layers = [layer for layer in layers if not isinstance(layer, tuple) or layer]
-    for layer in layers:
-        for each in layer if isinstance(layer, Directions) else (layer,):
-            if not isinstance(each, GRUParams):
-                raise ValueError(
-                    "GRU: params must be GRUParams, Directions of them, or a tuple of these, "
-                    f"got a {type(each).__name__}."
-                )
     named = {f"layers_{i}": name_layer(layer) for i, layer in enumerate(layers)}
     params = take_params(options, named)
     W_r = jax.tree.leaves(params)[0]
@@ -222,27 +233,15 @@ def name_params(
     return named
 
 
-def _check_same(own: Layer, net: Layer) -> None:
-    expected, actual = (dict(_options_of(layer.architecture)) for layer in (own, net))
-    for name in (*expected, *actual):
-        needed, got = (options.get(name, "nothing") for options in (expected, actual))
-        if needed != got:
-            raise ValueError(
-                f"GRU: net must have {name} {needed}, as this module was built, got {got}: build "
-                "the module as the net is."
-            )
-
-
-def _options_of(entry: Architecture | None, name: str = "") -> Iterator[tuple[str, Any]]:
+def _options_of(entry: Architecture | None, place: str = "layers_0") -> Iterator[tuple[str, Any]]:
     """Yields the options that decide what a net computes in evaluation, by name."""
     if entry is None:
         yield "activations", "without names"
     elif entry.builder == "stack":
-        layers = [part for part in entry.parts if part.builder != "dropout"]
+        layers = (part for part in entry.parts if part.builder != "dropout")
         for i, part in enumerate(layers):
             yield from _options_of(part, f"layers_{i}")
     else:
-        place = name or "layers_0"
         yield place, entry.builder
         yield from ((f"{place}.{k}", v) for k, v in entry.options if k not in FREE)
         for direction, part in zip(("forward", "backward"), entry.parts, strict=False):
@@ -250,7 +249,7 @@ def _options_of(entry: Architecture | None, name: str = "") -> Iterator[tuple[st
 
 
 def take_params(options: Any, named: Mapping[str, Any]) -> Params:
-    """Returns the parameters as the net's own: what `name_params` undoes."""
+    """Returns the net's parameters from those by name, as the inverse of `name_params`."""
     directions, fields = leaf_names(options)
     each_layer = range(options.num_layers)
     names = {f"layers_{i}/{d}/{field}" for i in each_layer for d in directions for field in fields}
@@ -261,13 +260,13 @@ def take_params(options: Any, named: Mapping[str, Any]) -> Params:
             "GRU: params must have the layers, directions and biases that the options say, "
             f"got them {'without' if differing[0] in names else 'with'} {differing[0]}."
         )
-    layers = []
+    parts: list[Any] = []
     for i in each_layer:
+        if parts and options.dropout:
+            parts.append(())
         each = {d: GRUParams(**named[f"layers_{i}"][d]) for d in directions}
-        layers.append(Directions(**each) if options.bidirectional else each["forward"])
-    first, *others = layers
-    between = ((),) if options.dropout else ()
-    return (first, *(part for layer in others for part in (*between, layer))) if others else first
+        parts.append(Directions(**each) if options.bidirectional else each["forward"])
+    return tuple(parts) if len(parts) > 1 else parts[0]
 
 
 def cast(dtype: jax.typing.DTypeLike | None, tree: PyTree[ArrayLike]) -> PyTree[Array]:

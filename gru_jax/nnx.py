@@ -7,8 +7,8 @@
     ys, h_last = gru(xs)  # xs: [*batch, time, 12]; in training, gru.eval() ends it
     traces = gj.trace(gru.net(), gru.params(), xs)  # what the gates did
 
-The numbers are those of `gru.net()`, a net of `gj.recurrent`, `gj.bidirectional`, `gj.stack` and
-`gj.dropout`, with its derivatives and its boundaries. Nothing is computed here.
+The module runs `gru.net()`, a net of `gj.recurrent`, `gj.bidirectional`, `gj.stack` and
+`gj.dropout`, with its derivatives and its boundaries. It computes nothing else.
 """
 
 from collections.abc import Mapping
@@ -23,7 +23,7 @@ from jaxtyping import Array, Bool, Float, Integer
 
 from gru_jax import modules
 from gru_jax.layers.layer import Layer
-from gru_jax.types import ArrayLike, Cell, Initializer, Key, Params, Shape, State
+from gru_jax.types import ArrayLike, Cell, Key, Params, Shape, State
 
 
 @dataclass(repr=False, eq=False)
@@ -68,20 +68,14 @@ class GRU(nnx.Module, modules.Options):
         if not isinstance(rngs, nnx.Rngs):
             raise ValueError(f"GRU: rngs must be an nnx.Rngs, got a {type(rngs).__name__}.")
         self.net()  # Raises where an option is out of range.
-        layer, more = modules.make_layer(self, _unbox), {"W": kernel_metadata, "b": bias_metadata}
+        metadata = {"W": kernel_metadata, "b": bias_metadata}
         for layer_name, size in modules.input_sizes(self, self.input_size).items():
-            named = modules.name_layer(layer.init(rngs.params(), size))
-            metadata = modules.find_metadata(self, size, _read_metadata)
-            params = {
-                direction: nnx.Dict(
-                    {
-                        name: nnx.Param(_box(leaf, metadata[name[0]]), **more[name[0]])
-                        for name, leaf in leaves.items()
-                    }
-                )
-                for direction, leaves in named.items()
-            }
-            setattr(self, layer_name, nnx.Dict(params))
+            named = modules.init_layer(self, _unbox, _box, rngs.params(), size)
+            layer = nnx.Dict()
+            for direction, leaves in named.items():
+                params = {n: nnx.Param(leaf, **metadata[n[0]]) for n, leaf in leaves.items()}
+                layer[direction] = nnx.Dict(params)
+            setattr(self, layer_name, layer)
         self.rngs = rngs["dropout"].fork() if modules.is_random(self) else nnx.data(None)
 
     def __call__(
@@ -167,7 +161,7 @@ class GRU(nnx.Module, modules.Options):
         return self._run()[1]
 
     def _run(self) -> tuple[Layer, Params]:
-        # Without a public method, each of which `nnx.tabulate` traces by itself.
+        # It calls no public method, because `nnx.tabulate` traces each of them.
         return modules.make_net(self, _unbox), modules.take_params(self, self._read())
 
     def _read(self) -> dict[str, dict[str, dict[str, Array]]]:
@@ -207,17 +201,9 @@ class GRU(nnx.Module, modules.Options):
 
 
 def _put(leaf: ArrayLike, old: Array) -> Array:
-    """Returns an array on the devices of another, if it is that of a mesh."""
+    """Puts an array on the devices of the old one, if that is committed to them."""
     committed = getattr(old, "committed", False)
     return jax.device_put(leaf, old.sharding) if committed else jnp.asarray(leaf)
-
-
-def _read_metadata(initializer: Initializer, shape: Shape) -> Any:
-    """Returns what an initialiser gives around its array, with 0 in the array's place."""
-    found = []
-    # Abstract, as the metadata alone are wanted; what holds them is no pytree to return.
-    jax.eval_shape(lambda: found.append(initializer(jax.random.key(0), shape, jnp.float32)))
-    return replace(found[0], raw_value=0) if isinstance(found[0], nnx.VariableMetadata) else 0
 
 
 def _unbox(boxed: Any) -> Array:
@@ -225,6 +211,6 @@ def _unbox(boxed: Any) -> Array:
     return boxed.raw_value if isinstance(boxed, nnx.VariableMetadata) else boxed
 
 
-def _box(leaf: Array, metadata: Any) -> Any:
-    """Returns the array with metadata as `_read_metadata` gives them."""
-    return replace(metadata, raw_value=leaf) if metadata else leaf
+def _box(boxed: Any, leaf: Any) -> Any:
+    """Returns the leaf with the metadata of `boxed`, which `nnx.with_metadata` gave."""
+    return replace(boxed, raw_value=leaf) if isinstance(boxed, nnx.VariableMetadata) else leaf

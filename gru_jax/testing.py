@@ -4,19 +4,20 @@ The oracle is a Python loop over `cell.step`, with boundaries as `unroll` docume
 are compared with finite differences in float64.
 """
 
+from collections.abc import Callable
 from functools import partial
-from typing import Any, Literal
+from typing import Any, TypeAlias
 
 import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, PyTree
 
 from gru_jax.architecture import build
 from gru_jax.layers.combine import stack
-from gru_jax.layers.layer import Layer
 from gru_jax.layers.pointwise import dense
 from gru_jax.layers.recurrent import bidirectional, recurrent
 from gru_jax.recurrence.boundaries import select
@@ -26,6 +27,12 @@ from gru_jax.sequence.unroll import unroll
 from gru_jax.types import Cell, Key, Params, State
 
 BATCH, TIME, FREE_AXIS = 3, 5, 2
+EVERY = np.ones((BATCH, TIME), bool)
+VALID = np.array([[1, 1, 0, 1, 0], [0, 1, 1, 1, 1], [1, 1, 1, 0, 0]], bool)
+RESETS = np.array([[0, 1, 1, 0, 0], [1, 0, 0, 1, 0], [0, 0, 1, 0, 1]], bool)
+
+Close: TypeAlias = Callable[[PyTree[Any], PyTree[Any]], None]
+"""Asserts that two trees are equal up to rounding."""
 
 
 def check_cell(
@@ -55,229 +62,184 @@ def check_cell(
         ValueError: if `cell` is not a cell.
     """
     check_kind("check_cell", cell)
-    example = _Example(cell, input_size, jax.random.key(0) if key is None else key, atol)
-    _check_shapes(example)
-    _check_fast(example)
-    _check_boundaries(example)
-    _check_padding(example)
-    _check_traces(example)
-    _check_layers(example)
+    key = jax.random.key(0) if key is None else key
+    params, xs, h0 = _draw_example(cell, input_size, key)
+    close = partial(chex.assert_trees_all_close, atol=atol, rtol=atol)
+    for check in (_check_shapes, _check_fast, _check_boundaries, _check_padding, _check_traces):
+        check(cell, params, xs, h0, close)
+    _check_layers(cell, params, xs, h0, close, input_size)
     if grads:
-        _check_gradients(example)
+        _check_gradients(cell, params, xs, h0)
     if cell.architecture is not None:
         again = build(cell.architecture)
-        chex.assert_trees_all_equal_shapes_and_dtypes(
-            example.params, jax.eval_shape(lambda: again.init(jax.random.key(0), input_size))
-        )
-        close(example, again.step(*example.one_step()), cell.step(*example.one_step()))
+        drawn = jax.eval_shape(lambda: again.init(key, input_size))
+        chex.assert_trees_all_equal_shapes_and_dtypes(params, drawn)
+        close(again.step(params, xs[:, 0], h0), cell.step(params, xs[:, 0], h0))
 
 
-class _Example:
-    """A cell with random parameters, inputs `[BATCH, TIME, ...]`, and a random state."""
-
-    def __init__(self, cell: Cell, input_size: int, key: Key, atol: float) -> None:
-        self.cell, self.input_size, self.atol = cell, input_size, atol
-        key_init, key_params, key_x, key_h = jax.random.split(key, 4)
-        params = cell.init(key_init, input_size)
-        chex.assert_tree_has_only_ndarrays(params)
-        self.params = _randomize(key_params, params, 0.5)
-        self.shape, self.integers = self._input()
-        self.xs = self.draw_xs(key_x, (BATCH, TIME))
-        initial = cell.initial_state(params, (BATCH, *self.shape))
-        chex.assert_tree_has_only_ndarrays(initial)
-        self.h0 = _randomize(key_h, initial, 0.5)
-        self.valid = np.array([[1, 1, 0, 1, 0], [0, 1, 1, 1, 1], [1, 1, 1, 0, 0]], bool)
-        self.resets = np.array([[0, 1, 1, 0, 0], [1, 0, 0, 1, 0], [0, 0, 1, 0, 1]], bool)
-
-    def _input(self) -> tuple[tuple[int, ...], bool]:
-        shape, dtype = input_of(self.cell, self.params)
-        free = [FREE_AXIS] * (len(shape) - 1) + [self.input_size]
-        shape = tuple(
-            size or other for size, other in zip(shape, free[-len(shape) :], strict=False)
-        )
-        return shape, dtype is not None and jnp.issubdtype(dtype, jnp.integer)
-
-    def draw_xs(self, key: Key, steps: tuple[int, ...]) -> Array:
-        if self.integers:
-            return jax.random.randint(key, (*steps, *self.shape), 0, self.input_size)
-        leaves = jax.tree.leaves(self.params)
-        return jax.random.normal(
-            key, (*steps, *self.shape), leaves[0].dtype if leaves else jnp.float32
-        )
-
-    def one_step(self) -> tuple[Params, Array, State]:
-        return self.params, self.xs[:, 0], self.h0
+def _draw_example(cell: Cell, input_size: int, key: Key) -> tuple[Params, Array, State]:
+    """Returns random parameters, inputs `[BATCH, TIME, ...]`, and a random state."""
+    key_init, key_params, key_x, key_h = jax.random.split(key, 4)
+    params = cell.init(key_init, input_size)
+    chex.assert_tree_has_only_ndarrays(params)
+    params = _add_noise(key_params, params)
+    sizes, dtype = input_of(cell, params)
+    shape = [size or FREE_AXIS for size in sizes]
+    if sizes and sizes[-1] is None:
+        shape[-1] = input_size
+    if dtype is not None and jnp.issubdtype(dtype, jnp.integer):
+        xs = jax.random.randint(key_x, (BATCH, TIME, *shape), 0, input_size)
+    else:
+        leaves = jax.tree.leaves(params)
+        dtype = leaves[0].dtype if leaves else jnp.float32
+        xs = jax.random.normal(key_x, (BATCH, TIME, *shape), dtype)
+    h0 = cell.initial_state(params, (BATCH, *shape))
+    chex.assert_tree_has_only_ndarrays(h0)
+    return params, xs, _add_noise(key_h, h0)
 
 
-def close(example: _Example, actual: PyTree[Any], expected: PyTree[Any]) -> None:
-    """Asserts that two trees are equal up to rounding."""
-    chex.assert_trees_all_close(actual, expected, atol=example.atol, rtol=example.atol)
+def _add_noise(key: Key, tree: PyTree[Array]) -> PyTree[Array]:
+    """Returns the tree with noise added to every floating-point array."""
+
+    def add(leaf: Array, key: Key) -> Array:
+        if not _is_floating(leaf):
+            return leaf
+        return leaf + 0.5 * jax.random.normal(key, leaf.shape, leaf.dtype)
+
+    return jax.tree.map(add, tree, optax.tree.split_key_like(key, tree))
 
 
-def by_steps(
-    example: _Example, xs: Array, *, reverse: bool = False, zoneout: float = 0.0, **limits: Any
-) -> tuple[PyTree[Array], State]:
-    """Returns the expected results of `unroll`, from a compiled Python loop over `step`."""
-    loop = partial(_by_steps, example.cell, reverse, zoneout, limits)
-    return jax.jit(loop)(example.params, xs, limits.get("h0", example.h0))
+def _is_floating(array: Array) -> bool:
+    return jnp.issubdtype(array.dtype, jnp.floating)
 
 
 def _by_steps(
     cell: Cell,
-    reverse: bool,
-    zoneout: float,
-    limits: dict[str, Any],
     params: Params,
     xs: Array,
-    h: State,
+    h0: State,
+    *,
+    valid: np.ndarray = EVERY,
+    resets: np.ndarray = ~EVERY,
+    h_reset: State | None = None,
+    reverse: bool = False,
+    zoneout: float = 0.0,
 ) -> tuple[PyTree[Array], State]:
-    valid = limits.get("valid", np.ones((BATCH, TIME), bool))
-    resets = limits.get("resets", np.zeros((BATCH, TIME), bool)) & valid
-    h_reset = limits.get("h_reset", h)
-    states: list[Any] = [None] * TIME
-    # In reverse, the loop enters a segment at its last valid step, just after it has left a
-    # valid step that begins a segment.
-    entered = np.zeros(BATCH, bool)
-    for t in reversed(range(TIME)) if reverse else range(TIME):
-        now = entered & valid[:, t] if reverse else resets[:, t]
-        h = _where(now, h_reset, h)
-        new = cell.step(params, xs[:, t], h)
-        new = jax.tree.map(lambda old, new: zoneout * old + (1 - zoneout) * new, h, new)
-        h = _where(valid[:, t], new, h)
-        states[t] = _where(valid[:, t], h, jax.tree.map(jnp.zeros_like, h))
-        entered = np.where(valid[:, t], resets[:, t], entered)
-    return jax.tree.map(lambda *hs: jnp.stack(hs, 1), *states), h
+    """Returns the expected results of `unroll`, from a compiled Python loop over `step`."""
+    h_reset, begins = h0 if h_reset is None else h_reset, resets & valid
+
+    @jax.jit
+    def loop(params: Params, xs: Array, h: State) -> tuple[PyTree[Array], State]:
+        states: list[Any] = [None] * TIME
+        # In reverse, the loop enters a segment at its last valid step, just after it has left a
+        # valid step that begins a segment.
+        entered = np.zeros(BATCH, bool)
+        for t in reversed(range(TIME)) if reverse else range(TIME):
+            h = _where(entered & valid[:, t] if reverse else begins[:, t], h_reset, h)
+            new = cell.step(params, xs[:, t], h)
+            new = jax.tree.map(lambda old, new: zoneout * old + (1 - zoneout) * new, h, new)
+            h = _where(valid[:, t], new, h)
+            states[t] = _where(valid[:, t], h, jax.tree.map(jnp.zeros_like, h))
+            entered = np.where(valid[:, t], begins[:, t], entered)
+        return jax.tree.map(lambda *hs: jnp.stack(hs, 1), *states), h
+
+    return loop(params, xs, h0)
 
 
 def _where(rows: Any, these: State, those: State) -> State:
     return jax.tree.map(lambda a, b: select(jnp.asarray(rows), a, b), these, those)
 
 
-def _randomize(key: Key, tree: PyTree[Array], scale: float) -> PyTree[Array]:
-    """Returns the tree with noise added to every floating-point array."""
-    leaves, structure = jax.tree.flatten(tree)
-    keys = jax.random.split(key, max(len(leaves), 1))
-    noisy = [
-        leaf + scale * jax.random.normal(key, leaf.shape, leaf.dtype)
-        if jnp.issubdtype(leaf.dtype, jnp.floating)
-        else leaf
-        for key, leaf in zip(keys, leaves, strict=False)
-    ]
-    return jax.tree.unflatten(structure, noisy)
-
-
-def _check_shapes(example: _Example) -> None:
-    cell, params = example.cell, example.params
+def _check_shapes(cell: Cell, params: Params, xs: Array, h0: State, close: Close) -> None:
     for batch in ((), (2,), (2, 3)):
-        x = jnp.zeros((*batch, *example.shape), example.xs.dtype)
+        x = jnp.zeros((*batch, *xs.shape[2:]), xs.dtype)
         h = cell.initial_state(params, x.shape)
         chex.assert_tree_shape_prefix(h, batch)
         chex.assert_trees_all_equal_shapes_and_dtypes(cell.step(params, x, h), h)
-    params, x, h = example.one_step()
+    x, h = xs[:, 0], h0
     rows = [cell.step(params, x[i], jax.tree.map(lambda a, i=i: a[i], h)) for i in range(BATCH)]
-    close(example, cell.step(params, x, h), jax.tree.map(lambda *rows: jnp.stack(rows), *rows))
+    close(cell.step(params, x, h), jax.tree.map(lambda *rows: jnp.stack(rows), *rows))
 
 
-def _check_fast(example: _Example) -> None:
-    if (fast := example.cell.fast) is not None:
-        assert fast.step == example.cell.step, "cell.fast.step must be cell.step, or is not used"
-        params, x, h = example.one_step()
-        gates = fast.gates(fast.pack(params), fast.project(params, x), h)
-        close(example, fast.mix(gates, h), example.cell.step(params, x, h))
+def _check_fast(cell: Cell, params: Params, xs: Array, h0: State, close: Close) -> None:
+    if (fast := cell.fast) is not None:
+        assert fast.step == cell.step, "cell.fast.step must be cell.step, or is not used"
+        gates = fast.gates(fast.pack(params), fast.project(params, xs[:, 0]), h0)
+        close(fast.mix(gates, h0), cell.step(params, xs[:, 0], h0))
 
 
-def _check_boundaries(example: _Example) -> None:
-    cell, params, xs, h0 = example.cell, example.params, example.xs, example.h0
-    valid, resets = example.valid, example.resets
+def _check_boundaries(cell: Cell, params: Params, xs: Array, h0: State, close: Close) -> None:
     initial = cell.initial_state(params, xs[:, 0].shape)
-    close(example, unroll(cell, params, xs), by_steps(example, xs, h0=initial))
-    within = np.arange(TIME) < np.array([[3], [0], [TIME]])
-    close(
-        example,
-        unroll(cell, params, xs, h0, lengths=np.array([3, 0, TIME])),
-        by_steps(example, xs, valid=within),
-    )
+    close(unroll(cell, params, xs), _by_steps(cell, params, xs, initial))
+    lengths = np.array([3, 0, TIME])
+    actual = unroll(cell, params, xs, h0, lengths=lengths)
+    close(actual, _by_steps(cell, params, xs, h0, valid=np.arange(TIME) < lengths[:, None]))
     for reverse, zoneout in ((False, 0.25), (True, 0.0)):
-        limits: dict[str, Any] = {"resets": resets, "h_reset": h0, "reverse": reverse}
-        actual = unroll(cell, params, xs, initial, mask=valid, zoneout=zoneout, **limits)
-        expected = by_steps(example, xs, h0=initial, valid=valid, zoneout=zoneout, **limits)
-        close(example, actual, expected)
+        options: Any = {"resets": RESETS, "h_reset": h0, "reverse": reverse, "zoneout": zoneout}
+        actual = unroll(cell, params, xs, initial, mask=VALID, **options)
+        close(actual, _by_steps(cell, params, xs, initial, valid=VALID, **options))
 
 
-def _check_padding(example: _Example) -> None:
-    cell, params, xs, h0 = example.cell, example.params, example.xs, example.h0
-    garbage = jnp.iinfo(xs.dtype).max if example.integers else jnp.nan
-    dirty = select(jnp.asarray(example.valid), xs, garbage)
+def _check_padding(cell: Cell, params: Params, xs: Array, h0: State, close: Close) -> None:
+    garbage = jnp.nan if _is_floating(xs) else jnp.iinfo(xs.dtype).max
+    dirty = select(jnp.asarray(VALID), xs, garbage)
 
     def loss(params: Params, xs: Array) -> tuple[Array, Any]:
-        states, last = unroll(cell, params, xs, h0, mask=example.valid)
+        states, last = unroll(cell, params, xs, h0, mask=VALID)
         return _total((states, last)), states
 
     gradient = jax.jit(jax.grad(loss, allow_int=True, has_aux=True))
-    close(example, gradient(params, dirty), gradient(params, xs))
+    close(gradient(params, dirty), gradient(params, xs))
 
 
 def _total(tree: PyTree[Array]) -> Array:
-    leaves = [a for a in jax.tree.leaves(tree) if jnp.issubdtype(a.dtype, jnp.floating)]
-    return sum((jnp.sin(a).sum() for a in leaves), jnp.zeros(()))
+    leaves = filter(_is_floating, jax.tree.leaves(tree))
+    return sum((jnp.sin(leaf).sum() for leaf in leaves), jnp.zeros(()))
 
 
-def _check_traces(example: _Example) -> None:
-    cell, params, xs, h0 = example.cell, example.params, example.xs, example.h0
+def _check_traces(cell: Cell, params: Params, xs: Array, h0: State, close: Close) -> None:
     chex.clear_trace_counter()
-
-    @jax.jit
-    @chex.assert_max_traces(n=1)
-    def run(params: Params, xs: Array, h0: State) -> Any:
-        return unroll(cell, params, xs, h0)
-
-    close(example, run(params, xs, h0), by_steps(example, xs))
+    run = jax.jit(chex.assert_max_traces(lambda *args: unroll(cell, *args), n=1))
+    close(run(params, xs, h0), _by_steps(cell, params, xs, h0))
     run(params, xs, h0)
 
 
-def _check_layers(example: _Example) -> None:
-    cell, params, xs, h0 = example.cell, example.params, example.xs, example.h0
+def _check_layers(
+    cell: Cell, params: Params, xs: Array, h0: State, close: Close, input_size: int
+) -> None:
     layer = recurrent(cell)
-    limits: Any = {"mask": example.valid, "resets": example.resets}
+    limits: Any = {"mask": VALID, "resets": RESETS}
     ys, last = layer.apply(params, xs, h0, **limits)
     state, streamed = h0, []
     for t in range(TIME):
-        begins, valid = example.resets[:, t], example.valid[:, t]
-        y, state = layer.step(params, xs[:, t], state, begins=begins, valid=valid)
+        y, state = layer.step(params, xs[:, t], state, begins=RESETS[:, t], valid=VALID[:, t])
         streamed.append(y)
-    close(example, (jnp.stack(streamed, 1), state), (ys, last))
-    if not example.integers and len(example.shape) == 1:
+    close((jnp.stack(streamed, 1), state), (ys, last))
+    if _is_floating(xs) and xs.ndim == 3:
         wider = stack(layer, dense(2))
-        start = wider.init(jax.random.key(2), example.input_size)
+        start = wider.init(jax.random.key(2), input_size)
         assert wider.apply(start, xs)[0].shape == (BATCH, TIME, 2)
-    both: Layer = bidirectional(cell)
-    pair = jax.tree.map(lambda a: a, both.init(jax.random.key(1), example.input_size))
+    both = bidirectional(cell)
+    pair = both.init(jax.random.key(1), input_size)
     ys_both, _ = both.apply(pair, xs, **limits)
     ahead, _ = layer.apply(pair.forward, xs, **limits)
     back, _ = recurrent(cell, reverse=True).apply(pair.backward, xs, **limits)
-    close(example, ys_both, jnp.concatenate([ahead, back], -1))
+    close(ys_both, jnp.concatenate([ahead, back], -1))
 
 
-def _check_gradients(example: _Example) -> None:
+def _check_gradients(cell: Cell, params: Params, xs: Array, h0: State) -> None:
     with jax.enable_x64(True):
-        cell = example.cell
-        limits: Any = {"mask": example.valid, "resets": example.resets}
-        xs = _widen(example.xs)
-        moving = example.params, example.h0, () if example.integers else example.xs
-        flat, unravel = ravel_pytree(_widen(moving))
+        params, xs, h0 = jax.tree.map(
+            lambda a: a.astype(jnp.float64) if _is_floating(a) else a, (params, xs, h0)
+        )
+        # Integers have no gradient.
+        flat, unravel = ravel_pytree((params, h0, xs if _is_floating(xs) else ()))
+        options: Any = {"mask": VALID, "resets": RESETS, "chunk_size": 2}
 
-        def loss(flat: Array, memory: Literal["gates", "states", "chunked"]) -> Array:
+        def loss(flat: Array, memory: Any) -> Array:
             params, h0, moved = unravel(flat)
-            states, last = unroll(
-                cell,
-                params,
-                xs if example.integers else moved,
-                h0,
-                **limits,
-                memory=memory,
-                chunk_size=2,
-            )
-            return _total((states, last))
+            inputs = moved if _is_floating(xs) else xs
+            return _total(unroll(cell, params, inputs, h0, memory=memory, **options))
 
         plain = jax.jit(partial(loss, memory="gates"))
         # chex multiplies atol by the number of values, because it compares their sum.
@@ -286,10 +248,3 @@ def _check_gradients(example: _Example) -> None:
         for memory in ("states", "chunked"):
             actual = jax.jit(jax.grad(partial(loss, memory=memory)))(flat)
             chex.assert_trees_all_close(actual, expected, atol=1e-9, rtol=1e-9)
-
-
-def _widen(tree: PyTree[Array]) -> PyTree[Array]:
-    """Returns the tree with its numbers in float64."""
-    return jax.tree.map(
-        lambda a: a.astype(jnp.float64) if jnp.issubdtype(a.dtype, jnp.floating) else a, tree
-    )

@@ -18,7 +18,7 @@ from gru_jax.architecture import bind
 from gru_jax.layers.trace import trace
 from gru_jax.ops.products import wide
 from gru_jax.recurrence.boundaries import select
-from gru_jax.sequence.call import Call, prepare, split_arguments
+from gru_jax.sequence.call import prepare, split_arguments
 from gru_jax.sequence.checks import input_of
 from gru_jax.sequence.unroll import unroll
 from gru_jax.types import ArrayLike, Cell, Key, Params, Shape, State, Trace
@@ -61,29 +61,24 @@ def gradient_norms(
         networks", eqs. 3-5.
     """
     steps = {"lengths": lengths, "mask": mask, "resets": resets, "reverse": reverse}
-    xs = _check("gradient_norms", cell, params, xs, h0, **steps).xs
+    xs = _check("gradient_norms", cell, params, xs, h0, **steps)
     hs = jax.eval_shape(lambda: unroll(cell, params, xs, h0, **steps)[0])
+    # The nudged cell's extra inputs are added to the state after each step.
+    nudged_cell = Cell(
+        init=cell.init,
+        initial_state=bind(_nudged_initial_state, cell, xs.shape[-1]),
+        step=bind(_nudged_step, cell, xs.shape[-1]),
+    )
 
     def loss(nudges: Array) -> Array:
         nudged = jnp.concatenate([xs, nudges], -1)
-        return loss_fn(
-            *unroll(_nudged(cell, xs.shape[-1]), params, nudged, h0, backend="xla", **steps)
-        )
+        return loss_fn(*unroll(nudged_cell, params, nudged, h0, backend="xla", **steps))
 
     gradients = jax.grad(loss)(jnp.zeros(hs.shape, hs.dtype))
     # The squares of a gradient underflow and overflow long before its values do.
     largest = jnp.abs(gradients).max(-1, keepdims=True)
     scale = jnp.where((largest > 0) & jnp.isfinite(largest), largest, 1)
     return (scale * _norm(gradients / scale))[..., 0]
-
-
-def _nudged(cell: Cell, size: int) -> Cell:
-    """Returns the cell with extra inputs, which are added to the state after each step."""
-    return Cell(
-        init=cell.init,
-        initial_state=bind(_nudged_initial_state, cell, size),
-        step=bind(_nudged_step, cell, size),
-    )
 
 
 def _nudged_initial_state(cell: Cell, size: int, params: Params, x_shape: Shape) -> State:
@@ -184,8 +179,8 @@ def _mean_growth(
 
 def _check(
     function: str, cell: Cell, params: Params, xs: ArrayLike, h0: State | None, **steps: Any
-) -> Call:
-    """Returns the checked run; raises unless inputs and states have one axis of features."""
+) -> Array:
+    """Returns the checked inputs; raises unless inputs and states have one axis of features."""
     if not isinstance(cell, Cell):
         raise ValueError(
             f"{function}: cell must be a Cell, e.g. gru(64), got a {type(cell).__name__}. Of a "
@@ -199,7 +194,7 @@ def _check(
             f"{function}: cell must have inputs and states of one axis of features, "
             f"got {shape} and {jax.tree.structure(call.h0)}."
         )
-    return call
+    return call.xs
 
 
 def _norm(values: Float[Array, "*batch hidden"]) -> Float[Array, "*batch 1"]:

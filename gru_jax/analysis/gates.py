@@ -7,7 +7,7 @@ timescales    steps after which 1/e of a unit's state is left
 from typing import NamedTuple
 
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Float
 
 from gru_jax.ops.products import wide
 from gru_jax.recurrence.boundaries import select
@@ -54,10 +54,13 @@ def saturation(trace: Trace, *, margin: float = 0.1) -> Saturation:
     if not 0 < margin < 0.5:
         raise ValueError(f"saturation: margin must be 0 < margin < 0.5, got {margin}.")
 
+    def share(counted: Array) -> Array:
+        steps = tuple(range(trace.valid.ndim))
+        total = select(trace.valid, counted, False).sum(steps, dtype=jnp.float32)
+        return total / trace.valid.sum().astype(jnp.float32)
+
     def ends(gate: Array | None, low: float, high: float) -> Ends | None:
-        if gate is None:
-            return None
-        return Ends(_mean(gate < low, trace.valid), _mean(gate > high, trace.valid))
+        return None if gate is None else Ends(share(gate < low), share(gate > high))
 
     return Saturation(
         r=ends(trace.r, margin, 1 - margin),
@@ -102,10 +105,3 @@ def _check_trace(function: str, trace: Trace) -> None:
             f"{function}: trace must be a Trace, e.g. traces[0].forward of a net's traces, "
             f"got a {type(trace).__name__}."
         )
-
-
-def _mean(values: Array, valid: Bool[Array, "*batch time"]) -> Float[Array, " hidden"]:
-    """Returns each unit's mean over the valid steps of all sequences."""
-    axes = tuple(range(valid.ndim))
-    counted = select(valid, values, False).sum(axes, dtype=jnp.float32)
-    return counted / valid.sum().astype(jnp.float32)

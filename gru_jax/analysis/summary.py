@@ -14,11 +14,11 @@ array          shape    dtype    parameters
 import inspect
 from collections.abc import Iterator
 
-import jax
 import jax.numpy as jnp
 
 from gru_jax.architecture import BUILDERS, Architecture
 from gru_jax.layers.layer import Layer
+from gru_jax.training.checks import name_leaves
 from gru_jax.types import Cell, Params
 
 PLAIN = ("hidden_size", "size", "rate", "stddev")
@@ -43,17 +43,16 @@ def summary(net: Cell | Layer, params: Params) -> str:
     """
     if not isinstance(net, Cell | Layer):
         raise ValueError(f"summary: net must be a Cell or a Layer, got a {type(net).__name__}.")
-    leaves = jax.tree.leaves_with_path(params)
     lines = list(_tree(net.architecture)) if net.architecture else ["a net with own functions"]
-    arrays = [jnp.asarray(leaf) for _, leaf in leaves]
+    named = [(name, jnp.asarray(leaf)) for name, leaf in name_leaves(params)]
+    arrays = [array for _, array in named]
     dtypes = ", ".join(sorted({str(array.dtype) for array in arrays}))
     total = f"{sum(a.size for a in arrays):,} parameters, {dtypes or 'no arrays'}"
     lines.append(f"{total}, {sum(a.nbytes for a in arrays):,} bytes")
     if bad := sum(int((~jnp.isfinite(array)).sum()) for array in arrays):
         lines.append(f"{bad:,} parameters are infinite or not numbers")
     rows = [("array", "shape", "dtype", "parameters")]
-    for (path, _), array in zip(leaves, arrays, strict=True):
-        name = jax.tree_util.keystr(path, simple=True, separator=".")
+    for name, array in named:
         shape = " x ".join(map(str, array.shape)) or "()"
         rows.append((name, shape, str(array.dtype), f"{array.size:,}"))
     first, *others = (max(map(len, column)) for column in zip(*rows, strict=True))

@@ -99,8 +99,8 @@ def make_batches(
 ) -> Iterator[Batch]:
     """Yields one epoch, every sequence once.
 
-    Sequences of similar length share a batch, padded to their bucket's boundary, so a compiled
-    loop sees one shape for each bucket (and one for its remainder), not one for each length.
+    Sequences of similar length share a batch, padded to their bucket's boundary. A compiled loop
+    then sees one shape for each bucket and one for its remainder, not one for each length.
 
     Args:
         dataset: the sequences and their targets.
@@ -129,16 +129,15 @@ def make_batches(
             f"make_batches: boundaries must rise to {lengths.max()} or more, the longest "
             f"sequence, got {boundaries}."
         )
-    rng = None if seed is None else np.random.default_rng([seed, epoch])
-    bucket = np.searchsorted(boundaries, lengths)
+    order = np.asarray if seed is None else np.random.default_rng([seed, epoch]).permutation
+    bucket, size = np.searchsorted(boundaries, lengths), batch_size * steps
     chunks = []
     for b, time in enumerate(boundaries):
-        cases = np.flatnonzero(bucket == b)
-        cases = cases if rng is None else rng.permutation(cases)
-        size = batch_size * steps
+        cases = order(np.flatnonzero(bucket == b))
         chunks += [(cases[i : i + size], time) for i in range(0, len(cases), size)]
-    for c in range(len(chunks)) if rng is None else rng.permutation(len(chunks)):
-        yield _stack(take(dataset, chunks[c][0]), chunks[c][1], batch_size)
+    for c in order(range(len(chunks))):
+        cases, time = chunks[c]
+        yield _stack(take(dataset, cases), time, batch_size)
 
 
 def _stack(dataset: Dataset, time: int, batch_size: int) -> Batch:

@@ -1,7 +1,6 @@
 """Sequences from a user's files.
 
-What comes from outside is not trusted: nothing is unpickled, sizes are checked, and whatever does
-not fit is one clear error.
+Files are not trusted: nothing is unpickled, sizes are checked, and a misfit is one clear error.
 """
 
 import csv
@@ -34,11 +33,10 @@ def read_sequences(path: Path, channels: int) -> dict[str, np.ndarray]:
         FileNotFoundError: if there is no such file.
         ValueError: if it cannot be read, or does not hold such sequences.
     """
-    readers = {".npz": _read_npz, ".csv": _read_csv}
-    if path.suffix.lower() not in readers:
+    reader = {".npz": _read_npz, ".csv": _read_csv}.get(path.suffix.lower())
+    if reader is None:
         raise ValueError(f"{path} must end in .npz or .csv.")
-    check_size(path)
-    sequences = readers[path.suffix.lower()](path)
+    sequences = reader(path)
     if not sequences:
         raise ValueError(f"{path} must hold one sequence or more, but holds none.")
     for name, xs in sequences.items():
@@ -68,12 +66,8 @@ def _read_npz(path: Path) -> dict[str, np.ndarray]:
             sequences[name] = array.astype(np.float32)
             continue
         ends = np.full(len(array), array.shape[1]) if lengths is None else lengths
-        if (
-            ends.shape != (len(array),)
-            or ends.dtype.kind not in "iu"
-            or (ends < 1).any()
-            or (ends > array.shape[1]).any()
-        ):
+        fits = ends.shape == (len(array),) and ends.dtype.kind in "iu"
+        if not fits or ((ends < 1) | (ends > array.shape[1])).any():
             raise ValueError(
                 f"{path}: lengths must be {len(array)} integers from 1 to {array.shape[1]} "
                 f"to match {name} {list(array.shape)}, got {list(ends.shape)} {ends.dtype}."
@@ -84,6 +78,7 @@ def _read_npz(path: Path) -> dict[str, np.ndarray]:
 
 
 def _read_csv(path: Path) -> dict[str, np.ndarray]:
+    check_size(path)
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
             reader = csv.reader(file)

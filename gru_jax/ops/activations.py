@@ -32,16 +32,7 @@ slope of 0.2, which a function can say: `lambda x: jnp.clip(0.2 * x + 0.5, 0, 1)
 
 
 def find_activation(function: str, name: str, activation: Activation) -> Callable[[Array], Array]:
-    """Returns the function of an activation.
-
-    Args:
-        function: the name to blame in an error.
-        name: of its argument.
-        activation: what the argument was.
-
-    Raises:
-        ValueError: if it is neither callable nor a name in `ACTIVATIONS`.
-    """
+    """Returns an activation's function; an error names the caller, `function`, and the argument."""
     if isinstance(activation, str) and activation in ACTIVATIONS:
         return ACTIVATIONS[activation]
     if not callable(activation):

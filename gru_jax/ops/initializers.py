@@ -3,14 +3,12 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
 from gru_jax.architecture import bind
 from gru_jax.ops.products import wide
 from gru_jax.types import Initializer, Key, Shape
-
-_glorot_uniform = jax.nn.initializers.glorot_uniform()
-_orthogonal = jax.nn.initializers.orthogonal()
 
 
 def check_count(function: str, name: str, count: object) -> None:
@@ -19,35 +17,29 @@ def check_count(function: str, name: str, count: object) -> None:
         raise ValueError(f"{function}: {name} must be a whole number from 1, got {count!r}.")
 
 
-def draw(initializer: Initializer, key: Key, shape: Shape, dtype: jax.typing.DTypeLike) -> Array:
+def draw(initializer: Initializer, key: Key, shape: Shape, dtype: DTypeLike) -> Array:
     """Returns an initialiser's array, drawn in float32 or wider: QR has no half precision."""
     return initializer(key, shape, wide(dtype)).astype(dtype)
 
 
 def init_glorot_uniform(
-    key: Key, shape: Shape, dtype: jax.typing.DTypeLike = jnp.float32
+    key: Key, shape: Shape, dtype: DTypeLike = jnp.float32
 ) -> Float[Array, "..."]:
     """Returns `jax.nn.initializers.glorot_uniform()`'s values."""
-    return _glorot_uniform(key, shape, dtype)
+    return jax.nn.initializers.glorot_uniform()(key, shape, dtype)
 
 
-def init_orthogonal(
-    key: Key, shape: Shape, dtype: jax.typing.DTypeLike = jnp.float32
-) -> Float[Array, "..."]:
+def init_orthogonal(key: Key, shape: Shape, dtype: DTypeLike = jnp.float32) -> Float[Array, "..."]:
     """Returns `jax.nn.initializers.orthogonal()`'s values."""
-    return _orthogonal(key, shape, dtype)
+    return jax.nn.initializers.orthogonal()(key, shape, dtype)
 
 
-def init_normal(
-    key: Key, shape: Shape, dtype: jax.typing.DTypeLike = jnp.float32
-) -> Float[Array, "..."]:
+def init_normal(key: Key, shape: Shape, dtype: DTypeLike = jnp.float32) -> Float[Array, "..."]:
     """Returns standard normal values."""
     return jax.random.normal(key, shape, dtype)
 
 
-def init_uniform(
-    key: Key, shape: Shape, dtype: jax.typing.DTypeLike = jnp.float32
-) -> Float[Array, "..."]:
+def init_uniform(key: Key, shape: Shape, dtype: DTypeLike = jnp.float32) -> Float[Array, "..."]:
     """Returns values uniform in +-1/sqrt(hidden), where hidden is the last axis.
 
     PyTorch's choice for every weight and bias of `nn.GRU`: pass it as `kernel_init`,
@@ -82,16 +74,11 @@ def init_chrono(max_time: float, min_time: float = 2.0) -> Initializer:
             "init_chrono: min_time and max_time must be 1 < min_time <= max_time, "
             f"got {min_time} and {max_time}."
         )
-
     return bind(_draw_chrono, min_time, max_time)
 
 
 def _draw_chrono(
-    min_time: float,
-    max_time: float,
-    key: Key,
-    shape: Shape,
-    dtype: jax.typing.DTypeLike = jnp.float32,
+    min_time: float, max_time: float, key: Key, shape: Shape, dtype: DTypeLike = jnp.float32
 ) -> Array:
     time = jax.random.uniform(key, shape, dtype, min_time, max_time)
     return -jnp.log(time - 1)

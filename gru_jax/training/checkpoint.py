@@ -38,7 +38,10 @@ def save_checkpoint(folder: Path, progress: Progress) -> None:
     with ocp.CheckpointManager(folder.absolute(), options=options) as manager:
         if manager.latest_step() != step:  # The same step has the same state.
             manager.save(step, args=items, force=True)
-            _write_checksums(folder / str(step))
+            saved = folder / str(step)
+            files = [path for path in sorted(saved.glob("*/**/*")) if path.is_file()]
+            sums = {path.relative_to(saved).as_posix(): _checksum(path) for path in files}
+            write_text(saved / CHECKSUMS, json.dumps(sums, indent=1) + "\n")
 
 
 def load_checkpoint(folder: Path, like: Progress) -> Progress:
@@ -88,12 +91,6 @@ def _damaged(path: Path, error: Exception) -> ValueError:
     return ValueError(f"load_checkpoint: {path} must be whole, but cannot be read: {reason}.")
 
 
-def _write_checksums(folder: Path) -> None:
-    files = [path for path in sorted(folder.glob("*/**/*")) if path.is_file()]
-    sums = {path.relative_to(folder).as_posix(): _checksum(path) for path in files}
-    write_text(folder / CHECKSUMS, json.dumps(sums, indent=1) + "\n")
-
-
 def _check_files(item: Path) -> None:
     """Raises unless an item's files match their checksums; older checkpoints have none."""
     checksums = item.parent / CHECKSUMS
@@ -118,18 +115,17 @@ def _checksum(path: Path) -> str:
 
 def _check_arrays(path: Path, saved: object, like: Progress | Params) -> None:
     """Compares before reading arrays: Orbax casts other dtypes, and reports wrong shapes late."""
-    needed, came = dict(name_leaves(like)), dict(name_leaves(saved))
-    for name, leaf in needed.items():
-        actual = describe(came.pop(name, None))
+    others = dict(name_leaves(saved))
+    for name, leaf in name_leaves(like):
+        actual = describe(others.pop(name, None))
         # Keys are left to Orbax. It stores a key as its bits, a plain number in the widest dtype.
-        if not hasattr(leaf, "dtype") or is_typed_key(leaf):
-            continue
-        if actual != describe(leaf):
+        compared = hasattr(leaf, "dtype") and not is_typed_key(leaf)
+        if compared and actual != describe(leaf):
             raise ValueError(
                 f"load_checkpoint: {name} in {path} must be {describe(leaf)} to match this net, "
                 f"got {actual}."
             )
-    if came:
+    if others:
         raise ValueError(
-            f"load_checkpoint: {path} must hold this net alone, got another array: {min(came)}."
+            f"load_checkpoint: {path} must hold this net alone, got another array: {min(others)}."
         )

@@ -27,14 +27,21 @@ def describe(value: Any) -> str:
 
 def name_leaves(tree: Any) -> list[tuple[str, Any]]:
     """Returns a tree's leaves with their names, e.g. `("params.W_r", leaf)`."""
-    named = jax.tree_util.tree_leaves_with_path(tree)
-    return [(jax.tree_util.keystr(path, simple=True, separator="."), leaf) for path, leaf in named]
+    return [(_name(path), leaf) for path, leaf in jax.tree.leaves_with_path(tree)]
+
+
+def _name(path: Any) -> str:
+    return jax.tree_util.keystr(path, simple=True, separator=".")
 
 
 def describe_members(tree: Any) -> str:
     """Returns name, dtype and shape of a tree's first arrays."""
-    named = [f"{name} {describe(leaf)}".strip() for name, leaf in name_leaves(tree)]
+    named = [_describe_named(name, leaf) for name, leaf in name_leaves(tree)]
     return ", ".join(named[:4] + ["..."] * (len(named) > 4)) or "nothing"
+
+
+def _describe_named(name: str, leaf: Any) -> str:
+    return f"{name} {describe(leaf)}".strip()
 
 
 def is_typed_key(value: Any) -> bool:
@@ -109,32 +116,20 @@ def check_metrics(function: str, metrics: Any) -> dict[str, Array]:
 
 
 def check_same(needed: str, expected: Any, actual: Any) -> None:
-    """Raises ValueError unless two trees have the same structure, shapes and dtypes.
-
-    Args:
-        needed: the beginning of the error message, up to the expected value.
-        expected: a tree of arrays, or of shapes and dtypes.
-        actual: the tree to compare with it.
-    """
-    structures = jax.tree.structure(expected), jax.tree.structure(actual)
-    if structures[0] != structures[1]:
-        raise ValueError(f"{needed}, {structures[0]}, got {structures[1]}.")
-    leaves = zip(name_leaves(expected), jax.tree.leaves(actual), strict=True)
-    for (name, before), after in leaves:
-        if describe(before) != describe(after):
-            before, after = f"{name} {describe(before)}".strip(), describe(after)
-            raise ValueError(f"{needed}, {before}, got {after}.")
+    """Raises ValueError, which begins with `needed`, unless structures, shapes and dtypes agree."""
+    before, after = jax.tree.structure(expected), jax.tree.structure(actual)
+    if before != after:
+        raise ValueError(f"{needed}, {before}, got {after}.")
+    for (name, leaf), other in zip(name_leaves(expected), jax.tree.leaves(actual), strict=True):
+        if describe(leaf) != describe(other):
+            raise ValueError(f"{needed}, {_describe_named(name, leaf)}, got {describe(other)}.")
 
 
 def check_live(function: str, argument: str, tree: Any) -> None:
     """Raises ValueError if an array of the tree was donated."""
-    if any(map(_is_deleted, jax.tree.leaves(tree))):
-        name = next(name for name, leaf in name_leaves(tree) if _is_deleted(leaf))
-        raise ValueError(
-            f"{function}: {argument} must not be one that a training loop has taken, as it "
-            f"donates it: use the one that it returned, got {name} deleted."
-        )
-
-
-def _is_deleted(leaf: Any) -> bool:
-    return isinstance(leaf, jax.Array) and not isinstance(leaf, Tracer) and leaf.is_deleted()
+    for path, leaf in jax.tree.leaves_with_path(tree):
+        if isinstance(leaf, jax.Array) and not isinstance(leaf, Tracer) and leaf.is_deleted():
+            raise ValueError(
+                f"{function}: {argument} must not be one that a training loop has taken, as it "
+                f"donates it: use the one that it returned, got {_name(path)} deleted."
+            )

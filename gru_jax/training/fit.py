@@ -102,12 +102,19 @@ def fit(
             raise ValueError(f"fit: {name} must be a function, got {describe(function)}.")
     if patience is not None and patience < 1:
         raise ValueError(f"fit: patience must be 1 or more, or None, got {patience}.")
-    sign = _sign(monitor, mode)
+    if mode not in ("min", "max", None):
+        raise ValueError(f'fit: mode must be "min" or "max", got {mode!r}.')
+    if mode is None and monitor.endswith("accuracy"):
+        raise ValueError(
+            f'fit: mode must be given for monitor {monitor!r}: "max" keeps the highest, got None.'
+        )
+    sign = -1 if mode == "max" else 1
     while progress.epoch < epochs:
         if patience is not None and progress.epoch - progress.best_epoch >= patience:
             return progress, "patience"
-        start, rows, state = time.perf_counter(), [], jax.tree.map(jnp.copy, progress.state)
-        for batches in _check_epoch(int(progress.epoch), epoch_batches(int(progress.epoch))):
+        epoch, start = int(progress.epoch), time.perf_counter()
+        rows, state = [], jax.tree.map(jnp.copy, progress.state)
+        for batches in _check_epoch(epoch, epoch_batches(epoch)):
             state, metrics = train_loop(state, batches)
             finite, row = _part(metrics)
             if not finite.all():
@@ -116,12 +123,12 @@ def fit(
             if should_stop():
                 return progress, "stopped"
         if not rows:
-            raise ValueError(f"fit: epoch_batches({int(progress.epoch)}) must yield a batch.")
+            raise ValueError(f"fit: epoch_batches({epoch}) must yield a batch.")
         validation = _check_row(validate(state.params), monitor)
         value = validation[monitor]
         if not math.isfinite(value):
             return progress, "not finite"
-        epoch = int(progress.epoch) + 1
+        epoch += 1
         progress = progress._replace(state=state, epoch=epoch)
         if not progress.best_epoch or sign * value <= sign * progress.best_value:
             progress = progress._replace(
@@ -135,17 +142,6 @@ def fit(
         )
         save(progress)
     return progress, "epochs"
-
-
-def _sign(monitor: str, mode: Any) -> int:
-    """Returns 1 if the lowest value is the best, -1 if the highest is."""
-    if mode not in ("min", "max", None):
-        raise ValueError(f'fit: mode must be "min" or "max", got {mode!r}.')
-    if mode is None and monitor.endswith("accuracy"):
-        raise ValueError(
-            f'fit: mode must be given for monitor {monitor!r}: "max" keeps the highest, got None.'
-        )
-    return -1 if mode == "max" else 1
 
 
 def _check_epoch(epoch: int, stacks: Any) -> Iterable[Any]:

