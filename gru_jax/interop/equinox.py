@@ -32,13 +32,13 @@ def from_equinox(source: "eqx.nn.GRUCell") -> tuple[Cell, Params]:
     if type(source) is not eqx.nn.GRUCell:  # of a subclass, the call may be another
         kind = type(source).__name__
         raise ValueError(f"from_equinox: source must be an eqx.nn.GRUCell, got a {kind}.")
-    biases = () if source.bias is None else (source.bias, source.bias_n)
+    biases = [bias for bias in (source.bias, source.bias_n) if bias is not None]
     return _convert(source.weight_ih, source.weight_hh, *biases)
 
 
 def _convert(weight_ih: ArrayLike, weight_hh: ArrayLike, *biases: ArrayLike) -> tuple[Cell, Params]:
     arrays = {"weight_ih": weight_ih, "weight_hh": weight_hh}
-    if biases:
+    if len(biases) == 2:
         arrays["bias"], bias_n = biases
         b_n = floats("from_equinox", "bias_n", bias_n, np.shape(weight_hh)[-1:])
         arrays["bias_n"] = jnp.pad(b_n, (2 * b_n.size, 0))

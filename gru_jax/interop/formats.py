@@ -220,7 +220,9 @@ def _guess(path: Path) -> FormatName:
 
 
 def _by_ending(function: str, path: Path) -> FormatName:
-    endings = {ending: name for name, row in FORMATS.items() for ending in row.endings if ending}
+    endings: dict[str, FormatName] = {
+        ending: name for name, row in FORMATS.items() for ending in row.endings if ending
+    }
     if path.suffix in endings:
         return endings[path.suffix]
     names = "torch or haiku" if path.suffix == ".npz" else ", ".join(FORMATS)

@@ -50,7 +50,7 @@ def take_cell(function: str, tree: Mapping[Any, Any]) -> GRUParams:
 
 def _take_linen(function: str, flat: Mapping[str, Any]) -> GRUParams:
     hidden = np.size(flat.get("hn/bias", 0))
-    inputs = max((1, *np.shape(flat.get("in/kernel"))[:1]))
+    inputs = max((1, *np.shape(flat.get("in/kernel", 0))[:1]))
     shapes = dict.fromkeys(("hn/bias", "ir/bias", "iz/bias", "in/bias"), (hidden,))
     shapes |= {f"i{gate}/kernel": (inputs, hidden) for gate in "rzn"}
     shapes |= {f"h{gate}/kernel": (hidden, hidden) for gate in "rzn"}
