@@ -37,7 +37,7 @@ PARAMETERS = {
 }
 """The defaults of an activation's alpha, and of beta if it has one.
 
-None where the standard and ONNX Runtime differ: 1 and 0 for Affine and ScaledTanh.
+None is no default. Affine and ScaledTanh have none, since the standard says 1 and ONNX Runtime 0.
 """
 
 
