@@ -9,17 +9,11 @@ from gru_jax.types import ArrayLike
 
 
 def exact(function: str, name: str, value: ArrayLike) -> Array:
-    """Returns an array as JAX's, in its own dtype.
-
-    Args:
-        function: the name to blame in an error.
-        name: of the array.
-        value: of numbers.
+    """Returns a JAX array of the same dtype.
 
     Raises:
         ValueError: if JAX would cut it to 32 bits.
     """
-    value = value if isinstance(value, jax.Array) else np.asarray(value)
     array = jnp.asarray(value)
     if array.dtype != value.dtype:
         raise ValueError(
@@ -40,7 +34,7 @@ def check_dtypes(function: str, weights: PyTree[Array]) -> None:
 def floats(
     function: str, name: str, value: ArrayLike, shape: tuple[int, ...] | None = None
 ) -> Array:
-    """Returns weights as JAX's, in their own dtype.
+    """Returns weights as a JAX array of the same dtype.
 
     Raises:
         ValueError: unless they are floating-point numbers of this shape.

@@ -33,13 +33,9 @@ def list_names(names: Iterable[object]) -> str:
 
 
 def damaged(function: str, path: str | os.PathLike[str], needed: str, reason: object) -> ValueError:
-    """Returns the error of a file that cannot be read.
+    """Returns the error of a file that should hold, e.g., "a whole ONNX file".
 
-    Args:
-        function: the name to blame.
-        path: of the file.
-        needed: the expected content, e.g. "a whole ONNX file".
-        reason: a text, or whatever a library raised at the damage.
+    The reason is a text, or an exception of the library that met the damage.
     """
     text = str(reason) if " " in str(reason) else repr(reason)
     return ValueError(f"{function}: {path} must be {needed}, but: {shorten(text).rstrip('.')}.")

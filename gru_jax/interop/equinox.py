@@ -9,10 +9,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from gru_jax import files
-from gru_jax.files import check_size
 from gru_jax.interop.arrays import floats
 from gru_jax.interop.contents import Contents, damaged
-from gru_jax.interop.gates import Joined, join, part
+from gru_jax.interop.gates import join, take
 from gru_jax.interop.limits import EQUINOX, levels_within
 from gru_jax.interop.stack import Run, assemble_cell
 from gru_jax.layers.layer import Layer
@@ -33,27 +32,18 @@ def from_equinox(source: "eqx.nn.GRUCell") -> tuple[Cell, Params]:
     if type(source) is not eqx.nn.GRUCell:  # of a subclass, the call may be another
         kind = type(source).__name__
         raise ValueError(f"from_equinox: source must be an eqx.nn.GRUCell, got a {kind}.")
-    return _convert(source.weight_ih, source.weight_hh, source.bias, source.bias_n)
+    biases = [bias for bias in (source.bias, source.bias_n) if bias is not None]
+    return _convert(source.weight_ih, source.weight_hh, *biases)
 
 
-def _convert(
-    weight_ih: ArrayLike,
-    weight_hh: ArrayLike,
-    bias: ArrayLike | None = None,
-    bias_n: ArrayLike | None = None,
-) -> tuple[Cell, Params]:
-    inputs, hidden = np.shape(weight_ih)[-1:], np.shape(weight_hh)[-1:]
-    gates = tuple(3 * size for size in hidden)
-    W_x = floats("from_equinox", "weight_ih", weight_ih, gates + inputs)
-    W_h = floats("from_equinox", "weight_hh", weight_hh, gates + hidden)
-    b, b_n = jnp.zeros(gates, W_x.dtype), jnp.zeros(hidden, W_x.dtype)
-    if bias is not None and bias_n is not None:
-        b = floats("from_equinox", "bias", bias, gates)
-        b_n = floats("from_equinox", "bias_n", bias_n, hidden)
-    b_h = jnp.pad(b_n, (2 * b_n.size, 0))
-    return assemble_cell(
-        Run(part("from_equinox", Joined(W_x.T, W_h.T, b, b_h), "rzc", old=True, reset="after"))
-    )
+def _convert(weight_ih: ArrayLike, weight_hh: ArrayLike, *biases: ArrayLike) -> tuple[Cell, Params]:
+    arrays = {"weight_ih": weight_ih, "weight_hh": weight_hh}
+    if len(biases) == 2:
+        arrays["bias"], bias_n = biases
+        b_n = floats("from_equinox", "bias_n", bias_n, np.shape(weight_hh)[-1:])
+        arrays["bias_n"] = jnp.pad(b_n, (2 * b_n.size, 0))
+    run = Run(take("from_equinox", arrays, "rzc", old=True, reset="after", rows=True))
+    return assemble_cell(run)
 
 
 def to_equinox(net: Cell | Layer, params: Params) -> "eqx.nn.GRUCell":
@@ -74,16 +64,11 @@ def to_equinox(net: Cell | Layer, params: Params) -> "eqx.nn.GRUCell":
 def read_equinox(path: Path, name: str | None) -> Contents[Cell]:
     """Returns the cell that `eqx.tree_serialise_leaves` wrote, alone, to a file.
 
-    The format has no end: a file that is cut just behind its second array is that of a cell without
-    bias.
-
-    Raises:
-        FileNotFoundError: if there is no such file.
-        ValueError: if it is damaged, or holds something else.
+    The format has no end: a file cut just behind its second array reads as a cell without bias.
     """
     if name is not None:
         raise ValueError(f"read: name must be None, for {path} holds a single cell, got {name!r}.")
-    check_size(path)
+    files.check_size(path)
     try:
         arrays = []
         with path.open("rb") as file:
@@ -92,19 +77,18 @@ def read_equinox(path: Path, name: str | None) -> Contents[Cell]:
         if len(arrays) not in (2, 4):
             raise ValueError(f"it must hold 2 or 4 arrays, got {len(arrays)}")
         # NumPy has no name for bfloat16.
-        return Contents(
-            *_convert(*(a.view(jnp.bfloat16) if a.dtype == "V2" else a for a in arrays))
-        )
-    except Exception as error:  # NumPy raises what it meets
+        arrays = [a.view(jnp.bfloat16) if a.dtype == "V2" else a for a in arrays]
+        return Contents(*_convert(*arrays))
+    except Exception as error:  # NumPy raises many kinds
         needed = "a whole eqx.nn.GRUCell, as tree_serialise_leaves writes it"
         raise damaged("read", path, needed, error) from error
 
 
 def write_equinox(path: Path, net: Cell | Layer, params: Params) -> None:
     """Writes a cell as `eqx.tree_serialise_leaves` does, atomically."""
-    cell = to_equinox(net, params)
     import equinox as eqx
 
-    buffer = io.BytesIO()  # To a path, Equinox would add an ending of its own.
+    cell = to_equinox(net, params)
+    buffer = io.BytesIO()  # To a path, Equinox would add its ending.
     eqx.tree_serialise_leaves(buffer, cell)
     files.write(path, lambda beside: beside.write_bytes(buffer.getvalue()))

@@ -7,7 +7,8 @@ interop.write("encoder.pt", net, params)
 
 import io
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal, NamedTuple, TypeAlias
 
@@ -15,7 +16,6 @@ import numpy as np
 from jaxtyping import Array
 
 from gru_jax import files
-from gru_jax.files import read_npz
 from gru_jax.interop import safetensors
 from gru_jax.interop.contents import Contents, list_names, shorten
 from gru_jax.interop.equinox import read_equinox, write_equinox
@@ -24,14 +24,15 @@ from gru_jax.interop.haiku import read_modules, to_haiku
 from gru_jax.interop.keras.file import read_keras, write_keras
 from gru_jax.interop.onnx.exporting import write_onnx
 from gru_jax.interop.onnx.importing import read_model
-from gru_jax.interop.torch import to_torch_state
-from gru_jax.interop.torch.exporting import write_torch
-from gru_jax.interop.torch.importing import read_state
-from gru_jax.interop.torch.state_dict import read_torch
+from gru_jax.interop.torch.exporting import to_torch_state, write_torch
+from gru_jax.interop.torch.importing import read_state, read_torch
 from gru_jax.layers.layer import Layer
 from gru_jax.types import Cell, Params
 
 FormatName: TypeAlias = Literal["torch", "keras", "flax", "haiku", "equinox", "onnx", "safetensors"]
+
+ARRAYS = (".npz", ".safetensors")
+"""Endings of files that hold arrays by name, of PyTorch or of Haiku."""
 
 
 class Format(NamedTuple):
@@ -93,18 +94,15 @@ def _read(path: Path, format: FormatName | None, name: str | None) -> Contents:
         raise FileNotFoundError(f"read: no file {path}.")
     if not path.is_dir() and not path.stat().st_size:
         raise ValueError(f"read: {path} must hold a net, but is empty.")
-    format = format or _guess(path)
-    row = _find("read", format)
-    if path.is_dir() and "" not in row.endings:
-        raise ValueError(f"read: {path} must be a file, but is a folder.")
-    try:
-        return row.read(path, name)
-    except ModuleNotFoundError as error:
-        raise _missing("read", format, error) from error
-    except ValueError as error:
-        message = str(error) if str(path) in str(error) else f"{path}: {error}"
-        # Names and attributes of a damaged file may be of any length.
-        raise ValueError(shorten(message, 290 + len(str(path)))) from error
+    with _open("read", format or _guess(path)) as row:
+        if path.is_dir() and "" not in row.endings:
+            raise ValueError(f"read: {path} must be a file, but is a folder.")
+        try:
+            return row.read(path, name)
+        except ValueError as error:
+            message = str(error) if str(path) in str(error) else f"{path}: {error}"
+            # Names and attributes of a damaged file may be of any length.
+            raise ValueError(shorten(message, 290 + len(str(path)))) from error
 
 
 def write(
@@ -114,7 +112,7 @@ def write(
     *,
     format: FormatName | None = None,
 ) -> None:
-    """Writes a net in a framework's own form, whole or not at all; a file that is there goes.
+    """Writes a net in a framework's own form, atomically, and replaces an existing file.
 
     Args:
         path: of the file. PyTorch's and Haiku's arrays may also go to `.npz`, PyTorch's to
@@ -128,21 +126,22 @@ def write(
         OSError: if the file cannot be written.
     """
     path = Path(path)
-    format = format or _by_ending("write", path)
+    with _open("write", format or _by_ending("write", path)) as row:
+        row.write(path, net, params)
+
+
+@contextmanager
+def _open(function: str, format: FormatName) -> Iterator[Format]:
+    """Yields a format; an error names the package if its functions lack one."""
+    if format not in FORMATS:
+        raise ValueError(f"{function}: format must be one of {', '.join(FORMATS)}, got {format!r}.")
     try:
-        _find("write", format).write(path, net, params)
+        yield FORMATS[format]
     except ModuleNotFoundError as error:
-        raise _missing("write", format, error) from error
-
-
-def _read_own(path: Path, name: str | None) -> Contents:
-    net, params = safetensors.load(path)
-    if name is None:
-        return Contents(net, params)
-    layer, layer_params = safetensors.take_layer(net, params, name)
-    _, shapes = safetensors.read_header("read", path)
-    others = tuple(key for key in shapes if key.partition(".")[0] != name)
-    return Contents(layer, layer_params, others)
+        raise ValueError(
+            f"{function}: format {format} needs a package that is not installed: "
+            f"pip install {error.name}."
+        ) from error
 
 
 def _read_haiku(path: Path, name: str | None) -> Contents:
@@ -154,18 +153,16 @@ def _read_haiku(path: Path, name: str | None) -> Contents:
 
 
 def _read_torch(path: Path, name: str | None) -> Contents:
-    plain = path.suffix in (".npz", ".safetensors")
-    return read_state(_read_arrays(path) if plain else read_torch(path), name)
+    return read_state(_read_arrays(path) if path.suffix in ARRAYS else read_torch(path), name)
 
 
 def _read_arrays(path: Path) -> dict[str, np.ndarray]:
-    if path.suffix == ".safetensors":
-        return safetensors.read_arrays("read", path)
-    return read_npz(path)
+    is_npz = path.suffix != ".safetensors"
+    return files.read_npz(path) if is_npz else safetensors.read_arrays("read", path)
 
 
 def _write_torch(path: Path, net: Cell | Layer, params: Params) -> None:
-    if path.suffix in (".npz", ".safetensors"):
+    if path.suffix in ARRAYS:
         _write_arrays(path, to_torch_state(net, params))
     else:
         write_torch(path, net, params)
@@ -184,7 +181,7 @@ def _write_arrays(path: Path, arrays: dict[str, Array]) -> None:
     narrow = {name: np.asarray(array) for name, array in arrays.items()}
     if alien := {str(a.dtype) for a in narrow.values() if a.dtype.kind != "f"}:
         raise ValueError(f"write: an .npz must hold NumPy's own dtypes, got {', '.join(alien)}.")
-    buffer = io.BytesIO()  # To a path, NumPy would add an ending of its own.
+    buffer = io.BytesIO()  # To a path, NumPy would add `.npz`.
     np.savez(buffer, allow_pickle=False, **narrow)
     files.write(path, lambda beside: beside.write_bytes(buffer.getvalue()))
 
@@ -196,14 +193,8 @@ FORMATS: dict[FormatName, Format] = {
     "haiku": Format((), _read_haiku, _write_haiku),
     "equinox": Format((".eqx",), read_equinox, write_equinox),
     "onnx": Format((".onnx",), read_model, write_onnx),
-    "safetensors": Format((".safetensors",), _read_own, safetensors.save),
+    "safetensors": Format((".safetensors",), safetensors.read_own, safetensors.save),
 }
-
-
-def _find(function: str, format: FormatName) -> Format:
-    if format not in FORMATS:
-        raise ValueError(f"{function}: format must be one of {', '.join(FORMATS)}, got {format!r}.")
-    return FORMATS[format]
 
 
 def _guess(path: Path) -> FormatName:
@@ -214,7 +205,7 @@ def _guess(path: Path) -> FormatName:
         header, shapes = safetensors.read_header("read", path)
         names = set() if "architecture" in header else set(shapes)
     elif path.suffix == ".npz":
-        names = set(read_npz(path))
+        names = set(files.read_npz(path))
     else:
         return _by_ending("read", path)
     if any("weight_ih" in name for name in names):
@@ -229,18 +220,13 @@ def _guess(path: Path) -> FormatName:
 
 
 def _by_ending(function: str, path: Path) -> FormatName:
-    for name, format in FORMATS.items():
-        if path.suffix and path.suffix in format.endings:
-            return name
-    known = " ".join(ending for row in FORMATS.values() for ending in row.endings if ending)
+    endings: dict[str, FormatName] = {
+        ending: name for name, row in FORMATS.items() for ending in row.endings if ending
+    }
+    if path.suffix in endings:
+        return endings[path.suffix]
     names = "torch or haiku" if path.suffix == ".npz" else ", ".join(FORMATS)
     raise ValueError(
-        f"{function}: {path} must end in one of {known}, or the format be said: {names}."
-    )
-
-
-def _missing(function: str, format: FormatName, error: ModuleNotFoundError) -> ValueError:
-    return ValueError(
-        f"{function}: format {format} needs a package that is not installed: "
-        f"pip install {error.name}."
+        f"{function}: {path} must end in one of {' '.join(endings)}, or the format be said: "
+        f"{names}."
     )

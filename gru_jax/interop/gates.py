@@ -9,16 +9,21 @@ state: h = z h + (1 - z) c. Negating the weights of z swaps the two, since sigmo
 Two biases of a gate that are only ever added become one; that sum is rounded, once.
 """
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 
 from gru_jax.cells.gru_params import GRUParams, split_rows
-from gru_jax.interop.arrays import check_dtypes
+from gru_jax.interop.arrays import check_dtypes, floats
+from gru_jax.types import ArrayLike
 
 SYMMETRIC = ("hard_sigmoid", "sigmoid")
 """The activations with f(-a) = 1 - f(a): with these alone z can change the state it weighs."""
+
+SYMMETRY = "of no other function is 1 - f(a) the same as f(-a)"
 
 
 def check_symmetric(function: str, name: str, activation: str) -> None:
@@ -26,12 +31,12 @@ def check_symmetric(function: str, name: str, activation: str) -> None:
     if activation not in SYMMETRIC:
         raise ValueError(
             f"{function}: {name} must be {' or '.join(SYMMETRIC)} for the gates, got {activation}: "
-            "z weighs the candidate here, and of no other function is 1 - f(a) the same as f(-a)."
+            f"z weighs the candidate here, and {SYMMETRY}."
         )
 
 
 class Joined(NamedTuple):
-    """The gates side by side: the weights of x, those of h, and the biases of each product."""
+    """The gates side by side: the weights of x and of h, and the biases of each product."""
 
     W_x: Float[Array, "input gates"]
     W_h: Float[Array, "hidden gates"]
@@ -47,7 +52,7 @@ def join(params: GRUParams, order: str, *, old: bool) -> Joined:
     Args:
         params: of the cell.
         order: of the gates, e.g. `"rzc"`.
-        old: whether z is to weigh the old state.
+        old: whether z weighs the old state.
     """
     zeros = jnp.zeros_like(params.b_c)
     gates = []
@@ -61,14 +66,7 @@ def join(params: GRUParams, order: str, *, old: bool) -> Joined:
 
 
 def part(function: str, joined: Joined, order: str, *, old: bool, reset: str) -> GRUParams:
-    """Returns the parameters of gates that stand side by side; undoes `join`.
-
-    Args:
-        function: the name to blame in an error.
-        joined: the gates.
-        order: of the gates, e.g. `"rzc"`.
-        old: whether z weighs the old state.
-        reset: "before" or "after", as in `gru`.
+    """Returns the parameters of gates that are side by side; undoes `join`.
 
     Raises:
         ValueError: if the arrays have several dtypes.
@@ -84,3 +82,37 @@ def part(function: str, joined: Joined, order: str, *, old: bool, reset: str) ->
             b = jnp.where(b_state == 0, b, b + b_state)
         leaves |= {f"W_{gate}": jnp.concatenate([W_x, W_h]), f"b_{gate}": b}
     return GRUParams(**leaves, b_h=b_h)
+
+
+def take(
+    function: str,
+    arrays: Mapping[str, ArrayLike],
+    order: str,
+    *,
+    old: bool,
+    reset: str,
+    rows: bool = False,
+) -> GRUParams:
+    """Returns the parameters in a framework's arrays, after checks of their shapes.
+
+    Args:
+        function: the name to blame in an error.
+        arrays: by name, in the order of `Joined`; biases at the end may be absent, for zeros.
+        order: of the gates, as in `join`.
+        old: whether z weighs the old state.
+        reset: "before" or "after", as in `gru`.
+        rows: whether the gates are rows of the weights, not columns.
+
+    Raises:
+        ValueError: if the arrays do not fit each other.
+    """
+    axis = slice(1, None) if rows else slice(1)
+    inputs, hidden = (max((1, *np.shape(a)[axis])) for a in [*arrays.values()][:2])
+    shapes = ((inputs, 3 * hidden), (hidden, 3 * hidden), (3 * hidden,), (3 * hidden,))
+    W_x, W_h, *b = (
+        floats(function, name, array, shape[::-1] if rows else shape)
+        for (name, array), shape in zip(arrays.items(), shapes, strict=False)
+    )
+    zeros = jnp.zeros(3 * hidden, W_x.dtype)
+    joined = Joined(*((W_x.T, W_h.T) if rows else (W_x, W_h)), *[*b, zeros, zeros][:2])
+    return part(function, joined, order, old=old, reset=reset)

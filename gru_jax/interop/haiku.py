@@ -3,12 +3,10 @@
 from collections.abc import Mapping
 from typing import TypeAlias
 
-import jax.numpy as jnp
 from jaxtyping import Array
 
-from gru_jax.interop.arrays import floats
 from gru_jax.interop.contents import Contents
-from gru_jax.interop.gates import Joined, join, part
+from gru_jax.interop.gates import join, take
 from gru_jax.interop.limits import HAIKU, levels_within
 from gru_jax.interop.names import choose
 from gru_jax.interop.stack import Level, Run, assemble
@@ -38,9 +36,7 @@ def from_haiku(params: Modules, *, name: str | None = None) -> tuple[Layer, Para
     return read_modules(params, name)[:2]
 
 
-def read_modules(
-    params: Mapping[str, Mapping[str, ArrayLike]], name: str | None
-) -> Contents[Layer]:
+def read_modules(params: Modules, name: str | None) -> Contents[Layer]:
     """Returns the GRUs among modules, as `from_haiku` does, and the names of the other arrays."""
     if not isinstance(params, Mapping):
         kind = type(params).__name__
@@ -52,27 +48,14 @@ def read_modules(
     ]
     prefix = "" if name is None else f"{name}/"
     within = {module for module in params if module.startswith(prefix)}
-    # JAX sorts dicts, and gru_10 stands before gru_2 then.
-    stacked = [
-        f"{prefix}gru_{number}" if number else f"{prefix}gru" for number in range(len(within))
-    ]
+    # Counted, since JAX sorts dicts, with gru_10 before gru_2.
+    stacked = [f"{prefix}gru", *(f"{prefix}gru_{number}" for number in range(1, len(within)))]
     if not within or not within == set(stacked) <= set(places):
         stacked = [choose("from_haiku", places, name, params, separator="/")]
     levels = []
     for module in stacked:
-        arrays = params[module]
-        hidden = jnp.shape(arrays["w_h"])[:1]
-        needed = {
-            "w_i": (*jnp.shape(arrays["w_i"])[:1], *(3 * n for n in hidden)),
-            "w_h": (*hidden, *(3 * n for n in hidden)),
-            "b": tuple(3 * n for n in hidden),
-        }
-        W_x, W_h, b = (
-            floats("from_haiku", f"{module}/{key}", arrays[key], shape)
-            for key, shape in needed.items()
-        )
-        joined = Joined(W_x, W_h, b, jnp.zeros_like(b))
-        levels.append(Level((Run(part("from_haiku", joined, "zrc", old=False, reset="before")),)))
+        arrays = {f"{module}/{key}": params[module][key] for key in ("w_i", "w_h", "b")}
+        levels.append(Level((Run(take("from_haiku", arrays, "zrc", old=False, reset="before")),)))
     leftovers = (
         f"{module}/{key}"
         for module, arrays in params.items()

@@ -6,24 +6,15 @@ from gru_jax.interop.contents import list_names, shorten
 
 
 def choose(
-    function: str,
-    places: Sequence[str],
-    name: str | None,
-    among: Iterable[object],
-    *,
-    separator: str,
+    function: str, places: Sequence[str], name: str | None, among: Iterable[object], separator: str
 ) -> str:
     """Returns the only place, or the one that is called `name` or ends in it.
 
-    Args:
-        function: the name to blame in an error.
-        places: paths of GRUs, e.g. `"model.encoder.gru"`; "" is the whole.
-        name: e.g. `"encoder.gru"`; None is the only one there is.
-        among: names of everything, for the error if there is no GRU.
-        separator: of the paths.
+    A place is a path to a GRU, e.g. `"model.encoder.gru"`; "" is the whole. The error blames
+    `function` and, without places, lists the names in `among`.
 
     Raises:
-        ValueError: if there is no such GRU, or several are.
+        ValueError: unless exactly one place fits.
     """
     if not places:
         raise ValueError(f"{function}: there must be a GRU, got {list_names(among)}.")

@@ -22,7 +22,7 @@ import numpy as np
 from gru_jax import files
 from gru_jax.architecture import Architecture, as_dict, build, from_dict
 from gru_jax.interop.arrays import exact
-from gru_jax.interop.contents import damaged
+from gru_jax.interop.contents import Contents, damaged
 from gru_jax.layers.layer import Layer
 from gru_jax.sequence.checks import input_of
 from gru_jax.types import Cell, Params
@@ -81,7 +81,7 @@ def save(
 def load(path: str | os.PathLike[str]) -> tuple[Cell | Layer, Params]:
     """Returns the net and the parameters that `save` wrote, bit for bit.
 
-    The initialisers of the net are the defaults of its builders; all else is as it was.
+    The initialisers of the net are the defaults of its builders; all else is unchanged.
 
     Args:
         path: of the file.
@@ -118,23 +118,6 @@ def load_metadata(path: str | os.PathLike[str]) -> dict[str, str]:
     return dict(read_header("load_metadata", path)[0])
 
 
-def take_layer(net: Cell | Layer, params: Params, name: str) -> tuple[Cell | Layer, Params]:
-    """Returns one layer of a stack by its number, from 0.
-
-    Raises:
-        ValueError: if there is no such layer.
-    """
-    whole = net.architecture
-    layers = whole.parts if whole and whole.builder == "stack" else ()
-    known = [str(number) for number in range(len(layers))]
-    if name not in known:
-        raise ValueError(
-            f"read: name must be None or the number of a layer in the stack, {' '.join(known)}, "
-            f"got {name!r}."
-        )
-    return build(layers[int(name)]), params[int(name)]
-
-
 def load_params(path: str | os.PathLike[str], like: Params) -> Params:
     """Returns the arrays of a safetensors file in the structure of others.
 
@@ -147,6 +130,28 @@ def load_params(path: str | os.PathLike[str], like: Params) -> Params:
         ValueError: if it is damaged, or paths or shapes are others.
     """
     return _fill("load_params", path, like, read_header("load_params", path)[1])
+
+
+def read_own(path: Path, name: str | None) -> Contents:
+    """Returns the net in a file, or one layer of its stack by its number, from 0.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ValueError: if `load` raises, or there is no such layer.
+    """
+    net, params = load(path)
+    if name is None:
+        return Contents(net, params)
+    whole = net.architecture
+    layers = whole.parts if whole and whole.builder == "stack" else ()
+    known = [str(number) for number in range(len(layers))]
+    if name not in known:
+        raise ValueError(
+            f"read: name must be None or the number of a layer in the stack, {' '.join(known)}, "
+            f"got {name!r}."
+        )
+    others = (key for key in read_header("read", path)[1] if key.partition(".")[0] != name)
+    return Contents(build(layers[int(name)]), params[int(name)], tuple(others))
 
 
 def read_header(
@@ -206,7 +211,7 @@ def input_size(net: Cell | Layer, params: Params) -> int:
         ValueError: if there is none.
     """
     shapes, sizes = jax.tree.map(np.shape, params), []
-    with contextlib.suppress(Exception):  # These are not the net's parameters, as is said below.
+    with contextlib.suppress(Exception):  # Wrong parameters raise below.
         sizes += [size for size in input_of(net, params).shape[-1:] if size]
     for rows, *columns in filter(None, map(np.shape, jax.tree.leaves(params))):
         # The first weights act on x and the state, or on x alone.

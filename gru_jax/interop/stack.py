@@ -4,7 +4,7 @@ net, params  --disassemble-->  levels  --(gates.join)-->  their arrays
 net, params  <---assemble----  levels  <--(gates.part)--  their arrays
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
 import jax
@@ -13,14 +13,14 @@ from jaxtyping import Array, Float
 
 from gru_jax.architecture import Architecture
 from gru_jax.cells.gru import gru
-from gru_jax.cells.gru_params import GRUParams
+from gru_jax.cells.gru_params import GRUParams, check_params
 from gru_jax.cells.learned_initial_state import LearnedInitialStateParams, learned_initial_state
 from gru_jax.interop.arrays import check_dtypes, floats
 from gru_jax.layers.combine import stack
 from gru_jax.layers.layer import Layer
 from gru_jax.layers.pointwise import dropout
 from gru_jax.layers.recurrent import Directions, bidirectional, recurrent
-from gru_jax.types import Cell, Params
+from gru_jax.types import ArrayLike, Cell, Params
 
 
 class Run(NamedTuple):
@@ -73,13 +73,14 @@ class Level(NamedTuple):
 
 
 def assemble(function: str, levels: Sequence[Level]) -> tuple[Layer, Params]:
-    """Returns the net of these levels and its parameters: one level as it is, more in a stack.
+    """Returns the net of these levels and its parameters: a layer, or a stack of several.
 
     Raises:
         ValueError: if arrays have several dtypes, or a level does not fit the one before.
     """
     check_dtypes(function, [[run.params for run in level.runs] for level in levels])
-    layers, params, size = [], [], None
+    parts: list[tuple[Layer, Params]] = []
+    size = None
     for number, level in enumerate(levels):
         for run in level.runs:
             if run.input_size != (size or run.input_size):
@@ -89,20 +90,16 @@ def assemble(function: str, levels: Sequence[Level]) -> tuple[Layer, Params]:
                 )
         sizes = [run.hidden_size for run in level.runs]
         size = sum(sizes) if level.merge == "concat" else sizes[0]
-        layer, layer_params = _assemble_level(level)
-        layers.append(layer)
-        params.append(layer_params)
+        cells, cell_params = zip(*map(assemble_cell, level.runs), strict=True)
+        if len(cells) == 2:
+            parts.append((bidirectional(*cells, merge=level.merge), Directions(*cell_params)))
+        else:
+            layer = recurrent(cells[0], reverse=level.runs[0].reverse)
+            parts.append((layer, cell_params[0]))
         if level.dropout:
-            layers.append(dropout(level.dropout))
-            params.append(())
-    return (layers[0], params[0]) if len(layers) == 1 else (stack(*layers), tuple(params))
-
-
-def _assemble_level(level: Level) -> tuple[Layer, Params]:
-    cells, params = zip(*map(assemble_cell, level.runs), strict=True)
-    if len(cells) == 1:
-        return recurrent(cells[0], reverse=level.runs[0].reverse), params[0]
-    return bidirectional(*cells, merge=level.merge), Directions(*params)
+            parts.append((dropout(level.dropout), ()))
+    layers, params = zip(*parts, strict=True)
+    return parts[0] if len(parts) == 1 else (stack(*layers), params)
 
 
 def assemble_cell(run: Run) -> tuple[Cell, Params]:
@@ -192,8 +189,7 @@ def _take_run(function: str, entry: Architecture, params: Params) -> Run:
     if entry.builder == "learned_initial_state":
         _check_kind(function, params, LearnedInitialStateParams)
         run = _take_run(function, entry.parts[0], params.cell)
-        h0 = floats(function, "params.h0", params.h0, (run.hidden_size,))
-        return run._replace(h0=h0)
+        return run._replace(h0=floats(function, "params.h0", params.h0, (run.hidden_size,)))
     if entry.builder != "gru":
         raise ValueError(
             f"{function}: net must be of GRUs in recurrent, bidirectional and stack, got "
@@ -202,20 +198,25 @@ def _take_run(function: str, entry: Architecture, params: Params) -> Run:
         )
     options = dict(entry.options)
     _check_kind(function, params, GRUParams)
-    hidden, reset = options["hidden_size"], options["reset"]
-    if (params.b_h is None) != (reset == "before"):
-        needed, got = ("None", "an array") if reset == "before" else ("an array", "None")
-        raise ValueError(
-            f'{function}: params.b_h must be {needed} with reset="{reset}", got {got}.'
-        )
-    shapes = {"W": (max(hidden + 1, *np.shape(params.W_r)[:1]), hidden), "b": (hidden,)}
-    leaves = {
-        name: floats(function, f"params.{name}", leaf, shapes[name[0]])
-        for name, leaf in params._asdict().items()
-        if leaf is not None
-    }
-    activations = options["activation"], options["gate_activation"]
-    return Run(GRUParams(**leaves), *activations, options["clip"])
+    leaves = {name: leaf for name, leaf in params._asdict().items() if leaf is not None}
+    params = make_params(function, leaves, options["hidden_size"], place="params.")
+    check_params(function, GRUParams, options["hidden_size"], options["reset"], params)
+    return Run(params, options["activation"], options["gate_activation"], options["clip"])
+
+
+def make_params(
+    function: str, leaves: Mapping[str, ArrayLike], hidden: int, *, place: str = ""
+) -> GRUParams:
+    """Returns the parameters of a cell from its arrays by name, which follow `place` in an error.
+
+    Raises:
+        ValueError: if an array has another shape, or holds no floating-point numbers.
+    """
+    joint = max((hidden + 1, *np.shape(leaves["W_c"])[:1]))
+    shapes = {"W": (joint, hidden), "b": (hidden,)}
+    return GRUParams(
+        **{name: floats(function, place + name, a, shapes[name[0]]) for name, a in leaves.items()}
+    )
 
 
 def _check_kind(function: str, params: Params, kind: type) -> None:

@@ -8,7 +8,8 @@ import numpy as np
 
 from gru_jax.cells.gru_params import GRUParams
 from gru_jax.interop.arrays import check_dtypes, floats
-from gru_jax.interop.gates import Joined, part
+from gru_jax.interop.gates import Joined, part, take
+from gru_jax.interop.stack import make_params
 
 LINEN, NNX = {"ir", "iz", "in", "hr", "hz", "hn"}, {"dense_i", "dense_h"}
 """The names of a cell's parts in Flax's libraries."""
@@ -41,35 +42,23 @@ def take_cell(function: str, tree: Mapping[Any, Any]) -> GRUParams:
         if not hasattr(leaf, "shape"):
             raise ValueError(f"{function}: {name} must be an array, got a {type(leaf).__name__}.")
     if own:
-        return _take_own(function, flat)
+        params = make_params(function, flat, np.size(flat["b_c"]))
+        check_dtypes(function, params)
+        return params
     return (_take_linen if set(tree) == LINEN else _take_nnx)(function, flat)
 
 
-def _take_own(function: str, flat: Mapping[str, Any]) -> GRUParams:
-    hidden = np.size(flat["b_c"])
-    shapes = {"W": (max(hidden + 1, _rows(flat["W_c"])), hidden), "b": (hidden,)}
-    params = {n: floats(function, n, leaf, shapes[n[0]]) for n, leaf in flat.items()}
-    check_dtypes(function, params)
-    return GRUParams(**params)
-
-
 def _take_linen(function: str, flat: Mapping[str, Any]) -> GRUParams:
-    hidden, inputs = np.size(flat.get("hn/bias", 0)), _rows(flat.get("in/kernel"))
-
-    def take(gate: str, leaf: str) -> Any:
-        rows = inputs if gate.startswith("i") else hidden
-        name, shape = f"{gate}/{leaf}", (hidden,) if leaf == "bias" else (rows, hidden)
-        if name not in flat:
-            raise ValueError(f"{function}: variables must have {name}, got none.")
-        return floats(function, name, flat[name], shape)
-
-    b_n = take("hn", "bias")
-    joined = Joined(
-        jnp.concatenate([take(f"i{gate}", "kernel") for gate in "rzn"], 1),
-        jnp.concatenate([take(f"h{gate}", "kernel") for gate in "rzn"], 1),
-        jnp.concatenate([take(f"i{gate}", "bias") for gate in "rzn"]),
-        jnp.pad(b_n, (2 * b_n.size, 0)),
-    )
+    hidden = np.size(flat.get("hn/bias", 0))
+    inputs = max((1, *np.shape(flat.get("in/kernel", 0))[:1]))
+    shapes = dict.fromkeys(("hn/bias", "ir/bias", "iz/bias", "in/bias"), (hidden,))
+    shapes |= {f"i{gate}/kernel": (inputs, hidden) for gate in "rzn"}
+    shapes |= {f"h{gate}/kernel": (hidden, hidden) for gate in "rzn"}
+    if missing := [name for name in shapes if name not in flat]:
+        raise ValueError(f"{function}: variables must have {', '.join(missing)}, got none.")
+    b_n, *arrays = (floats(function, name, flat[name], shape) for name, shape in shapes.items())
+    b_x, W_x, W_h = (jnp.concatenate(arrays[i : i + 3], -1) for i in (0, 3, 6))
+    joined = Joined(W_x, W_h, b_x, jnp.pad(b_n, (2 * hidden, 0)))
     return part(function, joined, "rzc", old=True, reset="after")
 
 
@@ -80,14 +69,5 @@ def _take_nnx(function: str, flat: Mapping[str, Any]) -> GRUParams:
             f"{function}: variables must have dense_i/kernel, dense_i/bias and dense_h/kernel "
             f"alone, got {', '.join(sorted(flat))}."
         )
-    inputs, hidden = (_rows(flat[name]) for name in names[:2])
-    shapes = ((inputs, 3 * hidden), (hidden, 3 * hidden), (3 * hidden,))
-    W_x, W_h, b = (
-        floats(function, name, flat[name], shape) for name, shape in zip(names, shapes, strict=True)
-    )
-    return part(function, Joined(W_x, W_h, b, jnp.zeros_like(b)), "rzc", old=True, reset="after")
-
-
-def _rows(leaf: Any) -> int:
-    """Returns the rows of weights, at least 1."""
-    return max((1, *np.shape(leaf)[:1]))
+    arrays = {name: flat[name] for name in names}
+    return take(function, arrays, "rzc", old=True, reset="after")

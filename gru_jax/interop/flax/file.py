@@ -11,22 +11,15 @@ import jax
 import numpy as np
 
 from gru_jax import files
-from gru_jax.files import MAX_BYTES, check_size
 from gru_jax.interop.contents import Contents, damaged
 from gru_jax.interop.flax.linen import to_linen
 from gru_jax.interop.flax.modules import read_tree
 from gru_jax.interop.flax.places import bare, find, list_arrays, unbox
-from gru_jax.interop.limits import LINEN, levels_within
+from gru_jax.interop.limits import Limits, levels_within
 from gru_jax.layers.layer import Layer
 from gru_jax.types import Cell, Params
 
-STATED = LINEN._replace(
-    name="a file of variables without a module",
-    activations=("tanh",),
-    gate_activations=("sigmoid",),
-    merges=("concat",),
-    reverse=False,
-)
+STATED = Limits("a file of variables without a module")
 """The limits of linen's variables without the module, which would say more."""
 
 
@@ -34,21 +27,14 @@ def read_flax(path: Path, name: str | None) -> Contents:
     """Returns the GRU in linen's variables or nnx's state, in a `.msgpack` or an Orbax folder.
 
     The module may be Flax's own, or of `gru_jax.linen` or `gru_jax.nnx`. A file holds no
-    activations and no directions: those of a new module are assumed.
-
-    Args:
-        path: of the file or the folder; of a `CheckpointManager` that of one step, or of its item.
-        name: where the GRU is among more, e.g. `"encoder/rnn"`; None is the only one there is.
-
-    Raises:
-        FileNotFoundError: if there is no such file.
-        ValueError: if it is damaged, or there is no such GRU.
+    activations and no directions: the defaults of a new module are assumed. The folder of a
+    `CheckpointManager` may hold all steps, one step, or one item.
     """
     item = _find_item(path) if path.is_dir() else path
     if not item.is_dir():
-        check_size(item)
+        files.check_size(item)
     try:
-        whole = unbox(_restore_folder(item) if item.is_dir() else _restore_msgpack(item))
+        whole = unbox(_restore(item))
         tree = bare(whole)
     except Exception as error:  # what msgpack, NumPy, Orbax and TensorStore raise at damage
         raise damaged("read", path, "a whole checkpoint of Flax's", error) from error
@@ -60,12 +46,7 @@ def read_flax(path: Path, name: str | None) -> Contents:
 
 
 def write_flax(path: Path, net: Cell | Layer, params: Params) -> None:
-    """Writes linen's variables as `flax.serialization.to_bytes` does, whole or not at all.
-
-    Raises:
-        ValueError: if Flax's GRU cannot compute this net, or its variables alone do not say it.
-        OSError: if the file cannot be written.
-    """
+    """Writes linen's variables as `flax.serialization.to_bytes` does, atomically."""
     from flax import serialization
 
     levels_within(STATED, "write", net, params)
@@ -74,32 +55,26 @@ def write_flax(path: Path, net: Cell | Layer, params: Params) -> None:
     files.write(path, lambda beside: beside.write_bytes(content))
 
 
-def _restore_msgpack(path: Path) -> Any:
-    from flax import serialization
+def _restore(path: Path) -> Any:
+    """Returns the tree in a `.msgpack`, or in a folder if its arrays and blocks are small."""
+    if path.is_file():
+        from flax import serialization
 
-    return serialization.msgpack_restore(path.read_bytes())
-
-
-def _restore_folder(path: Path) -> Any:
+        return serialization.msgpack_restore(path.read_bytes())
     import orbax.checkpoint as ocp
 
     with ocp.StandardCheckpointer() as reader:
         described = reader.metadata(path.absolute()).item_metadata
         if described is None:
             raise ValueError("it has no metadata of arrays")
-        _check_described(described.tree)
+        size = 0
+        for leaf in jax.tree.leaves(described.tree):
+            if getattr(leaf, "dtype", None) is not None:
+                block = getattr(getattr(leaf, "storage", None), "chunk_shape", None) or ()
+                size += max(map(math.prod, (leaf.shape, block))) * np.dtype(leaf.dtype).itemsize
+        if size > files.MAX_BYTES:  # too large an array or a block ends Python
+            raise ValueError(f"its arrays must be {files.MAX_BYTES} bytes or less, got {size}")
         return reader.restore(path.absolute())
-
-
-def _check_described(described: Any) -> None:
-    """Raises unless arrays and the blocks they are in are small: too large, they end Python."""
-    size = 0
-    for leaf in jax.tree.leaves(described):
-        if getattr(leaf, "dtype", None) is not None:
-            block = getattr(getattr(leaf, "storage", None), "chunk_shape", None) or ()
-            size += max(map(math.prod, (leaf.shape, block))) * np.dtype(leaf.dtype).itemsize
-    if size > MAX_BYTES:
-        raise ValueError(f"its arrays must be {MAX_BYTES} bytes or less, got {size}")
 
 
 def _find_item(path: Path) -> Path:

@@ -14,7 +14,7 @@ from gru_jax.interop.flax.modules import build_level, read_tree
 from gru_jax.interop.flax.places import bare
 from gru_jax.interop.gates import join
 from gru_jax.interop.limits import LINEN, levels_within
-from gru_jax.interop.stack import Level, Run
+from gru_jax.interop.stack import Run
 from gru_jax.layers.layer import Layer
 from gru_jax.ops.activations import ACTIVATIONS
 from gru_jax.types import Cell, Params
@@ -64,23 +64,16 @@ def to_linen(net: Cell | Layer, params: Params) -> tuple["nn.Module", dict[str, 
 
     levels = levels_within(LINEN, "to_linen", net, params)
     if isinstance(net, Cell):
-        (run,) = levels[0].runs
+        run = levels[0].runs[0]
         return _cell(run), {"params": _arrays(run.params)}
-    modules, trees = zip(*map(_level, levels), strict=True)
+    modules, trees = [], {}
+    for number, level in enumerate(levels):
+        modules.append(build_level(nn, level, [*map(_cell, level.runs)]))
+        tree, *back = ({"cell": _arrays(run.params)} for run in level.runs)
+        trees[f"layers_{number}"] = {"forward_rnn": tree, "backward_rnn": back[0]} if back else tree
     if len(levels) == 1:
-        return modules[0], {"params": trees[0]}
-    named = {f"layers_{number}": tree for number, tree in enumerate(trees)}
-    return nn.Sequential(modules), {"params": named}
-
-
-def _level(level: Level) -> tuple["nn.Module", dict[str, Any]]:
-    from flax import linen as nn
-
-    trees = [{"cell": _arrays(run.params)} for run in level.runs]
-    module = build_level(nn, level, [*map(_cell, level.runs)])
-    if len(trees) == 1:
-        return module, trees[0]
-    return module, {"forward_rnn": trees[0], "backward_rnn": trees[1]}
+        return modules[0], {"params": trees["layers_0"]}
+    return nn.Sequential(modules), {"params": trees}
 
 
 def _cell(run: Run) -> "nn.GRUCell":
@@ -96,8 +89,9 @@ def _cell(run: Run) -> "nn.GRUCell":
 
 def _arrays(params: GRUParams) -> dict[str, dict[str, Array]]:
     W_x, W_h, b_x, b_h = (jnp.split(a, 3, axis=-1) for a in join(params, "rzc", old=True))
-    arrays = {
-        f"i{gate}": {"kernel": W, "bias": b} for gate, W, b in zip("rzn", W_x, b_x, strict=True)
-    } | {f"h{gate}": {"kernel": W} for gate, W in zip("rzn", W_h, strict=True)}
+    arrays = {}
+    for number, gate in enumerate("rzn"):
+        arrays[f"i{gate}"] = {"kernel": W_x[number], "bias": b_x[number]}
+        arrays[f"h{gate}"] = {"kernel": W_h[number]}
     arrays["hn"]["bias"] = b_h[2]
     return arrays

@@ -5,9 +5,8 @@ library, level, cells  --build_level-->  RNN or Bidirectional
 """
 
 import operator
-from collections.abc import Iterator, Mapping, Sequence
-from functools import cache
-from typing import Any, Literal, NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -21,26 +20,18 @@ from gru_jax.layers.layer import Layer
 from gru_jax.ops.activations import ACTIVATIONS
 from gru_jax.types import Cell, Params
 
-
-class Kinds(NamedTuple):
-    """The known modules of both libraries."""
-
-    cell: tuple[type, ...]
-    rnn: tuple[type, ...]
-    both: tuple[type, ...]
-    chain: tuple[type, ...]
-    dropout: tuple[type, ...]
-    concat: tuple[Any, ...]
+MODULES = ("GRUCell", "RNN", "Bidirectional", "Sequential")
 
 
-@cache
-def kinds() -> Kinds:
-    """Returns the known modules; imports Flax."""
+def kind_of(module: Any) -> str | None:
+    """Returns the name of one of Flax's own modules; None for others, also subclasses."""
     from flax import linen, nnx
 
-    names = ("GRUCell", "RNN", "Bidirectional", "Sequential", "Dropout")
-    cell, rnn, both, chain, dropout = ((getattr(linen, n), getattr(nnx, n)) for n in names)
-    return Kinds(cell, rnn, both, chain, dropout, tuple(kind.merge_fn for kind in both))
+    kind = type(module)
+    for name in (*MODULES, "Dropout"):
+        if kind in (getattr(linen, name), getattr(nnx, name)):
+            return name
+    return None
 
 
 def read_tree(
@@ -49,9 +40,6 @@ def read_tree(
     """Returns the net of a module or, without one, the net that the names in the tree imply.
 
     Reads the trees of gru_jax's own Flax modules, too.
-
-    Raises:
-        ValueError: if there is no GRU by this name, or it has no equal in gru_jax.
     """
     check_tree(function, tree)
     if module is None or name is not None:
@@ -66,52 +54,50 @@ def read_tree(
             ) from None
         for key in place:
             tree = tree[key]
-    _check_kind(function, "module", module, *kinds()[:4])
-    if is_cell(tree) and type(module) in kinds().rnn:  # as it is named in compact modules
+    _check_kind(function, "module", module, *MODULES)
+    if is_cell(tree) and kind_of(module) == "RNN":  # as compact modules name it
         tree = {"cell": tree}
     if is_cell(tree):
         return assemble_cell(_take_run(function, module, tree))
-    return assemble(function, list(_take_levels(function, module, tree)))
+    return assemble(function, _take_levels(function, module, tree))
 
 
-def _check_kind(function: str, what: str, module: Any | None, *known: tuple[type, ...]) -> None:
+def _check_kind(function: str, what: str, module: Any | None, *known: str) -> None:
     """Raises unless a module is Flax's own: what inherits from one may compute anything."""
     kind = type(module)
-    if module is None or any(kind in each for each in known):
+    if module is None or kind_of(module) in known:
         return
-    needed = " or ".join(each[0].__name__ for each in known)
     got = f"a {kind.__name__}"
     hint = "give the part that is one or, if it computes the same, its variables alone"
     if kind.__module__ in ("gru_jax.linen", "gru_jax.nnx"):
         got = f"gru_jax's {kind.__name__}"
         params = "params_from(variables)" if function == "from_linen" else "params()"
         hint = f"its net() and its {params} are what this returns"
+    needed = " or ".join(known)
     raise ValueError(f"{function}: {what} must be Flax's own {needed}, got {got}: {hint}.")
 
 
-def _take_levels(function: str, module: Any | None, tree: Tree) -> Iterator[Level]:
-    known, kind, keys = kinds(), type(module), set(tree)
-    if keys == {"cell"} and (module is None or kind in known.rnn):
-        yield Level((_take_rnn(function, module, tree),))
-    elif keys == PAIR and (module is None or kind in known.both):
+def _take_levels(function: str, module: Any | None, tree: Tree) -> list[Level]:
+    kind, keys = kind_of(module), set(tree)
+    if keys == {"cell"} and kind in (None, "RNN"):
+        return [Level((_take_rnn(function, module, tree),))]
+    if keys == PAIR and kind in (None, "Bidirectional"):
         ahead, back = (
             _take_rnn(function, getattr(module, key, None), tree[key], key)
             for key in ("forward_rnn", "backward_rnn")
         )
-        yield Level((ahead, back._replace(reverse=True)), _merge(function, module))
-    elif keys in ({"forward"}, {"forward", "backward"}) and module is None:
-        directions = [key for key in ("forward", "backward") if key in keys]
-        for key in directions:
+        return [Level((ahead, back._replace(reverse=True)), _merge(function, module))]
+    if keys in ({"forward"}, {"forward", "backward"}) and module is None:
+        runs = []
+        for key in ("forward", "backward")[: len(keys)]:
             if not is_cell(tree[key]):
                 raise ValueError(f"{function}: {key} must be a GRU, got {_names(tree[key])}.")
-        ahead, *back = (_take_run(function, None, tree[key]) for key in directions)
-        yield Level((ahead, *(run._replace(reverse=True) for run in back)))
-    elif module is None or kind in known.chain:
-        yield from _take_chain(function, module, tree)
-    else:
-        raise ValueError(
-            f"{function}: variables must be those of the {kind.__name__}, got {_names(tree)}."
-        )
+            run = _take_run(function, None, tree[key])
+            runs.append(run._replace(reverse=key == "backward"))
+        return [Level(tuple(runs))]
+    if kind in (None, "Sequential"):
+        return _take_chain(function, module, tree)
+    raise ValueError(f"{function}: variables must be those of the {kind}, got {_names(tree)}.")
 
 
 def _names(tree: Any) -> str:
@@ -121,7 +107,7 @@ def _names(tree: Any) -> str:
     return list_names(sorted(map(str, tree)))
 
 
-def _take_chain(function: str, module: Any | None, tree: Tree) -> Iterator[Level]:
+def _take_chain(function: str, module: Any | None, tree: Tree) -> list[Level]:
     trees = numbered(tree)
     modules: list[Any] = [None] * len(trees) if module is None else list(module.layers)
     if not trees or not trees.keys() <= set(range(len(modules))):
@@ -129,26 +115,21 @@ def _take_chain(function: str, module: Any | None, tree: Tree) -> Iterator[Level
             f"{function}: variables must be those of a GRUCell, RNN, Bidirectional or Sequential "
             f"of them, got {_names(tree)}; layers without any must be said by the module."
         )
-    last = None
+    levels: list[Level] = []
     for number, each in enumerate(modules):
+        follows = levels and not levels[-1].dropout
         if number in trees:
-            if last:
-                yield last
-            _check_kind(function, "module", each, *kinds()[:4])
-            *before, last = _take_levels(function, each, trees[number])
-            yield from before
-        elif (
-            type(each) in kinds().dropout and not each.broadcast_dims and last and not last.dropout
-        ):
-            last = last._replace(dropout=each.rate)
+            _check_kind(function, "module", each, *MODULES)
+            levels += _take_levels(function, each, trees[number])
+        elif follows and kind_of(each) == "Dropout" and not each.broadcast_dims:
+            levels[-1] = levels[-1]._replace(dropout=each.rate)
         else:
             kind = getattr(each, "__name__", type(each).__name__)
             raise ValueError(
                 f"{function}: module must have GRUs alone in a Sequential, with one dropout behind "
                 f"each and no broadcast_dims, got {kind}."
             )
-    if last:
-        yield last
+    return levels
 
 
 def _take_rnn(function: str, module: Any | None, tree: Any, name: str = "") -> Run:
@@ -160,7 +141,7 @@ def _take_rnn(function: str, module: Any | None, tree: Any, name: str = "") -> R
         )
     if module is None:
         return _take_run(function, None, inner)
-    _check_kind(function, name or "module", module, kinds().rnn)
+    _check_kind(function, name or "module", module, "RNN")
     if module.reverse and not name and not module.keep_order:
         raise ValueError(
             f"{function}: keep_order must be True with reverse=True, got False: such an RNN gives "
@@ -172,7 +153,10 @@ def _take_rnn(function: str, module: Any | None, tree: Any, name: str = "") -> R
 
 
 def _merge(function: str, module: Any | None) -> Literal["concat", "sum"]:
-    if module is None or module.merge_fn in kinds().concat:
+    from flax import linen, nnx
+
+    defaults = (linen.Bidirectional.merge_fn, nnx.Bidirectional.merge_fn)
+    if module is None or module.merge_fn in defaults:
         return "concat"
     if module.merge_fn in (jnp.add, operator.add):
         return "sum"
@@ -183,7 +167,7 @@ def _merge(function: str, module: Any | None) -> Literal["concat", "sum"]:
 
 
 def _take_run(function: str, module: Any | None, tree: Tree) -> Run:
-    _check_kind(function, "cell", module, kinds().cell)
+    _check_kind(function, "cell", module, "GRUCell")
     run = Run(take_cell(function, tree))
     if module is None:
         return run

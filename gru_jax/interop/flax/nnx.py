@@ -1,12 +1,12 @@
 """Flax nnx's `GRUCell`, in `RNN`, `Bidirectional` and `Sequential`.
 
-Its columns stand in the order r, z, c, its z weighs the old state, and it has no b_h.
+Its columns are in the order r, z, c, its z weighs the old state, and it has no b_h.
 """
 
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from gru_jax.interop.flax.modules import build_level, kinds, read_tree
+from gru_jax.interop.flax.modules import build_level, kind_of, read_tree
 from gru_jax.interop.flax.places import bare, find
 from gru_jax.interop.gates import join
 from gru_jax.interop.limits import NNX, levels_within
@@ -42,7 +42,7 @@ def from_nnx(
         return read_tree("from_nnx", None, bare(source), name)
     module: Any = source
     tree = nnx.to_pure_dict(nnx.state(module, nnx.Param))
-    if name is not None or not any(type(module) in kind for kind in kinds()):
+    if name is not None or kind_of(module) is None:
         for key in find("from_nnx", tree, name):
             held = isinstance(module, Mapping | Sequence)
             module, tree = module[key] if held else getattr(module, key), tree[key]
@@ -82,7 +82,7 @@ def _cell(run: Run) -> "nnx.GRUCell":
             "to_nnx: b_h must be zero, got other numbers: Flax nnx's GRUCell adds no bias to the "
             "product inside the candidate; Flax linen, Keras, PyTorch and gru_jax.nnx.GRU do."
         )
-    # Flax's own recurrent_kernel_init is orthogonal, and there are no such matrices of 16 bits.
+    # Flax's default recurrent_kernel_init is orthogonal, which JAX cannot draw in 16 bits.
     narrow = b_x.dtype.itemsize == 2
     drawn: dict[str, Any] = {"recurrent_kernel_init": nnx.initializers.zeros} if narrow else {}
     cell = nnx.eval_shape(  # abstract, for nothing needs to be drawn
@@ -96,6 +96,5 @@ def _cell(run: Run) -> "nnx.GRUCell":
             **drawn,
         )
     )
-    tree = {"dense_i": {"kernel": W_x, "bias": b_x}, "dense_h": {"kernel": W_h}}
-    nnx.update(cell, tree)
+    nnx.update(cell, {"dense_i": {"kernel": W_x, "bias": b_x}, "dense_h": {"kernel": W_h}})
     return cell

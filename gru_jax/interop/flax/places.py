@@ -56,11 +56,7 @@ def list_arrays(tree: Any, place: str = "") -> Iterator[tuple[str, Any]]:
 
 
 def find(function: str, tree: Tree, name: str | None) -> tuple[Any, ...]:
-    """Returns the place of the GRU that is by this name, or of the only one.
-
-    Raises:
-        ValueError: if there is no such GRU, or several are.
-    """
+    """Returns the place that `choose` finds in a tree."""
     check_tree(function, tree)
     places = list(_places(tree, ()))
     names = ["/".join(map(str, place)) for place in places]
@@ -92,7 +88,7 @@ def _is_layer(tree: Any) -> bool:
     if keys in ({"forward"}, {"forward", "backward"}):
         return any(map(is_own, tree.values()))
     layers = numbered(tree) if keys else {}
-    # Where one is missing, something without arrays stands there: each is a GRU of its own then.
+    # A number is missing where a layer has no arrays: each GRU is then a separate net.
     whole = bool(layers) and max(layers) < len(layers)
     return whole and all(map(_is_layer, layers.values()))
 

@@ -3,9 +3,6 @@
     layer or model  --from_keras-->  net, params  --to_keras-->    model
     .keras or .h5   --interop.read-->             --interop.write-->  .keras or .h5
 
-Its columns stand in the order z, r, c and its z weighs the old state. It has both forms, with one
+Its columns are in the order z, r, c and its z weighs the old state. It has both forms, with one
 bias a gate or, with the reset after the product, two.
 """
-
-from gru_jax.interop.keras.exporting import to_keras as to_keras
-from gru_jax.interop.keras.importing import from_keras as from_keras

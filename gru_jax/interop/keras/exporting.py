@@ -1,12 +1,13 @@
 """To Keras: net, params -> levels -> `GRU`, `Bidirectional` and `Dropout` layers, built."""
 
+import importlib.util
+import os
 from typing import TYPE_CHECKING, Any
 
 import jax
 import numpy as np
 
 from gru_jax.interop.gates import join
-from gru_jax.interop.keras.chain import choose_backend
 from gru_jax.interop.limits import KERAS, levels_within
 from gru_jax.interop.stack import Level, Run
 from gru_jax.layers.layer import Layer
@@ -33,25 +34,31 @@ def to_keras(net: Cell | Layer, params: Params) -> "keras.layers.GRUCell | keras
     """
     levels = levels_within(KERAS, "to_keras", net, params)
     choose_backend()
+    from keras.layers import GRUCell
+
     with jax.numpy_rank_promotion("allow"):  # for Keras' own initialisers
-        return _cell(levels[0].runs[0]) if isinstance(net, Cell) else _model(levels)
+        if not isinstance(net, Cell):
+            return _model(levels)
+        run = levels[0].runs[0]
+        cell = GRUCell(**_options(run))
+        cell.build((None, run.input_size))
+        cell.set_weights(_weights(run))
+        return cell
 
 
-def _cell(run: Run) -> "keras.layers.GRUCell":
-    import keras
-
-    cell = keras.layers.GRUCell(**_options(run))
-    cell.build((None, run.input_size))
-    cell.set_weights(_weights(run))
-    return cell
+def choose_backend() -> None:
+    """Puts Keras on JAX where it would ask for a TensorFlow that is not there."""
+    if importlib.util.find_spec("tensorflow") is None:
+        os.environ.setdefault("KERAS_BACKEND", "jax")
 
 
 def _model(levels: list[Level]) -> "keras.Sequential":
-    import keras
+    from keras import Input, Sequential
+    from keras.layers import GRU, Bidirectional, Dropout
 
     first = levels[0].runs[0]
     dtype = str(first.params.W_c.dtype)
-    model = keras.Sequential([keras.Input((None, first.input_size), dtype=dtype)])
+    model = Sequential([Input((None, first.input_size), dtype=dtype)])
     for level in levels:
         if len({run.hidden_size for run in level.runs}) > 1:
             sizes = " and ".join(str(run.hidden_size) for run in level.runs)
@@ -59,19 +66,16 @@ def _model(levels: list[Level]) -> "keras.Sequential":
                 f"to_keras: net must have one hidden size in both directions, got {sizes}: Keras' "
                 "Bidirectional takes the first for both; convert them one by one."
             )
-        ahead, *back = (
-            keras.layers.GRU(**_options(run), return_sequences=True, go_backwards=run.reverse)
+        layer, *back = (
+            GRU(**_options(run), return_sequences=True, go_backwards=run.reverse)
             for run in level.runs
         )
-        layer = ahead
         if back:
-            layer = keras.layers.Bidirectional(
-                ahead, level.merge, backward_layer=back[0], dtype=dtype
-            )
+            layer = Bidirectional(layer, level.merge, backward_layer=back[0], dtype=dtype)
         model.add(layer)
         layer.set_weights([array for run in level.runs for array in _weights(run)])
         if level.dropout:
-            model.add(keras.layers.Dropout(level.dropout, dtype=dtype))
+            model.add(Dropout(level.dropout, dtype=dtype))
     return model
 
 

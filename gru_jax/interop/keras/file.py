@@ -14,10 +14,8 @@ from typing import Any
 import jax
 
 from gru_jax import files
-from gru_jax.files import MAX_BYTES, check_size
 from gru_jax.interop.contents import Contents, damaged
-from gru_jax.interop.keras.chain import choose_backend
-from gru_jax.interop.keras.exporting import to_keras
+from gru_jax.interop.keras.exporting import choose_backend, to_keras
 from gru_jax.interop.keras.importing import read_layers
 from gru_jax.interop.stack import disassemble
 from gru_jax.layers.layer import Layer
@@ -35,18 +33,14 @@ DEFAULTS = ("glorot_uniform", "orthogonal", "uniform", "zeros", "ones")
 """Initializers that layers have where a config says none."""
 
 
-def read_keras(path: Path, name: str | None = None) -> Contents:
+def read_keras(path: Path, name: str | None) -> Contents:
     """Returns the GRUs in a `.keras` or `.h5` file of a model, as `from_keras` does.
 
     Code in the file (`Lambda` layers) is not run: Keras refuses it in its safe mode.
-
-    Raises:
-        ValueError: if it is damaged, or `from_keras` raises.
-        FileNotFoundError: if there is no such file.
     """
     choose_backend()
     _check_ending("read", path)
-    check_size(path)
+    files.check_size(path)
     try:
         model, version, others = _load(path)
     except ModuleNotFoundError:
@@ -67,12 +61,7 @@ def read_keras(path: Path, name: str | None = None) -> Contents:
 
 
 def write_keras(path: Path, net: Cell | Layer, params: Params) -> None:
-    """Writes a net as a Keras model, a cell as a model that runs it, atomically.
-
-    Raises:
-        ValueError: if Keras' GRU cannot compute this net, or Keras could not read it back.
-        OSError: if the file cannot be written.
-    """
+    """Writes a net as a Keras model, a cell as a model that runs it, atomically."""
     model = to_keras(recurrent(net) if isinstance(net, Cell) else net, params)
     _check_ending("write", path)
     if path.suffix != ".keras" and jax.tree.leaves(params)[0].dtype == "bfloat16":
@@ -149,8 +138,8 @@ def _list_optimizer(file: Any) -> list[str]:
     """
     sizes: dict[str, int] = {}
     file.visititems(lambda name, item: sizes.update({name: getattr(item, "nbytes", 0)}))
-    if (size := sum(sizes.values())) > MAX_BYTES:
-        raise ValueError(f"its arrays must be {MAX_BYTES} bytes or less, got {size}")
+    if (size := sum(sizes.values())) > files.MAX_BYTES:
+        raise ValueError(f"its arrays must be {files.MAX_BYTES} bytes or less, got {size}")
     return [name for name, size in sizes.items() if size and name.startswith("optimizer")]
 
 

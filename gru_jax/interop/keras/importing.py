@@ -1,14 +1,16 @@
 """From Keras: a model's layers one behind the other -> levels -> net, params."""
 
+import inspect
 from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array
 
 from gru_jax.interop.arrays import floats
 from gru_jax.interop.contents import Contents
 from gru_jax.interop.gates import Joined, check_symmetric, part
-from gru_jax.interop.keras.chain import chain, find_layer
+from gru_jax.interop.names import choose
 from gru_jax.interop.stack import Level, Run, assemble, assemble_cell
 from gru_jax.layers.layer import Layer
 from gru_jax.ops.activations import ACTIVATIONS
@@ -51,12 +53,12 @@ def read_layers(source: Any, name: str | None) -> Contents:
     plain = (kinds.RNN, kinds.Bidirectional, kinds.Dropout, kinds.InputLayer, kinds.Masking)
     layers = getattr(source, "layers", ())
     if name is not None or not all(isinstance(layer, plain) for layer in layers):
-        source = find_layer(source, name)
+        source = _find_layer(source, name)
     if isinstance(source, keras.layers.GRUCell):
         return Contents(*assemble_cell(_take_run(source, source.name)))
     levels: list[Level] = []
-    chosen = chain(source)
-    for layer in chosen:  # by exact types, for what is called in others may differ
+    chosen = _chain(source)
+    for layer in chosen:  # by exact types, since a subclass may compute something else
         if type(layer) is keras.layers.Dropout:
             if not levels or levels[-1].dropout or layer.noise_shape is not None:
                 raise ValueError(
@@ -71,6 +73,78 @@ def read_layers(source: Any, name: str | None) -> Contents:
     taken = {id(weight) for layer in chosen for weight in layer.weights}
     leftovers = [each.path for each in whole.weights if id(each) not in taken]
     return Contents(*assemble("from_keras", levels), tuple(leftovers))
+
+
+def _find_layer(source: Any, name: str | None) -> Any:
+    """Returns the layer by this name, also in a model inside the model; None is the only GRU."""
+    import keras
+
+    layers, kinds = _layers_by_path(source, ""), keras.layers.RNN | keras.layers.Bidirectional
+    places = [path for path, layer in layers.items() if name or isinstance(layer, kinds)]
+    return layers[choose("from_keras", places, name, layers, separator="/")]
+
+
+def _layers_by_path(source: Any, place: str) -> dict[str, Any]:
+    layers = {}
+    for layer in getattr(source, "layers", ()):
+        layers[place + layer.name] = layer
+        layers |= _layers_by_path(layer, f"{place}{layer.name}/")
+    return layers
+
+
+def _chain(source: Any) -> list[Any]:
+    """Returns the layers that a model runs one behind the other."""
+    import keras
+
+    if not isinstance(source, keras.Model):
+        return [source]
+    plain = type(source).call.__module__.startswith("keras.")
+    if plain and isinstance(source, keras.Sequential):
+        return source.layers
+    if not plain or not hasattr(source, "inputs"):
+        raise ValueError(
+            f"from_keras: source must be a Sequential or functional model, got {source.name!r}, a "
+            f"{type(source).__name__} of its own: take its layers one by one."
+        )
+    layers = [part for part in source.layers if type(part) is not keras.layers.InputLayer]
+    ready, outputs, masks = [*map(id, source.inputs)], [], []
+    for layer in layers:
+        first, *more = keras.tree.flatten(layer.input)
+        if id(first) not in ready or any(tensor.dtype != "bool" for tensor in more):
+            raise _not_a_chain(f"{layer.name!r}, which reads something else")
+        _check_call(layer)
+        if isinstance(layer, keras.layers.RNN | keras.layers.Bidirectional):
+            masks.append([*map(id, more)])
+            if masks[-1] != masks[0]:
+                raise _not_a_chain(f"{layer.name!r}, which is given another mask")
+        own = [*map(id, keras.tree.flatten(layer.output))]
+        ready, outputs = own[:1], outputs + own
+    if not {*map(id, source.outputs)} <= {*outputs}:
+        raise _not_a_chain("an output that no layer has when it is run once")
+    return layers
+
+
+def _check_call(layer: Any) -> None:
+    """Raises if a model fixes an argument of a layer's call, which no net of gru_jax can."""
+    import keras
+
+    call = layer._inbound_nodes[0].arguments  # Keras tells it nowhere in public.
+    given = inspect.signature(layer.call).bind(*call.args, **call.kwargs).arguments
+    for name, value in given.items():
+        fixed = [part for part in keras.tree.flatten(value) if part is not None]
+        if not all(part is False or isinstance(part, keras.KerasTensor) for part in fixed):
+            got = f"{name}={value}" if value is True else f"a constant {name}"
+            raise ValueError(
+                f"from_keras: {layer.name!r} must be called without fixed arguments, got {got}: "
+                "take the GRUs by name, and give h0, mask or key to apply."
+            )
+
+
+def _not_a_chain(got: str) -> ValueError:
+    return ValueError(
+        "from_keras: layers must each read the outputs of the one before and one mask, and be run "
+        f"once, got {got}: take them one by one, by name."
+    )
 
 
 def _take_levels(layer: Any) -> list[Level]:
@@ -125,35 +199,28 @@ def _take_run(cell: Any, name: str) -> Run:
             "layer.build((None, None, input_size))."
         )
     known = {keras.activations.get(each): each for each in ACTIVATIONS}
-    for what, function in (
-        ("activation", cell.activation),
-        ("recurrent_activation", cell.recurrent_activation),
-    ):
+    for option in ("activation", "recurrent_activation"):
+        function = getattr(cell, option)
         if function not in known:
             got = getattr(function, "__name__", function)
             if got in ACTIVATIONS:
                 got = f"a function {got} that is not Keras' own and not recognised: give its name"
             raise ValueError(
-                f"from_keras: {what} of {name!r} must be one of {', '.join(ACTIVATIONS)}, got "
+                f"from_keras: {option} of {name!r} must be one of {', '.join(ACTIVATIONS)}, got "
                 f"{got}."
             )
     gate_activation = known[cell.recurrent_activation]
     check_symmetric("from_keras", f"recurrent_activation of {name!r}", gate_activation)
-    W_x, W_h, *b = (
-        floats("from_keras", f"{variable.name} of {name!r}", _as_numpy(variable))
-        for variable in (cell.kernel, cell.recurrent_kernel, cell.bias)
-        if variable is not None
-    )
+
+    def convert(variable: Any) -> Array:
+        value = np.asarray(keras.ops.convert_to_numpy(variable.value))
+        value = value.astype(jnp.dtype(variable.dtype))  # some backends widen bfloat16 to float32
+        return floats("from_keras", f"{variable.name} of {name!r}", value)
+
+    variables = (cell.kernel, cell.recurrent_kernel, cell.bias)
+    W_x, W_h, *b = (convert(variable) for variable in variables if variable is not None)
     zeros = jnp.zeros(3 * cell.units, W_x.dtype)
     b_x, b_h = [*b[0]] if b and cell.reset_after else [*b, zeros, zeros][:2]
     reset = "after" if cell.reset_after else "before"
     params = part("from_keras", Joined(W_x, W_h, b_x, b_h), "zrc", old=True, reset=reset)
     return Run(params, known[cell.activation], gate_activation)
-
-
-def _as_numpy(variable: Any) -> np.ndarray:
-    """Returns a variable's value in its own dtype; some backends hand bfloat16 on as float32."""
-    import keras
-
-    value = np.asarray(keras.ops.convert_to_numpy(variable.value))
-    return value.astype(jnp.dtype(variable.dtype))

@@ -2,9 +2,9 @@
 
     path  --read-->  File  --evaluate(name)-->  array, or UnknownValue
 
-A file from outside is not trusted: nothing outside its folder is read, no operator is evaluated but
-those that move arrays or make constants, and those behind one tensor may together make `FACTOR`
-times the bytes that it is made of, and `LIMIT` more.
+A file from outside is not trusted. Nothing outside its folder is read. Only operators that move
+arrays or make constants are evaluated. All that lead to one tensor may together make `FACTOR` times
+the bytes that they begin with, and `LIMIT` more.
 """
 
 import os
@@ -48,12 +48,7 @@ class File(NamedTuple):
 
 
 def read(source: "onnx.ModelProto | str | os.PathLike[str]") -> File:
-    """Returns a model, without its external data yet.
-
-    Raises:
-        ValueError: if it is no ONNX, or larger than it can be.
-        FileNotFoundError: if there is no such file.
-    """
+    """Returns a model, without its external data yet."""
     import onnx
 
     label, folder, model = "source", None, source

@@ -92,12 +92,7 @@ def to_onnx(
 
 
 def write_onnx(path: Path, net: Cell | Layer, params: Params) -> None:
-    """Writes a net as an ONNX model in one file, atomically.
-
-    Raises:
-        ValueError: if ONNX's GRU cannot compute this net, or it is larger than a file can be.
-        OSError: if the file cannot be written.
-    """
+    """Writes a net as an ONNX model in one file, atomically."""
     size = sum(getattr(leaf, "nbytes", 0) for leaf in jax.tree.leaves(params))
     most = LARGEST - 2**24  # leaves room for the second biases and the names
     if size > most:
@@ -134,7 +129,7 @@ def _add_level(
     lengths: bool,
     initial_state: bool,
 ) -> None:
-    """Appends a GRU from `x` to `ys`, time-major, whose states have these numbers."""
+    """Appends a GRU from `x` to `ys`, time-major, and numbers its states."""
     runs = level.runs
     if len({(run.hidden_size, run.reset) for run in runs}) > 1:
         got = " and ".join(f'{run.hidden_size} with "{run.reset}"' for run in runs)
@@ -145,23 +140,18 @@ def _add_level(
     hidden = runs[0].hidden_size
     gates = zip(*(join(run.params, "zrc", old=True) for run in runs), strict=True)
     W, R, b_x, b_h = (np.stack([np.asarray(a).T for a in arrays]) for arrays in gates)
-    graph.constants.update(
-        {
-            f"{name}.W": W,
-            f"{name}.R": R,
-            f"{name}.B": np.concatenate([b_x, b_h], 1),
-            f"{name}.sizes": np.array([0, 0, hidden * len(runs)]),
-        }
-    )
+    constants = graph.constants
+    constants |= {f"{name}.W": W, f"{name}.R": R, f"{name}.B": np.concatenate([b_x, b_h], 1)}
+    constants[f"{name}.sizes"] = np.array([0, 0, hidden * len(runs)])
     h0 = ""
     if initial_state:
-        graph.constants["[0]"] = np.array([0])
+        constants["[0]"] = np.array([0])
         each = [graph.add("Unsqueeze", [f"h0_{k}", "[0]"], f"{name}.h0_{k}") for k in states]
         h0 = graph.add("Concat", each, f"{name}.h0", axis=0)
     elif any(run.h0 is not None for run in runs):
         zeros = np.zeros(hidden, W.dtype)
         each = [zeros if run.h0 is None else np.asarray(run.h0) for run in runs]
-        graph.constants.update({f"{name}.each_h0": np.stack(each)[:, None], "[1]": np.array([1])})
+        constants |= {f"{name}.each_h0": np.stack(each)[:, None], "[1]": np.array([1])}
         batch = graph.add("Shape", [x], f"{name}.batch", start=1, end=2)
         shape = graph.add("Concat", ["[1]", batch, "[1]"], f"{name}.h0_shape", axis=0)
         h0 = graph.add("Expand", [f"{name}.each_h0", shape], f"{name}.h0")
@@ -181,7 +171,7 @@ def _add_level(
         activation_beta=[n for n in betas if n is not None] or None,
     )
     for d, number in enumerate(states):
-        graph.constants[str(d)] = np.array(d)
+        constants[str(d)] = np.array(d)
         graph.add("Gather", [f"{name}.h_last", str(d)], f"h_last_{number}", axis=0)
     by_step = graph.add("Transpose", [name], f"{name}.by_step", perm=[0, 2, 1, 3])
     graph.add("Reshape", [by_step, f"{name}.sizes"], ys)

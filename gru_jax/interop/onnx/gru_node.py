@@ -16,21 +16,29 @@ if TYPE_CHECKING:
     import onnx
 
 ATTRIBUTES = {
-    "activation_alpha": ("FLOATS", "floats", ()),
-    "activation_beta": ("FLOATS", "floats", ()),
-    "activations": ("STRINGS", "strings", ()),
-    "clip": ("FLOAT", "f", None),
-    "direction": ("STRING", "s", "forward"),
-    "hidden_size": ("INT", "i", None),
-    "layout": ("INT", "i", 0),
-    "linear_before_reset": ("INT", "i", 0),
+    "activation_alpha": ("FLOATS", "floats", (), None),
+    "activation_beta": ("FLOATS", "floats", (), None),
+    "activations": ("STRINGS", "strings", (), None),
+    "clip": ("FLOAT", "f", None, None),
+    "direction": ("STRING", "s", "forward", ("forward", "reverse", "bidirectional")),
+    "hidden_size": ("INT", "i", None, None),
+    "layout": ("INT", "i", 0, (0, 1)),
+    "linear_before_reset": ("INT", "i", 0, (0, 1)),
 }
-"""Those of a GRU: their type, its field, and the value of one that is left out."""
+"""A GRU's attributes: their type, field, default, and known values if they are few."""
 
-# Left out. Affine and ScaledTanh have none here: by the standard it is 1, in ONNX Runtime 0.
-DEFAULTS = {"elu": (1.0, None), "hardsigmoid": (0.2, 0.5)}
-WITH_ALPHA = ("affine", "elu", "hardsigmoid", "leakyrelu", "scaledtanh", "thresholdedrelu")
-WITH_BETA = ("affine", "hardsigmoid", "scaledtanh")
+PARAMETERS = {
+    "affine": (None, None),
+    "elu": (1.0,),
+    "hardsigmoid": (0.2, 0.5),
+    "leakyrelu": (None,),
+    "scaledtanh": (None, None),
+    "thresholdedrelu": (None,),
+}
+"""The defaults of an activation's alpha, and of beta if it has one.
+
+None is no default. Affine and ScaledTanh have none, since the standard says 1 and ONNX Runtime 0.
+"""
 
 
 def node_name(file: File, node: "onnx.NodeProto") -> str:
@@ -60,7 +68,7 @@ def take_level(file: File, node: "onnx.NodeProto") -> Level:
         for place, name in enumerate("WRB", 1)
         if name != "B" or node_input(node, place)
     }
-    # An axis of length 0 is none: what is asked for is 1 then, and does not fit.
+    # At least 1, so that an array with an axis of length 0 does not fit.
     inputs, hidden = (max((1, *values[name].shape[-1:])) for name in "WR")
     if options["hidden_size"] is not None:
         hidden = max(1, options["hidden_size"])
@@ -116,7 +124,7 @@ def take_lengths(file: File, node: "onnx.NodeProto") -> str:
     return ""
 
 
-def describe(name: str, alpha: float | None, beta: float | None) -> str:
+def describe(name: str, alpha: float | None = None, beta: float | None = None) -> str:
     """Returns an activation in words, e.g. "Elu(alpha=1.0)"."""
     numbers = {"alpha": alpha, "beta": beta}
     parts = [f"{key}={np.float32(n)!s}" for key, n in numbers.items() if n is not None]
@@ -124,9 +132,9 @@ def describe(name: str, alpha: float | None, beta: float | None) -> str:
 
 
 def _attributes(where: str, node: "onnx.NodeProto") -> dict[str, Any]:
-    found = {name: default for name, (_, _, default) in ATTRIBUTES.items()}
+    found = {name: default for name, (_, _, default, _) in ATTRIBUTES.items()}
     for entry in node.attribute:
-        kind, field, _ = ATTRIBUTES.get(entry.name, (None, "", None))
+        kind, field, *_ = ATTRIBUTES.get(entry.name, (None, ""))
         got = entry.AttributeType.Name(entry.type)
         if kind != got:
             raise ValueError(
@@ -134,12 +142,8 @@ def _attributes(where: str, node: "onnx.NodeProto") -> dict[str, Any]:
             )
         value = getattr(entry, field)
         found[entry.name] = value.decode(errors="replace") if kind == "STRING" else value
-    for name, known in (
-        ("direction", ("forward", "reverse", "bidirectional")),
-        ("layout", (0, 1)),
-        ("linear_before_reset", (0, 1)),
-    ):
-        if found[name] not in known:
+    for name, (_, _, _, known) in ATTRIBUTES.items():
+        if known and found[name] not in known:
             raise ValueError(
                 f"from_onnx: {name} {where} must be {' or '.join(map(str, known))}, got "
                 f"{found[name]}."
@@ -172,7 +176,7 @@ def _initial_state(
         return None
     needed = f"from_onnx: initial_h {where} must be one state for all sequences of a batch"
     rows: list[np.ndarray] = []
-    # One, for which a file may be made; and more, whose rows may be others.
+    # One, since a file may be made for it; and three, since their rows may differ.
     for batch in (1, 3):
         try:
             states = evaluate(file, name, size=batch)
@@ -210,10 +214,8 @@ def _activations(
     known = {describe(*entry).lower(): name for name, entry in ONNX_ACTIVATIONS.items()}
     found = []
     for name in names:
-        alpha, beta = DEFAULTS.get(name.lower(), (None, None))
-        alpha = next(alphas, alpha) if name.lower() in WITH_ALPHA else None
-        beta = next(betas, beta) if name.lower() in WITH_BETA else None
-        got = describe(name, alpha, beta)
+        defaults = PARAMETERS.get(name.lower(), ())
+        got = describe(name, *map(next, (alphas, betas), defaults))
         if got.lower() not in known:
             needed = ", ".join(describe(*entry) for entry in ONNX_ACTIVATIONS.values())
             raise ValueError(

@@ -1,4 +1,4 @@
-"""One ONNX operator on known arrays: those that move them, and those that make constants.
+"""One ONNX operator on known arrays, if it moves them or makes constants.
 
 The evaluator is ONNX's own. Nodes that would make it read another file, or make more than there is
 room for, are refused before.
@@ -15,17 +15,7 @@ from gru_jax.interop.contents import shorten
 if TYPE_CHECKING:
     import onnx
 
-MOVING = {
-    "Cast",
-    "Concat",
-    "Dropout",
-    "Identity",
-    "Reshape",
-    "Split",
-    "Squeeze",
-    "Transpose",
-    "Unsqueeze",
-}
+MOVING = set("Cast Concat Dropout Identity Reshape Split Squeeze Transpose Unsqueeze".split())
 READING = {"Constant", "ConstantOfShape", "Expand", "Gather", "Slice", "Tile"}
 KINDS = ("FLOAT", "FLOATS", "INT", "INTS", "TENSOR")  # of attributes
 AXES = 64  # that NumPy's arrays have at most
@@ -38,13 +28,7 @@ class UnknownValue(Exception):
 def run(
     model: "onnx.ModelProto", node: "onnx.NodeProto", inputs: Mapping[str, Any], room: int
 ) -> list[np.ndarray]:
-    """Returns the outputs of a node.
-
-    Args:
-        model: what it is in, which says the version of the operator.
-        node: the node.
-        inputs: its inputs by name.
-        room: bytes that the outputs may take.
+    """Returns the outputs of a model's node, which may take `room` bytes.
 
     Raises:
         UnknownValue: if it is broken, or there is no room.
@@ -53,7 +37,7 @@ def run(
     from onnx.reference import ReferenceEvaluator
 
     for entry in node.attribute:
-        # The evaluator makes arrays of all, also of those that its operator does not have.
+        # The evaluator makes arrays of all attributes, also of unknown ones.
         if (kind := entry.AttributeType.Name(entry.type)) not in KINDS:
             raise UnknownValue(f"the output of a {node.op_type} with {entry.name!r} {kind}")
         check_tensor(f"the output of a {node.op_type}", entry.t, external=False)
@@ -76,11 +60,7 @@ def run(
 
 
 def check_tensor(what: str, tensor: "onnx.TensorProto", *, external: bool) -> None:
-    """Raises unless a tensor is of numbers that may be read.
-
-    Raises:
-        UnknownValue: if it is of words, or in a file of its own and that is not `external`.
-    """
+    """Raises an `UnknownValue` if a tensor is of words, or in another file and not `external`."""
     import onnx
 
     if tensor.data_type == onnx.TensorProto.STRING:  # NumPy makes each as long as the longest
@@ -90,7 +70,7 @@ def check_tensor(what: str, tensor: "onnx.TensorProto", *, external: bool) -> No
 
 
 def _size(node: "onnx.NodeProto", arrays: list[np.ndarray]) -> int:
-    """Returns how many bytes a node makes of these.
+    """Returns how many bytes a node makes of these arrays.
 
     Raises:
         ValueError: if it takes more numbers than it can use, each of which becomes an object.

@@ -11,7 +11,7 @@ from gru_jax import files
 from gru_jax.interop.gates import join
 from gru_jax.interop.limits import TORCH, levels_within
 from gru_jax.interop.stack import Level
-from gru_jax.interop.torch.state_dict import NAMES
+from gru_jax.interop.torch.importing import NAMES
 from gru_jax.layers.layer import Layer
 from gru_jax.types import Cell, Params
 
@@ -32,8 +32,7 @@ def to_torch_state(
     Raises:
         ValueError: if PyTorch's GRU cannot compute this net, and why.
     """
-    levels = levels_within(TORCH, "to_torch_state", net, params)
-    return _to_state("to_torch_state", levels, net, bias)
+    return _to_state("to_torch_state", net, params, bias)[1]
 
 
 def to_torch(
@@ -51,8 +50,7 @@ def to_torch(
     """
     import torch
 
-    levels = levels_within(TORCH, "to_torch", net, params)
-    state = _to_state("to_torch", levels, net, bias)
+    levels, state = _to_state("to_torch", net, params, bias)
     first = levels[0].runs[0]
     dtype = getattr(torch, str(first.params.W_c.dtype))
     if isinstance(net, Cell):
@@ -82,14 +80,15 @@ def write_torch(path: Path, net: Cell | Layer, params: Params) -> None:
 
 
 def _to_state(
-    function: str, levels: list[Level], net: Cell | Layer, bias: bool
-) -> dict[str, Array]:
+    function: str, net: Cell | Layer, params: Params, bias: bool
+) -> tuple[list[Level], dict[str, Array]]:
+    levels = levels_within(TORCH, function, net, params)
     shapes = {(len(level.runs), run.hidden_size) for level in levels for run in level.runs}
     rates = {level.dropout for level in levels[:-1]}
-    for what, values in (("count of directions and hidden size", shapes), ("dropout", rates)):
+    for option, values in (("count of directions and hidden size", shapes), ("dropout", rates)):
         if len(values) > 1:
             raise ValueError(
-                f"{function}: net must have one {what} in all layers, got {sorted(values)}: "
+                f"{function}: net must have one {option} in all layers, got {sorted(values)}: "
                 "PyTorch's GRU has one for all; convert them one by one."
             )
     if levels[-1].dropout:
@@ -109,4 +108,4 @@ def _to_state(
             suffix = "" if isinstance(net, Cell) else f"_l{number}{'_reverse' * direction}"
             arrays = (W_x.T, W_h.T, b_x, b_h)[: 4 if bias else 2]
             state |= {key + suffix: a for key, a in zip(NAMES, arrays, strict=False)}
-    return state
+    return levels, state

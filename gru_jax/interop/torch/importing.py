@@ -1,24 +1,31 @@
-"""From PyTorch: state dict -> the arrays of one GRU -> levels -> net, params."""
+"""From PyTorch: file -> state dict -> the arrays of one GRU -> levels -> net, params."""
 
 import re
+import warnings
+import zipfile
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import jax.numpy as jnp
 import numpy as np
 
 from gru_jax.cells.gru_params import GRUParams
-from gru_jax.interop.arrays import floats
-from gru_jax.interop.contents import Contents, list_names
-from gru_jax.interop.gates import Joined, part
+from gru_jax.files import check_size
+from gru_jax.interop.contents import Contents, damaged, list_names
+from gru_jax.interop.gates import take
 from gru_jax.interop.names import choose
 from gru_jax.interop.stack import Level, Run, assemble, assemble_cell
-from gru_jax.interop.torch.state_dict import NAMES, as_numpy, flatten
 from gru_jax.layers.layer import Layer
-from gru_jax.types import Cell, Params
+from gru_jax.types import ArrayLike, Cell, Params
 
 if TYPE_CHECKING:
     import torch
+
+NAMES = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
+"""The arrays of a cell; of a layer with a suffix, e.g. `_l0` or `_l0_reverse`."""
+
+MOST, DEEPEST = 100_000, 64
+"""Arrays of a model, and dots in their names."""
 
 
 def from_torch(
@@ -49,7 +56,7 @@ def from_torch(
         got = source.__name__ if isinstance(source, type) else f"a {type(source).__name__}"
         raise ValueError(f"from_torch: source must be a module or a state dict, got {got}.")
     place, arrays = _find(flatten(source.state_dict()), name)
-    return _assemble(place, arrays, _dropout_of(source.get_submodule(place)))
+    return _assemble(place or "source", arrays, _dropout_of(source.get_submodule(place)))
 
 
 def read_state(source: Mapping[str, Any], name: str | None) -> Contents:
@@ -58,7 +65,51 @@ def read_state(source: Mapping[str, Any], name: str | None) -> Contents:
     place, arrays = _find(state, name)
     prefix = f"{place}." if place else ""
     taken = {prefix + key for key in arrays}
-    return Contents(*_assemble(place, arrays, 0.0), tuple(key for key in state if key not in taken))
+    net, params = _assemble(place or "source", arrays, 0.0)
+    return Contents(net, params, tuple(key for key in state if key not in taken))
+
+
+def read_torch(path: Path) -> dict[str, Any]:
+    """Returns the tensors of a `.pt` or `.pth` file by name, with PyTorch's weights-only loader."""
+    import torch
+
+    check_size(path)
+    try:
+        if zipfile.is_zipfile(path):  # PyTorch itself does not look at the checksums
+            with zipfile.ZipFile(path) as archive:
+                if member := archive.testzip():
+                    raise ValueError(f"its {member} has another checksum")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of TorchScript, which is an error anyway
+            return flatten(torch.load(path, map_location="cpu", weights_only=True))
+    except Exception as error:  # pickle, zip and PyTorch raise a dozen things at damage
+        alien = re.search(r"GLOBAL (\S+)", str(error))
+        reason = f"it holds a {alien[1]}, which only unpickling could build" if alien else error
+        needed = "a whole state dict, torch.save(module.state_dict(), file), for weights_only=True"
+        raise damaged("read", path, needed, reason) from error
+
+
+def flatten(state: Any) -> dict[str, Any]:
+    """Returns the arrays in dicts of dicts, as in a checkpoint, by their names joined by dots.
+
+    Raises:
+        ValueError: if the dicts have no end: they may hold each other.
+    """
+    arrays, left, count = {}, [("", state)], 0
+    while left:
+        name, value = left.pop()
+        count += 1
+        if count > MOST or name.count(".") > DEEPEST:
+            raise ValueError(
+                f"from_torch: source must be at most {MOST} arrays in dicts {DEEPEST} deep, got "
+                "more."
+            )
+        if isinstance(value, Mapping):
+            inner = [(f"{name}.{key}" if name else str(key), each) for key, each in value.items()]
+            left += reversed(inner)
+        elif hasattr(value, "shape"):
+            arrays[name] = value
+    return arrays
 
 
 def _find(state: Mapping[str, Any], name: str | None) -> tuple[str, dict[str, Any]]:
@@ -84,46 +135,62 @@ def _find(state: Mapping[str, Any], name: str | None) -> tuple[str, dict[str, An
     return place, arrays
 
 
-def _assemble(place: str, arrays: dict[str, Any], rate: float) -> tuple[Cell | Layer, Params]:
+def _assemble(label: str, arrays: dict[str, Any], rate: float) -> tuple[Cell | Layer, Params]:
     if "weight_ih" in arrays:
-        return assemble_cell(Run(_take(arrays, place, "")))
+        return assemble_cell(Run(_take(label, arrays, "")))
     suffixes = {key.removeprefix("weight_ih") for key in arrays if key.startswith("weight_ih")}
     count = sum(not suffix.endswith("_reverse") for suffix in suffixes)
     ends = ("", "_reverse") if "_l0_reverse" in suffixes else ("",)
     if wrong := suffixes ^ {f"_l{number}{end}" for number in range(count) for end in ends}:
         raise ValueError(
-            f"from_torch: {place or 'source'} must have all layers from 0, each in the directions "
-            f"of the first, got one too many or too few: weight_ih{min(wrong)}."
+            f"from_torch: {label} must have all layers from 0, each in the directions of the "
+            f"first, got one too many or too few: weight_ih{min(wrong)}."
         )
     levels = []
     for number in range(count):
-        runs = (Run(_take(arrays, place, f"_l{number}{end}"), reverse=bool(end)) for end in ends)
+        runs = (Run(_take(label, arrays, f"_l{number}{end}"), reverse=bool(end)) for end in ends)
         levels.append(Level(tuple(runs), dropout=rate if number < count - 1 else 0.0))
     return assemble("from_torch", levels)
 
 
-def _take(arrays: dict[str, Any], name: str, suffix: str) -> GRUParams:
+def _take(label: str, arrays: dict[str, Any], suffix: str) -> GRUParams:
     has_bias = any(f"{key}{suffix}" in arrays for key in NAMES[2:])
     keys = [key + suffix for key in NAMES[: 4 if has_bias else 2]]
     if missing := [key for key in keys if key not in arrays]:
-        raise ValueError(
-            f"from_torch: {name or 'source'} must have {', '.join(missing)}, got none."
-        )
-    inputs, hidden = (tuple(np.shape(arrays[key]))[1:] for key in keys[:2])
-    gates = tuple(3 * size for size in hidden)
+        raise ValueError(f"from_torch: {label} must have {', '.join(missing)}, got none.")
+    hidden = sum(np.shape(arrays[keys[1]])[1:])
     for count, kind in ((1, "an RNN"), (4, "an LSTM")):
-        if all(np.shape(arrays[key])[:1] == (count * sum(hidden),) for key in keys):
+        if all(np.shape(arrays[key])[:1] == (count * hidden,) for key in keys):
             raise ValueError(
-                f"from_torch: {name or 'source'} must be a GRU, with 3 x {sum(hidden)} rows for "
-                f"{sum(hidden)} units, got {kind}, with {count} x {sum(hidden)}."
+                f"from_torch: {label} must be a GRU, with 3 x {hidden} rows for {hidden} units, "
+                f"got {kind}, with {count} x {hidden}."
             )
-    shapes = (gates + inputs, gates + hidden, gates, gates)
-    W_x, W_h, *biases = (
-        floats("from_torch", key, as_numpy(key, arrays[key]), shape)
-        for key, shape in zip(keys, shapes, strict=False)
-    )
-    b_x, b_h = biases or [jnp.zeros(gates, W_h.dtype)] * 2
-    return part("from_torch", Joined(W_x.T, W_h.T, b_x, b_h), "rzc", old=True, reset="after")
+    plain = {key: _as_numpy(key, arrays[key]) for key in keys}
+    return take("from_torch", plain, "rzc", old=True, reset="after", rows=True)
+
+
+def _as_numpy(key: str, value: Any) -> ArrayLike:
+    """Returns a tensor as a NumPy array, and any other value unchanged."""
+    if not hasattr(value, "untyped_storage"):
+        return value
+    kind = str(value.layout).removeprefix("torch.")
+    kind = "quantized" if value.is_quantized else "meta" if value.is_meta else kind
+    if kind != "strided" or value.nbytes > value.untyped_storage().nbytes():
+        raise ValueError(
+            f"from_torch: {key} must be a tensor with all its numbers, got "
+            f"{'fewer' if kind == 'strided' else kind}."
+        )
+    value = value.detach().cpu().resolve_neg()
+    if str(value.dtype) == "torch.bfloat16":
+        import ml_dtypes
+
+        return value.float().numpy().astype(ml_dtypes.bfloat16)
+    try:
+        return value.numpy()
+    except TypeError as error:  # of 8 bits and fewer
+        raise ValueError(
+            f"from_torch: {key} must be of a dtype that NumPy has, got {value.dtype}."
+        ) from error
 
 
 def _dropout_of(module: "torch.nn.Module") -> float:
