@@ -81,7 +81,7 @@ def gates(trace: Trace, ax: Axes | None = None, *, inputs: Sequence[str] | None 
         panel.set_title(words, loc="left", fontsize=9 if width > WIDE else 8, pad=4)
         few = len(rows) <= 8
         panel.yaxis.set_major_locator(FixedLocator(range(len(rows))) if few else whole_numbers())
-        labels = dict(enumerate(map(str, rows)))  # Ticks between and beyond the rows have none.
+        labels = dict[float, str](enumerate(map(str, rows)))  # No other tick has one.
         panel.yaxis.set_major_formatter(lambda row, _, labels=labels: labels.get(row, ""))
         panel.tick_params(labelbottom=name == "h")
         panels[name] = panel

@@ -102,7 +102,8 @@ def _read(
         drawn[label] = np.where(np.isfinite(some) & (some > 0), some, np.nan)
     shown = np.concatenate(list(drawn.values()))
     shown = shown[np.isfinite(shown)]
-    return drawn, notes, *((shown.min(), shown.max()) if shown.size else (1.0, 1.0))
+    low, high = (shown.min(), shown.max()) if shown.size else (1.0, 1.0)
+    return drawn, notes, low, high
 
 
 def _label_ticks(axis: Axis, low: float, high: float) -> None:

@@ -108,7 +108,7 @@ class _Frames(AbstractMovieWriter):
         self.seconds, self.frames = seconds, []
 
     def setup(self, fig: Any, outfile: Any, dpi: float | None = None) -> None:
-        super().setup(fig, outfile, dpi)
+        self.fig, self.outfile, self.dpi = fig, outfile, dpi or fig.dpi
 
     def grab_frame(self, **options: Any) -> None:
         buffer = io.BytesIO()
