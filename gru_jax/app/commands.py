@@ -121,7 +121,7 @@ class Convert:
 class Inspect:
     """Show the net in a file: its layers, its size and its arrays."""
 
-    file: Annotated[Path, POSITIONAL, "FILE"]
+    source: Annotated[Path, POSITIONAL, "FILE"]
     """Any file that convert reads; also the folder of a training run."""
     from_: FormatName | None = None
     """Its format, where the ending does not say."""

@@ -54,7 +54,7 @@ def describe(console: Console, run: Run) -> None:
     task, config = run.problem.task, run.problem.config
     more = {
         "parameters": f"{gj.count_parameters(run.progress.best_params):,}",
-        "recurrence": run.recurrence,
+        "recurrence": run.problem.recurrence,
         "training": f"{config.epochs} epochs in batches of {config.batch}, AdamW at "
         f"{config.learning_rate:g}, seed {config.seed}",
         "device": f"{jax.devices()[0].device_kind} x {jax.device_count()}, jax {jax.__version__}",

@@ -25,6 +25,8 @@ class Problem(NamedTuple):
     task: Task
     config: Config
     net: gj.Layer
+    recurrence: str
+    """The code that runs the net's recurrences in training."""
     parts: Parts
     statistics: Statistics
     train: gj.Dataset
@@ -32,11 +34,26 @@ class Problem(NamedTuple):
 
 
 def make_problem(task: Task, config: Config) -> Problem:
-    """Builds the net of a task, loads its data and prepares them."""
-    net, parts = task.make_net(config), task.load(config)
+    """Builds the net of a task, then loads its data and prepares them.
+
+    Raises:
+        ValueError: before it loads data, if a setting is out of range, the net cannot be written
+            to a file, or the environment asks for a backend that is not there.
+    """
+    net = task.make_net(check(config))
+    if net.architecture is None:
+        raise ValueError(
+            f"train: make_net of {task.name} must build a net that can be saved, of gru_jax's "
+            "builders with activations given by name, got one that holds a function."
+        )
+    params = jax.eval_shape(lambda: net.init(jax.random.key(0), task.input_size))
+    xs = jax.ShapeDtypeStruct((1, 1, task.input_size), np.float32)
+    choices = gj.explain_backend(net, params, xs, key=jax.random.key(0))
+    recurrence = "; ".join(dict.fromkeys(map(str, choices))) or "none"
+    parts = task.load(config)
     statistics = task.statistics(parts.train)
     train, validation = (part._replace(xs=task.prepare(statistics, part.xs)) for part in parts[:2])
-    return Problem(task, config, net, parts, statistics, train, validation)
+    return Problem(task, config, net, recurrence, parts, statistics, train, validation)
 
 
 def steps_per_epoch(problem: Problem) -> int:
@@ -107,25 +124,6 @@ def evaluate(task: Task, ys: Array, targets: np.ndarray) -> Row:
     """Returns the means of the task's metrics."""
     metrics = task.metrics(ys, targets)
     return {name: float(np.asarray(values, float).mean()) for name, values in metrics.items()}
-
-
-def recurrence(task: Task, config: Config) -> str:
-    """Returns in a phrase which code runs the net's recurrences in training; loads no data.
-
-    Raises:
-        ValueError: if a setting is out of range, the net cannot be written to a file, or the
-            environment asks for a backend that is not there.
-    """
-    net = task.make_net(check(config))
-    if net.architecture is None:
-        raise ValueError(
-            f"train: make_net of {task.name} must build a net that can be saved, of gru_jax's "
-            "builders with activations given by name, got one that holds a function."
-        )
-    params = jax.eval_shape(lambda: net.init(jax.random.key(0), task.input_size))
-    xs = jax.ShapeDtypeStruct((1, 1, task.input_size), np.float32)
-    choices = gj.explain_backend(net, params, xs, key=jax.random.key(0))
-    return "; ".join(dict.fromkeys(map(str, choices))) or "none"
 
 
 def _make_tx(problem: Problem) -> optax.GradientTransformation:
