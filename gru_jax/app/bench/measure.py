@@ -132,12 +132,7 @@ def _set_up(
 
 
 def _time(
-    size: Size,
-    name: Measure,
-    calls: dict[str, Calls],
-    results: Results,
-    rounds: int,
-    tell: Tell,
+    size: Size, name: Measure, calls: dict[str, Calls], results: Results, rounds: int, tell: Tell
 ) -> None:
     """Adds the seconds of each round to the results; drops a contender that fails."""
     chosen = {label: call for label, each in calls.items() if (call := getattr(each, name))}

@@ -77,10 +77,7 @@ def loss(config: VowelsConfig, logits: Array, speakers: Array) -> Array:
 
 def metrics(logits: Array, speakers: Array) -> dict[str, Array]:
     """Returns the cross entropy in nats, not smoothed, and the accuracy."""
-    return {
-        "loss": gj.cross_entropy(logits, speakers),
-        "accuracy": gj.accuracy(logits, speakers),
-    }
+    return {"loss": gj.cross_entropy(logits, speakers), "accuracy": gj.accuracy(logits, speakers)}
 
 
 def describe(config: VowelsConfig, parts: Parts) -> dict[str, str]:
