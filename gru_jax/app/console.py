@@ -10,14 +10,7 @@ from typing import Any
 import jax
 import numpy as np
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TaskProgressColumn,
-    TextColumn,
-    TimeRemainingColumn,
-)
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
 from rich.table import Column, Table
 from rich.text import Text
 
@@ -26,7 +19,6 @@ from gru_jax import Row
 from gru_jax.app.bench.measure import Tell
 from gru_jax.app.bench.problem import Size
 from gru_jax.app.explain import Report
-from gru_jax.app.problem import steps_per_epoch
 from gru_jax.app.runs import Run
 from gru_jax.app.tasks.task import Published, Task
 
@@ -36,7 +28,6 @@ WIDE = 76
 """Columns that all numbers of an epoch, or of a cell, need."""
 OTHERS = 3
 """Classes of a sequence that are printed beside the likeliest one."""
-
 
 _right_column = partial(Column, justify="right")
 
@@ -67,7 +58,7 @@ def describe(console: Console, run: Run) -> None:
 def epochs(console: Console, run: Run) -> Iterator[Callable[[Row], None]]:
     """Shows training as it goes: yields the function that takes each epoch's row."""
     task, total, first = run.problem.task, run.problem.config.epochs, int(run.progress.epoch)
-    steps, wide = steps_per_epoch(run.problem), console.width >= WIDE
+    steps, wide = run.problem.steps, console.width >= WIDE
 
     def describe_row(row: Row) -> str:
         names = dict.fromkeys(("loss", task.monitor) if wide else ("loss",))
@@ -86,15 +77,9 @@ def epochs(console: Console, run: Run) -> Iterator[Callable[[Row], None]]:
 
         yield report
         return
-    columns = (
-        TextColumn("epoch"),
-        MofNCompleteColumn(),
-        BarColumn(bar_width=None),
-        TextColumn("{task.description}"),
-        TimeRemainingColumn(compact=True),
-        TextColumn("left"),
-    )
-    with Progress(*columns, console=console, expand=True) as progress:
+    columns = "epoch", MofNCompleteColumn(), BarColumn(None), "{task.description}"
+    remaining = TimeRemainingColumn(compact=True), "left"
+    with Progress(*columns, *remaining, console=console, expand=True) as progress:
         bar = progress.add_task("compiling", total=total, completed=first)
         yield lambda row: progress.update(
             bar, completed=row["epoch"], description=describe_row(row)
@@ -114,8 +99,8 @@ def turns(console: Console, total: int) -> Iterator[Tell]:
 
         yield print_stage
         return
-    columns = (BarColumn(20), TaskProgressColumn(), TextColumn("{task.description}"))
-    # Drawn between turns only: a thread that draws would take time from what is timed.
+    columns = BarColumn(20), "[progress.percentage]{task.percentage:>3.0f}%", "{task.description}"
+    # Drawn between turns only: a thread that draws would take time from the timed calls.
     with Progress(*columns, console=console, auto_refresh=False, transient=True) as progress:
         bar = progress.add_task("", total=total)
         yield lambda size, stage, label: progress.update(

@@ -31,6 +31,9 @@ class Problem(NamedTuple):
     statistics: Statistics
     train: gj.Dataset
     validation: gj.Dataset
+    steps: int
+    """Batches in one pass over the training data."""
+    tx: optax.GradientTransformation
 
 
 def make_problem(task: Task, config: Config) -> Problem:
@@ -53,19 +56,16 @@ def make_problem(task: Task, config: Config) -> Problem:
     parts = task.load(config)
     statistics = task.statistics(parts.train)
     train, validation = (part._replace(xs=task.prepare(statistics, part.xs)) for part in parts[:2])
-    return Problem(task, config, net, recurrence, parts, statistics, train, validation)
-
-
-def steps_per_epoch(problem: Problem) -> int:
-    """Returns the batches in one pass over the training data."""
-    return -(-len(problem.train.xs) // problem.config.batch)
+    steps, decay = -(-len(train.xs) // config.batch), config.weight_decay
+    tx = gj.make_optimizer(config.learning_rate, steps=config.epochs * steps, weight_decay=decay)
+    return Problem(task, config, net, recurrence, parts, statistics, train, validation, steps, tx)
 
 
 def init_progress(problem: Problem) -> gj.Progress:
     """Returns the progress of a training that has not begun."""
     key_params, key_train = jax.random.split(jax.random.key(problem.config.seed))
     params = problem.net.init(key_params, problem.task.input_size)
-    return gj.init_progress(gj.init_train_state(key_train, params, _make_tx(problem)))
+    return gj.init_progress(gj.init_train_state(key_train, params, problem.tx))
 
 
 def make_loss(problem: Problem) -> Any:
@@ -84,13 +84,13 @@ def make_loss(problem: Problem) -> Any:
 
 def make_loop(problem: Problem) -> TrainStep:
     """Builds the compiled training loop."""
-    return gj.make_train_loop(gj.make_train_step(make_loss(problem), _make_tx(problem)))
+    return gj.make_train_loop(gj.make_train_step(make_loss(problem), problem.tx))
 
 
 def train(
     problem: Problem, loop: TrainStep, progress: gj.Progress, **hooks: Any
 ) -> tuple[gj.Progress, str]:
-    """Trains to the last epoch, or until patience or a hook ends it; hooks are those of `fit`."""
+    """Trains to the last epoch, or until patience or a hook of `fit` ends it."""
     task, config = problem.task, problem.config
 
     def validate(params: Params) -> Row:
@@ -124,9 +124,3 @@ def evaluate(task: Task, ys: Array, targets: np.ndarray) -> Row:
     """Returns the means of the task's metrics."""
     metrics = task.metrics(ys, targets)
     return {name: float(np.asarray(values, float).mean()) for name, values in metrics.items()}
-
-
-def _make_tx(problem: Problem) -> optax.GradientTransformation:
-    config = problem.config
-    steps = config.epochs * steps_per_epoch(problem)
-    return gj.make_optimizer(config.learning_rate, steps=steps, weight_decay=config.weight_decay)
