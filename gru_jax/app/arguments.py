@@ -79,8 +79,7 @@ def read(cls: type[Command], args: Iterable[str], prog: str, default: Any = None
     while words:
         flag, equals, word = words.pop(0).partition("=")
         if flag in ("-h", "--help"):
-            _parser(cls, known, prog).print_help()
-            raise SystemExit(0)
+            _parser(cls, known, prog).parse_args([flag])  # Prints, and exits.
         if not flag.startswith("-") or flag == "-":
             if not places:
                 raise ValueError(f"{name}: {flag}{equals}{word} is one argument too many.")
@@ -115,11 +114,6 @@ def suggest(word: str, known: Iterable[str]) -> str:
     return f"; did you mean {close[0]}?" if close else "."
 
 
-def summary(cls: type) -> str:
-    """Returns the first sentence of a dataclass's docstring."""
-    return (inspect.getdoc(cls) or "").partition("\n")[0].rstrip(".")
-
-
 def _arguments(cls: type, default: Any) -> Iterator[Argument]:
     """Yields the fields of a dataclass, and of those in it."""
     hints, texts = get_type_hints(cls, include_extras=True), _texts(cls)
@@ -143,7 +137,7 @@ def _arguments(cls: type, default: Any) -> Iterator[Argument]:
 
 
 def _defaults(cls: type, default: Any) -> dict[str, Any]:
-    """Returns the values of the fields in `default`; if it is None, of the class."""
+    """Returns the values of the fields, from the class if `default` is None."""
     if default is not None:
         return vars(default)
     return {
@@ -200,7 +194,7 @@ class _Paragraphs(argparse.HelpFormatter):
 
 
 def _parser(cls: type, known: list[Argument], prog: str) -> argparse.ArgumentParser:
-    """Returns a parser that is there for its help."""
+    """Returns a parser of --help alone."""
     places = [a for a in known if not a.flag.startswith("-")]
     words = [a.flag if a.default is dataclasses.MISSING else f"[{a.flag}]" for a in places]
     usage, text = " ".join([prog, *words, "[options]"]), inspect.getdoc(cls)
