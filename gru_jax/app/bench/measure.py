@@ -107,7 +107,7 @@ def measure(
 def _set_up(
     size: Size, contenders: Mapping[str, Contender], results: Results, tell: Tell
 ) -> dict[str, Calls]:
-    """Adds a result for each contender; returns the calls of those that agree with gru_jax."""
+    """Adds a result for each contender; returns the calls that agree with gru_jax."""
     ready: dict[str, Calls] = {}
     for name, contender in contenders.items():
         for reset in contender.resets:

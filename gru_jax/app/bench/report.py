@@ -94,7 +94,7 @@ def _summary(results: Sequence[Result], measures: Sequence[Measure]) -> Table:
     table = _frame("", *(head for measure in measures for head in (measure, "least")), *kinds)
     ratios = [relative(results, measure) for measure in measures]
     for label in dict.fromkeys(row.label for row in results if row.name != OURS):
-        cells = []
+        cells, own = [], [row.differences for row in results if row.label == label]
         for by_size in (each.get(label, {}) for each in ratios):
             rounds = min(map(len, by_size.values()), default=0)  # fewer at a size that was stopped
             logs = np.log([values[:rounds] for values in by_size.values()])
@@ -102,10 +102,8 @@ def _summary(results: Sequence[Result], measures: Sequence[Measure]) -> Table:
             mean = spread(np.exp(logs.mean(0)).tolist()) if rounds else None
             cells += ["".join(digits(values)) if values else "-" for values in (mean, least)]
         for kind in kinds:
-            found = [
-                r.differences[kind] for r in results if r.label == label and kind in r.differences
-            ]
-            cells.append(f"{np.max(found):.0e}" if found else "-")  # np.max keeps a NaN
+            values = [differences[kind] for differences in own if kind in differences]
+            cells.append(f"{np.max(values):.0e}" if values else "-")  # np.max keeps a NaN
         table.add_row(label, *cells)
     return table
 
