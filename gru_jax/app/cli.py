@@ -111,13 +111,12 @@ def predict(command: Predict, console: Console) -> int:
         return 0
     writer = csv.writer(sys.stdout, lineterminator="\n")
     rows = answers.reshape(len(answers), -1)
+    heads, digits = [f"value_{i}" for i in range(rows.shape[1])], ".6g"
     if task.classes:
-        writer.writerow(["sequence", "label", *(f"p_{name}" for name in task.classes)])
-    else:
-        writer.writerow(["sequence", *(f"value_{i}" for i in range(rows.shape[1]))])
+        heads, digits = ["label", *(f"p_{name}" for name in task.classes)], ".6f"
+    writer.writerow(["sequence", *heads])
     for name, row in zip(sequences, rows, strict=True):
         label = [task.classes[int(np.argmax(row))]] if task.classes else []
-        digits = ".6f" if task.classes else ".6g"
         writer.writerow([name, *label, *(f"{value:{digits}}" for value in row)])
     sys.stdout.flush()
     return 0
