@@ -1,4 +1,4 @@
-"""A training run is a folder, and these functions make, use and continue it.
+"""A training run is a folder; these functions make it, use it and go on with it.
 
     begin, reopen --> train --> finish        config.json  metrics.jsonl  checkpoints/
     load_trained --> evaluate, predict        best.safetensors  result.json  figures/

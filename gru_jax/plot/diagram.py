@@ -44,8 +44,7 @@ def step(
 ) -> Axes:
     """Draws how one step makes h_t of x_t and h_{t-1}, in the order of the equations.
 
-    The equations are those of `gru`. The gates of another cell have values like these, but other
-    equations.
+    The equations are `gru`'s. Another cell's gates have values like these, but other equations.
 
     Args:
         trace: of one sequence, `[time, ...]`.

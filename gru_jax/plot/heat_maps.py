@@ -178,7 +178,7 @@ def _inches(ax: Axes) -> tuple[float, float]:
 def _locate(
     ax: Axes, heights: Float[np.ndarray, " panels"], place: int, bar: bool, *_: Any
 ) -> Bbox:
-    """Returns the box of a panel, or of its colour bar, in `ax` as it is now.
+    """Returns the current box of a panel, or of its colour bar, in `ax`.
 
     Titles and bars have fixed sizes in inches; the panels share the rest by `heights`.
     """

@@ -81,7 +81,7 @@ def metrics(logits: Array, speakers: Array) -> dict[str, Array]:
 
 
 def describe(config: VowelsConfig, parts: Parts) -> dict[str, str]:
-    """Returns what is trained, on what."""
+    """Returns the task, the data and the model in words."""
     sizes = ", ".join(f"{len(part.xs)} {name}" for name, part in parts._asdict().items())
     layers = "1 layer" if config.layers == 1 else f"{config.layers} layers"
     return {
