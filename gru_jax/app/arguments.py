@@ -33,7 +33,7 @@ from typing import (
 )
 
 POSITIONAL = object()
-"""Marks a field that is told by its place."""
+"""Marks a field without a flag."""
 
 Command = TypeVar("Command")
 KINDS = {
@@ -46,13 +46,13 @@ KINDS = {
 
 
 class Argument(NamedTuple):
-    """A field of a dataclass, as the command line has it."""
+    """A field of a dataclass on the command line."""
 
     field: str
     flag: str
-    """`--hidden`, or RUN if it is told by its place."""
+    """`--hidden`, or RUN for a positional field."""
     kind: Any
-    """Type of a value, or the tuple of those that it can be."""
+    """Type of a value, or the tuple of allowed values."""
     many: bool
     metavar: str
     default: Any
@@ -60,7 +60,7 @@ class Argument(NamedTuple):
 
 
 def read(cls: type[Command], args: Iterable[str], prog: str, default: Any = None) -> Command:
-    """Returns the dataclass that the arguments say.
+    """Returns the dataclass with the values of the arguments.
 
     Args:
         cls: the dataclass; its docstrings are the help.
@@ -79,8 +79,7 @@ def read(cls: type[Command], args: Iterable[str], prog: str, default: Any = None
     while words:
         flag, equals, word = words.pop(0).partition("=")
         if flag in ("-h", "--help"):
-            _parser(cls, known, prog).print_help()
-            raise SystemExit(0)
+            _parser(cls, known, prog).parse_args([flag])  # Prints, and exits.
         if not flag.startswith("-") or flag == "-":
             if not places:
                 raise ValueError(f"{name}: {flag}{equals}{word} is one argument too many.")
@@ -110,25 +109,19 @@ def read(cls: type[Command], args: Iterable[str], prog: str, default: Any = None
 
 
 def suggest(word: str, known: Iterable[str]) -> str:
-    """Returns "; did you mean ...?" with the known word that is likest, or a full stop."""
+    """Returns "; did you mean ...?" with the closest known word, or a full stop."""
     close = difflib.get_close_matches(word, list(known), 1)
     return f"; did you mean {close[0]}?" if close else "."
-
-
-def summary(cls: type) -> str:
-    """Returns the first sentence of a dataclass's docstring."""
-    return (inspect.getdoc(cls) or "").partition("\n")[0].rstrip(".")
 
 
 def _arguments(cls: type, default: Any) -> Iterator[Argument]:
     """Yields the fields of a dataclass, and of those in it."""
     hints, texts = get_type_hints(cls, include_extras=True), _texts(cls)
-    for field in dataclasses.fields(cls):
-        value = _default(field, default)
+    for name, value in _defaults(cls, default).items():
         if dataclasses.is_dataclass(value):
             yield from _arguments(type(value), value)
             continue
-        kind, marks = hints[field.name], ()
+        kind, marks = hints[name], ()
         if get_origin(kind) is Annotated:
             kind, *marks = get_args(kind)
         if get_origin(kind) in (Union, UnionType):
@@ -139,19 +132,22 @@ def _arguments(cls: type, default: Any) -> Iterator[Argument]:
             kind = get_args(kind)
         word = KINDS[kind][1] if kind in KINDS else "NAME"
         metavar = next((mark for mark in marks if isinstance(mark, str)), word)
-        flag = metavar if POSITIONAL in marks else f"--{field.name.strip('_').replace('_', '-')}"
-        yield Argument(field.name, flag, kind, many, metavar, value, texts.get(field.name, ""))
+        flag = metavar if POSITIONAL in marks else f"--{name.strip('_').replace('_', '-')}"
+        yield Argument(name, flag, kind, many, metavar, value, texts.get(name, ""))
 
 
-def _default(field: dataclasses.Field, default: Any) -> Any:
+def _defaults(cls: type, default: Any) -> dict[str, Any]:
+    """Returns the values of the fields, from the class if `default` is None."""
     if default is not None:
-        return getattr(default, field.name)
-    made = field.default_factory
-    return field.default if made is dataclasses.MISSING else made()
+        return vars(default)
+    return {
+        f.name: f.default if f.default_factory is dataclasses.MISSING else f.default_factory()
+        for f in dataclasses.fields(cls)
+    }
 
 
 def _texts(cls: type) -> dict[str, str]:
-    """Returns the docstrings of a dataclass's fields, those of its bases included."""
+    """Returns the docstrings of the fields of a dataclass and its bases."""
     texts = {}
     for base in reversed(cls.__mro__[:-1]):
         (tree,) = ast.parse(textwrap.dedent(inspect.getsource(base))).body
@@ -169,7 +165,7 @@ def _convert(name: str, argument: Argument, word: str) -> Any:
         return kind(word) if isinstance(kind, type) else kind[kind.index(word)]
     except ValueError:
         hint = "." if isinstance(kind, type) else suggest(word, kind)
-        needed = _needed(argument)
+    needed = _needed(argument)
     raise ValueError(f"{name}: {argument.flag} must be {needed}, got {word!r}{hint}")
 
 
@@ -179,12 +175,10 @@ def _needed(argument: Argument) -> str:
 
 
 def _build(cls: Any, default: Any, values: dict[str, Any]) -> Any:
-    fields = {}
-    for field in dataclasses.fields(cls):
-        inner = _default(field, default)
-        if dataclasses.is_dataclass(inner):
-            inner = _build(type(inner), inner, values)
-        fields[field.name] = values.get(field.name, inner)
+    fields = _defaults(cls, default) | {}
+    for name, value in fields.items():
+        inner = dataclasses.is_dataclass(value)
+        fields[name] = _build(type(value), value, values) if inner else values.get(name, value)
     return cls(**fields)
 
 
@@ -200,7 +194,7 @@ class _Paragraphs(argparse.HelpFormatter):
 
 
 def _parser(cls: type, known: list[Argument], prog: str) -> argparse.ArgumentParser:
-    """Returns a parser that is there for its help."""
+    """Returns a parser of --help alone."""
     places = [a for a in known if not a.flag.startswith("-")]
     words = [a.flag if a.default is dataclasses.MISSING else f"[{a.flag}]" for a in places]
     usage, text = " ".join([prog, *words, "[options]"]), inspect.getdoc(cls)

@@ -1,4 +1,4 @@
-"""The commands; no logic. `gru-jax train | evaluate | ...`, or `python -m gru_jax`."""
+"""The functions of the commands: `gru-jax train | evaluate | ...`, or `python -m gru_jax`."""
 
 import csv
 import importlib.util
@@ -10,7 +10,7 @@ import shutil
 import sys
 import textwrap
 from functools import partial
-from pathlib import Path
+from typing import Any
 
 import jax
 import numpy as np
@@ -20,18 +20,18 @@ import gru_jax as gj
 from gru_jax import files, interop
 from gru_jax.app import console as show
 from gru_jax.app import explain as inspection
-from gru_jax.app import figures, runs
+from gru_jax.app import runs
 from gru_jax.app.bench import measure as benchmark
 from gru_jax.app.bench import report, results
 from gru_jax.app.bench.problem import Size, parse_size
 from gru_jax.app.commands import Bench, Convert, Evaluate, Explain, Inspect, Predict, Train, parse
 from gru_jax.app.folder import find
 from gru_jax.app.tasks import TASKS
-from gru_jax.interop import FormatName
 
 FAILED, USAGE, INTERRUPTED = 1, 2, 130
 LEFTOVERS, LONGEST = 12, 600
 """Names of leftovers that are printed, and characters of a message."""
+NO_FIGURES = "No figures: they need matplotlib, pip install 'gru_jax\\[plot]'."
 
 
 def main(args: list[str] | None = None) -> int:
@@ -40,11 +40,11 @@ def main(args: list[str] | None = None) -> int:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # Some terminals know no lines.
             stream.reconfigure(errors="replace")
-    does = {Train: train, Evaluate: evaluate, Predict: predict, Explain: explain}
-    does |= {Convert: convert, Inspect: inspect, Bench: bench}
+    functions = {Train: train, Evaluate: evaluate, Predict: predict, Explain: explain}
+    functions |= {Convert: convert, Inspect: inspect, Bench: bench}
     try:
         command = parse(sys.argv[1:] if args is None else args)
-        return does[type(command)](command)
+        return functions[type(command)](command, Console(highlight=False))
     except BrokenPipeError:  # `gru-jax predict ... | head` has read all it wanted.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
@@ -56,17 +56,16 @@ def main(args: list[str] | None = None) -> int:
         return _complain("interrupted.", INTERRUPTED)
 
 
-def train(command: Train) -> int:
-    """Trains, tests, and says what was written."""
-    console, task = Console(highlight=False), TASKS[command.task]
+def train(command: Train, console: Console) -> int:
+    """Trains and tests; prints the result and the written files."""
+    task = TASKS[command.task]
     if command.resume:
         run = runs.reopen(command.out, task, command.config)
     else:
         run, moved = runs.begin(command.out, task, command.config)
         if moved:
-            console.print(
-                f"An earlier run was there: it is now {moved}.", soft_wrap=True, markup=False
-            )
+            message = f"An earlier run was there: it is now {moved}."
+            console.print(message, soft_wrap=True, markup=False)
     show.describe(console, run)
     with show.interruptible() as should_stop, show.epochs(console, run) as report:
         run, reason = runs.train(run, report, should_stop)
@@ -88,13 +87,13 @@ def train(command: Train) -> int:
     names = ("result.json", "config.json", "metrics.jsonl", "best.safetensors", "checkpoints")
     show.paths(console, [run.folder / name for name in names] + drawn)
     if not drawn:
-        console.print("No figures: they need matplotlib, pip install 'gru_jax\\[plot]'.")
+        console.print(NO_FIGURES)
     return 0
 
 
-def evaluate(command: Evaluate) -> int:
+def evaluate(command: Evaluate, console: Console) -> int:
     """Prints a run's test metrics and, of classes, its confusions."""
-    console, trained = Console(highlight=False), runs.load_trained(command.run)
+    trained = runs.load_trained(command.run)
     result = runs.evaluate(trained, trained.task.load(trained.config).test)
     if trained.task.classes:
         show.confusions(console, trained.task, result["confusion_matrix"])
@@ -102,31 +101,29 @@ def evaluate(command: Evaluate) -> int:
     return 0
 
 
-def predict(command: Predict) -> int:
+def predict(command: Predict, console: Console) -> int:
     """Prints the answers for each sequence of a file."""
     trained = runs.load_trained(command.run)
     task, sequences = trained.task, gj.read_sequences(command.input, trained.task.input_size)
     answers = runs.predict(trained, list(sequences.values()))
     if sys.stdout.isatty():
-        show.predictions(Console(highlight=False), task, list(sequences), answers)
+        show.predictions(console, task, list(sequences), answers)
         return 0
     writer = csv.writer(sys.stdout, lineterminator="\n")
     rows = answers.reshape(len(answers), -1)
+    heads, digits = [f"value_{i}" for i in range(rows.shape[1])], ".6g"
     if task.classes:
-        writer.writerow(["sequence", "label", *(f"p_{name}" for name in task.classes)])
-    else:
-        writer.writerow(["sequence", *(f"value_{i}" for i in range(rows.shape[1]))])
+        heads, digits = ["label", *(f"p_{name}" for name in task.classes)], ".6f"
+    writer.writerow(["sequence", *heads])
     for name, row in zip(sequences, rows, strict=True):
         label = [task.classes[int(np.argmax(row))]] if task.classes else []
-        digits = ".6f" if task.classes else ".6g"
         writer.writerow([name, *label, *(f"{value:{digits}}" for value in row)])
     sys.stdout.flush()
     return 0
 
 
-def explain(command: Explain) -> int:
+def explain(command: Explain, console: Console) -> int:
     """Prints reports on the cells of a run, and draws them."""
-    console = Console(highlight=False)
     trained = runs.load_trained(command.run)
     task, folder = trained.task, command.run / "figures"
     if command.input is None:
@@ -140,57 +137,49 @@ def explain(command: Explain) -> int:
         xs, targets, shown, name = list(sequences.values()), None, 0, next(iter(sequences))
         folder /= command.input.stem
     with console.status(f"looking into {len(xs)} sequences"):
-        found = inspection.inspect(trained, xs, targets)
-    show.reports(console, list(map(inspection.report, found)), len(found[0].exponents), len(xs))
+        cells = inspection.inspect(trained, xs, targets)
+    show.reports(console, list(map(inspection.report, cells)), len(cells[0].exponents), len(xs))
     if not importlib.util.find_spec("matplotlib"):
-        console.print("No figures: they need matplotlib, pip install 'gru_jax\\[plot]'.")
+        console.print(NO_FIGURES)
         return 0
-    steps = f"{len(xs[shown])} step{'s' * (len(xs[shown]) > 1)}"
-    if len(xs[shown]) > figures.FRAMES:
+    from gru_jax.app import figures
+
+    length = len(xs[shown])
+    steps = f"{length} step{'s' * (length > 1)}"
+    if length > figures.FRAMES:
         steps += f", {figures.FRAMES} of them moving"
     console.print(f"Figures of {name}, {steps}:", markup=False)
-    for path in figures.draw_cells(found, shown, name, folder):
+    for path in figures.draw_cells(cells, shown, name, folder):
         show.paths(console, [path])
     return 0
 
 
-def convert(command: Convert) -> int:
-    """Reads a file, writes another, and says what was in it."""
-    target_is_there = os.path.lexists(command.target) and not command.target.is_dir()
-    if target_is_there and not command.overwrite:
-        raise ValueError(f"{command.target} is there already: --overwrite replaces it.")
-    path = _find(command.source, command.from_)
-    net, params = interop.read(path, format=command.from_, name=command.name)
-    interop.write(command.target, net, params, format=command.to)
+def convert(command: Convert, console: Console) -> int:
+    """Writes the net of a file to another file, and prints it."""
+    target = command.target
+    if os.path.lexists(target) and not target.is_dir() and not command.overwrite:
+        raise ValueError(f"{target} is there already: --overwrite replaces it.")
+    inspect(command, console)
+    show.paths(console, [target])
+    return 0
+
+
+def inspect(command: Inspect | Convert, console: Console) -> int:
+    """Prints the net in a file, of a training run its best one, and the names left behind."""
+    path, options = command.source, dict[str, Any](format=command.from_, name=command.name)
+    if command.from_ is None and (path / "config.json").is_file():
+        path = find(path)
+    net, params = interop.read(path, **options)
+    if isinstance(command, Convert):
+        interop.write(command.target, net, params, format=command.to)
     print(gj.summary(net, params))
-    _tell_leftovers(path, command.from_, command.name)
-    show.paths(Console(highlight=False), [command.target])
-    return 0
-
-
-def inspect(command: Inspect) -> int:
-    """Prints what a file holds."""
-    path = _find(command.file, command.from_)
-    print(gj.summary(*interop.read(path, format=command.from_, name=command.name)))
-    _tell_leftovers(path, command.from_, command.name)
-    return 0
-
-
-def _find(path: Path, format: FormatName | None) -> Path:
-    """Returns the file with the net: of a training run, its best parameters."""
-    return find(path) if format is None and (path / "config.json").is_file() else path
-
-
-def _tell_leftovers(path: Path, format: FormatName | None, name: str | None) -> None:
-    """Says what else a file holds."""
-    leftovers = getattr(interop, "leftovers", lambda *_, **__: ())
-    if names := leftovers(path, format=format, name=name):
+    if names := interop.leftovers(path, **options):
         more = f" and {len(names) - LEFTOVERS} more" if len(names) > LEFTOVERS else ""
-        text = f"stays behind: {', '.join(names[:LEFTOVERS])}{more}"
-        Console(highlight=False).print(text, markup=False)
+        console.print(f"stays behind: {', '.join(names[:LEFTOVERS])}{more}", markup=False)
+    return 0
 
 
-def bench(command: Bench) -> int:
+def bench(command: Bench, console: Console) -> int:
     """Measures, prints tables, and writes the files; after Ctrl-C, with the results so far."""
     sizes = list(dict.fromkeys(map(parse_size, command.sizes)))
     measures = tuple(dict.fromkeys(command.measure))
@@ -205,8 +194,8 @@ def bench(command: Bench) -> int:
     targets = [path for path in (command.json, command.figure) if path]
     for path in targets:
         files.check_target(path)
-    # In a file there is no width to keep to.
-    console = Console(highlight=False, width=None if sys.stdout.isatty() else 100)
+    if not sys.stdout.isatty():
+        console.width = 100
     report.print_setup(console, command.rounds)
     contenders = benchmark.choose(command.peers)
     total = benchmark.count_turns(len(sizes), contenders, len(measures), command.rounds)
@@ -233,7 +222,7 @@ def bench(command: Bench) -> int:
 
 
 def _complain(message: str, code: int, command: str = "") -> int:
-    """Prints one line and, below it, a command to copy; a terminal's width breaks no word."""
+    """Prints one line and, below it, a command to copy; breaks no word in a terminal."""
     text = textwrap.shorten(f"gru-jax: {message}", LONGEST, placeholder=" ...")
     if sys.stderr.isatty():
         columns = shutil.get_terminal_size().columns

@@ -3,19 +3,18 @@
 import argparse
 import dataclasses
 import importlib.metadata
+import inspect
 from pathlib import Path
 from typing import Annotated, TypeAlias, get_args
 
 from gru_jax.app import runs
-from gru_jax.app.arguments import POSITIONAL, read, suggest, summary
+from gru_jax.app.arguments import POSITIONAL, read, suggest
 from gru_jax.app.bench.contenders import PeerName
 from gru_jax.app.bench.measure import MEASURES, Measure
 from gru_jax.app.bench.problem import DEFAULT_SIZES
 from gru_jax.app.tasks import DEFAULT, TASKS
 from gru_jax.app.tasks.task import Config
 from gru_jax.interop import FormatName
-
-RunFolder: TypeAlias = Annotated[Path, POSITIONAL, "RUN"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,35 +35,34 @@ class Train:
 
 
 @dataclasses.dataclass(frozen=True)
-class Evaluate:
-    """Test a trained run: metrics and confusions."""
-
-    run: RunFolder
+class _OfRun:
+    run: Annotated[Path, POSITIONAL, "RUN"]
     """Folder of the run, e.g. runs/japanese_vowels."""
 
 
 @dataclasses.dataclass(frozen=True)
-class Predict:
+class Evaluate(_OfRun):
+    """Test a trained run: metrics and confusions."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Predict(_OfRun):
     """Predict classes or values for your own sequences.
 
     In a terminal this prints a table, elsewhere CSV.
     """
 
-    run: RunFolder
-    """Folder of the run, e.g. runs/japanese_vowels."""
     input: Path
     """An .npz of arrays [time, input] or [cases, time, input], or a .csv with a step a line."""
 
 
 @dataclasses.dataclass(frozen=True)
-class Explain:
+class Explain(_OfRun):
     """Show what the cells of a trained run do, in numbers and figures.
 
-    The figures, and an animation, go into the run's figures/, those of FILE into a folder there.
+    The figures, and an animation, go into the run's figures/; with FILE, into a folder there.
     """
 
-    run: RunFolder
-    """Folder of the run, e.g. runs/japanese_vowels."""
     input: Path | None = None
     """Sequences as for predict, to be looked at instead of the test data; one is drawn."""
 
@@ -74,7 +72,7 @@ class Bench:
     """Time the GRU on this machine beside other libraries' GRUs.
 
     In a checkout, pip install -e '.[bench]' brings all of them but PyTorch: pip install torch.
-    Ctrl-C ends it with what has been measured so far.
+    Ctrl-C ends it with the results so far.
     """
 
     sizes: tuple[str, ...] = DEFAULT_SIZES
@@ -96,10 +94,10 @@ class Convert:
     """Convert a net to another framework's file.
 
     Known by their endings are .pt .pth (PyTorch), .keras .h5 (Keras), .msgpack
-    and Orbax folders (Flax), .eqx (Equinox), .onnx and .safetensors. Arrays by
-    PyTorch's or Haiku's names may also stand in .npz and .safetensors: to write
-    such a one, say --to. Weights are exact; what a framework cannot be is
-    refused. ONNX is written without dropout.
+    and Orbax folders (Flax), .eqx (Equinox), .onnx and .safetensors. An .npz
+    or .safetensors file may also hold arrays by PyTorch's or Haiku's names: to
+    write such a file, give --to. Conversion is exact or refused. ONNX is written
+    without dropout.
     """
 
     source: Annotated[Path, POSITIONAL, "SOURCE"]
@@ -121,7 +119,7 @@ class Convert:
 class Inspect:
     """Show the net in a file: its layers, its size and its arrays."""
 
-    file: Annotated[Path, POSITIONAL, "FILE"]
+    source: Annotated[Path, POSITIONAL, "FILE"]
     """Any file that convert reads; also the folder of a training run."""
     from_: FormatName | None = None
     """Its format, where the ending does not say."""
@@ -142,8 +140,7 @@ def parse(args: list[str]) -> Command:
     """
     name, *rest = args or ["--help"]
     if name in ("-h", "--help"):
-        _parser().print_help()
-        raise SystemExit(0)
+        _parser().parse_args([name])  # Prints, and exits.
     if name == "--version":
         print(f"gru-jax {importlib.metadata.version('gru_jax')}")
         raise SystemExit(0)
@@ -179,15 +176,13 @@ def _parse_train(args: list[str]) -> Train:
 
 
 def _parser() -> argparse.ArgumentParser:
-    """Returns a parser that is there for its help."""
-    parser = argparse.ArgumentParser(
-        "gru-jax",
-        "gru-jax COMMAND [options]",
-        "The GRU in JAX: trained on real data, timed beside other libraries.",
-        "gru-jax COMMAND --help says more.",
-    )
+    """Returns a parser of --help alone."""
+    text = "The GRU in JAX: trained on real data, timed beside other libraries."
+    epilog = "gru-jax COMMAND --help says more."
+    parser = argparse.ArgumentParser("gru-jax", "gru-jax COMMAND [options]", text, epilog)
     commands = parser.add_argument_group("commands")
     parser.add_argument("--version", action="store_true", help="show the version and exit")
     for name, kind in COMMANDS.items():
-        commands.add_argument(name, help=summary(kind))
+        summary, *_ = inspect.cleandoc(str(kind.__doc__)).split("\n")
+        commands.add_argument(name, help=summary.rstrip("."))
     return parser

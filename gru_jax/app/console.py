@@ -1,23 +1,17 @@
-"""What a run looks like in a terminal: a bar that lives there, plain lines anywhere else."""
+"""The output of the commands: a progress bar in a terminal, plain lines anywhere else."""
 
 import contextlib
 import signal
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TaskProgressColumn,
-    TextColumn,
-    TimeRemainingColumn,
-)
-from rich.table import Table
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
+from rich.table import Column, Table
 from rich.text import Text
 
 import gru_jax as gj
@@ -25,7 +19,6 @@ from gru_jax import Row
 from gru_jax.app.bench.measure import Tell
 from gru_jax.app.bench.problem import Size
 from gru_jax.app.explain import Report
-from gru_jax.app.problem import steps_per_epoch
 from gru_jax.app.runs import Run
 from gru_jax.app.tasks.task import Published, Task
 
@@ -36,29 +29,36 @@ WIDE = 76
 OTHERS = 3
 """Classes of a sequence that are printed beside the likeliest one."""
 
+_right_column = partial(Column, justify="right")
+
+
+def facts(console: Console, texts: Mapping[str, str]) -> None:
+    """Prints facts with their names, one below the other."""
+    table = Table.grid(padding=(0, 2))
+    for name, text in texts.items():
+        table.add_row(Text(name, "dim"), Text(text, overflow="fold"))
+    console.print(table)
+
 
 def describe(console: Console, run: Run) -> None:
-    """Prints what is about to be trained, on what."""
+    """Prints the task, the settings and the device of a training."""
     task, config = run.problem.task, run.problem.config
-    facts = task.describe(config, run.problem.parts) | {
+    more = {
         "parameters": f"{gj.count_parameters(run.progress.best_params):,}",
-        "recurrence": run.recurrence,
+        "recurrence": run.problem.recurrence,
         "training": f"{config.epochs} epochs in batches of {config.batch}, AdamW at "
         f"{config.learning_rate:g}, seed {config.seed}",
         "device": f"{jax.devices()[0].device_kind} x {jax.device_count()}, jax {jax.__version__}",
         "folder": str(run.folder),
     }
-    table = Table.grid(padding=(0, 2))
-    for name, fact in facts.items():
-        table.add_row(Text(name, "dim"), Text(fact, overflow="fold"))
-    console.print(table)
+    facts(console, task.describe(config, run.problem.parts) | more)
 
 
 @contextlib.contextmanager
 def epochs(console: Console, run: Run) -> Iterator[Callable[[Row], None]]:
     """Shows training as it goes: yields the function that takes each epoch's row."""
     task, total, first = run.problem.task, run.problem.config.epochs, int(run.progress.epoch)
-    steps, wide = steps_per_epoch(run.problem), console.width >= WIDE
+    steps, wide = run.problem.steps, console.width >= WIDE
 
     def describe_row(row: Row) -> str:
         names = dict.fromkeys(("loss", task.monitor) if wide else ("loss",))
@@ -77,15 +77,9 @@ def epochs(console: Console, run: Run) -> Iterator[Callable[[Row], None]]:
 
         yield report
         return
-    columns = (
-        TextColumn("epoch"),
-        MofNCompleteColumn(),
-        BarColumn(bar_width=None),
-        TextColumn("{task.description}"),
-        TimeRemainingColumn(compact=True),
-        TextColumn("left"),
-    )
-    with Progress(*columns, console=console, expand=True) as progress:
+    columns = "epoch", MofNCompleteColumn(), BarColumn(None), "{task.description}"
+    remaining = TimeRemainingColumn(compact=True), "left"
+    with Progress(*columns, *remaining, console=console, expand=True) as progress:
         bar = progress.add_task("compiling", total=total, completed=first)
         yield lambda row: progress.update(
             bar, completed=row["epoch"], description=describe_row(row)
@@ -105,8 +99,8 @@ def turns(console: Console, total: int) -> Iterator[Tell]:
 
         yield print_stage
         return
-    columns = (BarColumn(20), TaskProgressColumn(), TextColumn("{task.description}"))
-    # Drawn between turns only: a thread that draws would take time from what is timed.
+    columns = BarColumn(20), "[progress.percentage]{task.percentage:>3.0f}%", "{task.description}"
+    # Drawn between turns only: a thread that draws would take time from the timed calls.
     with Progress(*columns, console=console, auto_refresh=False, transient=True) as progress:
         bar = progress.add_task("", total=total)
         yield lambda size, stage, label: progress.update(
@@ -116,7 +110,7 @@ def turns(console: Console, total: int) -> Iterator[Tell]:
 
 @contextlib.contextmanager
 def interruptible() -> Iterator[Callable[[], bool]]:
-    """Turns the first Ctrl-C into a wish to stop, which the function yielded tells of."""
+    """Yields a function that is true after the first Ctrl-C; a second Ctrl-C interrupts."""
     wishes = []
 
     def wish(number: int, _: object) -> None:
@@ -134,11 +128,8 @@ def result(console: Console, task: Task, outcome: Mapping[str, Any]) -> None:
     """Prints the test metric among the published ones, the best first."""
     value, size = outcome[f"test_{task.monitor}"], f"{outcome['parameters']:,} parameters"
     rows = [*task.published, Published("GRU (this run)", value, size)]
-    title = f"Test {task.monitor} on {task.title}"
-    table = Table(title=title, title_justify="left", box=None)
-    table.add_column()
-    table.add_column(task.monitor, justify="right")
-    table.add_column()
+    columns, title = ("", _right_column(task.monitor), ""), f"Test {task.monitor} on {task.title}"
+    table = Table(*columns, title=title, title_justify="left", box=None)
     for row in sorted(rows, key=lambda row: row.value, reverse=task.mode == "max"):
         style = "bold green" if row is rows[-1] else None
         table.add_row(row.model, _number(task, task.monitor, row.value), row.source, style=style)
@@ -150,25 +141,22 @@ def _number(task: Task, name: str, value: float) -> str:
 
 
 def reports(console: Console, rows: Sequence[Report], looked_at: int, given: int) -> None:
-    """Prints a line for each cell, and what its numbers mean."""
+    """Prints a line for each cell, and the meaning of its numbers."""
     heads = "r < 0.1|r > 0.9|z < 0.1|z > 0.9|memory|longest|gradient|Lyapunov".split("|")
     formats = ["{:.1%}"] * 4 + ["{:.1f}"] * 2 + ["{:.2g}", "{:+.3f}"]
     parts = [slice(8)] if console.width >= WIDE else [slice(4), slice(4, 8)]
     console.print("The cells of the net", style="italic")
     for part in parts:
-        table = Table(box=None, padding=(0, 1, 0, 0))
-        table.add_column("cell")
-        for head in heads[part]:
-            table.add_column(head, justify="right", no_wrap=True)
+        columns = [_right_column(head, no_wrap=True) for head in heads[part]]
+        table = Table("cell", *columns, box=None, padding=(0, 1, 0, 0))
         for row in rows:
             values = zip(formats[part], row[2:][part], strict=True)
             texts = ["-" if np.isnan(value) else form.format(value) for form, value in values]
             table.add_row(f"{row.layer} {row.direction}", *texts)
         console.print(table)
-    some = f"{looked_at} of {given}" if looked_at < given else f"{given}"
     legend = Table.grid(padding=(0, 2))
     for term, text in {
-        "sequences": some,
+        "sequences": f"{looked_at} of {given}" if looked_at < given else f"{given}",
         "r, z": "reset and update gate: share of steps below 0.1 and above 0.9, mean of the units",
         "memory": "steps after which 1/e of a unit's state is left: the middle unit's",
         "longest": "and the slowest unit's; medians of sequences",
@@ -181,23 +169,18 @@ def reports(console: Console, rows: Sequence[Report], looked_at: int, given: int
 
 
 def paths(console: Console, written: Sequence[Path]) -> None:
-    """Prints the paths of what was written, one a line, never broken."""
+    """Prints the paths of written files, one a line, never broken."""
     for path in written:
         console.print(f"  {path}", soft_wrap=True, markup=False)
 
 
 def confusions(console: Console, task: Task, counts: Sequence[Sequence[int]]) -> None:
-    """Prints for each class how many there were, and what they were taken for."""
-    table = Table(box=None)
-    for heading in (task.target, f"{task.sample}s", "right"):
-        table.add_column(heading, justify="right")
-    table.add_column("taken for")
+    """Prints for each class the number of cases, the share of right ones, and the mistakes."""
+    headings = task.target, f"{task.sample}s", "right"
+    table = Table(*map(_right_column, headings), "taken for", box=None)
     for i, row in enumerate(counts):
-        wrong = [
-            f"{task.classes[other]} ({count}x)"
-            for other, count in enumerate(row)
-            if count and other != i
-        ]
+        cases = zip(task.classes, row, strict=True)
+        wrong = [f"{name} ({n}x)" for name, n in cases if n and name != task.classes[i]]
         right = f"{row[i] / max(sum(row), 1):.1%}"
         table.add_row(Text(task.classes[i]), str(sum(row)), right, ", ".join(wrong))
     console.print(table)
@@ -205,19 +188,19 @@ def confusions(console: Console, task: Task, counts: Sequence[Sequence[int]]) ->
 
 def predictions(console: Console, task: Task, names: Sequence[str], answers: np.ndarray) -> None:
     """Prints the likeliest classes of each sequence with their probabilities, or its values."""
-    table = Table(box=None)
-    table.add_column("sequence", overflow="fold")
-    if not task.classes:
-        table.add_column("value", justify="right")
-        for name, row in zip(names, answers, strict=True):
-            table.add_row(Text(name), " ".join(f"{value:.4g}" for value in np.ravel(row)))
-        console.print(table)
-        return
-    table.add_column(task.target, justify="right")
-    table.add_column("probability", justify="right")
-    table.add_column("or")
+    column = Column("sequence", overflow="fold")
+    if task.classes:
+        table = Table(
+            column, _right_column(task.target), _right_column("probability"), "or", box=None
+        )
+    else:
+        table = Table(column, _right_column("value"), box=None)
     for name, row in zip(names, answers, strict=True):
-        best, *others = np.argsort(-row, kind="stable")[: OTHERS + 1]
-        also = [f"{task.classes[i]} ({row[i]:.0%})" for i in others if row[i] >= 0.005]
-        table.add_row(Text(name), Text(task.classes[best]), f"{row[best]:.0%}", ", ".join(also))
+        if task.classes:
+            best, *others = np.argsort(-row, kind="stable")[: OTHERS + 1]
+            also = [f"{task.classes[i]} ({row[i]:.0%})" for i in others if row[i] >= 0.005]
+            texts = Text(task.classes[best]), f"{row[best]:.0%}", ", ".join(also)
+        else:
+            texts = (" ".join(f"{value:.4g}" for value in np.ravel(row)),)
+        table.add_row(Text(name), *texts)
     console.print(table)

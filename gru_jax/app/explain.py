@@ -1,12 +1,11 @@
-"""What a trained run does inside: reports on every cell, and figures of one sequence.
+"""The cells of a trained run: their gates, gradients and exponents, in arrays and in numbers.
 
 trained, sequences --inspect--> Inspection --report--> numbers of a cell
-                                           --draw----> figures/
 """
 
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import jax
 import jax.numpy as jnp
@@ -18,23 +17,39 @@ from gru_jax import Architecture, Params
 from gru_jax.app import runs
 
 STEPS = 50_000
-"""Steps that are looked at, padding of the shorter sequences counted in; the rest is left out."""
+"""Limit of steps, with the padding of shorter sequences; `inspect` leaves out the rest."""
+Outputs: TypeAlias = Callable[[Array], Array]
+"""From a cell's states, or a layer's outputs, to the net's outputs."""
 
 
 class Inspection(NamedTuple):
-    """What one cell of the network did in all sequences."""
+    """One cell of the network in all sequences.
+
+    Attributes:
+        layer: number of its recurrent layer, from 1.
+        direction: "forward" or "backward".
+        trace: its gates and states.
+        gradients: |dL/dh_t|, with L the task's loss of the sequence's target.
+        exponents: the Lyapunov exponents.
+    """
 
     layer: int
-    """Of the recurrent layers, counted from 1."""
     direction: str
     trace: gj.Trace
     gradients: Float[Array, "sequences time"]
-    """|dL/dh_t|, with L the task's loss of the sequence's target."""
     exponents: Float[Array, " sequences"]
 
 
 class Report(NamedTuple):
-    """One cell in numbers; shares are means over units, of the valid steps of all sequences."""
+    """One cell in numbers; shares are means over units, of the valid steps of all sequences.
+
+    Attributes:
+        memory: the timescale of the middle unit, in steps; the median of sequences.
+        longest_memory: the timescale of the slowest unit.
+        gradient: |dL/dh| at the first step that the cell reads over |dL/dh| at the last; the
+            geometric mean of sequences.
+        lyapunov: in nats a step; the mean of sequences.
+    """
 
     layer: int
     direction: str
@@ -43,23 +58,19 @@ class Report(NamedTuple):
     update_shut: float
     update_open: float
     memory: float
-    """The timescale of the middle unit, in steps; the median of sequences."""
     longest_memory: float
-    """That of the slowest unit."""
     gradient: float
-    """|dL/dh| at the first step that is read over that at the last; geometric mean of sequences."""
     lyapunov: float
-    """In nats a step; mean of sequences."""
 
 
 def inspect(
     trained: runs.Trained, xs: Sequence[np.ndarray], targets: np.ndarray | None = None
 ) -> list[Inspection]:
-    """Runs the net over sequences `[time, input]` and returns what each of its cells did.
+    """Runs the net over sequences `[time, input]` and inspects each of its cells.
 
     Args:
         trained: the run.
-        xs: the sequences; of them those within the first `STEPS` steps, and the first in any case.
+        xs: the sequences, of which `STEPS` limits the number, but not below one.
         targets: of the sequences; None takes the classes that the net thinks likeliest or, of a
             task without classes, the sum of the outputs in place of the loss.
 
@@ -83,17 +94,6 @@ def inspect(
     ]
 
 
-class _Cell(NamedTuple):
-    """What there is to look at."""
-
-    cell: gj.Cell
-    params: Params
-    trace: gj.Trace
-    direction: str
-    outputs: Callable[[Array], Array]
-    """From the cell's states to the net's outputs."""
-
-
 @partial(jax.jit, static_argnums=(0, 1))
 def _look(
     net: gj.Layer,
@@ -103,71 +103,62 @@ def _look(
     lengths: Array,
     targets: Array | None,
 ) -> dict[tuple[int, bool], tuple[gj.Trace, Array, Array]]:
-    """Returns trace, gradients and exponents by recurrent layer, from 1, and whether backward."""
+    """Returns trace, gradients and exponents by recurrent layer, from 1, and direction."""
     assert net.architecture is not None
     traces = gj.trace(net, params, xs, lengths=lengths)
     layers = _find(net.architecture, params, traces, xs, lengths, lambda ys: ys)
     looks = {}
-    for number, layer in enumerate(layers, 1):
-        for cell, own, trace, direction, outputs in layer:
-            steps = {"lengths": lengths, "reverse": direction == "backward"}
+    for number, cells in enumerate(layers, 1):
+        for backward, cell, own, trace, outputs in cells:
 
-            def loss_fn(hs: Array, _: Array, outputs: Any = outputs) -> Array:
+            def loss_fn(hs: Array, _: Array, outputs: Outputs = outputs) -> Array:
                 ys = outputs(hs)
                 return ys.sum() if targets is None else metrics(ys, targets)["loss"].sum()
 
-            looks[number, steps["reverse"]] = (
-                trace,
-                gj.gradient_norms(cell, own, trace.x, loss_fn, **steps),
-                gj.lyapunov_exponent(jax.random.key(0), cell, own, trace.x, **steps),
-            )
+            steps = {"lengths": lengths, "reverse": backward}
+            gradients = gj.gradient_norms(cell, own, trace.x, loss_fn, **steps)
+            exponents = gj.lyapunov_exponent(jax.random.key(0), cell, own, trace.x, **steps)
+            looks[number, backward] = trace, gradients, exponents
     return looks
 
 
 def _find(
-    layer: Architecture,
-    params: Params,
-    trace: Any,
-    xs: Array,
-    lengths: Array,
-    outputs: Callable[[Array], Array],
-) -> Iterator[list[_Cell]]:
-    """Yields the cells of each recurrent layer; `outputs` maps the layer's ys to the net's."""
+    layer: Architecture, params: Params, trace: Any, xs: Array, lengths: Array, outputs: Outputs
+) -> Iterator[list[tuple[bool, gj.Cell, Params, gj.Trace, Outputs]]]:
+    """Yields the cells of each recurrent layer: whether backward, cell, params, trace, outputs."""
     options: dict[str, Any] = dict(layer.options)
-    cells: list[Any] = [gj.build(part) for part in layer.parts]
+    parts: list[Any] = [gj.build(part) for part in layer.parts]
     if layer.builder == "recurrent":
-        direction = "backward" if options["reverse"] else "forward"
-        yield [_Cell(cells[0], params, trace, direction, outputs)]
+        yield [(options["reverse"], parts[0], params, trace, outputs)]
     elif layer.builder == "bidirectional":
-        states = trace._replace(forward=trace.forward.h, backward=trace.backward.h)
+        states = trace.forward.h, trace.backward.h
 
-        def merge(direction: str, hs: Array) -> Array:
-            forward, backward = states._replace(**{direction: hs})
+        def merge(backward: bool, hs: Array) -> Array:
+            both = (states[0], hs) if backward else (hs, states[1])
             if options["merge"] == "sum":
-                return outputs(forward + backward)
-            return outputs(jnp.concatenate([forward, backward], -1))
+                return outputs(both[0] + both[1])
+            return outputs(jnp.concatenate(both, -1))
 
-        found = zip(cells, params, trace, trace._fields, strict=True)
-        yield [_Cell(*each, partial(merge, each[-1])) for each in found]
+        cells = zip((False, True), parts, params, trace, strict=True)
+        yield [(*each, partial(merge, each[0])) for each in cells]
     elif layer.builder == "residual":
         yield from _find(layer.parts[0], params, trace, xs, lengths, lambda ys: outputs(xs + ys))
     elif layer.builder == "stack":
         for i, part in enumerate(layer.parts):
 
             def rest(ys: Array, i: int = i) -> Array:
-                behind = cells[i + 1 :]
-                if behind:
+                if behind := parts[i + 1 :]:
                     ys, _ = gj.stack(*behind).apply(params[i + 1 :], ys, lengths=lengths)
                 return outputs(ys)
 
             yield from _find(part, params[i], trace[i], xs, lengths, rest)
-            xs, _ = cells[i].apply(params[i], xs, lengths=lengths)
-            if xs.ndim < 3:  # Behind pool there are no steps.
+            xs, _ = parts[i].apply(params[i], xs, lengths=lengths)
+            if xs.ndim < 3:  # No steps follow pool.
                 return
 
 
 def report(inspection: Inspection) -> Report:
-    """Returns a cell in numbers."""
+    """Returns a cell in numbers, NaN for a gate that it does not have."""
     trace, norms = inspection.trace, np.asarray(inspection.gradients)
     unknown = jnp.full((), jnp.nan)
     r, z, _ = (ends or gj.Ends(unknown, unknown) for ends in gj.saturation(trace))

@@ -1,19 +1,22 @@
-"""The figures of a run: how training went, and what the cells did in one sequence."""
+"""The figures of a run: the course of training, and the cells at work in one sequence.
+
+Needs matplotlib.
+"""
 
 from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import jax
 import numpy as np
+from matplotlib.figure import Figure
 
 import gru_jax as gj
+from gru_jax import plot
+from gru_jax.app.explain import Inspection
 from gru_jax.app.tasks.task import Task
 from gru_jax.files import write
-
-if TYPE_CHECKING:
-    from gru_jax.app.explain import Inspection
 
 FRAMES = 60
 """Steps of a sequence that are animated."""
@@ -23,10 +26,6 @@ def draw_training(
     task: Task, rows: Sequence[dict[str, float]], confusions: Any, folder: Path
 ) -> list[Path]:
     """Draws the learning curves and, of classes, the confusions; returns the paths."""
-    from matplotlib.figure import Figure
-
-    from gru_jax import plot
-
     folder.mkdir(exist_ok=True)
     names = [name for name in rows[0] if f"validation_{name}" in rows[0]]
     names.sort(key=lambda name: name != "loss")
@@ -35,75 +34,67 @@ def draw_training(
         unit = f" ({task.units[name]})" if name in task.units else ""
         plot.learning_curves(rows, name, ax, ylabel=name + unit)
     curves.suptitle("regularisation is on in training alone", fontsize=10)
-    figures = {"learning_curves.png": curves}
+    paths = [_save(curves, folder / "learning_curves.png")]
     if confusions:
         counts = np.array(confusions)
         matrix = Figure(figsize=(5, 5), layout="constrained")
         ax = plot.confusion_matrix(counts, task.classes, matrix.subplots())
         ax.set(xlabel=f"predicted {task.target}", ylabel=f"true {task.target}")
         ax.set_title(f"{np.trace(counts)} of {counts.sum()} test {task.sample}s right")
-        figures["confusion_matrix.png"] = matrix
-    for name, figure in figures.items():
-        write(folder / name, partial(figure.savefig, format="png", dpi=150))
-    return [folder / name for name in figures]
+        paths.append(_save(matrix, folder / "confusion_matrix.png"))
+    return paths
 
 
-def draw_cells(
-    found: Sequence["Inspection"], index: int, name: str, folder: Path
-) -> Iterator[Path]:
+def draw_cells(cells: Sequence[Inspection], index: int, name: str, folder: Path) -> Iterator[Path]:
     """Draws one of the sequences; yields the path of each figure when it is there.
 
     Args:
-        found: from `explain.inspect`.
+        cells: from `explain.inspect`.
         index: of the sequence.
         name: of the sequence, for the titles.
-        folder: where; it is made.
+        folder: for the figures; it is made.
     """
-    from matplotlib.figure import Figure
-
-    from gru_jax import plot
-
-    def save(figure: Figure, title: str, path: Path) -> Path:
-        figure.suptitle(f"{title}: {name}", fontsize=11)
-        write(path, partial(figure.savefig, format="png", dpi=150))
-        return path
-
     folder.mkdir(parents=True, exist_ok=True)
-    length = int(found[0].trace.valid[index].sum())
-    traces = [jax.tree.map(lambda a: np.asarray(a)[index, :length], each.trace) for each in found]
-    for each, trace in zip(found, traces, strict=True):
+    length = int(cells[0].trace.valid[index].sum())
+    traces = [jax.tree.map(lambda a: np.asarray(a)[index, :length], each.trace) for each in cells]
+    for each, trace in zip(cells, traces, strict=True):
         figure = Figure(figsize=(7, 7.5), layout="constrained")
         plot.gates(trace, figure.subplots())
-        title = f"layer {each.layer}, {each.direction}"
-        yield save(figure, title, folder / f"gates_{each.layer}_{each.direction}.png")
+        title = f"layer {each.layer}, {each.direction}: {name}"
+        yield _save(figure, folder / f"gates_{each.layer}_{each.direction}.png", title)
 
+    first = f"layer 1, {cells[0].direction}: {name}"
     change = np.abs(traces[0].h - traces[0].h_before).mean(-1)
-    figure = Figure(figsize=(12, 5.1), layout="constrained")
     begin = length // 4  # The first steps change a state of zeros the most.
+    figure = Figure(figsize=(12, 5.1), layout="constrained")
     plot.step(traces[0], begin + int(change[begin:].argmax()), figure.subplots())
-    first = f"layer 1, {found[0].direction}"
-    yield save(figure, first, folder / "step.png")
+    yield _save(figure, folder / "step.png", first)
 
     numbers = {
         "timescales": (plot.timescales, lambda each: gj.timescales(each.trace)[index]),
         "gradient_flow": (plot.gradient_flow, lambda each: each.gradients[index, :length]),
     }
-    count = found[-1].layer
-    for stem, (function, number) in numbers.items():
+    count = cells[-1].layer
+    for stem, (draw, number) in numbers.items():
         figure = Figure(figsize=(6.5, 0.6 + 2.2 * count), layout="constrained")
         axes = figure.subplots(count, sharex=True, squeeze=False)[:, 0]
         for layer, ax in enumerate(axes, 1):
-            part = {each.direction: number(each) for each in found if each.layer == layer}
-            function(part, ax)
+            draw({each.direction: number(each) for each in cells if each.layer == layer}, ax)
             ax.set_title(f"layer {layer}", loc="left", fontsize=10)
             ax.label_outer()
             if layer > 1 and (legend := ax.get_legend()):
                 legend.remove()  # One says it for all.
-        yield save(figure, stem.replace("_", " "), folder / f"{stem}.png")
+        yield _save(figure, folder / f"{stem}.png", f"{stem.replace('_', ' ')}: {name}")
 
-    start = jax.tree.map(lambda a: a[:FRAMES], traces[0])
     figure = Figure(figsize=(12, 6.6))
-    figure.suptitle(f"{first}: {name}", fontsize=11)
-    moving = plot.animation(start, figure.add_axes((0, 0.07, 1, 0.86)))
-    plot.save_gif(moving, folder / "step.gif")
+    figure.suptitle(first, fontsize=11)
+    start = jax.tree.map(lambda a: a[:FRAMES], traces[0])
+    plot.save_gif(plot.animation(start, figure.add_axes((0, 0.07, 1, 0.86))), folder / "step.gif")
     yield folder / "step.gif"
+
+
+def _save(figure: Figure, path: Path, title: str | None = None) -> Path:
+    if title:
+        figure.suptitle(title, fontsize=11)
+    write(path, partial(figure.savefig, format="png", dpi=150))
+    return path

@@ -25,30 +25,47 @@ class Problem(NamedTuple):
     task: Task
     config: Config
     net: gj.Layer
+    recurrence: str
+    """The code that runs the net's recurrences in training."""
     parts: Parts
     statistics: Statistics
     train: gj.Dataset
     validation: gj.Dataset
+    steps: int
+    """Batches in one pass over the training data."""
+    tx: optax.GradientTransformation
 
 
 def make_problem(task: Task, config: Config) -> Problem:
-    """Builds the net of a task, loads its data and prepares them."""
-    net, parts = task.make_net(config), task.load(config)
+    """Builds the net of a task, then loads its data and prepares them.
+
+    Raises:
+        ValueError: before it loads data, if a setting is out of range, the net cannot be written
+            to a file, or the environment asks for a backend that is not there.
+    """
+    net = task.make_net(check(config))
+    if net.architecture is None:
+        raise ValueError(
+            f"train: make_net of {task.name} must build a net that can be saved, of gru_jax's "
+            "builders with activations given by name, got one that holds a function."
+        )
+    params = jax.eval_shape(lambda: net.init(jax.random.key(0), task.input_size))
+    xs = jax.ShapeDtypeStruct((1, 1, task.input_size), np.float32)
+    choices = gj.explain_backend(net, params, xs, key=jax.random.key(0))
+    recurrence = "; ".join(dict.fromkeys(map(str, choices))) or "none"
+    parts = task.load(config)
     statistics = task.statistics(parts.train)
     train, validation = (part._replace(xs=task.prepare(statistics, part.xs)) for part in parts[:2])
-    return Problem(task, config, net, parts, statistics, train, validation)
-
-
-def steps_per_epoch(problem: Problem) -> int:
-    """Returns the batches in one pass over the training data."""
-    return -(-len(problem.train.xs) // problem.config.batch)
+    steps, decay = -(-len(train.xs) // config.batch), config.weight_decay
+    tx = gj.make_optimizer(config.learning_rate, steps=config.epochs * steps, weight_decay=decay)
+    return Problem(task, config, net, recurrence, parts, statistics, train, validation, steps, tx)
 
 
 def init_progress(problem: Problem) -> gj.Progress:
     """Returns the progress of a training that has not begun."""
     key_params, key_train = jax.random.split(jax.random.key(problem.config.seed))
     params = problem.net.init(key_params, problem.task.input_size)
-    return gj.init_progress(gj.init_train_state(key_train, params, _make_tx(problem)))
+    return gj.init_progress(gj.init_train_state(key_train, params, problem.tx))
 
 
 def make_loss(problem: Problem) -> Any:
@@ -67,13 +84,13 @@ def make_loss(problem: Problem) -> Any:
 
 def make_loop(problem: Problem) -> TrainStep:
     """Builds the compiled training loop."""
-    return gj.make_train_loop(gj.make_train_step(make_loss(problem), _make_tx(problem)))
+    return gj.make_train_loop(gj.make_train_step(make_loss(problem), problem.tx))
 
 
 def train(
     problem: Problem, loop: TrainStep, progress: gj.Progress, **hooks: Any
 ) -> tuple[gj.Progress, str]:
-    """Trains to the last epoch, or until patience or a hook ends it; hooks are those of `fit`."""
+    """Trains to the last epoch, or until patience or a hook of `fit` ends it."""
     task, config = problem.task, problem.config
 
     def validate(params: Params) -> Row:
@@ -107,28 +124,3 @@ def evaluate(task: Task, ys: Array, targets: np.ndarray) -> Row:
     """Returns the means of the task's metrics."""
     metrics = task.metrics(ys, targets)
     return {name: float(np.asarray(values, float).mean()) for name, values in metrics.items()}
-
-
-def recurrence(task: Task, config: Config) -> str:
-    """Returns in a phrase which code runs the net's recurrences in training; loads no data.
-
-    Raises:
-        ValueError: if a setting is out of range, the net cannot be written to a file, or the
-            environment asks for a backend that is not there.
-    """
-    net = task.make_net(check(config))
-    if net.architecture is None:
-        raise ValueError(
-            f"train: make_net of {task.name} must build a net that can be saved, of gru_jax's "
-            "builders with activations given by name, got one that holds a function."
-        )
-    params = jax.eval_shape(lambda: net.init(jax.random.key(0), task.input_size))
-    xs = jax.ShapeDtypeStruct((1, 1, task.input_size), np.float32)
-    choices = gj.explain_backend(net, params, xs, key=jax.random.key(0))
-    return "; ".join(dict.fromkeys(map(str, choices))) or "none"
-
-
-def _make_tx(problem: Problem) -> optax.GradientTransformation:
-    config = problem.config
-    steps = config.epochs * steps_per_epoch(problem)
-    return gj.make_optimizer(config.learning_rate, steps=steps, weight_decay=config.weight_decay)

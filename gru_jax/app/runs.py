@@ -1,12 +1,12 @@
-"""A training run is a folder; this is what happens to it.
+"""A training run is a folder; these functions make it, use it and go on with it.
 
     begin, reopen --> train --> finish        config.json  metrics.jsonl  checkpoints/
     load_trained --> evaluate, predict        best.safetensors  result.json  figures/
 
-`best.safetensors` is all that using a run needs: its net with the best parameters, and, in its
-header, the task, the settings and the statistics of the data. `checkpoints/` is for going on.
-Files are written beside their place and moved there; `metrics.jsonl` grows by whole lines, and
-going on with a run cuts it back to what its checkpoint knows.
+Using a run needs `best.safetensors` alone: its net with the best parameters, and, in its header,
+the task, the settings and the statistics of the data. Going on needs `checkpoints/`. Files are
+written beside their place and moved there. `metrics.jsonl` grows by whole lines, and going on cuts
+it back to the epochs of the checkpoint.
 """
 
 import dataclasses
@@ -22,7 +22,6 @@ import numpy as np
 
 import gru_jax as gj
 from gru_jax import Params, Row, interop
-from gru_jax.app import figures
 from gru_jax.app import problem as problems
 from gru_jax.app.folder import find, locked, move_aside, one_error, read_rows
 from gru_jax.app.problem import Problem
@@ -35,7 +34,7 @@ SAVE_EVERY = 5.0
 
 
 class Run(NamedTuple):
-    """A run at hand: its folder, its problem, and where it stands."""
+    """A run in progress."""
 
     folder: Path
     problem: Problem
@@ -44,12 +43,10 @@ class Run(NamedTuple):
     """One an epoch, as in `metrics.jsonl`."""
     started: float
     """On the clock of `time.perf_counter`, earlier sittings counted in."""
-    recurrence: str
-    """Which code runs the recurrences in this sitting."""
 
 
 class Trained(NamedTuple):
-    """What a run has learned, all in `best.safetensors`."""
+    """The content of `best.safetensors`."""
 
     task: Task
     config: Config
@@ -62,19 +59,17 @@ def begin(folder: Path, task: Task, config: Config) -> tuple[Run, Path | None]:
     """Makes the folder of a new run.
 
     Returns:
-        The run, and where an earlier run in the same folder has been moved, if there was one.
+        The run, and the new place of an earlier run in the same folder, if there was one.
 
     Raises:
-        ValueError: if a setting is out of range, the folder holds something else than a run, or
-            the environment asks for a backend that is not there.
+        ValueError: from `make_problem`, or if the folder holds something else than a run.
     """
-    recurrence = problems.recurrence(task, config)
     problem = problems.make_problem(task, config)
     progress = problems.init_progress(problem)
     moved = move_aside(folder)
     folder.mkdir(parents=True, exist_ok=True)
     _write_config(folder, problem)
-    return Run(folder, problem, progress, [], time.perf_counter(), recurrence), moved
+    return Run(folder, problem, progress, [], time.perf_counter()), moved
 
 
 def reopen(folder: Path, task: Task, config: Config) -> Run:
@@ -87,10 +82,8 @@ def reopen(folder: Path, task: Task, config: Config) -> Run:
 
     Raises:
         FileNotFoundError: if there is no run, or none that has saved anything.
-        ValueError: if a file in it is damaged, or the environment asks for a backend that is not
-            there.
+        ValueError: from `make_problem`, or if a file in the folder is damaged.
     """
-    recurrence = problems.recurrence(task, config)
     problem = problems.make_problem(task, config)
     progress = gj.load_checkpoint(folder / "checkpoints", problems.init_progress(problem))
     rows = read_rows(folder / "metrics.jsonl", int(progress.epoch), task.monitor)
@@ -98,7 +91,7 @@ def reopen(folder: Path, task: Task, config: Config) -> Run:
     with locked(folder):
         write_text(folder / "metrics.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
         _write_config(folder, problem)
-    return Run(folder, problem, progress, rows, started, recurrence)
+    return Run(folder, problem, progress, rows, started)
 
 
 def train(
@@ -123,8 +116,8 @@ def train(
             _save(run, progress)
             saved_at = time.monotonic()
 
+    hooks = {"report": report_and_log, "save": save, "should_stop": should_stop}
     with locked(run.folder):
-        hooks = {"report": report_and_log, "save": save, "should_stop": should_stop}
         loop = problems.make_loop(run.problem)
         progress, reason = problems.train(run.problem, loop, run.progress, **hooks)
         _save(run, progress)
@@ -139,20 +132,22 @@ def finish(run: Run) -> tuple[dict[str, Any], list[Path]]:
     """
     problem, best = run.problem, run.rows[int(run.progress.best_epoch) - 1]
     params, monitor = run.progress.best_params, f"validation_{problem.task.monitor}"
-    trained = Trained(problem.task, problem.config, problem.net, params, problem.statistics)
+    trained = Trained(*problem[:3], params, problem.statistics)
     result = evaluate(trained, problem.parts.test) | {
         monitor: best[monitor],
         "best_epoch": best["epoch"],
         "epochs": int(run.progress.epoch),
         "seconds": round(time.perf_counter() - run.started, 2),
         "seed": problem.config.seed,
-        "recurrence": run.recurrence,
+        "recurrence": problem.recurrence,
         "device": jax.devices()[0].device_kind,
         "jax": jax.__version__,
     }
     write_text(run.folder / "result.json", json.dumps(result, indent=2) + "\n")
     if not importlib.util.find_spec("matplotlib"):
         return result, []
+    from gru_jax.app import figures
+
     counts = result.get("confusion_matrix")
     return result, figures.draw_training(problem.task, run.rows, counts, run.folder / "figures")
 
@@ -170,7 +165,7 @@ def read_config(folder: Path) -> tuple[Task, Config]:
 
 
 def load_trained(folder: Path | str) -> Trained:
-    """Returns what a run has learned.
+    """Returns a run's best parameters with their net, settings and statistics.
 
     Raises:
         FileNotFoundError: if there is no run, or none that has saved anything.
@@ -236,9 +231,8 @@ def _write_config(folder: Path, problem: Problem) -> None:
 
 
 def _save(run: Run, progress: gj.Progress) -> None:
-    problem = run.problem
     gj.save_checkpoint(run.folder / "checkpoints", progress)
-    header = {"settings": _as_settings(problem), "statistics": problem.statistics}
+    path, net, best = run.folder / "best.safetensors", run.problem.net, progress.best_params
+    header = {"settings": _as_settings(run.problem), "statistics": run.problem.statistics}
     metadata = {name: json.dumps(value) for name, value in header.items()}
-    best = progress.best_params
-    interop.save(run.folder / "best.safetensors", problem.net, best, metadata=metadata)
+    interop.save(path, net, best, metadata=metadata)

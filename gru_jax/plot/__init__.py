@@ -1,15 +1,15 @@
-"""What people look at. Needs matplotlib: `pip install 'gru_jax[plot]'`.
+"""Figures. Needs matplotlib: `pip install 'gru_jax[plot]'`.
 
     gates                               the trace of one sequence, as heat maps
     step, animation                     one step of the cell as a diagram; all of them, one by one
     timescales, gradient_flow           how far back units remember, and gradients reach
-    forecast                            a series and what was predicted of it
-    learning_curves, confusion_matrix   how training went
+    forecast                            a series and its prediction
+    learning_curves, confusion_matrix   the course of training
 
-Each function draws into `ax`, or into a new figure where it is None, returns the axes (`animation`
-what `save_gif` takes), and leaves matplotlib's global state alone. Steps count from 0, as in the
-arrays. Colours hold in grey and for colour-blind readers: lines differ in dash too, shut to open
-and negative to positive go from dark to light, cells of a matrix or diagram carry numbers.
+Each function draws into `ax`, or into a new figure if it is None, and returns the axes; `animation`
+returns the argument of `save_gif`. matplotlib's global state does not change. Steps count from 0,
+as in the arrays. Colours hold in grey and for colour-blind readers. Lines differ in dash, too. Shut
+to open and negative to positive go from dark to light. Cells of a matrix or diagram carry numbers.
 """
 
 from gru_jax.plot.diagram import step as step

@@ -2,11 +2,11 @@
 
     x_t, h_{t-1} -> reset gate r_t -> candidate c_t -> update gate z_t -> hidden state h_t
 
-A row is a unit, so what happens to a unit can be read, and worked out, along its row.
+A row is a unit, so its values can be read, and worked out, from left to right.
 """
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import numpy as np
@@ -22,6 +22,7 @@ from gru_jax.types import ArrayLike, Trace
 ROWS = 5
 """Units, and input channels, that are shown if no others are asked for."""
 PALE = "#f3f3f3"
+CENTRED: dict[str, Any] = {"ha": "center", "va": "center"}
 
 # In units of the diagram: the size of a cell, the middle of each column, the products with their
 # nonlinearity, and where one band ends and the next begins.
@@ -31,14 +32,6 @@ SIGMA_R, TANH, SIGMA_Z = 21.4, 50.4, 71.4
 BANDS = (-7.6, 16.6, 35.2, 66.6, 85.2, 118.4)
 FULL = 9.0
 """Inches of width from which on text has its full size."""
-
-
-class Band(NamedTuple):
-    """What is written above and below the columns of one equation."""
-
-    name: str
-    equation: str
-    meaning: str
 
 
 def step(
@@ -51,8 +44,7 @@ def step(
 ) -> Axes:
     """Draws how one step makes h_t of x_t and h_{t-1}, in the order of the equations.
 
-    The equations are those of `gru`; another cell's gates have values like these, and other
-    equations.
+    The equations are `gru`'s. Another cell's gates have values like these, but other equations.
 
     Args:
         trace: of one sequence, `[time, ...]`.
@@ -64,55 +56,50 @@ def step(
     Raises:
         ValueError: if the trace is not of a GRU and one sequence, or a number is out of range.
     """
-    of = one_sequence("step", trace)
-    if not 0 <= t < len(of.h) or not of.valid[t]:
-        what = f"0 to {len(of.h) - 1}" + (", and no padding" if not of.valid.all() else "")
-        raise ValueError(f"step: t must be {what}, got {t}.")
-    if inputs is not None and len(inputs) != of.x.shape[1]:
-        raise ValueError(f"step: inputs must be {of.x.shape[1]} names, got {len(inputs)}.")
-    rows = which(of, "step", units)
-    ax = new_axes(*size(of, rows)) if ax is None else ax
-    r, z, c, h, before = (a[t, rows] for a in (of.r, of.z, of.c, of.h, of.h_before))
+    arrays = one_sequence("step", trace)
+    if not 0 <= t < len(arrays.h) or not arrays.valid[t]:
+        needed = f"0 to {len(arrays.h) - 1}" + ", and no padding" * (not arrays.valid.all())
+        raise ValueError(f"step: t must be {needed}, got {t}.")
+    channels = arrays.x.shape[1]
+    if inputs is not None and len(inputs) != channels:
+        raise ValueError(f"step: inputs must be {channels} names, got {len(inputs)}.")
+    rows = which(arrays, "step", units)
+    ax = new_axes(*size(arrays, rows)) if ax is None else ax
+    x, names = arrays.x[t, :ROWS], (inputs or range(channels))[:ROWS]
+    r, z, c, h, before = (each[t, rows] for each in arrays[:5])
     product, inner = before, r"r_t\odot h_{t-1}"
-    if of.q is not None:
-        product, inner = of.q[t, rows], r"r_t\odot q_t"
-    xs = of.x
-    scale = max(float(np.nanpercentile(np.abs(xs[of.valid]), 99)), 1e-6)
-    inputs_shown = min(ROWS, xs.shape[1])
-    top = max(len(rows), inputs_shown) * HEIGHT / 2
+    if arrays.q is not None:
+        product, inner = arrays.q[t, rows], r"r_t\odot q_t"
+    scale = max(float(np.nanpercentile(np.abs(arrays.x[arrays.valid]), 99)), 1e-6)
+    top = max(len(rows), len(x)) * HEIGHT / 2
 
     ax.set(xlim=(BANDS[0], BANDS[-1]), ylim=(-top - 17, top + 13), aspect="equal")
     ax.set_axis_off()
-    shown = f"{inputs_shown} of {xs.shape[1]} inputs,\n{len(rows)} of {of.h.shape[1]} units"
-    for band, left, right in zip(_bands(t, inner, shown), BANDS, BANDS[1:], strict=False):
-        _draw_band(ax, band, left + 0.3, right - 0.3, top)
-    _draw_wires(ax, top, len(rows) * HEIGHT / 2, inputs_shown * HEIGHT / 2)
-    _draw_column(ax, X, "x_t", xs[t, :inputs_shown], SIGNED, (-scale, scale))
-    for x, name, values in (
-        (H, "h_{t-1}", before),
-        (RH, inner, r * product),
-        (C, "c_t", c),
-        (KEPT, r"(1-z_t)\odot h_{t-1}", (1 - z) * before),
-        (TAKEN, r"z_t\odot c_t", z * c),
-        (H_NEXT, "h_t", h),
-    ):
-        _draw_column(ax, x, name, values, SIGNED, (-1, 1))
-    for x, name, values in ((R, "r_t", r), (Z, "z_t", z)):
-        _draw_column(ax, x, name, values, SHARES, (0, 1))
-    channels = (inputs or range(inputs_shown))[:inputs_shown]
-    for x, names in ((X, channels), (H, rows)):
-        for name, y in zip(names, _rows(len(names)), strict=True):
-            left = x - WIDTH / 2 - 0.5
-            ax.text(left, y, str(name), ha="right", va="center", size=7, color=DARK)
+    shown = f"{len(x)} of {channels} inputs,\n{len(rows)} of {arrays.h.shape[1]} units"
+    _draw_bands(ax, top, t, shown, after=arrays.q is not None)
+    _draw_wires(ax, top, len(rows) * HEIGHT / 2, len(x) * HEIGHT / 2)
+    _draw_column(ax, X, "x_t", x, SIGNED, scale)
+    _draw_column(ax, H, "h_{t-1}", before, SIGNED)
+    _draw_column(ax, R, "r_t", r, SHARES)
+    _draw_column(ax, RH, inner, r * product, SIGNED)
+    _draw_column(ax, C, "c_t", c, SIGNED)
+    _draw_column(ax, Z, "z_t", z, SHARES)
+    _draw_column(ax, KEPT, r"(1-z_t)\odot h_{t-1}", (1 - z) * before, SIGNED)
+    _draw_column(ax, TAKEN, r"z_t\odot c_t", z * c, SIGNED)
+    _draw_column(ax, H_NEXT, "h_t", h, SIGNED)
+    for column, labels in ((X, names), (H, rows)):
+        for label, y in zip(labels, _heights(len(labels)), strict=True):
+            left = column - WIDTH / 2 - 0.5
+            ax.text(left, y, str(label), ha="right", va="center", size=7, color=DARK)
     for text in ax.texts:
         text.set_fontsize(float(text.get_fontsize()) * min(1, ax.bbox.width / ax.figure.dpi / FULL))
     return ax
 
 
 def size(trace: Trace, rows: Int[np.ndarray, " rows"]) -> tuple[float, float]:
-    """Returns the inches that the diagram takes where there is room."""
-    high = max(len(rows), min(ROWS, trace.x.shape[1])) * HEIGHT + 30
-    return 12, 12 * high / (BANDS[-1] - BANDS[0])
+    """Returns the diagram's full width and height in inches."""
+    height = max(len(rows), min(ROWS, trace.x.shape[1])) * HEIGHT + 30
+    return 12, 12 * height / (BANDS[-1] - BANDS[0])
 
 
 def one_sequence(function: str, trace: Trace) -> Any:
@@ -126,68 +113,59 @@ def one_sequence(function: str, trace: Trace) -> Any:
         raise ValueError(
             f"{function}: trace must have a valid step, got {len(trace.h)} of padding."
         )
-    of = jax.tree.map(np.asarray, trace)
-    mixed = (1 - of.z) * of.h_before + of.z * of.c
-    if not np.allclose(mixed[of.valid], of.h[of.valid], atol=1e-2, equal_nan=True):
+    arrays = jax.tree.map(np.asarray, trace)
+    mixed = (1 - arrays.z) * arrays.h_before + arrays.z * arrays.c
+    if not np.allclose(mixed[arrays.valid], arrays.h[arrays.valid], atol=1e-2, equal_nan=True):
         raise ValueError(
             f"{function}: trace must have h = (1 - z) h_before + z c, as without zoneout and clip."
         )
-    return of
+    return arrays
 
 
-def which(trace: Trace, function: str, units: Sequence[int] | None) -> Int[np.ndarray, " rows"]:
+def which(arrays: Any, function: str, units: Sequence[int] | None) -> Int[np.ndarray, " rows"]:
     """Returns the units to show: by default of all speeds, by their mean z, the slowest last."""
-    size = trace.h.shape[1]
+    size = arrays.h.shape[1]
     if units is None:
-        order = np.argsort(np.mean(np.asarray(trace.z)[np.asarray(trace.valid)], 0))
+        order = arrays.z[arrays.valid].mean(0).argsort()
         return order[np.linspace(size - 1, 0, min(ROWS, size)).round().astype(int)]
     if not len(units) or not all(0 <= unit < size for unit in units):
         raise ValueError(f"{function}: units must be one or more of 0 to {size - 1}, got {units}.")
     return np.asarray(units)
 
 
-def _bands(t: int, inner: str, shown: str) -> tuple[Band, ...]:
-    after = "q" in inner
-    return (
-        Band(f"step {t}", r"$x_t$ and $h_{t-1}$", shown),
-        Band(
-            "1  reset gate",
-            r"$r_t=\sigma([x_t,h_{t-1}]\,W_r+b_r)$",
-            "how much of the old state\nthe candidate sees",
-        ),
-        Band(
-            "2  candidate",
-            r"$c_t=\tanh(x_tW_{cx}+b_c+r_t\odot q_t)$"
-            if after
-            else r"$c_t=\tanh([x_t,\ r_t\odot h_{t-1}]\,W_c+b_c)$",
-            "the state that is proposed,\n"
-            + (r"$q_t=h_{t-1}W_{ch}+b_h$" if after else "from \N{MINUS SIGN}1 to 1"),
-        ),
-        Band(
-            "3  update gate",
-            r"$z_t=\sigma([x_t,h_{t-1}]\,W_z+b_z)$",
-            "how much of the candidate\nis taken",
-        ),
-        Band(
-            "4  hidden state",
-            r"$h_t=(1-z_t)\odot h_{t-1}+z_t\odot c_t$",
-            "what is kept of the old state,\nand what is taken of the candidate",
-        ),
+def _draw_bands(ax: Axes, top: float, t: int, shown: str, *, after: bool) -> None:
+    """Draws a background for each equation: its name above, the equation and its meaning below."""
+    candidate, detail = r"$c_t=\tanh(x_tW_{cx}+b_c+r_t\odot q_t)$", r"$q_t=h_{t-1}W_{ch}+b_h$"
+    if not after:
+        candidate = r"$c_t=\tanh([x_t,\ r_t\odot h_{t-1}]\,W_c+b_c)$"
+        detail = "from \N{MINUS SIGN}1 to 1"
+    names = f"step {t}", "1  reset gate", "2  candidate", "3  update gate", "4  hidden state"
+    equations = (
+        r"$x_t$ and $h_{t-1}$",
+        r"$r_t=\sigma([x_t,h_{t-1}]\,W_r+b_r)$",
+        candidate,
+        r"$z_t=\sigma([x_t,h_{t-1}]\,W_z+b_z)$",
+        r"$h_t=(1-z_t)\odot h_{t-1}+z_t\odot c_t$",
     )
-
-
-def _draw_band(ax: Axes, band: Band, left: float, right: float, top: float) -> None:
-    ax.add_patch(
-        Rectangle((left, -top - 16.6), right - left, 2 * top + 29.2, facecolor=PALE, zorder=0)
+    meanings = (
+        shown,
+        "how much of the old state\nthe candidate sees",
+        f"the state that is proposed,\n{detail}",
+        "how much of the candidate\nis taken",
+        "what is kept of the old state,\nand what is taken of the candidate",
     )
-    middle = (left + right) / 2
-    ax.text(middle, top + 10.2, band.name, ha="center", va="center", weight="bold", size=11)
-    ax.text(middle, -top - 9.6, band.equation, ha="center", va="center", size=9.5)
-    ax.text(middle, -top - 13.6, band.meaning, ha="center", va="center", size=8, color=DARK)
+    bands = zip(names, equations, meanings, BANDS, BANDS[1:], strict=False)
+    for name, equation, meaning, left, right in bands:
+        corner, width, height = (left + 0.3, -top - 16.6), right - left - 0.6, 2 * top + 29.2
+        ax.add_patch(Rectangle(corner, width, height, facecolor=PALE, zorder=0))
+        middle = (left + right) / 2
+        ax.text(middle, top + 10.2, name, weight="bold", size=11, **CENTRED)
+        ax.text(middle, -top - 9.6, equation, size=9.5, **CENTRED)
+        ax.text(middle, -top - 13.6, meaning, size=8, color=DARK, **CENTRED)
 
 
 def _draw_wires(ax: Axes, top: float, edge: float, edge_x: float) -> None:
-    """Draws who reads whom; `edge` is the upper edge of the columns, `edge_x` that of x_t."""
+    """Draws the data flow; `edge` is the upper edge of the columns, `edge_x` the edge of x_t."""
     lane_h, lane_x, lane_c, head = top + 6.4, -top - 2.6, -top - 5.2, edge + 3.4
     half = WIDTH / 2
 
@@ -197,41 +175,32 @@ def _draw_wires(ax: Axes, top: float, edge: float, edge_x: float) -> None:
         ax.plot(*zip(*points, strict=True), color=color, linewidth=1.4, path_effects=rim, zorder=1)
         if arrow:
             style = {"arrowstyle": "-|>", "color": color, "linewidth": 0, "mutation_scale": 13}
-            style |= {"shrinkA": 0, "shrinkB": 0}
-            ax.annotate("", points[-1], points[-2], arrowprops=style)
+            ax.annotate("", points[-1], points[-2], arrowprops=style | {"shrinkA": 0, "shrinkB": 0})
 
     wire((X, -edge_x), (X, lane_x), (SIGMA_Z, lane_x), arrow=False)
     wire((H, head), (H, lane_h), (KEPT, lane_h), (KEPT, head), color=BLUE)
-    for x, name, radius in (
-        (SIGMA_R, r"$\sigma$", 2.0),
-        (TANH, "tanh", 2.6),
-        (SIGMA_Z, r"$\sigma$", 2.0),
-    ):
+    for x in (SIGMA_R, TANH, SIGMA_Z):
+        name, size, radius = ("tanh", 8, 2.6) if x == TANH else (r"$\sigma$", 11, 2.0)
         wire((x, lane_x), (x, -radius))
         ax.add_patch(Circle((x, 0), radius, facecolor="white", edgecolor=DARK, zorder=3))
-        ax.text(x, 0, name, ha="center", va="center", size=8 if x == TANH else 11, zorder=4)
+        ax.text(x, 0, name, size=size, zorder=4, **CENTRED)
     for x, end in ((SIGMA_R, 2.0), (RH, head), (SIGMA_Z, 2.0)):
         wire((x, lane_h), (x, end), color=BLUE)
     wire((C, -edge), (C, lane_c), (TAKEN, lane_c), (TAKEN, -edge), color=ORANGE)
-    for start, end in (
-        (SIGMA_R + 2, R - half),
-        (R + half, RH - half),
-        (RH + half, TANH - 2.6),
-        (TANH + 2.6, C - half),
-        (SIGMA_Z + 2, Z - half),
-        (Z + half, KEPT - half),
-    ):
+    starts = SIGMA_R + 2, R + half, RH + half, TANH + 2.6, SIGMA_Z + 2, Z + half
+    ends = R - half, RH - half, TANH - 2.6, C - half, Z - half, KEPT - half
+    for start, end in zip(starts, ends, strict=True):
         wire((start, 0), (end, 0))
     fork, below = Z + half + 2, -edge - 1.6
     wire((fork, 0), (fork, below), (TAKEN - 1.6, below), (TAKEN - 1.6, -edge))
     ax.plot([fork], [0], ".", color=DARK, markersize=7)
     ax.plot([SIGMA_R, RH, SIGMA_Z], [lane_h] * 3, ".", color=BLUE, markersize=7)
     ax.plot([SIGMA_R, TANH], [lane_x] * 2, ".", color=DARK, markersize=7)
-    ax.text((KEPT + TAKEN) / 2, 0, "+", ha="center", va="center", size=13)
-    ax.text((TAKEN + H_NEXT) / 2, 0, "=", ha="center", va="center", size=13)
+    ax.text((KEPT + TAKEN) / 2, 0, "+", size=13, **CENTRED)
+    ax.text((TAKEN + H_NEXT) / 2, 0, "=", size=13, **CENTRED)
 
 
-def _rows(count: int) -> Float[np.ndarray, " rows"]:
+def _heights(count: int) -> Float[np.ndarray, " rows"]:
     """Returns the height of each row's middle, from the top."""
     return ((count - 1) / 2 - np.arange(count)) * HEIGHT
 
@@ -242,29 +211,13 @@ def _draw_column(
     name: str,
     values: Float[ArrayLike, " rows"],
     colours: Colormap,
-    ends: tuple[float, float],
+    scale: float = 1,
 ) -> None:
-    for y, value in zip(_rows(len(values)), values, strict=True):
-        colour = colours(Normalize(*ends)(value))
-        ax.add_patch(
-            Rectangle(
-                (x - WIDTH / 2, y - HEIGHT / 2),
-                WIDTH,
-                HEIGHT,
-                facecolor=colour,
-                edgecolor="white",
-                linewidth=1.2,
-                zorder=2,
-            )
-        )
-        ax.text(
-            x,
-            y,
-            f"{round(float(value), 2) + 0.0:.2f}".replace("-", "\N{MINUS SIGN}"),
-            ha="center",
-            va="center",
-            size=8.5,
-            color=ink(colour),
-            zorder=3,
-        )
-    ax.text(x, len(values) * HEIGHT / 2 + 1.7, f"${name}$", ha="center", va="center", size=10)
+    """Draws a column of cells, each with its value; `scale` is the largest size of a signed one."""
+    colour_of = Normalize(-scale if colours is SIGNED else 0, scale)
+    for y, value in zip(_heights(len(values)), values, strict=True):
+        colour, corner = colours(colour_of(value)), (x - WIDTH / 2, y - HEIGHT / 2)
+        ax.add_patch(Rectangle(corner, WIDTH, HEIGHT, fc=colour, ec="white", lw=1.2, zorder=2))
+        number = f"{round(float(value), 2) + 0.0:.2f}".replace("-", "\N{MINUS SIGN}")
+        ax.text(x, y, number, size=8.5, color=ink(colour), zorder=3, **CENTRED)
+    ax.text(x, len(values) * HEIGHT / 2 + 1.7, f"${name}$", size=10, **CENTRED)

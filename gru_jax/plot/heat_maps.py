@@ -1,12 +1,12 @@
-"""The gate trace as heat maps: what comes in, what the gates do with it, what is remembered."""
+"""The gate trace as heat maps: the input, the gates, the candidate and the state over time."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float
 from matplotlib.axes import Axes
-from matplotlib.backend_bases import RendererBase
 from matplotlib.ticker import FixedLocator
 from matplotlib.transforms import Bbox, TransformedBbox
 
@@ -41,9 +41,9 @@ def gates(trace: Trace, ax: Axes | None = None, *, inputs: Sequence[str] | None 
     """Draws the input, the gates, the candidate and the state of one sequence, time to the right.
 
     All panels have their units in one order, by the mean update gate: the slowest at the bottom.
-    The numbers at the axis are the units' own. The colours of signed values are symmetric about 0
-    and reach to the largest, those of the candidate to 1 at least. Where single values are far
-    off, they reach to the 99th percentile, and the ends of the colour bar are pointed.
+    The axis has the units' own numbers. The colours of signed values are symmetric about 0 and
+    reach to the largest, for the candidate at least to 1. If single values are far off, they reach
+    to the 99th percentile, and the ends of the colour bar are pointed.
 
     Args:
         trace: of one sequence, [time, features]: of a batch, `jax.tree.map(lambda a: a[i], trace)`.
@@ -66,22 +66,23 @@ def gates(trace: Trace, ax: Axes | None = None, *, inputs: Sequence[str] | None 
     ax = new_axes(7, 7.5) if ax is None else ax
     ax.set_axis_off()
     # Names need height; one nameless channel is well seen in a strip.
-    heights = dict.fromkeys(values, 3.0) | {"x": min(max(2.0, len(inputs or ())), 4.0)}
+    heights = np.array([min(max(2.0, len(inputs or ())), 4.0), *[3.0] * (len(values) - 1)])
     width, height = _inches(ax)
     small = width < SMALL[0] or height < SMALL[1]
     panels: dict[str, Axes] = {}
-    for name, shown in values.items():
+    for place, (name, shown) in enumerate(values.items()):
         panel = ax.inset_axes((0, 0, 1, 1), sharex=panels.get("x"))
         bar = ax.inset_axes((0, 0, 1, 1))
-        panel.set_axes_locator(_place(ax, heights, name, bar=False))
-        bar.set_axes_locator(_place(ax, heights, name, bar=True))
-        _draw(panel, bar, name, shown if name == "x" else shown[:, order], valid, small)
+        panel.set_axes_locator(partial(_locate, ax, heights, place, False))
+        bar.set_axes_locator(partial(_locate, ax, heights, place, True))
+        rows = np.arange(channels) if name == "x" else order
+        _draw(panel, bar, name, shown[:, rows], valid, small)
         words = TITLES[name].split(":")[0] if small else TITLES[name]
         panel.set_title(words, loc="left", fontsize=9 if width > WIDE else 8, pad=4)
-        rows = shown.shape[1]
-        few = FixedLocator(range(rows)) if rows <= 8 else None
-        panel.yaxis.set_major_locator(few or whole_numbers(rows))
-        panel.yaxis.set_major_formatter(_names(range(channels) if name == "x" else order.tolist()))
+        few = len(rows) <= 8
+        panel.yaxis.set_major_locator(FixedLocator(range(len(rows))) if few else whole_numbers())
+        labels = dict[float, str](enumerate(map(str, rows)))  # No other tick has one.
+        panel.yaxis.set_major_formatter(lambda row, _, labels=labels: labels.get(row, ""))
         panel.tick_params(labelbottom=name == "h")
         panels[name] = panel
     if inputs is not None:
@@ -100,7 +101,7 @@ def gates(trace: Trace, ax: Axes | None = None, *, inputs: Sequence[str] | None 
 def _read(
     trace: Trace,
 ) -> tuple[dict[str, Float[np.ndarray, "time _"]], Bool[np.ndarray, " time"]]:
-    """Returns what there is to draw, from top to bottom, and which steps are valid."""
+    """Returns the values of each panel, from top to bottom, and the valid steps."""
     if not isinstance(trace, Trace):
         raise ValueError(f"gates: trace must be a Trace, got a {type(trace).__name__}.")
     valid = np.asarray(trace.valid)
@@ -144,7 +145,7 @@ def _draw(
         vmax=high,
         origin="lower",
         aspect="auto",
-        # Sharp cells while there are pixels for all of them, and means of neighbours beyond.
+        # Sharp cells as long as each has pixels, then means of neighbours.
         interpolation="nearest" if max(values.shape) <= 128 else "antialiased",
         extent=(-0.5, time - 0.5, -0.5, size - 0.5),
     )
@@ -161,7 +162,7 @@ def _draw(
 
 
 def _reach(sizes: Float[np.ndarray, "steps _"]) -> float:
-    """Returns up to which size colours tell values apart: the largest, unless it is far off."""
+    """Returns the size at which colours end: the largest, or the 99th percentile far below it."""
     sizes = sizes[np.isfinite(sizes) & (sizes > 0)]
     if not sizes.size:
         return 1.0
@@ -169,33 +170,22 @@ def _reach(sizes: Float[np.ndarray, "steps _"]) -> float:
     return high if largest > 2 * high else largest
 
 
-def _names(rows: Sequence[int]) -> Callable[[float, float], str]:
-    """Returns the formatter that numbers the rows, and nothing between or beyond them."""
-    return lambda row, _: str(rows[int(row)]) if row in range(len(rows)) else ""
-
-
 def _inches(ax: Axes) -> tuple[float, float]:
     """Returns the width and the height of axes as they are now."""
     return float(ax.bbox.width) / ax.figure.dpi, float(ax.bbox.height) / ax.figure.dpi
 
 
-def _place(
-    ax: Axes, heights: dict[str, float], name: str, *, bar: bool
-) -> Callable[[Any, RendererBase], Bbox]:
-    """Returns where a panel, or its colour bar, lies in `ax`, for any size that it comes to have.
+def _locate(
+    ax: Axes, heights: Float[np.ndarray, " panels"], place: int, bar: bool, *_: Any
+) -> Bbox:
+    """Returns the current box of a panel, or of its colour bar, in `ax`.
 
-    Titles and bars have sizes of their own, in inches; the panels share what is left by `heights`.
+    Titles and bars have fixed sizes in inches; the panels share the rest by `heights`.
     """
-    shares = np.array(list(heights.values())) / sum(heights.values())
-    row = list(heights).index(name)
-
-    def locate(*_: Any) -> Bbox:
-        width, height = _inches(ax)
-        title = min(TITLE / height, 0.5 / len(shares))
-        tall = shares * (1 - title * len(shares))
-        bottom = 1 - title * (row + 1) - tall[: row + 1].sum()
-        left, right = (1 - BAR / width, 1) if bar else (0, 1 - (BAR + GAP) / width)
-        box = Bbox.from_extents(left, bottom, right, bottom + tall[row])
-        return TransformedBbox(box, ax.transAxes - ax.figure.transSubfigure).frozen()
-
-    return locate
+    width, height = _inches(ax)
+    title = min(TITLE / height, 0.5 / len(heights))
+    tall = heights / heights.sum() * (1 - title * len(heights))
+    bottom = 1 - title * (place + 1) - tall[: place + 1].sum()
+    left, right = (1 - BAR / width, 1) if bar else (0, 1 - (BAR + GAP) / width)
+    box = Bbox.from_extents(left, bottom, right, bottom + tall[place])
+    return TransformedBbox(box, ax.transAxes - ax.figure.transSubfigure).frozen()

@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.ticker import LogLocator, NullFormatter
 
-from gru_jax.plot.style import legend, lines, new_axes, open_frame, whole_numbers
+from gru_jax.plot.style import lines, new_axes, open_frame, whole_numbers
 from gru_jax.types import ArrayLike
 
 BINS = 25
@@ -20,7 +20,7 @@ def timescales(
 ) -> Axes:
     """Draws how many units have which memory timescale, on a logarithmic axis.
 
-    What such an axis cannot show, units with an infinite timescale or with none, is counted below.
+    The axis cannot show units with an infinite timescale or with none: a note counts them.
 
     Args:
         values: in steps, from `gru_jax.timescales`; or several, by label.
@@ -29,9 +29,8 @@ def timescales(
     Raises:
         ValueError: if the values of a label are not [hidden].
     """
-    drawn, notes = _read("timescales", "values", "hidden", values)
+    drawn, notes, low, high = _read("timescales", "values", "hidden", values)
     ax = new_axes(5, 3.4) if ax is None else ax
-    low, high = _ends(drawn)
     if low == high:
         low, high = low / 2, high * 2
     bins = np.geomspace(low, high, BINS + 1)
@@ -45,9 +44,7 @@ def timescales(
     ax.set(xlabel="\n".join(["memory timescale (steps)", *notes]), ylabel="units")
     ax.yaxis.set_major_locator(whole_numbers())
     ax.set_ylim(0, max(1, ax.get_ylim()[1]))
-    open_frame(ax)
-    if isinstance(values, Mapping):
-        legend(ax)
+    open_frame(ax, legend=isinstance(values, Mapping))
     return ax
 
 
@@ -64,7 +61,7 @@ def gradient_flow(
     Raises:
         ValueError: if the norms of a label are not [time].
     """
-    drawn, notes = _read("gradient_flow", "norms", "time", norms)
+    drawn, notes, low, high = _read("gradient_flow", "norms", "time", norms)
     ax = new_axes(5, 3.4) if ax is None else ax
     for (label, some), line in zip(drawn.items(), lines(), strict=False):
         around = np.isfinite(np.pad(some, 1, constant_values=np.nan))
@@ -72,14 +69,12 @@ def gradient_flow(
         marker = "." if alone.any() else None
         ax.plot(some, label=label, marker=marker, markevery=np.flatnonzero(alone).tolist(), **line)
     ax.set_yscale("log")
-    _label_ticks(ax.yaxis, *_ends(drawn))
+    _label_ticks(ax.yaxis, low, high)
     ax.set(xlabel="\n".join(["step", *notes]), ylabel="$|dL/dh_t|$ (loss per unit of state)")
     steps = max(map(len, drawn.values()))
     ax.xaxis.set_major_locator(whole_numbers(steps))
     ax.set_xlim(-0.5, steps - 0.5)
-    open_frame(ax)
-    if isinstance(norms, Mapping):
-        legend(ax)
+    open_frame(ax, legend=isinstance(norms, Mapping))
     return ax
 
 
@@ -88,8 +83,11 @@ def _read(
     name: str,
     axis: str,
     values: Float[ArrayLike, " _"] | Mapping[str, Float[ArrayLike, " _"]],
-) -> tuple[dict[str, Float[np.ndarray, " _"]], list[str]]:
-    """Returns the values by label, NaN where a logarithmic axis shows none, and a note on these."""
+) -> tuple[dict[str, Float[np.ndarray, " _"]], list[str], float, float]:
+    """Returns the values by label, a note on each kind not shown, the least and greatest value.
+
+    Values that a logarithmic axis cannot show are NaN.
+    """
     labelled = values if isinstance(values, Mapping) else {"": values}
     drawn, notes = {}, []
     for label, some in labelled.items():
@@ -102,14 +100,10 @@ def _read(
         if counts:
             notes.append(f"{label}{': ' * bool(label)}{', '.join(counts)}, not shown")
         drawn[label] = np.where(np.isfinite(some) & (some > 0), some, np.nan)
-    return drawn, notes
-
-
-def _ends(drawn: dict[str, Float[np.ndarray, " _"]]) -> tuple[float, float]:
-    """Returns the least and the greatest of all values."""
-    values = np.concatenate(list(drawn.values()))
-    values = values[np.isfinite(values)]
-    return (values.min(), values.max()) if values.size else (1.0, 1.0)
+    shown = np.concatenate(list(drawn.values()))
+    shown = shown[np.isfinite(shown)]
+    low, high = (shown.min(), shown.max()) if shown.size else (1.0, 1.0)
+    return drawn, notes, low, high
 
 
 def _label_ticks(axis: Axis, low: float, high: float) -> None:

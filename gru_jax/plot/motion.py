@@ -20,7 +20,7 @@ from gru_jax.plot.style import DARK, SHARES, SIGNED
 from gru_jax.types import Trace
 
 SECONDS = 0.8
-"""That each step is shown for."""
+"""Duration of a frame."""
 
 
 def animation(
@@ -43,66 +43,55 @@ def animation(
     Raises:
         ValueError: as `step` does.
     """
-    of = one_sequence("animation", trace)
-    rows = which(of, "animation", units)
+    arrays = one_sequence("animation", trace)
+    rows = which(arrays, "animation", units)
     if ax is None:  # Without a layout engine, which would work again for every frame.
-        width, height = size(of, rows)
+        width, height = size(arrays, rows)
         ax = Figure(figsize=(width, height / 0.73)).add_axes((0, 0.07, 1, 0.93))
     ax.set_axis_off()
     diagram = ax.inset_axes((0, 0.22, 1, 0.78))
     strips = []
-    for bottom, name, values, colours, low in (
-        (0.13, "$z_t$", of.z, SHARES, 0),
-        (0.04, "$h_t$", of.h, SIGNED, -1),
-    ):
+    for bottom, name, colours, low in ((0.13, "z", SHARES, 0), (0.04, "h", SIGNED, -1)):
         strip = ax.inset_axes((0.05, bottom, 0.94, 0.08))
-        values = np.where(of.valid[:, None], values[:, rows], np.nan).T
-        strip.set_ylabel(name, rotation=0, ha="right", va="center")
+        values = np.where(arrays.valid[:, None], getattr(arrays, name)[:, rows], np.nan).T
+        strip.set_ylabel(f"${name}_t$", rotation=0, ha="right", va="center")
         strip.set(yticks=(), xticks=())
         image = strip.imshow(values, cmap=colours, vmin=low, vmax=1, aspect="auto")
-        marker = strip.add_patch(
-            Rectangle(
-                (0, -0.5), 1, len(rows), fill=False, edgecolor=DARK, linewidth=1.5, clip_on=False
-            )
-        )
-        strips.append((image, marker, values))
+        marker = Rectangle((0, -0.5), 1, len(rows), fill=False, ec=DARK, lw=1.5, clip_on=False)
+        strips.append((image, strip.add_patch(marker), values))
     strip.xaxis.set_major_locator(MaxNLocator(integer=True))
     strip.set_xlabel("step")
 
     def draw(t: int) -> list[Artist]:
         diagram.clear()
-        step(of, t, diagram, units=rows.tolist(), inputs=inputs)
+        step(arrays, t, diagram, units=rows.tolist(), inputs=inputs)
         for image, marker, values in strips:
             image.set_data(np.where(np.arange(values.shape[1]) <= t, values, np.nan))
             marker.set_x(t - 0.5)
         return []
 
-    frames = np.flatnonzero(of.valid).tolist()
+    frames = np.flatnonzero(arrays.valid).tolist()
     draw(frames[0])
-    return FuncAnimation(
-        cast(Figure, ax.get_figure(root=True)),
-        draw,
-        frames=frames,
-        interval=int(1000 * SECONDS),
-    )
+    figure = cast(Figure, ax.get_figure(root=True))
+    return FuncAnimation(figure, draw, frames=frames, interval=int(1000 * SECONDS))
 
 
 def save_gif(
     animation: Animation, path: Path | str, *, dpi: float = 80, seconds: float = SECONDS
 ) -> None:
-    """Writes an animation as a GIF that repeats, much smaller than matplotlib's own writer does.
+    """Writes an animation as a GIF that repeats, much smaller than with matplotlib's own writer.
 
-    All frames have one palette and are not dithered, so that only what changes is stored.
+    All frames have one palette and are not dithered, so that the file stores only what changes.
 
     Args:
-        animation: what to write.
-        path: where; it ends in .gif.
+        animation: from `animation`, or any other.
+        path: of the file; it ends in .gif.
         dpi: pixels in an inch.
-        seconds: that each frame is shown for, the last one three times as long.
+        seconds: duration of each frame; the last one stays three times as long.
 
     Raises:
         ValueError: unless the path ends in .gif.
-        OSError: if it cannot be written; then what was there is there still.
+        OSError: if the file cannot be written; an earlier file remains.
     """
     path = Path(path)
     if path.suffix != ".gif":
@@ -112,7 +101,7 @@ def save_gif(
 
 
 class _Frames(AbstractMovieWriter):
-    """Gathers frames, and writes them when all are there."""
+    """Gathers all frames, then writes them with one palette."""
 
     def __init__(self, seconds: float) -> None:
         super().__init__()
@@ -128,19 +117,12 @@ class _Frames(AbstractMovieWriter):
         self.frames.append(frame.convert("RGB"))
 
     def finish(self) -> None:
-        width, height = self.frame_size
-        everything = Image.new("RGB", (width, height * len(self.frames)))
-        for place, frame in enumerate(self.frames):
-            everything.paste(frame, (0, place * height))
-        found = everything.quantize(256, dither=Image.Dither.NONE).getpalette() or []
+        everything = Image.fromarray(np.concatenate(list(map(np.asarray, self.frames))))
+        colours = everything.quantize(256, dither=Image.Dither.NONE).getpalette() or []
         palette = Image.new("P", (1, 1))
-        palette.putpalette([255 if part > 248 else part for part in found])  # White stays white.
+        palette.putpalette([255 if part > 248 else part for part in colours])  # White stays white.
         first, *rest = (f.quantize(palette=palette, dither=Image.Dither.NONE) for f in self.frames)
+        durations = [1000 * self.seconds] * len(rest) + [3000 * self.seconds]
         first.save(
-            self.outfile,
-            "GIF",
-            save_all=True,
-            append_images=rest,
-            duration=[1000 * self.seconds] * len(rest) + [3000 * self.seconds],
-            loop=0,
+            self.outfile, "GIF", save_all=True, append_images=rest, duration=durations, loop=0
         )

@@ -1,10 +1,10 @@
-"""A series and what was predicted of it."""
+"""A series and its prediction."""
 
 import numpy as np
 from jaxtyping import Float
 from matplotlib.axes import Axes
 
-from gru_jax.plot.style import BLACK, ORANGE, legend, new_axes, open_frame, whole_numbers
+from gru_jax.plot.style import BLACK, ORANGE, new_axes, open_frame, whole_numbers
 from gru_jax.types import ArrayLike
 
 
@@ -28,8 +28,8 @@ def forecast(
         start: the first predicted step; a line stands before it, unless it is 0.
         lower: the lower edge of a band about the prediction.
         upper: the upper one.
-        band: what the band is, e.g. "80 % interval".
-        ylabel: what the series is, with its unit.
+        band: name of the band, e.g. "80 % interval".
+        ylabel: name of the series, with its unit.
 
     Raises:
         ValueError: if shapes do not fit, or one edge of the band is missing.
@@ -39,11 +39,9 @@ def forecast(
         if values.ndim != 1:
             raise ValueError(f"forecast: {name} must be [time], got {values.shape}.")
     for name, edge in (("lower", lower), ("upper", upper)):
-        if edge is not None and np.shape(edge) != prediction.shape:
-            raise ValueError(
-                f"forecast: {name} must be {prediction.shape} to match prediction, "
-                f"got {np.shape(edge)}."
-            )
+        if edge is not None and (shape := np.shape(edge)) != prediction.shape:
+            needed = f"{prediction.shape} to match prediction"
+            raise ValueError(f"forecast: {name} must be {needed}, got {shape}.")
     if (lower is None) != (upper is None):
         missing = "lower" if lower is None else "upper"
         raise ValueError(f"forecast: lower and upper must come together, got no {missing}.")
@@ -63,6 +61,5 @@ def forecast(
     ax.margins(x=0.01)
     low, high = ax.get_ylim()
     ax.set_ylim(low, high + 0.25 * (high - low))  # The legend's room: a series leaves it none.
-    open_frame(ax)
-    legend(ax, loc="upper left", ncols=2)
+    open_frame(ax, loc="upper left", ncols=2)
     return ax

@@ -1,4 +1,4 @@
-"""How training went: metrics over epochs, and what was taken for what."""
+"""The course of training: metrics over epochs, and the confusions of classes."""
 
 from collections.abc import Sequence
 
@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Int
 from matplotlib.axes import Axes
 
-from gru_jax.plot.style import ink, legend, lines, new_axes, open_frame, whole_numbers
+from gru_jax.plot.style import ink, lines, new_axes, open_frame, whole_numbers
 
 
 def learning_curves(
@@ -34,16 +34,14 @@ def learning_curves(
         )
     ax = new_axes(4.5, 3.4) if ax is None else ax
     marker = "." if len(rows) == 1 else None  # No line shows one epoch.
-    for (prefix, label), line in zip(
-        (("", "training"), ("validation_", "validation")), lines(), strict=False
-    ):
-        if prefix + name in rows[0]:
-            values = [row[prefix + name] for row in rows]
-            ax.plot([row["epoch"] for row in rows], values, label=label, marker=marker, **line)
+    epochs = [row["epoch"] for row in rows]
+    for label, line in zip(("training", "validation"), lines(), strict=False):
+        key = name if label == "training" else f"validation_{name}"
+        if key in rows[0]:
+            ax.plot(epochs, [row[key] for row in rows], label=label, marker=marker, **line)
     ax.set(xlabel="epoch", ylabel=ylabel or name)
     ax.xaxis.set_major_locator(whole_numbers(len(rows)))
     open_frame(ax)
-    legend(ax)
     return ax
 
 

@@ -69,7 +69,7 @@ def test_a_run_says_which_code_its_recurrences_are(tmp_path, monkeypatch, backen
         monkeypatch.setattr(library, "reason", lambda: missing)
     config = VowelsConfig(hidden=4, layers=1, epochs=1)
     run, _ = runs.begin(tmp_path / "x", JAPANESE_VOWELS, config)
-    assert run.recurrence == said
+    assert run.problem.recurrence == said
     batches = next(gj.make_batches(run.problem.train, config.batch))
     program = problems.make_loop(run.problem).lower(run.progress.state, batches).as_text()
     assert [f"gru_jax_{way}" in program for way in ("forward", "backward")] == [

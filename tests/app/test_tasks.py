@@ -231,11 +231,11 @@ def test_explain_looks_into_a_layer_of_one_direction(run, capsys):
 def test_any_net_says_which_code_runs_it(tmp_path, monkeypatch, backend):
     monkeypatch.setenv("GRU_JAX_BACKEND", backend)
     run, _ = runs.begin(tmp_path / "x", SUM, SumConfig())
-    assert ("the compiled kernel" in run.recurrence) == (backend == "auto")
+    assert ("the compiled kernel" in run.problem.recurrence) == (backend == "auto")
     held = gj.stack(gj.recurrent(gj.gru(3), zoneout=0.1), gj.pool("last"), gj.dense(1))
     task = SUM._replace(make_net=lambda _: held)
     run, _ = runs.begin(tmp_path / "y", task, SumConfig())
-    assert run.recurrence.startswith("XLA's loops")
+    assert run.problem.recurrence.startswith("XLA's loops")
 
 
 def test_a_net_that_cannot_be_saved_is_refused_before_training(tmp_path):

@@ -1,4 +1,4 @@
-"""What is timed: functions without arguments that return when their work is done.
+"""The timed calls: functions without arguments that return when their work is done.
 
 Weights and data are on the device, in the library's own layout, before any clock runs. Programs in
 JAX take their weights as a flat list, so that no call walks a tree of Python objects.
@@ -69,10 +69,10 @@ def make_jax_calls(
 
     return Calls(
         forward=compiled(lambda leaves, xs: apply(tree.unflatten(leaves), xs), leaves, xs),
-        hs=lambda states: np.asarray(layout(states)),
+        hs=layout,
         weights=lambda params: jax.tree.leaves(convert(params)),
         train=compiled(jax.value_and_grad(loss_fn, argnums=(0, 1)), leaves, xs, weigh),
-        gradients=lambda result: (result[1][0], np.asarray(layout(result[1][1]))),
+        gradients=lambda result: (result[1][0], layout(result[1][1])),
     )
 
 

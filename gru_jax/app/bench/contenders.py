@@ -33,13 +33,9 @@ def make_gru_jax(problem: Problem, backend: Literal["auto", "xla"] = "auto") -> 
 
 def make_linen(problem: Problem) -> Calls:
     """Sets up Flax linen's `RNN(GRUCell)`."""
-    layer = gj.recurrent(problem.cell)
-    rnn: Any = interop.to_linen(layer, problem.params)[0]
-    return make_jax_calls(
-        problem,
-        lambda params: interop.to_linen(layer, params)[1],
-        rnn.apply,
-    )
+    convert = partial(interop.to_linen, gj.recurrent(problem.cell))
+    rnn: Any = convert(problem.params)[0]
+    return make_jax_calls(problem, lambda params: convert(params)[1], rnn.apply)
 
 
 def make_nnx(problem: Problem) -> Calls:
@@ -68,11 +64,8 @@ def make_equinox(problem: Problem) -> Calls:
 
         return jax.lax.scan(body, jnp.zeros(problem.size.hidden, xs.dtype), xs)[1]
 
-    return make_jax_calls(
-        problem,
-        partial(interop.to_equinox, problem.cell),
-        jax.vmap(unroll, in_axes=(None, 0)),
-    )
+    convert = partial(interop.to_equinox, problem.cell)
+    return make_jax_calls(problem, convert, jax.vmap(unroll, in_axes=(None, 0)))
 
 
 def make_haiku(problem: Problem) -> Calls:
@@ -83,12 +76,9 @@ def make_haiku(problem: Problem) -> Calls:
         core = hk.GRU(problem.size.hidden)
         return cast(Array, hk.dynamic_unroll(core, xs, core.initial_state(xs.shape[1]))[0])
 
-    return make_jax_calls(
-        problem,
-        partial(interop.to_haiku, problem.cell),
-        hk.without_apply_rng(hk.transform(unroll)).apply,
-        time_major=True,
-    )
+    convert = partial(interop.to_haiku, problem.cell)
+    apply = hk.without_apply_rng(hk.transform(unroll)).apply
+    return make_jax_calls(problem, convert, apply, time_major=True)
 
 
 def make_keras(problem: Problem) -> Calls:
@@ -165,7 +155,6 @@ class Contender(NamedTuple):
 
 OURS = "gru_jax"
 BOTH: tuple[Reset, ...] = ("before", "after")
-ONNX = {"onnx": "onnx", "onnxruntime": "onnxruntime"}
 CONTENDERS = {
     OURS: Contender(BOTH, make_gru_jax, {}),
     "xla": Contender(BOTH, partial(make_gru_jax, backend="xla"), {}),
@@ -175,6 +164,6 @@ CONTENDERS = {
     "haiku": Contender(("before",), make_haiku, {"haiku": "dm-haiku"}),
     "keras": Contender(BOTH, make_keras, {"keras": "keras"}),
     "torch": Contender(("after",), make_torch, {"torch": "torch"}, in_jax=False),
-    "onnx": Contender(BOTH, make_onnx, ONNX, in_jax=False),
+    "onnx": Contender(BOTH, make_onnx, dict(onnx="onnx", onnxruntime="onnxruntime"), in_jax=False),
 }
 """Every library by name, gru_jax first. "xla" is gru_jax without its kernel."""

@@ -107,7 +107,7 @@ def measure(
 def _set_up(
     size: Size, contenders: Mapping[str, Contender], results: Results, tell: Tell
 ) -> dict[str, Calls]:
-    """Adds a result for each contender; returns the calls of those that agree with gru_jax."""
+    """Adds a result for each contender; returns the calls that agree with gru_jax."""
     ready: dict[str, Calls] = {}
     for name, contender in contenders.items():
         for reset in contender.resets:
@@ -132,12 +132,7 @@ def _set_up(
 
 
 def _time(
-    size: Size,
-    name: Measure,
-    calls: dict[str, Calls],
-    results: Results,
-    rounds: int,
-    tell: Tell,
+    size: Size, name: Measure, calls: dict[str, Calls], results: Results, rounds: int, tell: Tell
 ) -> None:
     """Adds the seconds of each round to the results; drops a contender that fails."""
     chosen = {label: call for label, each in calls.items() if (call := getattr(each, name))}

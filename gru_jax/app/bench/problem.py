@@ -15,7 +15,7 @@ Reset: TypeAlias = Literal["before", "after"]
 
 
 class Size(NamedTuple):
-    """The size of a problem; `str` writes it as it is typed."""
+    """The size of a problem; `str` gives the word of the command line."""
 
     batch: int
     time: int

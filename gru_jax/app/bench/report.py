@@ -2,12 +2,14 @@
 
 import math
 from collections.abc import Sequence
+from functools import partial
 
 import numpy as np
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
+from gru_jax.app import console as show
 from gru_jax.app.bench.contenders import OURS
 from gru_jax.app.bench.measure import Measure, Result
 from gru_jax.app.bench.problem import Size
@@ -37,16 +39,14 @@ def digits(values: Spread) -> tuple[str, str]:
 
 
 def print_setup(console: Console, rounds: int) -> None:
-    """Prints what is about to be measured, and on what."""
+    """Prints the device, the versions and the number of rounds."""
     facts = machine()
-    table = Table.grid(padding=(0, 2))
-    for name, fact in {
+    texts = {
         "device": f"{facts['device']}, {facts['cpus']} CPUs, {facts['platform']}",
         "versions": ", ".join(f"{name} {version}" for name, version in versions().items()),
         "times": f"medians over {rounds} rounds ± half the interquartile range",
-    }.items():
-        table.add_row(Text(name, "dim"), Text(fact, overflow="fold"))
-    console.print(table)
+    }
+    show.facts(console, texts)
 
 
 def print_results(console: Console, results: Sequence[Result], measures: Sequence[Measure]) -> None:
@@ -94,7 +94,7 @@ def _summary(results: Sequence[Result], measures: Sequence[Measure]) -> Table:
     table = _frame("", *(head for measure in measures for head in (measure, "least")), *kinds)
     ratios = [relative(results, measure) for measure in measures]
     for label in dict.fromkeys(row.label for row in results if row.name != OURS):
-        cells = []
+        cells, own = [], [row.differences for row in results if row.label == label]
         for by_size in (each.get(label, {}) for each in ratios):
             rounds = min(map(len, by_size.values()), default=0)  # fewer at a size that was stopped
             logs = np.log([values[:rounds] for values in by_size.values()])
@@ -102,17 +102,13 @@ def _summary(results: Sequence[Result], measures: Sequence[Measure]) -> Table:
             mean = spread(np.exp(logs.mean(0)).tolist()) if rounds else None
             cells += ["".join(digits(values)) if values else "-" for values in (mean, least)]
         for kind in kinds:
-            found = [
-                r.differences[kind] for r in results if r.label == label and kind in r.differences
-            ]
-            cells.append(f"{np.max(found):.0e}" if found else "-")  # np.max keeps a NaN
+            values = [differences[kind] for differences in own if kind in differences]
+            cells.append(f"{np.max(values):.0e}" if values else "-")  # np.max keeps a NaN
         table.add_row(label, *cells)
     return table
 
 
 def _frame(first: str, *others: str) -> Table:
-    table = Table(box=None, padding=(0, 1, 0, 0))
-    table.add_column(first, no_wrap=True, header_style="dim")
-    for heading in others:
-        table.add_column(heading, justify="right", no_wrap=True, header_style="dim")
-    return table
+    column = partial(Column, no_wrap=True, header_style="dim")
+    right = (column(heading, justify="right") for heading in others)
+    return Table(column(first), *right, box=None, padding=(0, 1, 0, 0))

@@ -5,8 +5,8 @@
 
 A slow second of the machine slows a whole round, so ratios are taken within rounds. Before each
 turn the process comes to rest: threads of ONNX Runtime and PyTorch spin for up to 30 ms after a
-call, on a core that the next contender would miss. The run-in fills caches and lets the system
-spread woken threads over the cores.
+call. The next contender would miss their core. The run-in fills caches and lets the system spread
+woken threads over the cores.
 """
 
 import math
@@ -34,8 +34,7 @@ class Spread(NamedTuple):
 
 def spread(values: Sequence[float]) -> Spread:
     """Returns the median and the quartiles."""
-    low, median, high = np.quantile(values, [0.25, 0.5, 0.75])
-    return Spread(float(median), float(low), float(high))
+    return Spread(*map(float, np.quantile(values, [0.5, 0.25, 0.75])))
 
 
 def settle() -> None:

@@ -3,10 +3,10 @@
     python -m gru_jax.app.tasks.cross_validate --layers 2 --noise 0.5
 
 Five folds by recording order: fold k leaves out utterances 6k to 6k+5 of each speaker, because
-neighbouring recordings are alike and the test set was recorded apart. With what is left, three
-seeds go through what `gru-jax train` does: validation split, training, best epoch. Printed are the
-means over folds and seeds of the loss (nats) and the accuracy on the utterances left out, for the
-best and for the last parameters.
+neighbouring recordings are alike and the test set was recorded apart. On the rest, three
+seeds train as `gru-jax train` does: validation split, training, best epoch. The output is the mean
+over folds and seeds of the loss (nats) and the accuracy on the utterances left out, for the best
+and for the last parameters.
 """
 
 import dataclasses

@@ -77,14 +77,11 @@ def loss(config: VowelsConfig, logits: Array, speakers: Array) -> Array:
 
 def metrics(logits: Array, speakers: Array) -> dict[str, Array]:
     """Returns the cross entropy in nats, not smoothed, and the accuracy."""
-    return {
-        "loss": gj.cross_entropy(logits, speakers),
-        "accuracy": gj.accuracy(logits, speakers),
-    }
+    return {"loss": gj.cross_entropy(logits, speakers), "accuracy": gj.accuracy(logits, speakers)}
 
 
 def describe(config: VowelsConfig, parts: Parts) -> dict[str, str]:
-    """Returns what is trained, on what."""
+    """Returns the task, the data and the model in words."""
     sizes = ", ".join(f"{len(part.xs)} {name}" for name, part in parts._asdict().items())
     layers = "1 layer" if config.layers == 1 else f"{config.layers} layers"
     return {
