@@ -6,7 +6,7 @@ After a step that is not finite, no more steps are taken.
 """
 
 from collections.abc import Callable
-from typing import Any, NamedTuple, TypeVar, cast
+from typing import Any, TypeVar, cast
 
 import jax
 import jax.numpy as jnp
@@ -19,10 +19,12 @@ from gru_jax.training.step import Metrics
 Step = TypeVar("Step", bound=Callable[[Any, Any], tuple[Any, Metrics]])
 
 
-class TrainLoop(NamedTuple):
+class TrainLoop:
     """A compiled loop, called like its step, but with batches in place of a batch."""
 
-    compiled: jax.stages.Wrapped
+    def __init__(self, compiled: jax.stages.Wrapped) -> None:  # No tuple: `jax.jit` takes it.
+        """Keeps the compiled function."""
+        self.compiled = compiled
 
     def __call__(self, state: Any, batches: Any) -> tuple[Any, Metrics]:
         """Returns the state after all steps, and the metrics of each."""

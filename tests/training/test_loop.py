@@ -58,6 +58,13 @@ def test_the_loop_is_compiled_ahead_of_time_from_shapes():
     chex.assert_trees_all_equal(compiled(state, batches(2)), expected)
 
 
+def test_the_loop_runs_inside_another_program_and_as_shapes():
+    loop, data = gj.make_train_loop(STEP), batches(3)
+    (inside, rows), outside = jax.jit(loop)(init(SGD), data), loop(init(SGD), data)
+    chex.assert_trees_all_close((inside.params, rows), (outside[0].params, outside[1]), rtol=1e-6)
+    chex.assert_trees_all_equal_shapes_and_dtypes(jax.eval_shape(loop, init(SGD), data), outside)
+
+
 def test_a_state_that_was_donated_is_refused_by_name():
     loop = gj.make_train_loop(STEP)
     state = init(SGD)
