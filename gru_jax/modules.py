@@ -24,7 +24,8 @@ from gru_jax.layers.layer import Layer
 from gru_jax.layers.pointwise import dropout
 from gru_jax.layers.recurrent import Directions, bidirectional, recurrent
 from gru_jax.ops.activations import Activation
-from gru_jax.ops.initializers import check_count, init_glorot_uniform, init_orthogonal
+from gru_jax.ops.checks import check_count
+from gru_jax.ops.initializers import init_glorot_uniform, init_orthogonal
 from gru_jax.sequence.options import BackendName
 from gru_jax.types import ArrayLike, Cell, Initializer, Key, Params, Shape
 

@@ -187,7 +187,7 @@ def _check(
             "cell inside a net give its own parameters, and the x of its trace as xs."
         )
     settings, limits, key = split_arguments(function, cell, {"backend": "xla", **steps})
-    call = prepare(function, settings, params, jnp.asarray(xs), h0, limits, key)
+    call = prepare(settings, params, jnp.asarray(xs), h0, limits, key)
     shape = input_of(cell, params).shape
     if len(shape) != 1 or not isinstance(call.h0, jax.Array):
         raise ValueError(

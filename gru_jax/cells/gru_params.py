@@ -9,7 +9,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from gru_jax.ops.initializers import check_count, draw
+from gru_jax.ops.checks import check_count, check_kind
+from gru_jax.ops.initializers import draw
 from gru_jax.types import Initializer, Input, Key, Params, Shape, exportable
 
 
@@ -83,10 +84,7 @@ def initial_state(params: Params, x_shape: Shape) -> Float[Array, "*batch hidden
 
 def check_params(function: str, kind: type, hidden_size: int, reset: str, params: Params) -> Input:
     """Returns one step's `Input`; raises unless the parameters fit each other and the cell."""
-    if not isinstance(params, kind):
-        raise ValueError(
-            f"{function}: params must be {kind.__name__}, got a {type(params).__name__}."
-        )
+    check_kind(f"{function}: params must be {kind.__name__}", params, kind)
     W_r = params.W_r
     if W_r.shape[1:] != (hidden_size,):
         raise ValueError(

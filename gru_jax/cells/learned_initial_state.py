@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, PyTree
 
 from gru_jax.architecture import bind, buildable
+from gru_jax.ops.checks import check_kind
 from gru_jax.types import Cell, Input, Key, Params, Shape, State, exportable
 
 
@@ -35,9 +36,7 @@ def learned_initial_state(cell: Cell) -> Cell:
     Raises:
         ValueError: if `cell` is not a cell; from `init`, if its inputs have axes of any size.
     """
-    if not isinstance(cell, Cell):
-        kind = type(cell).__name__
-        raise ValueError(f"learned_initial_state: cell must be a Cell, e.g. gru(64), got a {kind}.")
+    check_kind("learned_initial_state: cell must be a Cell, e.g. gru(64)", cell, Cell)
     step, fast = bind(_inner, cell.step), cell.fast
     if fast is not None:
         fast = fast._replace(
@@ -75,11 +74,8 @@ def _init(cell: Cell, key: Key, input_size: int) -> LearnedInitialStateParams:
 
 
 def _input(cell: Cell, params: LearnedInitialStateParams) -> Input:
-    if not isinstance(params, LearnedInitialStateParams):
-        raise ValueError(
-            "learned_initial_state: params must be LearnedInitialStateParams, "
-            f"got a {type(params).__name__}."
-        )
+    needed = "learned_initial_state: params must be LearnedInitialStateParams"
+    check_kind(needed, params, LearnedInitialStateParams)
     if cell.input:
         return cell.input(params.cell)
     dtypes = [leaf.dtype for leaf in jax.tree.leaves(params.cell)]

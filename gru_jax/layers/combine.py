@@ -9,6 +9,7 @@ from jaxtyping import Array
 
 from gru_jax.architecture import bind, buildable
 from gru_jax.layers.layer import Layer, traced
+from gru_jax.ops.checks import check_kind
 from gru_jax.recurrence.boundaries import Boundaries
 from gru_jax.sequence.checks import input_of
 from gru_jax.types import Input, Key, Params, Shape, State
@@ -29,7 +30,7 @@ def stack(*layers: Layer) -> Layer:
     if not layers:
         raise ValueError("stack: layers must be one or more, got none.")
     for layer in layers:
-        check_layer("stack", "layers must be Layers", layer)
+        check_kind("stack: layers must be Layers, e.g. recurrent(cell)", layer, Layer)
     return Layer(
         init=bind(_init, layers),
         output_size=bind(_output_size, layers),
@@ -41,13 +42,6 @@ def stack(*layers: Layer) -> Layer:
         random=any(layer.random for layer in layers),
         ends_time=any(layer.ends_time for layer in layers),
     )
-
-
-def check_layer(function: str, needed: str, value: object) -> None:
-    """Raises unless `value` is a layer."""
-    if not isinstance(value, Layer):
-        kind = type(value).__name__
-        raise ValueError(f"{function}: {needed}, e.g. recurrent(cell), got a {kind}.")
 
 
 def _init(layers: Layers, key: Key, input_size: int) -> Params:
@@ -151,7 +145,7 @@ def residual(layer: Layer) -> Layer:
     References:
         He et al. (2016), "Deep residual learning for image recognition", eq. 1.
     """
-    check_layer("residual", "layer must be a Layer", layer)
+    check_kind("residual: layer must be a Layer, e.g. recurrent(cell)", layer, Layer)
     return layer._replace(
         init=bind(_init_residual, layer),
         output_size=bind(_same_size, layer),

@@ -18,12 +18,12 @@ from gru_jax.architecture import Architecture, bind, name_of
 from gru_jax.recurrence.boundaries import Boundaries, check_state, select
 from gru_jax.sequence.backends import environment
 from gru_jax.sequence.checks import (
+    Limits,
     as_array,
     as_lengths,
     check_boundaries,
     check_inputs,
     clear_errors,
-    input_of,
 )
 from gru_jax.training.step import is_differentiating
 from gru_jax.types import ArrayLike, Input, Key, Params, Shape, State
@@ -173,15 +173,7 @@ def _apply(
     resets: ArrayLike | None = None,
     key: Key | None = OMITTED,
 ) -> tuple[Array, State]:
-    if key is OMITTED:
-        key = None
-        if layer.random and is_differentiating():
-            raise ValueError(
-                f"{title(layer)}: key must be given in a loss that is trained on, for the layer "
-                "is random in training; key=None says that evaluation is meant."
-            )
-    limits = {"lengths": lengths, "mask": mask, "resets": resets}
-    return compiled("run", layer, params, xs, state, key, **limits)
+    return compiled("run", layer, params, xs, state, Limits(lengths, mask, resets), key)
 
 
 def compiled(
@@ -190,16 +182,20 @@ def compiled(
     params: Params,
     xs: ArrayLike,
     state: State | None,
+    limits: Limits,
     key: Key | None,
-    *,
-    lengths: ArrayLike | None = None,
-    mask: ArrayLike | None = None,
-    resets: ArrayLike | None = None,
 ) -> tuple[Array, Any]:
     """Checks the arguments and calls the layer's `run` or `trace`, as one program."""
     function = title(layer)
+    if key is OMITTED:
+        key = None
+        if layer.random and is_differentiating():
+            raise ValueError(
+                f"{function}: key must be given in a loss that is trained on, for the layer "
+                "is random in training; key=None says that evaluation is meant."
+            )
     xs = as_array(function, "xs", xs, "apply(params, xs, state=None, *, lengths, mask, resets)")
-    limits = {"lengths": as_lengths(function, lengths), "mask": mask, "resets": resets}
+    limits = limits._replace(lengths=as_lengths(function, limits.lengths))
     with clear_errors():
         return _compiled(field, layer, environment(), params, xs, state, limits, key)
 
@@ -207,16 +203,9 @@ def compiled(
 # Compiled as a whole, so that a call outside jit is one program, independent of the host.
 @partial(jax.jit, static_argnums=(0, 1, 2))
 def _compiled(
-    field: Literal["run", "trace"],
-    layer: Layer,
-    _environment: tuple[str, str],
-    params: Params,
-    xs: Array,
-    state: State | None,
-    limits: dict[str, ArrayLike | None],
-    key: Key | None,
+    field: Literal["run", "trace"], layer: Layer, _environment: tuple[str, str], *args: Any
 ) -> tuple[Array, Any]:
-    return check_and_run(field, layer, params, xs, state, key, **limits)
+    return check_and_run(field, layer, *args)
 
 
 def check_and_run(
@@ -225,16 +214,13 @@ def check_and_run(
     params: Params,
     xs: Array,
     state: State | None,
+    limits: Limits,
     key: Key | None,
-    *,
-    lengths: ArrayLike | None = None,
-    mask: ArrayLike | None = None,
-    resets: ArrayLike | None = None,
 ) -> tuple[Array, Any]:
     """Calls the layer's `run` or `trace` with boundaries, and with zeros in padding."""
     function = title(layer)
     steps = check_inputs(function, layer, params, xs)
-    boundaries = check_boundaries(function, steps, len(steps) - 1, lengths, mask, resets)
+    boundaries = check_boundaries(function, steps, len(steps) - 1, limits)
     if state is not None:
         x_shape = (*steps[:-1], *xs.shape[len(steps) :])
         like = jax.eval_shape(lambda params: layer.initial_state(params, x_shape), params)
@@ -263,7 +249,7 @@ def _step(
 ) -> tuple[Array, State]:
     function = title(layer)
     x = as_array(function, "x", x, "step(params, x, state)")
-    batch = x.shape[: x.ndim - len(input_of(layer, params).shape)]
+    batch = check_inputs(function, layer, params, x, ("*batch",))
 
     def rows(name: str, value: ArrayLike | None) -> Array | None:
         if value is None:

@@ -11,7 +11,8 @@ from jaxtyping import Array, Float, Integer
 
 from gru_jax.architecture import bind, buildable
 from gru_jax.layers.layer import Layer, zero_padding
-from gru_jax.ops.initializers import check_count, draw, init_glorot_uniform, init_normal
+from gru_jax.ops.checks import check_count, check_kind
+from gru_jax.ops.initializers import draw, init_glorot_uniform, init_normal
 from gru_jax.ops.products import affine
 from gru_jax.recurrence.boundaries import Boundaries
 from gru_jax.types import Initializer, Input, Key, Params, Shape, State, exportable
@@ -48,7 +49,7 @@ def dense(
     return Layer(
         init=bind(_init_dense, int(size), jnp.dtype(dtype), kernel_init, bias_init),
         output_size=bind(_constant, int(size)),
-        run=_run_dense,
+        run=bind(_run_each, _advance_dense),
         initial_state=no_state,
         advance=_advance_dense,
         input=_input_dense,
@@ -83,17 +84,8 @@ def _advance_dense(
     return zero_padding(affine(x, W, b), boundaries), state
 
 
-def _run_dense(
-    params: DenseParams, xs: Array, state: State | None, boundaries: Boundaries, key: Key | None
-) -> tuple[Array, State]:
-    del state, key
-    return _advance_dense(params, xs, (), boundaries)
-
-
 def _input_dense(params: DenseParams) -> Input:
-    if not isinstance(params, DenseParams):
-        kind = type(params).__name__
-        raise ValueError(f"dense: params must be DenseParams, got a {kind}.")
+    check_kind("dense: params must be DenseParams", params, DenseParams)
     return Input(params.W.shape[:1])
 
 
@@ -132,7 +124,7 @@ def embed(
     return Layer(
         init=bind(_init_embed, int(vocabulary), int(features), jnp.dtype(dtype), embedding_init),
         output_size=bind(_constant, int(features)),
-        run=_run_embed,
+        run=bind(_run_each, _advance_embed),
         initial_state=no_state,
         advance=_advance_embed,
         input=_input_embed,
@@ -161,17 +153,8 @@ def _advance_embed(
     return zero_padding(ys, boundaries), state
 
 
-def _run_embed(
-    params: EmbedParams, xs: Array, state: State | None, boundaries: Boundaries, key: Key | None
-) -> tuple[Array, State]:
-    del state, key
-    return _advance_embed(params, xs, (), boundaries)
-
-
 def _input_embed(params: EmbedParams) -> Input:
-    if not isinstance(params, EmbedParams):
-        kind = type(params).__name__
-        raise ValueError(f"embed: params must be EmbedParams, got a {kind}.")
+    check_kind("embed: params must be EmbedParams", params, EmbedParams)
     return Input((), jnp.integer)
 
 
@@ -263,6 +246,18 @@ def _advance_random(
 ) -> tuple[Array, State]:
     del params, boundaries
     return x, state
+
+
+def _run_each(
+    advance: Callable[..., tuple[Array, State]],
+    params: Params,
+    xs: Array,
+    state: State | None,
+    boundaries: Boundaries,
+    key: Key | None,
+) -> tuple[Array, State]:
+    del state, key
+    return advance(params, xs, (), boundaries)
 
 
 def no_params(_key: Key, _input_size: int) -> Params:

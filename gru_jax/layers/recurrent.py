@@ -8,9 +8,10 @@ from jaxtyping import Array
 
 from gru_jax.architecture import bind, buildable
 from gru_jax.layers.layer import Layer, zero_padding
+from gru_jax.ops.checks import check_kind
 from gru_jax.recurrence.boundaries import Boundaries, check_state, enter, leave
 from gru_jax.sequence.backends import check_name
-from gru_jax.sequence.call import Settings, make_options, make_settings, prepare_layer, run_call
+from gru_jax.sequence.call import Settings, make_options, make_settings, prepare, run_call
 from gru_jax.sequence.checks import check_cell, input_of
 from gru_jax.sequence.options import RATES
 from gru_jax.sequence.trace import trace_call
@@ -38,10 +39,10 @@ def recurrent(cell: Cell, *, reverse: bool = False, **options: Any) -> Layer:
     return Layer(
         init=cell.init,
         output_size=bind(_output_size, cell),
-        run=bind(_run, settings),
+        run=bind(_run, "run", settings),
         initial_state=cell.initial_state,
         advance=bind(_advance, settings),
-        trace=bind(_trace, settings),
+        trace=bind(_run, "trace", settings),
         input=cell.input,
         random=any(getattr(checked, name) for name in RATES),
     )
@@ -70,41 +71,29 @@ def _outputs(cell: Cell, states: State) -> Array:
 
 
 def _run(
+    field: Literal["run", "trace"],
     settings: Settings,
     params: Params,
     xs: Array,
     state: State | None,
     boundaries: Boundaries,
     key: Key | None,
-) -> tuple[Array, State]:
-    states, last = run_call(
-        prepare_layer("recurrent", settings, params, xs, state, boundaries, key)
-    )
-    return _pass_on(settings.cell, states, boundaries), last
-
-
-def _trace(
-    settings: Settings,
-    params: Params,
-    xs: Array,
-    state: State | None,
-    boundaries: Boundaries,
-    key: Key | None,
-) -> tuple[Array, Trace]:
-    trace = trace_call(prepare_layer("recurrent", settings, params, xs, state, boundaries, key))
-    return _pass_on(settings.cell, trace.h, boundaries), trace
-
-
-def _pass_on(cell: Cell, states: State, boundaries: Boundaries) -> Array:
-    """Returns the outputs, zero in padding; `cell.output` may map zeros to other values."""
+) -> tuple[Array, State | Trace]:
+    call, cell = prepare(settings, params, xs, state, boundaries, key), settings.cell
+    if field == "trace":
+        result = trace_call(call)
+        states = result.h
+    else:
+        states, result = run_call(call)
     ys = _outputs(cell, states)
-    return zero_padding(ys, boundaries) if cell.output else ys
+    # `cell.output` may map zeros to other values.
+    return zero_padding(ys, boundaries) if cell.output else ys, result
 
 
 def _advance(
     settings: Settings, params: Params, x: Array, state: State, boundaries: Boundaries
 ) -> tuple[Array, State]:
-    cell, options, reverse, _ = settings
+    _, cell, options, reverse, _ = settings
     if reverse:
         raise _cannot_stream("recurrent(reverse=True)")
     initial = cell.initial_state(params, x.shape)
@@ -124,6 +113,9 @@ class Directions(NamedTuple):
 
     forward: Any
     backward: Any
+
+
+PARAMS = "bidirectional: params must be Directions(forward, backward)"
 
 
 @buildable
@@ -198,7 +190,7 @@ def _run_both(
     boundaries: Boundaries,
     key: Key | None,
 ) -> tuple[Array, Directions]:
-    _check_directions("params", params)
+    check_kind(PARAMS, params, Directions)
     state = Directions(None, None) if state is None else state
     keys = (None, None) if key is None else jax.random.split(key)
     run_ahead, run_back = getattr(ahead, field), getattr(back, field)
@@ -212,14 +204,14 @@ def _initial_both(
     ahead: Layer, back: Layer, merge: str, params: Directions, x_shape: Shape
 ) -> Directions:
     del merge
-    _check_directions("params", params)
+    check_kind(PARAMS, params, Directions)
     return Directions(
         ahead.initial_state(params.forward, x_shape), back.initial_state(params.backward, x_shape)
     )
 
 
 def _input_both(forward: Cell, params: Directions) -> Input:
-    _check_directions("params", params)
+    check_kind(PARAMS, params, Directions)
     return input_of(forward, params.forward)
 
 
@@ -228,14 +220,6 @@ def _advance_both(
 ) -> tuple[Array, State]:
     del params, x, state, boundaries
     raise _cannot_stream("bidirectional")
-
-
-def _check_directions(name: str, value: Any) -> None:
-    if not isinstance(value, Directions):
-        raise ValueError(
-            f"bidirectional: {name} must be Directions(forward, backward), "
-            f"got a {type(value).__name__}."
-        )
 
 
 def _cannot_stream(layer: str) -> ValueError:

@@ -6,10 +6,11 @@ from typing import Any
 import jax
 from jaxtyping import Array, Bool, Integer, PyTree, Shaped
 
-from gru_jax.layers.layer import Layer, check_and_run, compiled
+from gru_jax.layers.layer import OMITTED, Layer, check_and_run, compiled
+from gru_jax.ops.checks import check_kind
 from gru_jax.sequence.backends import Choice, collect_choices, environment
-from gru_jax.sequence.call import Limits, Settings, prepare, split_arguments
-from gru_jax.sequence.checks import as_array, as_lengths, clear_errors
+from gru_jax.sequence.call import Settings, prepare, split_arguments
+from gru_jax.sequence.checks import Limits, as_array, as_lengths, clear_errors
 from gru_jax.sequence.trace import trace_call
 from gru_jax.types import ArrayLike, Cell, Key, Params, State, Trace
 
@@ -23,7 +24,7 @@ def trace(
     lengths: Integer[ArrayLike, "*batch"] | None = None,
     mask: Bool[ArrayLike, "*batch time"] | None = None,
     resets: Bool[ArrayLike, "*batch time"] | None = None,
-    key: Key | None = None,
+    key: Key | None = OMITTED,
     **options: Any,
 ) -> Trace | PyTree[Array]:
     """Runs a cell over sequences and returns its trace: the values of its gates at every step.
@@ -40,7 +41,7 @@ def trace(
         lengths: as in `unroll`.
         mask: as in `unroll`.
         resets: as in `unroll`.
-        key: as in `unroll`; None is evaluation.
+        key: as in `unroll`; for a layer, as in its `apply`.
         options: for a cell, the other options of `unroll`. `memory` and `chunk_size` have no
             effect, because a trace keeps all steps, in one piece. Layers take their options when
             they are built.
@@ -53,37 +54,24 @@ def trace(
     Raises:
         ValueError: as from `unroll`.
     """
-    limits = {"lengths": lengths, "mask": mask, "resets": resets}
+    limits = Limits(lengths, mask, resets)
     if isinstance(cell, Layer):
         if options:
             raise ValueError(
                 f"trace: options must be given to the layers, got {', '.join(options)}."
             )
-        return compiled("trace", cell, params, xs, h0, key, **limits)[1]
-    if not isinstance(cell, Cell):
-        kind = type(cell).__name__
-        raise ValueError(f"trace: cell must be a Cell or a Layer, e.g. gru(64), got a {kind}.")
-    settings, given, key = split_arguments("trace", cell, {**limits, "key": key, **options})
+        return compiled("trace", cell, params, xs, h0, limits, key)[1]
+    check_kind("trace: cell must be a Cell or a Layer, e.g. gru(64)", cell, Cell)
+    arguments = limits._asdict() | options | {"key": None if key is OMITTED else key}
+    settings, limits, key = split_arguments("trace", cell, arguments)
+    xs = as_array("trace", "xs", xs, "trace(cell, params, xs)")
     with clear_errors():
-        return _trace(
-            settings, environment(), params, as_array("trace", "xs", xs, ORDER), h0, given, key
-        )
-
-
-ORDER = "trace(cell, params, xs)"
+        return _trace(settings, environment(), params, xs, h0, limits, key)
 
 
 @partial(jax.jit, static_argnums=(0, 1))
-def _trace(
-    settings: Settings,
-    _environment: tuple[str, str],
-    params: Params,
-    xs: Array,
-    h0: State | None,
-    limits: Limits,
-    key: Key | None,
-) -> Trace:
-    return trace_call(prepare("trace", settings, params, xs, h0, limits, key))
+def _trace(settings: Settings, _environment: tuple[str, str], *args: Any) -> Trace:
+    return trace_call(prepare(settings, *args))
 
 
 def explain_backend(
@@ -111,16 +99,13 @@ def explain_backend(
         ValueError: as from `unroll`.
     """
     if isinstance(cell, Layer):
-        key = arguments.pop("key", None)
-        arguments["lengths"] = as_lengths("explain_backend", arguments.get("lengths"))
 
-        def run(params: Params, xs: Array, h0: State | None) -> Any:
-            return check_and_run("run", cell, params, xs, h0, key, **arguments)
+        def run(lengths: Any = None, mask: Any = None, resets: Any = None, key: Any = None) -> Any:
+            limits = Limits(as_lengths("explain_backend", lengths), mask, resets)
+            return lambda p, xs, h: check_and_run("run", cell, p, xs, h, limits, key)
 
-        return collect_choices(run, params, xs, h0)
+        return collect_choices(run(**arguments), params, xs, h0)
     settings, limits, key = split_arguments("explain_backend", cell, arguments)
-
-    def run_cell(params: Params, xs: Array, h0: State | None) -> Any:
-        return prepare("explain_backend", settings, params, xs, h0, limits, key)[:-1][1:]
-
-    return collect_choices(run_cell, params, xs, h0)
+    return collect_choices(
+        lambda p, xs, h: prepare(settings, p, xs, h, limits, key).xs, params, xs, h0
+    )

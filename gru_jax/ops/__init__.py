@@ -1,1 +1,1 @@
-"""Products with float32 sums, activations, initialisers."""
+"""Products with float32 sums, activations, initialisers, checks."""

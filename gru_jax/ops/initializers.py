@@ -2,19 +2,12 @@
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
 from gru_jax.architecture import bind
 from gru_jax.ops.products import wide
 from gru_jax.types import Initializer, Key, Shape
-
-
-def check_count(function: str, name: str, count: object) -> None:
-    """Raises unless a size or a number of layers is a whole number from 1."""
-    if not isinstance(count, int | np.integer) or count < 1:
-        raise ValueError(f"{function}: {name} must be a whole number from 1, got {count!r}.")
 
 
 def draw(initializer: Initializer, key: Key, shape: Shape, dtype: DTypeLike) -> Array:

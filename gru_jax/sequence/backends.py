@@ -129,9 +129,13 @@ def required(options: RunOptions) -> bool:
     return (options.backend or os.environ.get(VARIABLE) or "auto") != "auto"
 
 
-def environment() -> tuple[str, str]:
-    """Returns the environment variable and the platform, on which a choice also depends."""
-    return os.environ.get(VARIABLE) or "auto", _platform()
+def environment() -> tuple[str, str, object]:
+    """Returns what a choice depends on besides its request: the variable and the platform.
+
+    While choices are collected, each result is different, so that compiled calls choose again.
+    """
+    collecting = object() if _choices.get() is not None else None
+    return os.environ.get(VARIABLE) or "auto", _platform(), collecting
 
 
 _choices: ContextVar[list[Choice] | None] = ContextVar("choices", default=None)

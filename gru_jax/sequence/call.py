@@ -13,6 +13,7 @@ from gru_jax.recurrence.boundaries import Boundaries, check_state
 from gru_jax.sequence import schedule
 from gru_jax.sequence.backends import Choice, Request, choose, required
 from gru_jax.sequence.checks import (
+    Limits,
     as_lengths,
     check_boundaries,
     check_cell,
@@ -21,37 +22,30 @@ from gru_jax.sequence.checks import (
     check_whole,
 )
 from gru_jax.sequence.options import Program, RunOptions, check_options
-from gru_jax.types import ArrayLike, Cell, Fast, Key, Params, Shape, State
+from gru_jax.types import Cell, Fast, Key, Params, State
 
 
 class Settings(NamedTuple):
     """The static part of a call."""
 
+    function: str
+    """The name that an error begins with."""
     cell: Cell
     options: RunOptions
     reverse: bool
     time_axis: int | None
 
 
-class Limits(NamedTuple):
-    """The boundaries, as arguments of `unroll`."""
-
-    lengths: ArrayLike | None = None
-    mask: ArrayLike | None = None
-    resets: ArrayLike | None = None
-    h_reset: State | None = None
-
-
 def make_settings(
     function: str, cell: Cell, options: RunOptions, reverse: bool, time_axis: int | None
 ) -> Settings:
-    """Returns the static part of a call, checked; an error begins with the name of `function`."""
+    """Returns the static part of a call, checked."""
     check_cell(function, cell)
     options = check_options(function, options, reverse)
     check_whole(function, time_axis)
     # Drops the initialisers, so that cells that differ only in these share a program.
     cell = cell._replace(init=None)  # pyright: ignore[reportArgumentType]
-    return Settings(cell, options, bool(reverse), time_axis)
+    return Settings(function, cell, options, bool(reverse), time_axis)
 
 
 class Call(NamedTuple):
@@ -72,53 +66,22 @@ def run_call(call: Call) -> tuple[PyTree[Array], State]:
 
 
 def prepare(
-    function: str,
     settings: Settings,
     params: Params,
     xs: Array,
     h0: State | None,
-    limits: Limits,
+    limits: Limits | Boundaries,
     key: Key | None,
 ) -> Call:
-    """Checks `unroll`'s arguments and returns the run; an error names `function`."""
-    steps = check_inputs(function, settings.cell, params, xs)
-    axis = check_time_axis(function, settings.time_axis, xs, len(steps))
-    lengths, mask, resets, h_reset = limits
-    if h_reset is not None and resets is None:
-        raise ValueError(f"{function}: h_reset must come with resets, got resets None.")
-    boundaries = check_boundaries(function, steps, axis, lengths, mask, resets)
-    boundaries = boundaries._replace(h_reset=h_reset)
-    return _make_call(function, settings, params, xs, h0, boundaries, key, steps, axis)
+    """Checks the arguments of `unroll`, or of a layer's `run`, and returns the run.
 
-
-def prepare_layer(
-    function: str,
-    settings: Settings,
-    params: Params,
-    xs: Array,
-    h0: State | None,
-    boundaries: Boundaries,
-    key: Key | None,
-) -> Call:
-    """Returns the run of a layer: inputs are zero in padding, time precedes one step's axes."""
-    steps = check_inputs(function, settings.cell, params, xs)
-    axis = len(steps) - 1
-    call = _make_call(function, settings, params, xs, h0, boundaries, key, steps, axis)
-    return call._replace(program=call.program._replace(clean=True))
-
-
-def _make_call(
-    function: str,
-    settings: Settings,
-    params: Params,
-    xs: Array,
-    h0: State | None,
-    boundaries: Boundaries,
-    key: Key | None,
-    steps: Shape,
-    axis: int,
-) -> Call:
-    cell, options, reverse, _ = settings
+    A layer's boundaries are checked, its inputs are zero in padding.
+    """
+    function, cell, options, reverse, time_axis = settings
+    steps = check_inputs(function, cell, params, xs)
+    axis = check_time_axis(function, time_axis, xs, len(steps))
+    clean = isinstance(limits, Boundaries)
+    boundaries = limits if clean else check_boundaries(function, steps, axis, limits)
     initial = cell.initial_state(params, xs.shape[:axis] + xs.shape[axis + 1 :])
 
     def state(name: str, given: State | None) -> State:
@@ -141,7 +104,7 @@ def _make_call(
         len(steps),
         axis,
         reverse,
-        clean=False,
+        clean,
         options=options._replace(backend=None, derivative="rule"),
     )
     return Call(program, params, xs, h0, boundaries, key, choice)

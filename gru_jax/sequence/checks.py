@@ -2,7 +2,7 @@
 
 import contextlib
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -10,8 +10,18 @@ import numpy as np
 from jax.core import Tracer
 from jaxtyping import Array, Bool
 
+from gru_jax.ops.checks import check_kind
 from gru_jax.recurrence.boundaries import Boundaries
-from gru_jax.types import ArrayLike, Cell, Input, Params, Shape
+from gru_jax.types import ArrayLike, Cell, Input, Params, Shape, State
+
+
+class Limits(NamedTuple):
+    """The boundaries, as arguments of `unroll`."""
+
+    lengths: ArrayLike | None = None
+    mask: ArrayLike | None = None
+    resets: ArrayLike | None = None
+    h_reset: State | None = None
 
 
 @contextlib.contextmanager
@@ -44,19 +54,24 @@ def input_of(part: Any, params: Params) -> Input:
 
 def check_cell(function: str, cell: Any) -> None:
     """Raises unless `cell` is a `Cell`."""
-    if not isinstance(cell, Cell):
-        kind = type(cell).__name__
-        raise ValueError(f"{function}: cell must be a Cell, e.g. gru(64), got a {kind}.")
+    check_kind(f"{function}: cell must be a Cell, e.g. gru(64)", cell, Cell)
 
 
-def check_inputs(function: str, part: Any, params: Params, xs: Array) -> Shape:
-    """Returns the batch and time axes of `xs`.
+def check_inputs(
+    function: str,
+    part: Any,
+    params: Params,
+    xs: Array,
+    axes: tuple[str, ...] = ("*batch", "time"),
+) -> Shape:
+    """Returns the sizes of the axes before those of one step's input.
 
     Args:
         function: the name that an error begins with.
         part: a cell or a layer.
         params: its parameters.
-        xs: the inputs.
+        xs: the inputs, or one step's input `x`.
+        axes: the names of the axes; without a time axis, `xs` is one step's.
 
     Raises:
         ValueError: if `xs` does not fit `part` and `params`.
@@ -66,18 +81,19 @@ def check_inputs(function: str, part: Any, params: Params, xs: Array) -> Shape:
     if dtype is None and leaves:
         dtype = leaves[0][1].dtype
     split = xs.ndim - len(shape)
-    fits = split >= 1 and all(
+    fits = split >= len(axes) - 1 and all(
         size in (None, actual) for size, actual in zip(shape, xs.shape[split:], strict=True)
     )
     if not fits or (dtype is not None and not jnp.issubdtype(xs.dtype, dtype)):
-        axes = ["any" if size is None else str(size) for size in shape]
-        expected = f"[{', '.join(['*batch', 'time', *axes])}]"
+        sizes = ["any" if size is None else str(size) for size in shape]
+        expected = f"[{', '.join([*axes, *sizes])}]"
         if dtype is not None:
             expected += f" {getattr(dtype, '__name__', dtype)}"
         if leaves:
             path, leaf = leaves[0]
             expected += f" to match params{jax.tree_util.keystr(path)} {leaf.shape}"
-        raise ValueError(f"{function}: xs must be {expected}, got {xs.shape} {xs.dtype}.")
+        name = "xs" if "time" in axes else "x"
+        raise ValueError(f"{function}: {name} must be {expected}, got {xs.shape} {xs.dtype}.")
     return xs.shape[:split]
 
 
@@ -117,29 +133,23 @@ def as_lengths(function: str, lengths: Any) -> ArrayLike | None:
     return lengths
 
 
-def check_boundaries(
-    function: str,
-    steps: Shape,
-    axis: int,
-    lengths: ArrayLike | None,
-    mask: ArrayLike | None,
-    resets: ArrayLike | None,
-) -> Boundaries:
-    """Returns which steps are valid and which begin a segment, from the arguments of `unroll`.
+def check_boundaries(function: str, steps: Shape, axis: int, limits: Limits) -> Boundaries:
+    """Returns which steps are valid and which begin a segment.
 
     Args:
         function: the name that an error begins with.
         steps: the sizes of the inputs' batch and time axes.
         axis: the position of time among them.
-        lengths: as in `unroll`; so are the next two.
-        mask: False is padding.
-        resets: True begins a segment.
+        limits: the arguments to check.
     """
+    lengths, mask, resets, h_reset = limits
+    if h_reset is not None and resets is None:
+        raise ValueError(f"{function}: h_reset must come with resets, got resets None.")
     valid = _check_steps(function, "mask", mask, steps, axis)
     if lengths is not None:
         within = _within(function, lengths, steps, axis)
         valid = within if valid is None else within & valid
-    return Boundaries(valid, _check_steps(function, "resets", resets, steps, axis))
+    return Boundaries(valid, _check_steps(function, "resets", resets, steps, axis), h_reset)
 
 
 def _within(

@@ -4,7 +4,7 @@ from typing import Literal, NamedTuple, TypeAlias
 
 import numpy as np
 
-from gru_jax.ops.initializers import check_count
+from gru_jax.ops.checks import check_count
 from gru_jax.types import Fast
 
 BackendName: TypeAlias = Literal["auto", "xla", "cpu"]

@@ -8,14 +8,14 @@ needs no flipping: the loop meets the padding first and carries h0 through it.
 """
 
 from functools import partial
-from typing import Literal
+from typing import Any, Literal
 
 import jax
 from jaxtyping import Array, Bool, Integer, PyTree, Shaped
 
 from gru_jax.sequence.backends import environment
-from gru_jax.sequence.call import Limits, Settings, make_settings, prepare, run_call
-from gru_jax.sequence.checks import as_array, as_lengths, clear_errors
+from gru_jax.sequence.call import Settings, make_settings, prepare, run_call
+from gru_jax.sequence.checks import Limits, as_array, as_lengths, clear_errors
 from gru_jax.sequence.options import BackendName, RunOptions
 from gru_jax.types import ArrayLike, Cell, Key, Params, State
 
@@ -116,12 +116,6 @@ def unroll(
 # Compiled as a whole, so that a call outside jit is one program, independent of the host.
 @partial(jax.jit, static_argnums=(0, 1))
 def _unroll(
-    settings: Settings,
-    _environment: tuple[str, str],
-    params: Params,
-    xs: Array,
-    h0: State | None,
-    limits: Limits,
-    key: Key | None,
+    settings: Settings, _environment: tuple[str, str], *args: Any
 ) -> tuple[PyTree[Array], State]:
-    return run_call(prepare("unroll", settings, params, xs, h0, limits, key))
+    return run_call(prepare(settings, *args))

@@ -163,3 +163,18 @@ def test_two_modules_cannot_register_one_name():
 
     with pytest.raises(ValueError, match="buildable: builder must have a name of its own, got gru"):
         gj.buildable(gru)
+
+
+def test_a_builder_takes_its_cells_by_position_and_no_name_that_files_use():
+    def wrapped(*, cell):
+        return cell._replace(architecture=None)
+
+    def renamed(parts):
+        return own_mgu(parts)
+
+    message = "buildable: wrapped's cells and layers must be arguments by position, got cell by "
+    with pytest.raises(ValueError, match=f"^{message}keyword only"):
+        gj.buildable(wrapped)(cell=gj.gru(4))
+    message = "buildable: renamed's arguments must not be named builder or parts, got parts"
+    with pytest.raises(ValueError, match=f"^{message}"):
+        gj.buildable(renamed)

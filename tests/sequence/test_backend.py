@@ -348,6 +348,18 @@ def test_the_backend_can_be_asked_for():
         gj.explain_backend(CELL, PARAMS, XS, zoneout=0.1, backend="cpu")
 
 
+def test_a_choice_within_another_layer_is_seen_each_time_that_it_is_asked_for():
+    inner = gj.recurrent(CELL)
+
+    def run(params, xs, state, boundaries, key):
+        return inner.apply(params, xs, state, mask=boundaries.valid, key=key)
+
+    net = inner._replace(run=run, architecture=None)
+    net.apply(PARAMS, XS)
+    for _ in range(2):
+        assert gj.explain_backend(net, PARAMS, XS) == (("cpu", "it can run this"),)
+
+
 @pytest.mark.parametrize(
     ("sizes", "memory"),
     [("b, 5, 3", None), ("2, t, 3", None)]

@@ -267,6 +267,12 @@ CASES = {
     "stack: state must be ((),), got [].": lambda: gj.stack(gj.dense(9)).apply((DENSE,), XS, []),
     "dense: xs must be [*batch, time, 12] float32 to match params.W (12, 9), "
     "got (32, 100, 11) float32.": (lambda: gj.dense(9).apply(DENSE, XS[..., :11])),
+    "dense: x must be [*batch, 12] float32 to match params.W (12, 9), got (4, 12) int32.": (
+        lambda: gj.dense(9).step(DENSE, X.astype(int), ())
+    ),
+    "recurrent: x must be [*batch, 12] float32 to match params.W_r (76, 64), got () float32.": (
+        lambda: gj.recurrent(CELL).step(PARAMS, X[0, 0], H)
+    ),
     "dense: lengths must be (32,) integers to match the batch axes of xs, got (31,) int32.": (
         lambda: gj.dense(9).apply(DENSE, XS, lengths=jnp.ones(31, int))
     ),

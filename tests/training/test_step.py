@@ -187,3 +187,30 @@ def test_an_error_in_the_loss_function_ends_the_training_that_layers_see():
     with pytest.raises(KeyError, match="mine"):
         run_step(loss_fn)
     assert not gj.is_differentiating()
+
+
+NOISY = gj.stack(gj.recurrent(gj.gru(3), zoneout=0.1), gj.dense(1))
+CALLS = {
+    "apply": lambda *args, **options: NOISY.apply(*args, **options)[0],
+    "trace": lambda *args, **options: gj.trace(NOISY, *args, **options)[0].h,
+}
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_a_trained_loss_gives_a_layer_with_noise_a_key_or_none(name):
+    params, xs = NOISY.init(KEY, 2), jnp.ones((1, 4, 2))
+
+    def train(**options):
+        def loss_fn(params, xs, key):
+            given = {"key": options["choose"](key)} if options else {}
+            return CALLS[name](params, xs, **given).sum(), {}
+
+        state = gj.init_train_state(KEY, params, SGD)
+        return gj.make_train_step(loss_fn, SGD)(state, xs)[1]["loss"]
+
+    needed = "stack: key must be given in a loss that is trained on, for the layer is random in "
+    with refused(f"{needed}training; key=None says that evaluation is meant."):
+        train()
+    evaluated = CALLS[name](params, xs).sum()
+    np.testing.assert_allclose(train(choose=lambda _: None), evaluated, rtol=1e-6)
+    assert abs(train(choose=lambda key: key) - evaluated) > 1e-3
