@@ -13,7 +13,6 @@ import sys
 import tomllib
 from pathlib import Path
 
-import jax
 import numpy as np
 import pytest
 
@@ -160,16 +159,13 @@ def test_a_finished_run_goes_on_with_more_epochs(run, tmp_path):
 def in_terminal(args, cwd, until=None, columns=120):
     """Runs the command in a terminal; interrupts it when `until` is seen; returns code, text."""
     parent, child = pty.openpty()
-    # Without XLA's optimisations the last bits differ.
-    as_here = str(int(jax.config.read("jax_disable_most_optimizations")))
     process = subprocess.Popen(
         [*COMMAND, *args],
         cwd=cwd,
         stdin=child,
         stdout=child,
         stderr=child,
-        env=os.environ
-        | {"TERM": "xterm", "COLUMNS": str(columns), "JAX_DISABLE_MOST_OPTIMIZATIONS": as_here},
+        env=os.environ | {"TERM": "xterm", "COLUMNS": str(columns)},
     )
     os.close(child)
     text = b""

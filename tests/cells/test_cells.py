@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from every_cell import CELLS
 from jax.test_util import check_grads
 
 import gru_jax as gj
@@ -65,6 +66,16 @@ def test_vmap_over_parameters(make_cell, rng):
     np.testing.assert_allclose(hs[1], gj.unroll(cell, doubled, xs, h0)[0], atol=2e-6)
 
 
+@pytest.mark.parametrize(
+    "make_cell",
+    [
+        name
+        if name in ("gru", "layer-norm-after")
+        else pytest.param(name, marks=pytest.mark.slow("compiles the whole battery"))
+        for name in CELLS
+    ],
+    indirect=True,
+)
 def test_it_does_all_that_a_cell_promises(make_cell):
     check_cell(make_cell(), INPUT)
 

@@ -363,6 +363,7 @@ def path(rng, tmp_path):
     return path
 
 
+@pytest.mark.slow("reads 1,800 files")
 def test_a_damaged_file_is_read_or_refused(rng, path):
     """Cut anywhere it is refused."""
     results, refusals = check_damaged(rng, path, cuts=1000, flips=800)

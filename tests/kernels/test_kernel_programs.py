@@ -70,7 +70,8 @@ def test_what_is_run_again_keeps_no_gates_before(reset, memory):
 
 MESH = """
 import os
-os.environ["XLA_FLAGS"] = "--xla_force_host_platform_device_count=4"
+flags = os.environ.get("XLA_FLAGS", "")
+os.environ["XLA_FLAGS"] = flags + " --xla_force_host_platform_device_count=4"
 os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] = "1"  # of loops: each program runs once
 import re
 from functools import partial

@@ -178,11 +178,11 @@ def test_a_gate_that_the_cell_does_not_have_has_no_panel():
 
 @pytest.mark.parametrize(
     "layout",
-    [None, pytest.param("constrained", marks=pytest.mark.slow("lays out 13 figures"))],
+    [None, pytest.param("constrained", marks=pytest.mark.slow("lays out 7 figures"))],
 )
 def test_titles_fit_panels_of_any_width(layout):
     titles = []
-    for inches in np.linspace(2, 8, 13):
+    for inches in np.linspace(2, 8, 7):
         panels = plot.gates(TAPE, Figure((inches, 8), layout=layout).subplots())
         save(panels.x.figure)
         for panel in panels:

@@ -142,9 +142,7 @@ def test_copies_compute_the_same(name, carry):
     np.testing.assert_array_equal(compute(again), compute(value))
 
 
-def test_another_process_computes_the_same(monkeypatch):
-    as_here = str(int(jax.config.read("jax_disable_most_optimizations")))
-    monkeypatch.setenv("JAX_DISABLE_MOST_OPTIMIZATIONS", as_here)
+def test_another_process_computes_the_same():
     values = [make() for make in BOTH.values()]
     with multiprocessing.get_context("spawn").Pool(1) as processes:
         initial = processes.map(initialise, [(value, INPUT) for value in values])

@@ -155,6 +155,7 @@ def test_scan_around_goes_on_where_the_piece_before_ended():
     chex.assert_trees_all_close(state, last, atol=1e-14)
 
 
+@pytest.mark.slow("compiles third derivatives")
 def test_third_derivatives_are_those_of_the_slow_twin():
     cell = gj.gru(3, dtype=jnp.float64)
     params = cell.init(jax.random.key(0), 2)

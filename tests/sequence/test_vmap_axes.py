@@ -83,7 +83,8 @@ SPACE = Case(
 )
 DRAW = random.Random(0)
 SAMPLE = [Case(*map(DRAW.choice, SPACE)) for _ in range(18)]
-CASES = list(dict.fromkeys([*CORNERS, *SAMPLE]))
+SLOW = pytest.mark.slow("compiles random cases")
+CASES = [*CORNERS, *(pytest.param(case, marks=SLOW) for case in SAMPLE if case not in CORNERS)]
 
 
 @pytest.fixture(autouse=True, scope="module")
