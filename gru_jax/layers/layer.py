@@ -16,7 +16,7 @@ from jaxtyping import Array, Bool, Integer, PyTree, Shaped
 
 from gru_jax.architecture import Architecture, bind, name_of
 from gru_jax.recurrence.boundaries import Boundaries, check_state, select
-from gru_jax.sequence.backends import environment
+from gru_jax.sequence.backends import Environment, environment
 from gru_jax.sequence.checks import (
     Limits,
     as_array,
@@ -183,7 +183,7 @@ def compiled(
     xs: ArrayLike,
     state: State | None,
     limits: Limits,
-    key: Key | None,
+    key: Key | _Omitted | None,
 ) -> tuple[Array, Any]:
     """Checks the arguments and calls the layer's `run` or `trace`, as one program."""
     function = title(layer)
@@ -203,7 +203,7 @@ def compiled(
 # Compiled as a whole, so that a call outside jit is one program, independent of the host.
 @partial(jax.jit, static_argnums=(0, 1, 2))
 def _compiled(
-    field: Literal["run", "trace"], layer: Layer, _environment: tuple[str, str], *args: Any
+    field: Literal["run", "trace"], layer: Layer, _environment: Environment, *args: Any
 ) -> tuple[Array, Any]:
     return check_and_run(field, layer, *args)
 

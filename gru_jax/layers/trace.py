@@ -8,7 +8,7 @@ from jaxtyping import Array, Bool, Integer, PyTree, Shaped
 
 from gru_jax.layers.layer import OMITTED, Layer, check_and_run, compiled
 from gru_jax.ops.checks import check_kind
-from gru_jax.sequence.backends import Choice, collect_choices, environment
+from gru_jax.sequence.backends import Choice, Environment, collect_choices, environment
 from gru_jax.sequence.call import Settings, prepare, split_arguments
 from gru_jax.sequence.checks import Limits, as_array, as_lengths, clear_errors
 from gru_jax.sequence.trace import trace_call
@@ -70,7 +70,7 @@ def trace(
 
 
 @partial(jax.jit, static_argnums=(0, 1))
-def _trace(settings: Settings, _environment: tuple[str, str], *args: Any) -> Trace:
+def _trace(settings: Settings, _environment: Environment, *args: Any) -> Trace:
     return trace_call(prepare(settings, *args))
 
 

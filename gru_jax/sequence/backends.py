@@ -14,7 +14,7 @@ import os
 from collections.abc import Callable
 from contextvars import ContextVar
 from functools import cache
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import jax
 import jax.numpy as jnp
@@ -29,6 +29,8 @@ from gru_jax.types import Cell, Fast, Params, State
 VARIABLE = "GRU_JAX_BACKEND"
 
 log = logging.getLogger("gru_jax")
+
+Environment: TypeAlias = tuple[str, str, object]
 
 
 class Request(NamedTuple):
@@ -129,7 +131,7 @@ def required(options: RunOptions) -> bool:
     return (options.backend or os.environ.get(VARIABLE) or "auto") != "auto"
 
 
-def environment() -> tuple[str, str, object]:
+def environment() -> Environment:
     """Returns what a choice depends on besides its request: the variable and the platform.
 
     While choices are collected, each result is different, so that compiled calls choose again.

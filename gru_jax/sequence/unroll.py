@@ -13,7 +13,7 @@ from typing import Any, Literal
 import jax
 from jaxtyping import Array, Bool, Integer, PyTree, Shaped
 
-from gru_jax.sequence.backends import environment
+from gru_jax.sequence.backends import Environment, environment
 from gru_jax.sequence.call import Settings, make_settings, prepare, run_call
 from gru_jax.sequence.checks import Limits, as_array, as_lengths, clear_errors
 from gru_jax.sequence.options import BackendName, RunOptions
@@ -116,6 +116,6 @@ def unroll(
 # Compiled as a whole, so that a call outside jit is one program, independent of the host.
 @partial(jax.jit, static_argnums=(0, 1))
 def _unroll(
-    settings: Settings, _environment: tuple[str, str], *args: Any
+    settings: Settings, _environment: Environment, *args: Any
 ) -> tuple[PyTree[Array], State]:
     return run_call(prepare(settings, *args))

@@ -88,6 +88,7 @@ def test_equal_keys_draw_equally_and_layers_of_a_stack_differently():
     assert (one != 0).mean() == pytest.approx(0.25, abs=0.02)
 
 
+@pytest.mark.untyped
 @pytest.mark.parametrize("dtype", [jnp.float16, jnp.bfloat16, jnp.float32])
 @pytest.mark.parametrize("make", [gj.dropout, gj.gaussian_noise])
 def test_a_rate_with_a_dtype_leaves_the_inputs_theirs(make, dtype):
