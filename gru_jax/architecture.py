@@ -91,15 +91,10 @@ def buildable(builder: Builder) -> Builder:
         The builder, wrapped; its signature is unchanged.
 
     Raises:
-        ValueError: if another module has registered a builder with this name, or an argument has a
-            name that files use; from the builder, if a cell or layer is a keyword-only argument.
+        ValueError: if another module has registered a builder with this name; from the builder, if
+            an option has a name that files use, or a cell or layer is a keyword-only argument.
     """
     name, signature = builder.__name__, inspect.signature(builder)
-    if reserved := {"builder", "parts"} & {*signature.parameters}:
-        raise ValueError(
-            f"buildable: {name}'s arguments must not be named builder or parts, "
-            f"got {', '.join(sorted(reserved))}."
-        )
     known = BUILDERS.get(name)
     if known is not None and known.__module__ != builder.__module__:
         raise ValueError(
@@ -168,7 +163,7 @@ def _describe(
         elif parameter.kind is inspect.Parameter.VAR_POSITIONAL:
             parts += value
         elif hasattr(value, "architecture"):
-            if parameter.kind is inspect.Parameter.KEYWORD_ONLY:
+            if parameter.kind is inspect.Parameter.KEYWORD_ONLY and value.architecture:
                 raise ValueError(
                     f"buildable: {name}'s cells and layers must be arguments by position, "
                     f"got {parameter.name} by keyword only."
@@ -176,6 +171,11 @@ def _describe(
             parts.append(value)
         elif not parameter.name.endswith("_init"):
             options[parameter.name] = value
+    if reserved := {"builder", "parts"} & {*options}:
+        raise ValueError(
+            f"buildable: {name}'s options must not be named builder or parts, "
+            f"got {', '.join(sorted(reserved))}."
+        )
     described = tuple(part.architecture for part in parts)
     options = {name: _plain(name, value) for name, value in options.items()}
     if None in described or not all(map(_is_plain, options.values())):

@@ -181,8 +181,10 @@ def _read_metadata(initializer: Initializer, shape: Shape, box: Box) -> Any:
     """Returns an initialiser's box of metadata with 0 in it, or 0 if it gives a bare array."""
     results = []
     # By a side effect: `eval_shape` cannot return `nnx.VariableMetadata`, which is not a pytree.
-    jax.eval_shape(lambda: results.append(initializer(jax.random.key(0), shape, jnp.float32)))
-    return box(results[0], 0)
+    jax.eval_shape(
+        lambda: results.append(box(initializer(jax.random.key(0), shape, jnp.float32), 0))
+    )
+    return results[0]
 
 
 def name_layer(params: Any) -> dict[str, dict[str, Any]]:

@@ -329,3 +329,8 @@ def test_variables_without_their_collection_are_refused():
 def test_an_input_without_features_is_one_sentence():
     with pytest.raises(ValueError, match=r"^gru: input_size must be a whole number from 1, got 0"):
         GRU(HIDDEN).init(KEY, XS[..., :0])
+
+
+def test_initialisation_leaks_no_tracer():
+    with jax.checking_leaks():
+        GRU(4).init(jax.random.key(0), jnp.ones((1, 3, 2)))

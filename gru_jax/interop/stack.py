@@ -198,7 +198,9 @@ def _take_run(function: str, entry: Architecture, params: Params) -> Run:
         )
     options = dict(entry.options)
     _check_kind(function, params, GRUParams)
-    leaves = {name: leaf for name, leaf in params._asdict().items() if leaf is not None}
+    leaves = {
+        name: leaf for name, leaf in params._asdict().items() if name != "b_h" or leaf is not None
+    }
     params = make_params(function, leaves, options["hidden_size"], place="params.")
     check_params(function, GRUParams, options["hidden_size"], options["reset"], params)
     return Run(params, options["activation"], options["gate_activation"], options["clip"])
@@ -212,7 +214,7 @@ def make_params(
     Raises:
         ValueError: if an array has another shape, or holds no floating-point numbers.
     """
-    joint = max((hidden + 1, *np.shape(leaves["W_c"])[:1]))
+    joint = max((hidden + 1, *np.shape(leaves["W_r"])[:1]))
     shapes = {"W": (joint, hidden), "b": (hidden,)}
     return GRUParams(
         **{name: floats(function, place + name, a, shapes[name[0]]) for name, a in leaves.items()}

@@ -16,7 +16,7 @@ from jaxtyping import Array, Bool, Integer, PyTree, Shaped
 
 from gru_jax.architecture import Architecture, bind, name_of
 from gru_jax.recurrence.boundaries import Boundaries, check_state, select
-from gru_jax.sequence.backends import Environment, environment
+from gru_jax.sequence.backends import environment, traced_anew
 from gru_jax.sequence.checks import (
     Limits,
     as_array,
@@ -197,15 +197,23 @@ def compiled(
     xs = as_array(function, "xs", xs, "apply(params, xs, state=None, *, lengths, mask, resets)")
     limits = limits._replace(lengths=as_lengths(function, limits.lengths))
     with clear_errors():
-        return _compiled(field, layer, environment(), params, xs, state, limits, key)
+        run = traced_anew(_compiled)
+        return run(field, layer, environment(), params, xs, state, limits, key)
 
 
 # Compiled as a whole, so that a call outside jit is one program, independent of the host.
 @partial(jax.jit, static_argnums=(0, 1, 2))
 def _compiled(
-    field: Literal["run", "trace"], layer: Layer, _environment: Environment, *args: Any
+    field: Literal["run", "trace"],
+    layer: Layer,
+    _environment: tuple[str, str],
+    params: Params,
+    xs: Array,
+    state: State | None,
+    limits: Limits,
+    key: Key | None,
 ) -> tuple[Array, Any]:
-    return check_and_run(field, layer, *args)
+    return check_and_run(field, layer, params, xs, state, limits, key)
 
 
 def check_and_run(
@@ -247,32 +255,31 @@ def _step(
     begins: ArrayLike | None = None,
     valid: ArrayLike | None = None,
 ) -> tuple[Array, State]:
-    function = title(layer)
-    x = as_array(function, "x", x, "step(params, x, state)")
-    batch = check_inputs(function, layer, params, x, ("*batch",))
-
-    def rows(name: str, value: ArrayLike | None) -> Array | None:
-        if value is None:
-            return None
-        value = jnp.asarray(value)
-        if value.shape != batch or value.dtype != jnp.bool_:
-            raise ValueError(
-                f"{function}: {name} must be {batch} bool to match the batch axes of x, "
-                f"got {value.shape} {value.dtype}."
-            )
-        return value
-
-    boundaries = Boundaries(rows("valid", valid), rows("begins", begins))
+    x = as_array(title(layer), "x", x, "step(params, x, state)")
     with clear_errors():
-        return _compiled_step(layer, params, x, state, boundaries)
+        return _compiled_step(layer, params, x, state, begins, valid)
 
 
+# Its checks are compiled away, for a stream calls it once for each step.
 @partial(jax.jit, static_argnums=0)
 def _compiled_step(
-    layer: Layer, params: Params, x: Array, state: State, boundaries: Boundaries
+    layer: Layer,
+    params: Params,
+    x: Array,
+    state: State,
+    begins: Array | None,
+    valid: Array | None,
 ) -> tuple[Array, State]:
-    if boundaries.valid is not None and boundaries.resets is not None:
-        boundaries = boundaries._replace(resets=boundaries.resets & boundaries.valid)
+    function = title(layer)
+    batch = check_inputs(function, layer, params, x, time=False)
+    for name, rows in (("begins", begins), ("valid", valid)):
+        if rows is not None and (rows.shape != batch or rows.dtype != jnp.bool_):
+            raise ValueError(
+                f"{function}: {name} must be {batch} bool to match the batch axes of x, "
+                f"got {rows.shape} {rows.dtype}."
+            )
+    begins = begins & valid if begins is not None and valid is not None else begins
+    boundaries = Boundaries(valid, begins)
     return layer.advance(params, zero_padding(x, boundaries), state, boundaries)
 
 

@@ -8,7 +8,7 @@ from jaxtyping import Array, Bool, Integer, PyTree, Shaped
 
 from gru_jax.layers.layer import OMITTED, Layer, check_and_run, compiled
 from gru_jax.ops.checks import check_kind
-from gru_jax.sequence.backends import Choice, Environment, collect_choices, environment
+from gru_jax.sequence.backends import Choice, collect_choices, environment, traced_anew
 from gru_jax.sequence.call import Settings, prepare, split_arguments
 from gru_jax.sequence.checks import Limits, as_array, as_lengths, clear_errors
 from gru_jax.sequence.trace import trace_call
@@ -66,12 +66,20 @@ def trace(
     settings, limits, key = split_arguments("trace", cell, arguments)
     xs = as_array("trace", "xs", xs, "trace(cell, params, xs)")
     with clear_errors():
-        return _trace(settings, environment(), params, xs, h0, limits, key)
+        return traced_anew(_trace)(settings, environment(), params, xs, h0, limits, key)
 
 
 @partial(jax.jit, static_argnums=(0, 1))
-def _trace(settings: Settings, _environment: Environment, *args: Any) -> Trace:
-    return trace_call(prepare(settings, *args))
+def _trace(
+    settings: Settings,
+    _environment: tuple[str, str],
+    params: Params,
+    xs: Array,
+    h0: State | None,
+    limits: Limits,
+    key: Key | None,
+) -> Trace:
+    return trace_call(prepare(settings, params, xs, h0, limits, key))
 
 
 def explain_backend(

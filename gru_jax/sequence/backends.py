@@ -9,12 +9,13 @@ variable GRU_JAX_BACKEND sets the backend for calls that do not. The logger "gru
 choice at level DEBUG. It warns once if the kernel is not installed.
 """
 
+import inspect
 import logging
 import os
 from collections.abc import Callable
 from contextvars import ContextVar
 from functools import cache
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -29,8 +30,6 @@ from gru_jax.types import Cell, Fast, Params, State
 VARIABLE = "GRU_JAX_BACKEND"
 
 log = logging.getLogger("gru_jax")
-
-Environment: TypeAlias = tuple[str, str, object]
 
 
 class Request(NamedTuple):
@@ -131,13 +130,14 @@ def required(options: RunOptions) -> bool:
     return (options.backend or os.environ.get(VARIABLE) or "auto") != "auto"
 
 
-def environment() -> Environment:
-    """Returns what a choice depends on besides its request: the variable and the platform.
+def environment() -> tuple[str, str]:
+    """Returns the environment variable and the platform, on which a choice also depends."""
+    return os.environ.get(VARIABLE) or "auto", _platform()
 
-    While choices are collected, each result is different, so that compiled calls choose again.
-    """
-    collecting = object() if _choices.get() is not None else None
-    return os.environ.get(VARIABLE) or "auto", _platform(), collecting
+
+def traced_anew(compiled: Callable[..., Any]) -> Callable[..., Any]:
+    """Returns the plain function while choices are collected, for a cached program chooses not."""
+    return compiled if _choices.get() is None else inspect.unwrap(compiled)
 
 
 _choices: ContextVar[list[Choice] | None] = ContextVar("choices", default=None)

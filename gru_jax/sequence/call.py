@@ -75,7 +75,7 @@ def prepare(
 ) -> Call:
     """Checks the arguments of `unroll`, or of a layer's `run`, and returns the run.
 
-    A layer's boundaries are checked, its inputs are zero in padding.
+    A layer's `Boundaries` have been checked, and its inputs are zero in padding.
     """
     function, cell, options, reverse, time_axis = settings
     steps = check_inputs(function, cell, params, xs)

@@ -58,11 +58,7 @@ def check_cell(function: str, cell: Any) -> None:
 
 
 def check_inputs(
-    function: str,
-    part: Any,
-    params: Params,
-    xs: Array,
-    axes: tuple[str, ...] = ("*batch", "time"),
+    function: str, part: Any, params: Params, xs: Array, *, time: bool = True
 ) -> Shape:
     """Returns the sizes of the axes before those of one step's input.
 
@@ -71,7 +67,7 @@ def check_inputs(
         part: a cell or a layer.
         params: its parameters.
         xs: the inputs, or one step's input `x`.
-        axes: the names of the axes; without a time axis, `xs` is one step's.
+        time: whether there is a time axis.
 
     Raises:
         ValueError: if `xs` does not fit `part` and `params`.
@@ -81,18 +77,19 @@ def check_inputs(
     if dtype is None and leaves:
         dtype = leaves[0][1].dtype
     split = xs.ndim - len(shape)
-    fits = split >= len(axes) - 1 and all(
+    fits = split >= time and all(
         size in (None, actual) for size, actual in zip(shape, xs.shape[split:], strict=True)
     )
     if not fits or (dtype is not None and not jnp.issubdtype(xs.dtype, dtype)):
         sizes = ["any" if size is None else str(size) for size in shape]
-        expected = f"[{', '.join([*axes, *sizes])}]"
+        axes = ["*batch", "time", *sizes] if time else ["*batch", *sizes]
+        expected = f"[{', '.join(axes)}]"
         if dtype is not None:
             expected += f" {getattr(dtype, '__name__', dtype)}"
         if leaves:
             path, leaf = leaves[0]
             expected += f" to match params{jax.tree_util.keystr(path)} {leaf.shape}"
-        name = "xs" if "time" in axes else "x"
+        name = "xs" if time else "x"
         raise ValueError(f"{function}: {name} must be {expected}, got {xs.shape} {xs.dtype}.")
     return xs.shape[:split]
 

@@ -8,12 +8,12 @@ needs no flipping: the loop meets the padding first and carries h0 through it.
 """
 
 from functools import partial
-from typing import Any, Literal
+from typing import Literal
 
 import jax
 from jaxtyping import Array, Bool, Integer, PyTree, Shaped
 
-from gru_jax.sequence.backends import Environment, environment
+from gru_jax.sequence.backends import environment, traced_anew
 from gru_jax.sequence.call import Settings, make_settings, prepare, run_call
 from gru_jax.sequence.checks import Limits, as_array, as_lengths, clear_errors
 from gru_jax.sequence.options import BackendName, RunOptions
@@ -110,12 +110,18 @@ def unroll(
     xs = as_array("unroll", "xs", xs, "unroll(cell, params, xs)")
     limits = Limits(as_lengths("unroll", lengths), mask, resets, h_reset)
     with clear_errors():
-        return _unroll(settings, environment(), params, xs, h0, limits, key)
+        return traced_anew(_unroll)(settings, environment(), params, xs, h0, limits, key)
 
 
 # Compiled as a whole, so that a call outside jit is one program, independent of the host.
 @partial(jax.jit, static_argnums=(0, 1))
 def _unroll(
-    settings: Settings, _environment: Environment, *args: Any
+    settings: Settings,
+    _environment: tuple[str, str],
+    params: Params,
+    xs: Array,
+    h0: State | None,
+    limits: Limits,
+    key: Key | None,
 ) -> tuple[PyTree[Array], State]:
-    return run_call(prepare(settings, *args))
+    return run_call(prepare(settings, params, xs, h0, limits, key))

@@ -127,8 +127,9 @@ def check_same(needed: str, expected: Any, actual: Any) -> None:
 
 def check_live(function: str, argument: str, tree: Any) -> None:
     """Raises ValueError if an array of the tree was donated."""
-    for path, leaf in jax.tree.leaves_with_path(tree):
+    for i, leaf in enumerate(jax.tree.leaves(tree)):
         if isinstance(leaf, jax.Array) and not isinstance(leaf, Tracer) and leaf.is_deleted():
+            path, _ = jax.tree.leaves_with_path(tree)[i]
             raise ValueError(
                 f"{function}: {argument} must not be one that a training loop has taken, as it "
                 f"donates it: use the one that it returned, got {_name(path)} deleted."

@@ -169,12 +169,12 @@ def test_a_builder_takes_its_cells_by_position_and_no_name_that_files_use():
     def wrapped(*, cell):
         return cell._replace(architecture=None)
 
-    def renamed(parts):
-        return own_mgu(parts)
+    def renamed(size, **options):
+        return own_mgu(size)._replace(architecture=None) if options else None
 
     message = "buildable: wrapped's cells and layers must be arguments by position, got cell by "
     with pytest.raises(ValueError, match=f"^{message}keyword only"):
         gj.buildable(wrapped)(cell=gj.gru(4))
-    message = "buildable: renamed's arguments must not be named builder or parts, got parts"
+    message = "buildable: renamed's options must not be named builder or parts, got parts"
     with pytest.raises(ValueError, match=f"^{message}"):
-        gj.buildable(renamed)
+        gj.buildable(renamed)(4, parts=3)

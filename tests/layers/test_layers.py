@@ -287,6 +287,6 @@ def test_states_that_are_booleans_stay_so_with_padding():
         input=lambda _: gj.Input((None,), jnp.bool_),
     )
     xs = jnp.ones((1, 3, 1), bool)
-    hs, last = gj.unroll(cell, (), xs, lengths=[2])
+    hs, last = gj.unroll(cell, (), xs, lengths=jnp.array([2]))
     assert (hs.dtype, last.dtype) == (bool, bool)
     np.testing.assert_array_equal(hs[0, :, 0], [True, False, False])

@@ -357,3 +357,12 @@ def test_wrong_input_is_told_under_jit_and_grad_too():
         jax.jit(lambda xs: gj.unroll(CELL, PARAMS, xs))(XS[..., :11])
     with pytest.raises(ValueError, match="unroll: h0 must be"):
         jax.grad(lambda h: gj.unroll(CELL, PARAMS, XS, h)[0].sum())(jnp.zeros((31, 64)))
+
+
+@pytest.mark.untyped
+@pytest.mark.parametrize("call", [gj.unroll, gj.trace])
+def test_what_is_no_array_is_named_as_the_call_names_it(call):
+    with pytest.raises(TypeError, match="at path h0"):
+        call(CELL, PARAMS, XS, "abc")
+    with pytest.raises(TypeError, match="at path state"):
+        gj.recurrent(CELL).apply(PARAMS, XS, "abc")
