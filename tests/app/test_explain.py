@@ -111,6 +111,17 @@ def test_a_report_is_the_means_of_the_valid_steps(found):
         assert report.lyapunov < 0
 
 
+def test_sequences_of_two_steps_have_a_ratio_of_gradients_and_those_of_one_have_none(found):
+    each = found[2][0]
+    count, time = each.trace.valid.shape
+    lengths = np.resize([1, 2, 3], count)
+    valid = jnp.asarray(np.arange(time) < lengths[:, None])
+    report = explain.report(each._replace(trace=each.trace._replace(valid=valid)))
+    rows, norms = np.flatnonzero(lengths >= 2), np.asarray(each.gradients, float)
+    ratios = norms[rows, 0] / norms[rows, lengths[rows] - 1]
+    assert report.gradient == pytest.approx(np.exp(np.log(ratios).mean()), rel=1e-4)
+
+
 @pytest.mark.slow("runs the whole command")
 def test_the_command_prints_a_line_for_each_cell_and_draws_all_figures(folder, capsys):
     assert main(["explain", str(folder)]) == 0
