@@ -72,6 +72,12 @@ def test_evaluate_finds_what_training_found(run, capsys):
     text = capsys.readouterr().out
     assert re.search(rf"GRU \(this run\) +{result['test_accuracy']:.1%}", text)
     assert re.search(r"FCN +99.3% +Fawaz", text)
+    expected = []
+    for i, row in enumerate(result["confusion_matrix"]):
+        wrong = ", ".join(f"{j + 1} ({n}x)" for j, n in enumerate(row) if n and j != i)
+        expected += [f"{i + 1}", f"{sum(row)}", f"{row[i] / sum(row):.1%}", *wrong.split()]
+    words = text[text.index("taken for") :].split()[2:]
+    assert words[: len(expected)] == expected
 
 
 def test_predict_names_the_speakers_of_a_file(run, tmp_path, capsys):
