@@ -213,19 +213,6 @@ def _compiled(
     limits: Limits,
     key: Key | None,
 ) -> tuple[Array, Any]:
-    return check_and_run(field, layer, params, xs, state, limits, key)
-
-
-def check_and_run(
-    field: Literal["run", "trace"],
-    layer: Layer,
-    params: Params,
-    xs: Array,
-    state: State | None,
-    limits: Limits,
-    key: Key | None,
-) -> tuple[Array, Any]:
-    """Calls the layer's `run` or `trace` with boundaries, and with zeros in padding."""
     function = title(layer)
     steps = check_inputs(function, layer, params, xs)
     boundaries = check_boundaries(function, steps, len(steps) - 1, limits)

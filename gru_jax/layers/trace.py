@@ -6,11 +6,11 @@ from typing import Any
 import jax
 from jaxtyping import Array, Bool, Integer, PyTree, Shaped
 
-from gru_jax.layers.layer import OMITTED, Layer, check_and_run, compiled
+from gru_jax.layers.layer import OMITTED, Layer, compiled
 from gru_jax.ops.checks import check_kind
 from gru_jax.sequence.backends import Choice, collect_choices, environment, traced_anew
 from gru_jax.sequence.call import Settings, prepare, split_arguments
-from gru_jax.sequence.checks import Limits, as_array, as_lengths, clear_errors
+from gru_jax.sequence.checks import Limits, as_array, clear_errors
 from gru_jax.sequence.trace import trace_call
 from gru_jax.types import ArrayLike, Cell, Key, Params, State, Trace
 
@@ -107,12 +107,7 @@ def explain_backend(
         ValueError: as from `unroll`.
     """
     if isinstance(cell, Layer):
-
-        def run(lengths: Any = None, mask: Any = None, resets: Any = None, key: Any = None) -> Any:
-            limits = Limits(as_lengths("explain_backend", lengths), mask, resets)
-            return lambda p, xs, h: check_and_run("run", cell, p, xs, h, limits, key)
-
-        return collect_choices(run(**arguments), params, xs, h0)
+        return collect_choices(lambda p, xs, h: cell.apply(p, xs, h, **arguments), params, xs, h0)
     settings, limits, key = split_arguments("explain_backend", cell, arguments)
     return collect_choices(
         lambda p, xs, h: prepare(settings, p, xs, h, limits, key).xs, params, xs, h0
