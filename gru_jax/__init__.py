@@ -7,7 +7,7 @@
     hs, h_last = gj.unroll(cell, params, xs)
 
 Figures (`gj.plot`), other frameworks' weights and files (`gj.interop`), Flax modules (`gj.linen`,
-`gj.nnx`) and the battery for your own cells (`gj.testing`) are imported when they are asked for.
+`gj.nnx`) and the checks for your own cells (`gj.testing`) are imported on first use.
 """
 
 import importlib
@@ -99,7 +99,7 @@ from gru_jax.types import Key as Key
 from gru_jax.types import Params as Params
 from gru_jax.types import Trace as Trace
 
-# Ship: what brings more than JAX, imported when it is asked for
+# Ship: imported on first use, because they import more than JAX
 _MODULES = ("interop", "linen", "nnx", "plot", "testing")
 _FUNCTIONS = {
     "load": "gru_jax.interop",
@@ -118,7 +118,7 @@ __all__ = sorted(
 
 
 def __getattr__(name: str) -> Any:
-    """Imports what is not there yet."""
+    """Imports a module or function on its first use."""
     if name == "plot" and not _CAN_PLOT:
         raise AttributeError("gru_jax.plot needs matplotlib: pip install 'gru_jax[plot]'")
     if name in _MODULES:

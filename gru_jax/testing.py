@@ -1,7 +1,7 @@
-"""A battery of checks for any cell: `check_cell(cell, input_size)`.
+"""Checks for any cell: `check_cell(cell, input_size)`.
 
-The oracle is a Python loop over `cell.step`, with boundaries as `unroll` documents them. Gradients
-are compared with finite differences in float64.
+The oracle is a Python loop over `cell.step`, with padding and resets as `unroll` documents them.
+Gradients are compared with finite differences in float64.
 """
 
 from collections.abc import Callable
@@ -38,13 +38,13 @@ Close: TypeAlias = Callable[[PyTree[Any], PyTree[Any]], None]
 def check_cell(
     cell: Cell, input_size: int, *, key: Key | None = None, atol: float = 1e-5, grads: bool = True
 ) -> None:
-    """Checks that a cell fulfils the contract of `Cell`.
+    """Checks that a cell satisfies the contract of `Cell`.
 
     It checks:
 
     - shapes with no batch axis, one, and two;
     - `fast` against `step`;
-    - `unroll` against a loop over `step`: h0, lengths, holes, resets, both directions, zoneout;
+    - `unroll` against a loop over `step`: h0, lengths, mask, resets, both directions, zoneout;
     - that NaN in padding changes nothing;
     - that each shape is traced once;
     - every memory policy, streaming, a bidirectional layer, and the architecture.
@@ -52,13 +52,13 @@ def check_cell(
     Args:
         cell: the recurrence.
         input_size: the argument of `cell.init`.
-        key: draws random parameters, inputs and states; None uses a fixed key.
+        key: for random parameters, inputs and states; None uses a fixed key.
         atol: tolerance for float32 values, absolute and relative.
-        grads: also compare gradients with finite differences. The cell must then run in float64;
-            it does if it computes in its parameters' dtype.
+        grads: whether to compare gradients with finite differences, too. The cell must then run
+            in float64, as it does if it computes in its parameters' dtype.
 
     Raises:
-        AssertionError: if a check fails; the message says which values differ, and by how much.
+        AssertionError: if a check fails; the message says which values differ and by how much.
         ValueError: if `cell` is not a cell.
     """
     check_kind("check_cell", cell)
@@ -131,8 +131,8 @@ def _by_steps(
     @jax.jit
     def loop(params: Params, xs: Array, h: State) -> tuple[PyTree[Array], State]:
         states: list[Any] = [None] * TIME
-        # In reverse, the loop enters a segment at its last valid step, just after it has left a
-        # valid step that begins a segment.
+        # In reverse, the loop enters a segment at its last valid step, just after the valid step
+        # that begins the next segment.
         entered = np.zeros(BATCH, bool)
         for t in reversed(range(TIME)) if reverse else range(TIME):
             h = _where(entered & valid[:, t] if reverse else begins[:, t], h_reset, h)

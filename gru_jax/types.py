@@ -28,14 +28,14 @@ Shape: TypeAlias = tuple[int, ...]
 State: TypeAlias = PyTree[ArrayLike]
 
 Initializer: TypeAlias = Callable[[Key, Shape, jax.typing.DTypeLike], Array]
-"""Draws one array of parameters, as the functions of `jax.nn.initializers` do."""
+"""Draws one array of parameters, like the functions of `jax.nn.initializers`."""
 
 Tree = TypeVar("Tree")
 
 
 def exportable(kind: type[Tree]) -> type[Tree]:
     """Registers a NamedTuple of arrays with `jax.export`, under its name in this package."""
-    with contextlib.suppress(ValueError):  # A reloaded module has the name already.
+    with contextlib.suppress(ValueError):  # Already registered, after a reload.
         export.register_namedtuple_serialization(kind, serialized_name=f"gru_jax.{kind.__name__}")
     return kind
 
@@ -45,7 +45,7 @@ class Input(NamedTuple):
 
     Attributes:
         shape: the size of each axis; None is any size. `()` is a scalar, e.g. a token.
-        dtype: a dtype or a kind, e.g. `jnp.integer`; None means the parameters' dtype.
+        dtype: a dtype, or a category such as `jnp.integer`; None means the parameters' dtype.
     """
 
     shape: tuple[int | None, ...] = (None,)
@@ -55,11 +55,11 @@ class Input(NamedTuple):
 class LinearRecurrence(NamedTuple):
     """The derivative of a cell: dh_t = propagate(dh_{t-1}) + source_t.
 
-    Any axes may precede `hidden`: `source` runs for all steps at once, before the loop; `propagate`
-    runs step by step inside it. The gates read the state `seen`; the loop carries the state `h`.
-    They differ only under recurrent dropout.
+    Any axes may precede `hidden`, because `source` runs for all steps at once, before the loop.
+    `propagate` runs step by step inside it. The gates read the state `seen`; the loop carries the
+    state `h`. The two differ only under recurrent dropout.
 
-    Multiply by weights with `products.matmul`, which also accepts transposed ones.
+    Use `products.matmul` to multiply by weights: it also accepts transposed weights.
 
     Attributes:
         coefficients: `(gates, seen, h) -> coefficients`, a tree of arrays.
@@ -73,7 +73,7 @@ class LinearRecurrence(NamedTuple):
 
 
 class Fast(NamedTuple):
-    """A step in parts, so that most of the work is done for many steps at once.
+    """A step split into parts, so that most of the work is done for many steps at once.
 
         step(params, x, h) == mix(gates(pack(params), project(params, x), h), h)
 
@@ -81,7 +81,7 @@ class Fast(NamedTuple):
         step: the step that these parts compute. A cell with a different `step` ignores the parts.
         project: `(params, xs) -> drive`, the part that does not need `h`, as products over all
             steps.
-        pack: `(params) -> weights`, arranged once, before the loop.
+        pack: `(params) -> weights`, rearranged once, before the loop.
         gates: `(weights, drive_t, h) -> gates`, the values computed from the old state.
         mix: `(gates, h) -> h_next`.
         derivative: the derivative as a linear recurrence; None differentiates through the loop.
@@ -106,10 +106,10 @@ class Cell(NamedTuple):
             `[*batch, input]`, so the state's arrays begin with `*batch`.
         step: `(params, x, state) -> state`, for any batch axes.
         output: `(state) -> y`, the array that layers pass on; None passes on the state itself.
-        fast: the step in parts; None runs `step` in a `lax.scan`.
+        fast: the step split into parts; None runs `step` in a `lax.scan`.
         architecture: the cell as data, set by `@buildable`, or None. If you replace a function of
             the cell, replace this, too.
-        input: `(params) -> Input`; None is one axis of features, of any size.
+        input: `(params) -> Input`; None means one axis of features, of any size.
     """
 
     init: Callable[[Key, int], Params]
@@ -136,7 +136,7 @@ class Trace(NamedTuple):
         z: the update gate, the weight of the candidate.
         c: the candidate.
         h: the state after the step.
-        h_before: the state before the step in the direction of travel, after any reset.
+        h_before: the state that the step starts from, after any reset; in reverse, too.
         x: the input.
         valid: False in padding.
         q: with reset="after", the old state's product h U_c + b_h, which r multiplies.

@@ -1,9 +1,9 @@
-"""The contract of a layer: a sequence to a sequence.
+"""The contract of a layer, which maps a sequence to a sequence.
 
     xs --apply--> boundaries computed once, padding zeroed once --run--> ys, zero in padding
     x --step--> one time step, for streaming
 
-Callers use `apply` and `step`; a layer consists of `run` and `advance`.
+Callers use `apply` and `step`, which are built from the layer's `run` and `advance`.
 """
 
 from collections.abc import Callable
@@ -59,16 +59,16 @@ class Apply(Protocol):
         Args:
             params: the layer's parameters.
             xs: the inputs, `[*batch, time, input]`.
-            state: the state before the first step, as an earlier call returned it; None is the
+            state: the state before the first step, as returned by an earlier call; None is the
                 initial state.
-            lengths: as in `unroll`; so are the next two.
-            mask: False is padding.
-            resets: True begins a segment.
-            key: switches on the noise of training; None is evaluation. In a loss that
-                `make_train_step` differentiates, a layer with noise must be given a key or None.
+            lengths: the number of steps before padding, as in `unroll`.
+            mask: False steps are padding, as in `unroll`.
+            resets: True steps begin a new segment, as in `unroll`.
+            key: turns on training noise; None selects evaluation. In a loss that `make_train_step`
+                differentiates, a layer with noise must be given a key or None.
 
         Raises:
-            ValueError: if an argument does not fit the others.
+            ValueError: if an argument does not match the others.
         """
         ...
 
@@ -91,14 +91,14 @@ class Step(Protocol):
         Args:
             params: the layer's parameters.
             x: one step's input, `[*batch, input]`.
-            state: from `initial_state`, from the step before, or from `apply`.
+            state: from `initial_state`, from the previous step, or from `apply`.
             begins: True rows begin a new segment (an episode): recurrent states are set to the
                 initial state before x is read.
-            valid: False rows are padding: their state is unchanged. Their output is zero, or, from
-                `pool` on, that of the steps so far.
+            valid: False rows are padding: their state is unchanged. Their output is zero; from a
+                `pool` onwards it is the output of the steps so far.
 
         Raises:
-            ValueError: if an argument does not fit the others, or the layer cannot stream.
+            ValueError: if an argument does not match the others, or the layer cannot stream.
         """
         ...
 
@@ -107,7 +107,7 @@ Run = Callable[[Params, Array, State | None, Boundaries, Key | None], tuple[Arra
 
 
 class Layer(NamedTuple):
-    """A sequence to a sequence; layers compose with `stack`. The first five fields are required.
+    """A map from sequence to sequence; `stack` composes layers. The first five fields are required.
 
     Attributes:
         init: `(key, input_size) -> params`.
@@ -120,9 +120,9 @@ class Layer(NamedTuple):
         trace: like `run`, but returns `(ys, traces)`: a `Trace` of each cell in place of its state.
             None for a layer without cells. If you replace `run`, replace this, too.
         architecture: the layer as data, as in `Cell`.
-        input: `(params) -> Input`; None is one axis of features, of any size.
-        random: whether a key makes a difference.
-        ends_time: whether the outputs have no time axis, as those of `pool`.
+        input: `(params) -> Input`; None means one axis of features, of any size.
+        random: whether the outputs depend on the key.
+        ends_time: whether the outputs have no time axis, as in `pool`.
     """
 
     init: Callable[[Key, int], Params]
@@ -153,12 +153,12 @@ class Layer(NamedTuple):
 
 @lru_cache(maxsize=512)
 def _bound(function: Callable[..., Any], layer: Layer) -> Any:
-    """Returns a function of a layer, the same one each time, so that `jax.jit` knows it again."""
+    """Binds a function to a layer: the same object each time, so that `jax.jit` finds it cached."""
     return bind(function, layer)
 
 
 def title(layer: Layer) -> str:
-    """Returns the layer's name, with which its errors begin."""
+    """Returns the layer's name, which begins its error messages."""
     return layer.architecture.builder if layer.architecture else "apply"
 
 
@@ -201,7 +201,7 @@ def compiled(
         return run(field, layer, environment(), params, xs, state, limits, key)
 
 
-# Compiled as a whole, so that a call outside jit is one program, independent of the host.
+# Compiled as a whole, so that a call outside jit is one program that copies nothing from the host.
 @partial(jax.jit, static_argnums=(0, 1, 2))
 def _compiled(
     field: Literal["run", "trace"],
@@ -225,7 +225,7 @@ def _compiled(
 
 
 def traced(layer: Layer) -> Run:
-    """Returns the layer's `trace`; without cells, a function that returns `()` as traces."""
+    """Returns the layer's `trace`; for a layer without cells, a function with `()` as traces."""
     return layer.trace or bind(_no_trace, layer)
 
 
@@ -247,7 +247,7 @@ def _step(
         return _compiled_step(layer, params, x, state, begins, valid)
 
 
-# Its checks are compiled away, for a stream calls it once for each step.
+# Compiled, so that the checks run only in tracing: a stream calls it for every step.
 @partial(jax.jit, static_argnums=0)
 def _compiled_step(
     layer: Layer,

@@ -3,9 +3,9 @@
     "cpu"   the compiled kernel: a plain GRU in float32 on a CPU, with its own derivative
     "xla"   loops that XLA compiles, anywhere
 
-To add a backend, add a row here and a folder of kernels. A name runs that backend, or raises an
-error that says why it cannot run. "auto" takes the first backend that can run. The environment
-variable GRU_JAX_BACKEND sets the backend for calls that do not. The logger "gru_jax" records each
+To add a backend, add a row here and a folder of kernels. A named backend runs, or raises an error
+that says why it cannot run. "auto" takes the first backend that can run. The environment variable
+GRU_JAX_BACKEND sets the backend for calls that do not name one. The logger "gru_jax" records each
 choice at level DEBUG. It warns once if the kernel is not installed.
 """
 
@@ -33,7 +33,7 @@ log = logging.getLogger("gru_jax")
 
 
 class Request(NamedTuple):
-    """The properties of a run that a backend may refuse."""
+    """The properties of a run that decide which backends can run it."""
 
     cell: Cell
     fast: Fast
@@ -63,10 +63,10 @@ class Backend(NamedTuple):
         unavailable: `() -> reason`, a sentence that says why this machine lacks it; None if
             available.
         states: `(program, params, weights, xs, h0, boundaries) -> states`, with time at
-            `program.time_axis`; carried through padding.
-        platform: the platform for which "auto" takes it; None is any.
-        whole: one call runs a whole sequence, with time at any axis; False needs time in front, and
-            long sequences run in chunks.
+            `program.time_axis`. Padded steps carry the state on.
+        platform: the only platform on which "auto" takes it; None means any.
+        whole: True if one call runs a whole sequence, with time at any axis. False if time must be
+            the first axis and long sequences run in chunks.
     """
 
     obstacle: Callable[[Request], str | None]
@@ -84,7 +84,7 @@ def choose(function: str, request: Request) -> Choice:
         request: the run.
 
     Raises:
-        ValueError: if no backend has this name, or the backend cannot run.
+        ValueError: if no backend has this name, or the named backend cannot run.
     """
     name, source = request.options.backend, "backend"
     if name is None:
@@ -126,17 +126,17 @@ def check_name(function: str, name: str, source: str = "backend") -> None:
 
 
 def required(options: RunOptions) -> bool:
-    """Returns whether the caller, or the environment, names the backend."""
+    """Returns whether the caller or the environment names a backend."""
     return (options.backend or os.environ.get(VARIABLE) or "auto") != "auto"
 
 
 def environment() -> tuple[str, str]:
-    """Returns the environment variable and the platform, on which a choice also depends."""
+    """Returns the environment variable and the platform; a choice depends on both."""
     return os.environ.get(VARIABLE) or "auto", _platform()
 
 
 def traced_anew(compiled: Callable[..., Any]) -> Callable[..., Any]:
-    """Returns the plain function while choices are collected, for a cached program chooses not."""
+    """Returns the plain function while choices are collected: a cached one makes no choices."""
     return compiled if _choices.get() is None else inspect.unwrap(compiled)
 
 
@@ -155,7 +155,7 @@ def collect_choices(trace: Callable[..., Any], *args: Any) -> tuple[Choice, ...]
 
 
 def _told(function: str, choice: Choice) -> Choice:
-    if choice.backend == "xla":  # Lowering logs the kernel: it may still fall back.
+    if choice.backend == "xla":  # Lowering logs the kernel, which may still fall back.
         log.debug("%s: %s.", function, choice)
     if (choices := _choices.get()) is not None:
         choices.append(choice)
@@ -169,7 +169,7 @@ def _warn(missing: str) -> None:
 
 def _platform() -> str:
     """Returns the platform of JAX's default device."""
-    device = jax.default_device.value  # or its platform's name, or None
+    device = jax.default_device.value  # or a platform's name, or None
     return getattr(device, "platform", device) or jax.default_backend()
 
 
@@ -253,7 +253,7 @@ def _kernels() -> Any:
 def _cpu_unavailable() -> str | None:
     try:
         return _kernels().reason()
-    except Exception as error:  # Any: this JAX may lack internals.
+    except Exception as error:  # Any error: this JAX may lack the internals.
         return f"gru_jax's native kernel cannot be used with this JAX: {error!r}."
 
 

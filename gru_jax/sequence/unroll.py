@@ -2,9 +2,9 @@
 
     xs --project--> drive --gates, mix--> hs
 
-The products with the inputs are done for many steps at once, before the loop; the loop carries only
-the state. A padded step leaves the state unchanged, and its output is zero. Running in reverse
-needs no flipping: the loop meets the padding first and carries h0 through it.
+The inputs of many steps are multiplied by their weights at once, before the loop; the loop carries
+only the state. A padded step leaves the state unchanged, and its output is zero. Running in reverse
+needs no flipping: the loop reads the padding first and carries h0 through it.
 """
 
 from functools import partial
@@ -53,50 +53,51 @@ def unroll(
             inputs have other axes after time, e.g. none for tokens.
         h0: the state before the first step, finite; None is the cell's initial state.
         lengths: steps at and after a sequence's length are padding; None, or a length of `time` or
-            more, is no padding.
+            more, means no padding.
         mask: False steps are padding, at any position. With `lengths`, both apply.
         resets: True steps begin a new segment (an episode): the state is set to `h_reset` before
             x_t is read. Resets in padding are ignored. In reverse the segments are the same, and
             each is entered at its last step. If you cut a sequence where a segment begins, the
             earlier piece starts from `h_reset` in reverse.
-        h_reset: the state, like `h0`, that each new segment begins with; None is the cell's
-            initial state.
+        h_reset: the state that each new segment begins with, of the same form as `h0`; None is the
+            cell's initial state.
         reverse: run from the last step to the first; outputs stay in input order.
         time_axis: the time axis of `xs`, `mask`, `resets` and the outputs. None is the axis just
             before the axes of one step's input; 0 is time-major, which saves two transposed copies.
-        key: switches on the noise of training, the next three arguments; None is evaluation. The
-            masks depend on the key and on each step's position in `xs`.
+        key: turns on training noise, the next three arguments; None selects evaluation. The masks
+            depend on the key and on each step's position in `xs`.
         zoneout: probability that a feature of the state keeps its old value, drawn for each step.
-            Evaluation keeps that share of the old state instead.
-        recurrent_dropout: probability that the gates cannot see a feature of the old state, drawn
-            once for each sequence.
-        drop_connect: probability that a weight on the state is zero, drawn once for the batch.
-        derivative: "rule" is the cell's own derivative, if it has one: one product for each
-            weight's gradient, outside the loop. "autodiff" differentiates through the loop, which
-            is slower.
+            Evaluation instead keeps this share of the old state.
+        recurrent_dropout: probability that a feature of the old state is hidden from the gates,
+            drawn once for each sequence.
+        drop_connect: probability that a weight that acts on the state is zero, drawn once for the
+            batch.
+        derivative: "rule" is the cell's own derivative, if it has one: each weight's gradient is
+            one product outside the loop. "autodiff" differentiates through the loop, which is
+            slower.
         memory: the residuals of reverse mode. "gates" keeps the gates and states of all steps,
-            "states" only the states, "chunked" the state every `chunk_size` steps. None is "gates"
-            up to 16 MiB of states (of one example under `vmap`), where it is fastest, and "states"
-            above.
+            "states" keeps only the states, and "chunked" keeps the state every `chunk_size` steps.
+            None is "gates" up to 16 MiB of states (of one example under `vmap`), where it is
+            fastest, and "states" above.
         chunk_size: steps in a chunk, for "states" and "chunked" (under autodiff only for
             "chunked"). None is about the square root of the number of steps, and more if a step is
             small.
         unroll: steps in one iteration of the compiled loop; the kernel ignores it.
-        backend: "xla" is loops that XLA compiles. "cpu" is the compiled kernel: for a plain `gru`
-            in float32 on a CPU, with the rule, without zoneout and recurrent dropout. A named
-            backend raises if it cannot run. "auto" is the kernel if it can run, and XLA's loops
-            otherwise. None reads the environment variable GRU_JAX_BACKEND when the call is traced;
-            if unset, it is "auto". Second derivatives and `jax.export` run XLA's loops. With
-            `memory="states"`, too, the kernel keeps only the state before each chunk, and runs the
-            chunk's steps again.
+        backend: "xla" runs loops that XLA compiles. "cpu" runs the compiled kernel, which needs a
+            plain `gru` in float32 on a CPU, with the rule, and without zoneout and recurrent
+            dropout. A named backend raises an error if it cannot run. "auto" runs the kernel if it
+            can, and XLA's loops otherwise. None reads the environment variable GRU_JAX_BACKEND when
+            the call is traced; if unset, it is "auto". Second derivatives and `jax.export` run
+            XLA's loops. With `memory="states"`, too, the kernel keeps only the state before each
+            chunk, and recomputes the chunk's steps.
 
     Returns:
         `(hs, h_last)`: the state after each step, zero in padded steps, and the state after the
-        last valid step in the direction of travel. Without a valid step the latter is `h0`.
+        valid step that runs last. If no step is valid, `h_last` is `h0`.
 
     Raises:
-        ValueError: if shapes or dtypes do not fit each other, an option is out of range, or the
-            named backend cannot run.
+        ValueError: if shapes or dtypes do not match, an option is out of range, or the named
+            backend cannot run.
 
     References:
         Krueger et al. (2017) for zoneout, Gal and Ghahramani (2016) for recurrent dropout, Merity
@@ -113,7 +114,7 @@ def unroll(
         return traced_anew(_unroll)(settings, environment(), params, xs, h0, limits, key)
 
 
-# Compiled as a whole, so that a call outside jit is one program, independent of the host.
+# Compiled as a whole, so that a call outside jit is one program that copies nothing from the host.
 @partial(jax.jit, static_argnums=(0, 1))
 def _unroll(
     settings: Settings,
