@@ -133,7 +133,18 @@ CHECKS = {
 }
 
 
-@pytest.mark.parametrize("path", [p for p in DOCUMENTS if blocks(p, "python")], ids=name)
+SLOW = pytest.mark.slow("runs a page")
+QUICK = "README.md", "own_cell.md"
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        pytest.param(path, id=path.name, marks=() if path.name in QUICK else SLOW)
+        for path in DOCUMENTS
+        if blocks(path, "python")
+    ],
+)
 def test_the_code_of_a_page_runs(path, capsys, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     names = {}

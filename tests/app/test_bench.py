@@ -283,6 +283,7 @@ def test_sizes_are_read_as_they_are_shown():
     assert str(Size(16, 100, 32, 32)) == "16,100,32,32"
 
 
+@pytest.mark.slow("runs the whole command")
 def test_the_whole_command(tmp_path, capsys):
     target, picture = tmp_path / "new" / "bench.json", tmp_path / "bench.svg"
     args = "bench --sizes 2,5,3,4 3,4,2,2 --peers onnx haiku --rounds 2".split()

@@ -52,6 +52,7 @@ def test_a_run_is_a_folder(run):
         assert (run / "figures" / name).read_bytes().startswith(b"\x89PNG")
 
 
+@pytest.mark.slow("trains a network")
 def test_the_first_lines_and_the_result_say_which_code_runs_the_recurrences(
     tmp_path, monkeypatch, capsys
 ):
@@ -132,6 +133,7 @@ def test_a_message_breaks_no_word_in_a_terminal(tmp_path, columns):
     assert max(map(len, text.splitlines())) <= columns
 
 
+@pytest.mark.slow("trains a network")
 def test_an_earlier_run_is_moved_aside_not_overwritten(tmp_path, capsys):
     folder = tmp_path / "runs" / "x"
     for _ in range(3):
@@ -140,6 +142,7 @@ def test_an_earlier_run_is_moved_aside_not_overwritten(tmp_path, capsys):
     assert "is now" in capsys.readouterr().out
 
 
+@pytest.mark.slow("trains a network")
 def test_the_same_seed_gives_the_same_bits_and_another_does_not(run, tmp_path):
     for seed, same in (("0", True), ("1", False)):
         again = tmp_path / seed
@@ -152,6 +155,7 @@ def losses(folder):
     return [(row["loss"], row["validation_loss"]) for row in rows]
 
 
+@pytest.mark.slow("trains a network")
 def test_a_finished_run_goes_on_with_more_epochs(run, tmp_path):
     folder = tmp_path / "x"
     assert main(["train", "--out", str(folder), *SMALL]) == 0
@@ -209,6 +213,7 @@ def test_ctrl_c_saves_and_resuming_gives_the_same_bits(tmp_path):
     assert results[0]["confusion_matrix"] == results[1]["confusion_matrix"]
 
 
+@pytest.mark.slow("trains a network")
 @pytest.mark.parametrize("columns", [60, 80])
 def test_a_narrow_terminal_shows_the_epoch_and_the_time_left(tmp_path, columns):
     code, text = in_terminal(["train", "--out", "x", *SMALL], tmp_path, columns=columns)
@@ -217,6 +222,7 @@ def test_a_narrow_terminal_shows_the_epoch_and_the_time_left(tmp_path, columns):
     assert re.search(form, text)
 
 
+@pytest.mark.slow("trains a network")
 def test_without_a_terminal_there_are_plain_lines(tmp_path):
     done = subprocess.run(
         [*COMMAND, "train", "--out", "x", *SMALL], cwd=tmp_path, capture_output=True, text=True

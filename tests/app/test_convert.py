@@ -92,6 +92,7 @@ def test_which_gru_and_which_format_can_be_said(rng, tmp_path):
         assert main(["inspect", *args]) == 0
 
 
+@pytest.mark.slow("trains a network")
 def test_a_trained_run_is_a_source(tmp_path, capsys):
     run, small = tmp_path / "run", ["--hidden", "3", "--layers", "1", "--epochs", "1"]
     assert main(["train", "--out", str(run), *small]) == 0

@@ -53,6 +53,7 @@ def test_the_result_is_that_of_the_best_parameters_on_standardised_data(finished
     np.testing.assert_allclose(probabilities, shares, atol=1e-5)
 
 
+@pytest.mark.slow("trains a network")
 @pytest.mark.parametrize(
     ("backend", "missing", "said"),
     [
@@ -217,6 +218,7 @@ def test_the_command_starts_without_fcntl():
     assert done.stdout.startswith("usage: gru-jax")
 
 
+@pytest.mark.slow("trains a network")
 def test_the_best_parameters_are_written_with_every_checkpoint(tmp_path, monkeypatch):
     """The file is that of the epoch which the rows say was the best so far."""
     monkeypatch.setattr(runs, "SAVE_EVERY", 0.0)
@@ -289,6 +291,7 @@ def test_folds_follow_the_order_of_recording_and_cover_the_training_set():
     assert sorted(left_out) == sorted(x.tobytes() for x in train.xs)
 
 
+@pytest.mark.slow("trains a network")
 def test_cross_validation_tests_each_fold_on_what_it_left_out(monkeypatch):
     """After one epoch the best parameters are the last; all utterances are left out once."""
     monkeypatch.setattr(cross_validate, "SEEDS", 1)

@@ -153,6 +153,7 @@ def test_the_best_parameters_are_a_file_that_needs_nothing_else(run):
     assert settings == json.loads((folder / "config.json").read_text())
 
 
+@pytest.mark.slow("trains a network")
 def test_using_a_run_needs_no_net_from_the_task(run, tmp_path, monkeypatch, capsys):
     task, folder = run
 
@@ -169,6 +170,7 @@ def test_using_a_run_needs_no_net_from_the_task(run, tmp_path, monkeypatch, caps
     assert f"Test {task.monitor} on {task.title}" in capsys.readouterr().out
 
 
+@pytest.mark.slow("trains a network")
 def test_a_run_goes_on_to_the_same_bits(run, tmp_path):
     task, folder = run
     out = tmp_path / "x"
@@ -203,6 +205,7 @@ def test_predict_prints_classes_or_values(run, tmp_path, capsys):
     np.testing.assert_allclose(values, answers, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.slow("traces three layers")
 def test_explain_looks_into_a_layer_of_one_direction(run, capsys):
     """The gradient of the last state is that of the head, a product with its weights."""
     task, folder = run
@@ -288,6 +291,7 @@ def test_a_run_of_one_task_is_not_resumed_as_another(run, capsys):
     assert message in capsys.readouterr().err
 
 
+@pytest.mark.slow("traces three layers")
 def test_explain_sees_through_residuals_sums_and_stacks_in_stacks(rng):
     """The oracle is a loop over the steps, with a nudge added to each state."""
     inner = gj.stack(gj.residual(gj.recurrent(gj.gru(2))), gj.dropout(0.5))

@@ -15,6 +15,7 @@ from gru_jax.sequence.schedule import run as compiled_loop
 from gru_jax.testing import check_cell
 
 INPUT = 3
+SLOW = pytest.mark.slow("compiles many derivatives")
 
 
 @pytest.fixture
@@ -68,12 +69,7 @@ def test_vmap_over_parameters(make_cell, rng):
 
 @pytest.mark.parametrize(
     "make_cell",
-    [
-        name
-        if name in ("gru", "layer-norm-after")
-        else pytest.param(name, marks=pytest.mark.slow("compiles the whole battery"))
-        for name in CELLS
-    ],
+    [name if name == "gru" else pytest.param(name, marks=SLOW) for name in CELLS],
     indirect=True,
 )
 def test_it_does_all_that_a_cell_promises(make_cell):
@@ -81,7 +77,7 @@ def test_it_does_all_that_a_cell_promises(make_cell):
 
 
 @pytest.mark.usefixtures("x64")
-@pytest.mark.parametrize("reset", ["before", "after"])
+@pytest.mark.parametrize("reset", ["before", pytest.param("after", marks=SLOW)])
 def test_second_derivatives_match_finite_differences(reset, rng):
     cell = gj.gru(5, reset=reset, dtype=jnp.float64)
     params, xs, h0 = draw(cell, rng, np.float64, batch=(2,), time=4)

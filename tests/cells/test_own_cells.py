@@ -10,7 +10,8 @@ from own_cells import image_cell, own_lstm, own_mgu, token_cell
 import gru_jax as gj
 from gru_jax.testing import check_cell
 
-both = pytest.mark.parametrize("cell", [own_lstm(4), own_mgu(4)], ids=str)
+SLOW = pytest.mark.slow("compiles the whole battery")
+both = pytest.mark.parametrize("cell", [own_lstm(4), pytest.param(own_mgu(4), marks=SLOW)], ids=str)
 
 
 @both
@@ -18,10 +19,12 @@ def test_it_passes_the_battery(cell):
     check_cell(cell, 3)
 
 
+@SLOW
 def test_tokens_pass_the_battery():
     check_cell(token_cell(7, 4), 7)
 
 
+@SLOW
 def test_images_of_any_size_without_parameters_pass_the_battery():
     check_cell(image_cell(), 3, grads=False)
     xs = jnp.ones((2, 4, 5, 6, 3))

@@ -170,6 +170,7 @@ def test_a_cell_is_written_as_a_cell(rng):
     assert_same_bits(found_params, params)
 
 
+@pytest.mark.slow("builds Keras models")
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16", "float64"])
 @pytest.mark.usefixtures("x64")
 def test_every_dtype_goes_there_and_back(rng, dtype):

@@ -30,6 +30,7 @@ pytestmark = [
 ]
 
 
+@pytest.mark.slow("builds Keras models")
 @pytest.mark.parametrize("ending", [".keras", ".h5"])
 def test_a_file_holds_every_bit(rng, tmp_path, ending):
     net, params = draw_net(rng, "stack")

@@ -196,6 +196,7 @@ def test_inside_loops_and_branches_it_is_what_it_is_outside(reset):
     close(ways(params), ((value, gradients[0]), (value, gradients[0]), last))
 
 
+@pytest.mark.slow("runs each primitive by itself")
 @both_forms
 @pytest.mark.parametrize("code", ["compiled"], indirect=True)
 def test_without_jit_it_is_the_same(reset):

@@ -91,6 +91,7 @@ def test_by_default_units_of_all_speeds_are_shown_the_slowest_at_the_bottom():
     assert len(columns(plot.step(small, 0))[Z]) == 2
 
 
+@pytest.mark.slow("draws an animation")
 def test_the_animation_draws_each_step_into_the_axes_given_and_is_saved_whole(tmp_path):
     trace, before = make_trace(), plt.get_fignums()
     ax = Figure(figsize=(6, 3)).subplots()
@@ -133,6 +134,7 @@ def test_what_is_yet_to_come_is_not_shown(tmp_path):
     assert shown == [(list(range(t + 1)), t) for t in range(TIME)]
 
 
+@pytest.mark.slow("draws an animation")
 def test_the_colours_of_an_early_frame_are_in_the_file(tmp_path):
     """All frames share 256 colours; none may lose its own to them."""
     trace = make_trace()
@@ -174,6 +176,7 @@ def test_in_small_axes_words_shrink():
     assert sizes == pytest.approx([13 * 4 * 0.775 / 9, 13], rel=1e-3)
 
 
+@pytest.mark.slow("draws an animation")
 def test_it_plays_in_a_notebook():
     moving = plot.animation(make_trace(), Figure(figsize=(2, 1)).subplots())
     assert moving.to_jshtml().count("data:image/png") == TIME

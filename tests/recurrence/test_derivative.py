@@ -26,9 +26,8 @@ def test_backwards_and_in_chunks_it_matches_finite_differences():
     check_grads(loss, problem[:4], order=2, modes=["rev"], atol=1e-6, rtol=1e-6, eps=1e-5)
 
 
-@pytest.mark.parametrize(
-    "reset", ["before", pytest.param("after", marks=pytest.mark.slow("runs 2,000 steps"))]
-)
+@pytest.mark.slow("runs 2,000 steps")
+@pytest.mark.parametrize("reset", ["before", "after"])
 def test_in_half_precision_it_adds_up_over_many_steps(reset):
     """Autodiff adds each step's gradient of a weight to a sum in bfloat16, and loses most of it.
 

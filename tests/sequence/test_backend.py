@@ -198,6 +198,7 @@ def test_a_cell_that_is_no_plain_gru_is_named(cell, kind):
     assert str(error.value) == said
 
 
+@pytest.mark.slow("starts a process")
 @pytest.mark.usefixtures("unbuilt")
 def test_without_a_kernel_auto_is_xla(messages):
     assert not called(run(), PARAMS, XS)

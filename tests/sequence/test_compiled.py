@@ -90,6 +90,7 @@ def temporaries(time, **options):
     return compiled.memory_analysis().temp_size_in_bytes
 
 
+@pytest.mark.slow("compiles loops in loops")
 def test_long_sequences_fit_in_little_memory():
     states = 16_384 * 16 * 128 * 4
     assert temporaries(16_384, memory="chunked", backend="xla") < 40e6

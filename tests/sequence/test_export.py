@@ -22,10 +22,16 @@ SIZES = (2, 5), (3, 7)
 EVERY = ("lengths", "mask", "resets")
 MEMORIES = (None, "gates", "states", "chunked")
 CASES = [
-    *itertools.product(["before"], MEMORIES, [("lengths",), EVERY]),
-    *itertools.product(["before"], ["gates"], [("mask",), ("resets",)]),
-    *itertools.product(["after"], ["gates", "chunked"], [EVERY]),
+    *itertools.product(["before"], MEMORIES, [EVERY]),
+    ("after", "gates", EVERY),
+    ("after", "chunked", ("lengths",)),
 ]
+MORE = [
+    *itertools.product(["before"], MEMORIES, [("lengths",)]),
+    *itertools.product(["before"], ["gates"], [("mask",), ("resets",)]),
+    ("after", "chunked", EVERY),
+]
+SLOW = pytest.mark.slow("compiles loops in loops")
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -87,7 +93,9 @@ def rows(one, params, xs, bounds):
     return jax.tree.map(lambda *a: np.stack(a), *each)
 
 
-@pytest.mark.parametrize(("form", "memory", "names"), CASES)
+@pytest.mark.parametrize(
+    ("form", "memory", "names"), [*CASES, *(pytest.param(*case, marks=SLOW) for case in MORE)]
+)
 def test_a_program_for_any_size_is_a_plain_loop(form, memory, names):
     cell = gj.gru(HIDDEN, reset=form)
     params = cell.init(jax.random.key(0), INPUT)

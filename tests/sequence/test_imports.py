@@ -105,6 +105,7 @@ def test_other_packages_are_imported_where_they_are_used(heavy, imported):
     assert heavy not in {name.split(".")[0] for name in imported[1]}
 
 
+@pytest.mark.slow("starts a process")
 @pytest.mark.parametrize(
     "missing", ["jax.interpreters.mlir.register_lowering", "jax.extend.core.Primitive"]
 )

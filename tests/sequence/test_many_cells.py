@@ -142,6 +142,7 @@ def test_copies_compute_the_same(name, carry):
     np.testing.assert_array_equal(compute(again), compute(value))
 
 
+@pytest.mark.slow("starts a process")
 def test_another_process_computes_the_same():
     values = [make() for make in BOTH.values()]
     with multiprocessing.get_context("spawn").Pool(1) as processes:

@@ -190,6 +190,7 @@ def results():
     return dict(zip(map(name_of, CASES), map(json.loads, done.stdout.splitlines()), strict=True))
 
 
+@pytest.mark.slow("compiles dozens of programs for two devices")
 @pytest.mark.parametrize("case", [name_of(case) for case in CASES])
 def test_each_device_runs_its_shard(case, results):
     assert results[case] is None, results[case]

@@ -96,6 +96,7 @@ def test_per_example_gradients_are_a_python_loop_of_gradients():
     chex.assert_trees_all_close(got, want, rtol=1e-10, atol=1e-12)
 
 
+@pytest.mark.slow("compiles every order and mode")
 def test_forward_and_reverse_mode_agree_with_each_other_and_with_differences():
     """And so do the two ways of a product with the Hessian; in evaluation."""
     params, xs, resets, lengths = example()
@@ -178,6 +179,7 @@ def test_third_derivatives_are_those_of_the_slow_twin():
         np.testing.assert_allclose(third(memory=memory), want, rtol=1e-10, err_msg=memory)
 
 
+@pytest.mark.slow("compiles every order and mode")
 def test_without_jit_the_rule_is_the_same():
     cell = gj.gru(3, reset="after", dtype=jnp.float64)
     params, xs = cell.init(jax.random.key(0), 2), jnp.ones((2, 4, 2))

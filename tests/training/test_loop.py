@@ -240,6 +240,7 @@ def adding(rng, cases, time):
     return xs, np.take_along_axis(xs[..., 0], marks, 1).sum(1)
 
 
+@pytest.mark.slow("trains a network")
 @pytest.mark.parametrize("reset", ["before", "after"])
 def test_the_adding_problem_is_learned(rng, reset):
     time, cell = 24, gj.gru(24, reset=reset, update_bias_init=gj.init_chrono(24))
