@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
 # Builds tests/kernels/cpu/check.cc with the kernel's sources and runs it: as it is, with the address,
 # undefined-behaviour and thread sanitizers, and, where these are installed, under valgrind and, for
-# ARM64, qemu. All that is to be compiled is compiled first, on every core.
+# ARM64, qemu. First all is compiled, then all checks run beside each other.
 set -euo pipefail
 cd "$(dirname "$0")/../../.."
 native=gru_jax/kernels/cpu
 work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
+trap 'kill $(jobs -p) 2>/dev/null || true; rm -rf "$work"' EXIT
 common="-std=c++20 -g -ffp-contract=fast -fno-math-errno -fno-trapping-math -Wall -Wextra -Wno-psabi -I$native"
 levels=("baseline")
 if [ "$(uname -m)" = x86_64 ]; then
@@ -43,13 +43,26 @@ print_commands() { # prints a line for each object of a check
     done
 }
 
-run() {
-    local folder=$work/${1// /_} seed=$RANDOM
+link() {
+    local folder=$work/${1// /_}
     # shellcheck disable=SC2086 # words apart
     $4 $common "$folder"/*.o -o "$folder/check" -pthread
-    printf '%s, seed %s: ' "$1" "$seed"
-    $3 "$folder/check" "$2" "$seed"
+}
+
+start() {
+    local folder=$work/${1// /_} seed=$RANDOM
+    printf '%s, seed %s: ' "$1" "$seed" > "$folder.log"
+    $3 "$folder/check" "$2" "$seed" >> "$folder.log" 2>&1 &
+    checks[$!]=$folder.log
 }
 
 (each_check print_commands) | xargs -d '\n' -P "$(nproc)" -n 1 sh -c '$0'
-each_check run
+each_check link
+declare -A checks
+failed=0
+each_check start
+for process in "${!checks[@]}"; do
+    wait "$process" || failed=$?
+    cat "${checks[$process]}"
+done
+exit "$failed"
