@@ -137,7 +137,7 @@ def _arguments(cls: type, default: Any) -> Iterator[Argument]:
 
 
 def _defaults(cls: type, default: Any) -> dict[str, Any]:
-    """Returns the values of the fields, from the class if `default` is None."""
+    """Returns the fields' values in `default`, or their defaults in the class."""
     if default is not None:
         return vars(default)
     return {

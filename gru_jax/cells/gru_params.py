@@ -16,7 +16,7 @@ from gru_jax.types import Initializer, Input, Key, Params, Shape, exportable
 
 @exportable
 class GRUParams(NamedTuple):
-    """Weights and biases of a GRU. `b_h` is None if and only if reset="before"."""
+    """Weights and biases of a GRU. `b_h` is None for reset="before"."""
 
     W_r: Float[Array, "joint hidden"]
     b_r: Float[Array, " hidden"]

@@ -6,7 +6,7 @@
     forecast                            a series and its prediction
     learning_curves, confusion_matrix   the course of training
 
-Each function draws into `ax`, or into a new figure if it is None, and returns the axes; `animation`
+Each function draws into `ax`, or into a new figure if it is None, and returns the axes. `animation`
 returns the argument of `save_gif`. matplotlib's global state does not change. Steps count from 0,
 as in the arrays. Colours hold in grey and for colour-blind readers. Lines differ in dash, too. Shut
 to open and negative to positive go from dark to light. Cells of a matrix or diagram carry numbers.

@@ -20,7 +20,7 @@ put = partial(jax.lax.dynamic_update_index_in_dim, axis=0, allow_negative_indice
 
 
 class Boundaries(NamedTuple):
-    """Padding, resets and noise of a sequence; None means there is none.
+    """Padding, resets and noise of a sequence, each None if absent.
 
     `valid` and `resets` have the batch and time axes of the inputs, or only the batch axes for a
     single step. Loops hold them with time in front. The last two are noise, which a run draws

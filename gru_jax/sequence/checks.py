@@ -60,7 +60,7 @@ def check_cell(function: str, cell: Any) -> None:
 def check_inputs(
     function: str, part: Any, params: Params, xs: Array, *, time: bool = True
 ) -> Shape:
-    """Returns the sizes of the axes before those of one step's input.
+    """Returns the batch shape: the axes before those of one step's input.
 
     Args:
         function: the name that an error begins with.
@@ -124,7 +124,7 @@ def as_lengths(function: str, lengths: Any) -> ArrayLike | None:
     if least < 0:
         raise ValueError(f"{function}: lengths must be 0 or more, got {least}.")
     if isinstance(lengths, np.ndarray):
-        # Clipped in their own dtype, before JAX truncates 64 bits to 32.
+        # Clip in their own dtype, before JAX truncates 64 bits to 32.
         most = min(np.iinfo(np.int32).max, np.iinfo(lengths.dtype).max)
         lengths = np.minimum(lengths, np.asarray(most, lengths.dtype))
     return lengths

@@ -1,6 +1,6 @@
 """Loads the compiled kernel once, when it is first asked for, and makes it known to XLA.
 
-Where there is none, because it could not be built or XLA does not take it, `reason` says why.
+If it could not be built, or XLA rejects it, `reason` says why.
 """
 
 import functools
@@ -64,8 +64,8 @@ def _load() -> str | None:
     import jax
 
     try:
-        # A handler that is registered before the backend has started is looked at when it starts:
-        # if XLA refuses it then, there is no backend.
+        # Start the backend first: XLA checks a handler registered earlier when the backend starts,
+        # and starts no backend if it rejects one.
         jax.local_devices(backend="cpu")
     except RuntimeError as error:
         return f"gru_jax's native kernel is for CPUs, and JAX has none here: {error}."
