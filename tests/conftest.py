@@ -64,6 +64,13 @@ def optimized():
 
 
 @pytest.fixture
+def rank_promotion():
+    """Other libraries add vectors to matrices."""
+    with jax.numpy_rank_promotion("allow"):
+        yield
+
+
+@pytest.fixture
 def rng():
     return np.random.default_rng(0)
 

@@ -3,10 +3,12 @@
 import importlib.util
 import re
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 import reference
+from made_up_tasks import SIGN, SumConfig
 from PIL import Image
 
 import gru_jax as gj
@@ -199,3 +201,42 @@ def test_labels_not_given_are_those_that_the_network_thinks_likeliest(found):
     assert not jnp.array_equal(
         own[0].gradients, explain.inspect(trained, xs, (labels + 1) % 9)[0].gradients
     )
+
+
+@pytest.mark.slow("traces three layers")
+def test_explain_sees_through_residuals_sums_and_stacks_in_stacks(rng):
+    """The oracle is a loop over the steps, with a nudge added to each state."""
+    inner = gj.stack(gj.residual(gj.recurrent(gj.gru(2))), gj.dropout(0.5))
+    net = gj.stack(inner, gj.bidirectional(gj.gru(3), merge="sum"), gj.pool("mean"), gj.dense(2))
+    params = net.init(jax.random.key(0), 2)
+    x = rng.normal(size=(6, 2)).astype("float32")
+    trained = runs.Trained(SIGN, SumConfig(), net, params, {"scale": [1.0]})
+    found = explain.inspect(trained, [x], np.array([1]))
+    places = [(each.layer, each.direction) for each in found]
+    assert places == [(1, "forward"), (2, "forward"), (2, "backward")]
+
+    def loop(cell, params, xs, nudges, order=1):
+        h, hs = jnp.zeros(nudges.shape[-1]), {}
+        for t in range(6)[::order]:
+            h = hs[t] = cell.step(params, xs[t], h) + nudges[t]
+        return jnp.stack([hs[t] for t in range(6)])
+
+    def loss(first, forward, backward):
+        ys = x + loop(gj.gru(2), params[0][0], x, first)
+        ahead = loop(gj.gru(3), params[1].forward, ys, forward)
+        ys = ahead + loop(gj.gru(3), params[1].backward, ys, backward, -1)
+        logits = ys.mean(0) @ params[3].W + params[3].b
+        return jnp.log(jnp.exp(logits).sum()) - logits[1]
+
+    slopes = jax.grad(loss, (0, 1, 2))(*(jnp.zeros((6, n)) for n in (2, 3, 3)))
+    for each, slope in zip(found, slopes, strict=True):
+        norms = np.linalg.norm(slope, axis=-1)
+        np.testing.assert_allclose(each.gradients[0], norms, rtol=1e-4)
+
+
+def test_explain_needs_a_recurrence():
+    net = gj.stack(gj.dense(2), gj.pool("mean"))
+    params = net.init(jax.random.key(0), 2)
+    trained = runs.Trained(SIGN, SumConfig(), net, params, {"scale": [1.0]})
+    with pytest.raises(ValueError, match=r"^explain: net of sign must have a recurrent layer"):
+        explain.inspect(trained, [np.ones((3, 2), "float32")])

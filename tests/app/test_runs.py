@@ -1,10 +1,9 @@
+"""Runs that train, stop, crash, go on and end, and what they leave in their folders."""
+
 import fcntl
 import importlib.util
 import json
 import os
-import subprocess
-import sys
-from types import SimpleNamespace
 
 import jax
 import numpy as np
@@ -12,9 +11,8 @@ import pytest
 
 import gru_jax as gj
 from gru_jax import interop
-from gru_jax.app import folder, runs
 from gru_jax.app import problem as problems
-from gru_jax.app.tasks import cross_validate
+from gru_jax.app import runs
 from gru_jax.app.tasks.japanese_vowels import JAPANESE_VOWELS, VowelsConfig
 from gru_jax.kernels.cpu import library
 
@@ -181,43 +179,6 @@ def test_two_trainings_do_not_share_a_folder(finished):
     assert sorted(run.folder.parent.rglob("*")) == before
 
 
-def test_on_windows_a_file_is_locked(tmp_path, monkeypatch):
-    """A stand-in for `msvcrt.locking`, which refuses a byte that another handle holds."""
-    held = []
-
-    def lock(handle, mode, count):
-        assert (mode, count) == (2, 1)
-        file = os.fstat(handle).st_ino
-        if any(file == i and handle != n and _is_open(n) for i, n in held):
-            raise PermissionError(13, "Permission denied")
-        held.append((file, handle))
-
-    monkeypatch.setattr(sys, "platform", "win32")
-    monkeypatch.setitem(sys.modules, "fcntl", None)
-    monkeypatch.setitem(sys.modules, "msvcrt", SimpleNamespace(locking=lock, LK_NBLCK=2))
-    with folder.locked(tmp_path):
-        with pytest.raises(ValueError, match="must be free, but another process trains there"):
-            with folder.locked(tmp_path):
-                pytest.fail("both hold it")
-    with folder.locked(tmp_path):
-        assert len(held) == 2
-
-
-def _is_open(handle):
-    try:
-        os.fstat(handle)
-    except OSError:
-        return False
-    return True
-
-
-def test_the_command_starts_without_fcntl():
-    code = "import sys; sys.modules['fcntl'] = None; from gru_jax.app.cli import main; main(['-h'])"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.startswith("usage: gru-jax")
-
-
 @pytest.mark.slow("trains a network")
 def test_the_best_parameters_are_written_with_every_checkpoint(tmp_path, monkeypatch):
     """The file is that of the epoch which the rows say was the best so far."""
@@ -278,32 +239,3 @@ def test_without_matplotlib_a_run_ends_without_figures(finished, monkeypatch):
     result, none = runs.finish(run)
     assert none == []
     assert json.loads((run.folder / "result.json").read_text()) == result
-
-
-def test_folds_follow_the_order_of_recording_and_cover_the_training_set():
-    train, _ = gj.load_japanese_vowels()
-    left_out = []
-    for fold in range(cross_validate.FOLDS):
-        rest, part = cross_validate.split_by_order(train, fold)
-        assert (len(rest.xs), len(part.xs)) == (216, 54)
-        np.testing.assert_array_equal(part.xs[0], train.xs[6 * fold])
-        left_out += [x.tobytes() for x in part.xs]
-    assert sorted(left_out) == sorted(x.tobytes() for x in train.xs)
-
-
-@pytest.mark.slow("trains a network")
-def test_cross_validation_tests_each_fold_on_what_it_left_out(monkeypatch):
-    """After one epoch the best parameters are the last; all utterances are left out once."""
-    monkeypatch.setattr(cross_validate, "SEEDS", 1)
-    seen, evaluate = [], problems.evaluate
-
-    def count(task, ys, targets):
-        seen.append(len(targets))
-        return evaluate(task, ys, targets)
-
-    monkeypatch.setattr(problems, "evaluate", count)
-    rows = cross_validate.cross_validate(VowelsConfig(hidden=4, layers=1, epochs=1))
-    assert rows["best"] == rows["last"]
-    assert rows["best"].keys() == {"loss", "accuracy"}
-    assert 0 < rows["best"]["accuracy"] < 1
-    assert [n for n in seen if n == 54] == [54] * 2 * cross_validate.FOLDS

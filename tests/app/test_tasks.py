@@ -4,91 +4,19 @@ import csv
 import dataclasses
 import io
 import json
-from typing import Annotated, Literal
+from typing import Literal
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
+from made_up_tasks import EPOCHS, SIGN, SUM, SumConfig
 
 import gru_jax as gj
 from gru_jax import interop
 from gru_jax.app import explain, runs
 from gru_jax.app.cli import main
 from gru_jax.app.tasks import TASKS
-from gru_jax.app.tasks.task import Config, Parts, Range, Task, check
-
-EPOCHS = 15
-
-
-@dataclasses.dataclass(frozen=True)
-class SumConfig(Config):
-    """Settings."""
-
-    epochs: Annotated[int, Range(1, 1000)] = EPOCHS
-    """Passes."""
-    batch: Annotated[int, Range(1, 100)] = 8
-    """Sequences."""
-    learning_rate: Annotated[float, Range(0, 1)] = 2e-2
-    """Rate."""
-    hidden: Annotated[int, Range(1, 100)] = 8
-    """Features."""
-
-
-def draw(seed, count, sign):
-    rng = np.random.default_rng(seed)
-    xs = [rng.normal(size=(n, 2)).astype("float32") for n in rng.integers(1, 9, count)]
-    sums = np.array([x[:, 0].sum() for x in xs], "float32")
-    return gj.Dataset(xs, (sums > 0).astype("int32") if sign else sums[:, None])
-
-
-def load(config, sign):
-    sizes = {"train": 64, "validation": 16, "test": 20}
-    return Parts(*(draw([config.seed, i], n, sign) for i, n in enumerate(sizes.values())))
-
-
-def make_net(config, outputs):
-    cell = gj.gru(config.hidden, reset="after")
-    memory = gj.recurrent(cell, reverse=outputs == 2)
-    return gj.stack(gj.residual(gj.dense(2)), memory, gj.pool("last"), gj.dense(outputs))
-
-
-def describe(config, parts):
-    return {"task": f"the sum of {len(parts.train.xs)} sequences", "model": f"{config.hidden}"}
-
-
-SUM = Task(
-    name="sum",
-    title="sums",
-    Config=SumConfig,
-    input_size=2,
-    load=lambda config: load(config, sign=False),
-    make_net=lambda config: make_net(config, 1),
-    loss=lambda _, ys, targets: gj.squared_error(ys, targets).mean(-1),
-    metrics=lambda ys, targets: {"loss": gj.squared_error(ys, targets).mean(-1)},
-    predict=lambda ys: ys,
-    describe=describe,
-    statistics=lambda train: {"scale": [float(np.concatenate(train.xs).std())]},
-    prepare=lambda statistics, xs: [x / np.float32(statistics["scale"][0]) for x in xs],
-)
-SIGN = SUM._replace(
-    name="sign",
-    title="signs",
-    load=lambda config: load(config, sign=True),
-    make_net=lambda config: make_net(config, 2),
-    loss=lambda _, ys, targets: gj.cross_entropy(ys, targets),
-    metrics=lambda ys, targets: {
-        "loss": gj.cross_entropy(ys, targets),
-        "hits": gj.accuracy(ys, targets),
-    },
-    predict=jax.nn.softmax,
-    monitor="hits",
-    mode="max",
-    classes=("minus", "plus"),
-    units={"hits": "fraction"},
-    sample="walk",
-    target="sign",
-)
+from gru_jax.app.tasks.task import check
 
 
 @pytest.fixture(autouse=True)
@@ -289,42 +217,3 @@ def test_a_run_of_one_task_is_not_resumed_as_another(run, capsys):
     assert main(["train", other, "--resume", "--out", str(folder)]) == 2
     message = f"train: TASK must be {task.name}, as the run began, got {other}."
     assert message in capsys.readouterr().err
-
-
-@pytest.mark.slow("traces three layers")
-def test_explain_sees_through_residuals_sums_and_stacks_in_stacks(rng):
-    """The oracle is a loop over the steps, with a nudge added to each state."""
-    inner = gj.stack(gj.residual(gj.recurrent(gj.gru(2))), gj.dropout(0.5))
-    net = gj.stack(inner, gj.bidirectional(gj.gru(3), merge="sum"), gj.pool("mean"), gj.dense(2))
-    params = net.init(jax.random.key(0), 2)
-    x = rng.normal(size=(6, 2)).astype("float32")
-    trained = runs.Trained(SIGN, SumConfig(), net, params, {"scale": [1.0]})
-    found = explain.inspect(trained, [x], np.array([1]))
-    places = [(each.layer, each.direction) for each in found]
-    assert places == [(1, "forward"), (2, "forward"), (2, "backward")]
-
-    def loop(cell, params, xs, nudges, order=1):
-        h, hs = jnp.zeros(nudges.shape[-1]), {}
-        for t in range(6)[::order]:
-            h = hs[t] = cell.step(params, xs[t], h) + nudges[t]
-        return jnp.stack([hs[t] for t in range(6)])
-
-    def loss(first, forward, backward):
-        ys = x + loop(gj.gru(2), params[0][0], x, first)
-        ahead = loop(gj.gru(3), params[1].forward, ys, forward)
-        ys = ahead + loop(gj.gru(3), params[1].backward, ys, backward, -1)
-        logits = ys.mean(0) @ params[3].W + params[3].b
-        return jnp.log(jnp.exp(logits).sum()) - logits[1]
-
-    slopes = jax.grad(loss, (0, 1, 2))(*(jnp.zeros((6, n)) for n in (2, 3, 3)))
-    for each, slope in zip(found, slopes, strict=True):
-        norms = np.linalg.norm(slope, axis=-1)
-        np.testing.assert_allclose(each.gradients[0], norms, rtol=1e-4)
-
-
-def test_explain_needs_a_recurrence():
-    net = gj.stack(gj.dense(2), gj.pool("mean"))
-    params = net.init(jax.random.key(0), 2)
-    trained = runs.Trained(SIGN, SumConfig(), net, params, {"scale": [1.0]})
-    with pytest.raises(ValueError, match=r"^explain: net of sign must have a recurrent layer"):
-        explain.inspect(trained, [np.ones((3, 2), "float32")])

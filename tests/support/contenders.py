@@ -1,15 +1,22 @@
-"""A contender of the benchmark against the plain NumPy loops, and against gru_jax's gradients."""
+"""Contenders of the benchmark, against NumPy loops and gru_jax's gradients, and their results."""
 
 import functools
+import importlib.util
 
 import numpy as np
 import reference
+from rich.console import Console
 
-from gru_jax.app.bench import agreement
-from gru_jax.app.bench.contenders import make_gru_jax
+from gru_jax.app.bench import agreement, report
+from gru_jax.app.bench.contenders import CONTENDERS, Contender, make_gru_jax
+from gru_jax.app.bench.measure import Result
 from gru_jax.app.bench.problem import Size, draw_problem
 
 SIZE = Size(2, 5, 3, 4)
+FORMS = [(name, reset) for name, each in CONTENDERS.items() for reset in each.resets]
+# PyTorch's wheels take gigabytes: its case exists only where it is installed.
+if importlib.util.find_spec("torch") is None:
+    FORMS = [(name, reset) for name, reset in FORMS if name != "torch"]
 
 
 @functools.cache
@@ -34,3 +41,23 @@ def check_numbers(make, reset, *, gradients=True):
         leaves, xs_grad = calls.gradients(calls.train())
         assert xs_grad.shape == problem.xs.shape
         assert all(np.abs(leaf).max() > 1e-2 for leaf in [*map(np.asarray, leaves), xs_grad])
+
+
+def like_ours(resets=("after",), **changes):
+    """Returns a contender that is ours but for some fields of its calls: `(calls) -> field`."""
+
+    def make(problem):
+        _, calls = ours("before" if problem.params.b_h is None else "after")
+        return calls._replace(**{name: change(calls) for name, change in changes.items()})
+
+    return Contender(resets, make, {})
+
+
+def row(size, name, reset, *train):
+    return Result(size, name, reset, None, {}, {"train": list(train)})
+
+
+def printed(rows, measures=("train",), width=100):
+    with (console := Console(width=width)).capture() as capture:
+        report.print_results(console, rows, measures)
+    return capture.get()

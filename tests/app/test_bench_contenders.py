@@ -1,0 +1,155 @@
+"""Contenders of the benchmark agree with ours, or are named and not timed."""
+
+import json
+import re
+
+import jax
+import numpy as np
+import pytest
+import reference
+from contenders import FORMS, SIZE, check_numbers, like_ours, ours, printed
+
+from gru_jax.app.bench import agreement, results
+from gru_jax.app.bench.contenders import BOTH, CONTENDERS, OURS, Contender
+from gru_jax.app.bench.measure import measure
+from gru_jax.app.bench.problem import Size
+
+pytestmark = pytest.mark.usefixtures("rank_promotion")
+
+
+def ignore(*_):
+    pass
+
+
+@pytest.mark.parametrize(("name", "reset"), FORMS)
+def test_every_contender_computes_the_reference_s_states_and_our_gradients(name, reset):
+    check_numbers(CONTENDERS[name].make, reset, gradients=name != "onnx")
+
+
+@pytest.mark.parametrize("reset", BOTH)
+def test_our_gradients_are_the_slopes_of_the_reference_s_loss(rng, reset):
+    problem, calls = ours(reset)
+    grads, xs_grad = calls.gradients(calls.train())
+    leaves, tree = jax.tree.flatten((problem.params, problem.xs))
+    directions = [rng.standard_normal(np.shape(leaf)) for leaf in leaves]
+
+    def loss(step):
+        params, xs = tree.unflatten(a + step * d for a, d in zip(leaves, directions, strict=True))
+        h0, valid = np.zeros((SIZE.batch, SIZE.hidden)), np.ones((SIZE.batch, SIZE.time), bool)
+        return (problem.weigh * reference.unroll(params, xs, h0, valid)[0]).sum()
+
+    slope = (loss(1e-5) - loss(-1e-5)) / 2e-5
+    products = [np.vdot(g, d) for g, d in zip([*grads, xs_grad], directions, strict=True)]
+    assert sum(products) == pytest.approx(slope, rel=1e-4)
+    assert float(calls.train()[0]) == pytest.approx(loss(0), rel=1e-5)
+
+
+def with_grads(change):
+    """Returns a field `gradients` whose last array, b_h's, is changed."""
+
+    def field(calls):
+        def gradients(result):
+            (*grads, b_h), xs_grad = calls.gradients(result)
+            return [*grads, change(np.asarray(b_h))], xs_grad
+
+        return gradients
+
+    return field
+
+
+def fail(*_):
+    raise RuntimeError("no such kernel\nand many lines more")
+
+
+def fail_later(calls):
+    remaining = iter([calls.forward])
+    return lambda: next(remaining, fail)()
+
+
+OTHERS = {
+    "good": like_ours(),
+    "shifted": like_ours(hs=lambda c: lambda states: c.hs(states) + 1e-3),
+    "nan": like_ours(hs=lambda c: lambda states: c.hs(states) * np.nan),
+    "stuck": like_ours(gradients=with_grads(lambda b_h: 0 * b_h)),
+    "nan-gradient": like_ours(gradients=with_grads(lambda b_h: np.nan * b_h)),
+    "absent": Contender(("before",), fail, {"jax": "jax", "no_such_module": "no-such"}),
+    "broken": Contender(("before",), fail, {}),
+    "tired": like_ours(forward=fail_later),
+}
+
+
+@pytest.fixture(scope="module")
+def rows():
+    """The results of contenders that are wrong in every way."""
+    with jax.numpy_rank_promotion("allow"):
+        contenders = {OURS: like_ours(BOTH)} | OTHERS
+        (rows,) = measure([SIZE], contenders, ["forward"], 3, ignore)
+    return {row.name: row for row in rows if row.name != OURS}
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("good", None),
+        ("shifted", r"disagrees with gru_jax: states by 0\.001"),
+        ("nan", "disagrees with gru_jax: states by nan"),
+        ("stuck", "disagrees with gru_jax: gradients by 1"),
+        ("nan-gradient", "disagrees with gru_jax: gradients by nan"),
+        ("absent", "not installed: pip install no-such"),
+        ("broken", "failed: RuntimeError: no such kernel"),
+        ("tired", "failed: RuntimeError: no such kernel"),
+    ],
+)
+def test_who_disagrees_fails_or_is_missing_is_named_and_not_timed(rows, name, reason):
+    row = rows[name]
+    assert row.values.keys() == ({"forward"} if reason is None else set())
+    if reason is None:
+        assert row.reason is None
+        assert len(row.values["forward"]) == 3
+    else:
+        assert re.fullmatch(reason, row.reason)
+
+
+def test_small_gradients_are_compared_by_their_size_and_zeros_agree():
+    problem, calls = ours("after")
+    small = calls._replace(gradients=with_grads(lambda b_h: b_h / 50)(calls))
+    zero = calls._replace(gradients=with_grads(lambda b_h: 0 * b_h)(calls))
+    error = lambda a, b: agreement.compare(a, b, problem.params)["gradients"]  # noqa: E731
+    assert error(calls, small) == pytest.approx(49)
+    assert error(zero, zero) == 0
+
+
+def test_without_ours_there_is_nothing_to_compare_with():
+    contenders = {OURS: Contender(BOTH, fail, {}), "good": like_ours()}
+    ((*own, good),) = measure([SIZE], contenders, ["forward"], 1, ignore)
+    assert {row.reason for row in own} == {"failed: RuntimeError: no such kernel"}
+    assert good.reason == "nothing to compare with, since gru_jax failed"
+    assert good.values == {}
+
+
+def test_keras_on_another_backend_is_left_out(monkeypatch):
+    monkeypatch.setenv("KERAS_BACKEND", "tensorflow")
+    contenders = {OURS: like_ours(BOTH), "keras": CONTENDERS["keras"]}
+    (rows,) = measure([SIZE], contenders, [], 1, ignore)
+    assert [row.name for row in rows[2:]] == ["keras", "keras"]
+    reason = "KERAS_BACKEND is 'tensorflow': unset it, or make it jax"
+    assert {row.reason for row in rows[2:]} == {reason}
+
+
+def test_reasons_stand_below_the_tables(rows):
+    text = printed(list(rows.values()), ["forward"])
+    assert "\nshifted (after): disagrees with gru_jax: states by 0.001 (2,5,3,4)\n" in text
+    assert re.search(r"^shifted \(after\) +- +- +1e-03", text, re.MULTILINE)
+    assert re.search(r"^nan \(after\) +- +- +nan", text, re.MULTILINE)
+    assert "\nabsent (before): not installed: pip install no-such (2,5,3,4)\n" in text
+    assert re.search(r"^good \(after\) +\d\S* ±", text, re.MULTILINE)
+    assert not re.search(r"^shifted \(after\) +\d\S* ±", text, re.MULTILINE)
+
+
+def test_json_gives_the_results_back(rows):
+    text = results.dumps(list(rows.values()), 3)
+    assert "NaN" not in text
+    assert set(json.loads(text)) == {"versions", "machine", "rounds", "results"}
+    for before, after in zip(rows.values(), results.loads(text), strict=True):
+        np.testing.assert_equal(after._asdict(), before._asdict())
+        assert isinstance(after.size, Size)
