@@ -1,8 +1,10 @@
-"""ONNX models of GRU nodes with random weights, and nets beside them."""
+"""ONNX models of GRU nodes with random weights, what ONNX Runtime computes, and nets beside."""
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import onnx
+import onnxruntime
 from onnx import helper, numpy_helper
 
 import gru_jax as gj
@@ -10,6 +12,24 @@ import gru_jax as gj
 BATCH, TIME, INPUT, HIDDEN = 3, 6, 4, 5
 LENGTHS = np.array([TIME, 1, 4], np.int32)
 DIRECTIONS = {"forward": 1, "reverse": 1, "bidirectional": 2}
+W = np.ones((1, 3 * HIDDEN, INPUT), np.float32)
+ROWS = np.arange(2.0 * HIDDEN, dtype=np.float32).reshape(1, 2, HIDDEN)
+AXES = {"axes": np.array([1])}
+node = helper.make_node
+
+
+def run(model, **feeds):
+    """Returns the outputs of ONNX Runtime."""
+    onnx.checker.check_model(model, full_check=True)
+    session = onnxruntime.InferenceSession(
+        model.SerializeToString(), providers=["CPUExecutionProvider"]
+    )
+    return session.run(None, feeds)
+
+
+def assert_close(got, want, **tolerance):
+    for a, b in zip(jax.tree.leaves(got), jax.tree.leaves(want), strict=True):
+        np.testing.assert_allclose(a, b, **tolerance)
 
 
 def draw_xs(rng, dtype=np.float32):
@@ -43,6 +63,17 @@ def model_of(nodes, constants, *, inputs=(), outputs=("Y", "Y_h"), opset=17, dty
     )
     opsets = [helper.make_opsetid("", opset)]
     return helper.make_model(graph, opset_imports=opsets, ir_version=8)
+
+
+def one(rng, inputs=("X", "W", "R", "B"), before=(), constants=None, **options):
+    """Returns a model of one GRU, with nodes `before` it."""
+    attributes = {"hidden_size": HIDDEN} | options
+    weights = draw_weights(rng) | (constants or {})
+    return model_of([*before, gru(inputs, **attributes)], weights)
+
+
+def with_initial(rng, before=(), **constants):
+    return one(rng, ("X", "W", "R", "B", "", "h0"), before, constants)
 
 
 def stack_of(rng, between, *, constants=None, direction="bidirectional", second="xs", **options):

@@ -1,30 +1,26 @@
-"""ONNX in and out; ONNX Runtime is the oracle, and ONNX's own evaluator for float64."""
+"""ONNX in: ONNX Runtime is the oracle, and ONNX's own evaluator for float64."""
 
 import jax
-import jax.numpy as jnp
 import numpy as np
-import onnx
-import onnxruntime
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
-from onnx.reference.ops.op_gru import CommonGRU
 from onnx_cases import (
     BATCH,
     DIRECTIONS,
     HIDDEN,
     LENGTHS,
-    NETS,
     RESHAPE,
     SIZES,
     SQUEEZE,
     TIME,
     TRANSPOSE,
-    draw_net,
+    assert_close,
     draw_weights,
     draw_xs,
     gru,
     model_of,
+    run,
     stack_of,
 )
 
@@ -33,23 +29,9 @@ from gru_jax.interop.limits import ONNX_ACTIVATIONS
 from gru_jax.layers.recurrent import Directions
 
 
-def run(model, **feeds):
-    """Returns the outputs of ONNX Runtime."""
-    onnx.checker.check_model(model, full_check=True)
-    session = onnxruntime.InferenceSession(
-        model.SerializeToString(), providers=["CPUExecutionProvider"]
-    )
-    return session.run(None, feeds)
-
-
 def side_by_side(Y):
     """Returns Y [time, direction, batch, hidden] as ys."""
     return Y.transpose(2, 0, 1, 3).reshape(BATCH, TIME, -1)
-
-
-def assert_close(got, want, **tolerance):
-    for a, b in zip(jax.tree.leaves(got), jax.tree.leaves(want), strict=True):
-        np.testing.assert_allclose(a, b, **tolerance)
 
 
 def assert_reads_as_it_runs(rng, model, **options):
@@ -60,9 +42,6 @@ def assert_reads_as_it_runs(rng, model, **options):
     np.testing.assert_allclose(ys, side_by_side(Y), atol=2e-6)
     assert_close(state, list(Y_h), atol=2e-6)
     return net, params
-
-
-# What is read.
 
 
 @pytest.mark.parametrize("linear_before_reset", [0, 1])
@@ -258,100 +237,3 @@ def test_full_lengths_that_a_model_computes_are_none(rng):
     net, params = interop.from_onnx(model)
     Y, _ = run(model, X=xs.swapaxes(0, 1))
     np.testing.assert_allclose(net.apply(params, xs)[0], side_by_side(Y), atol=1e-6)
-
-
-# What is written.
-@pytest.mark.parametrize("time_major", [False, True])
-@pytest.mark.parametrize("name", NETS)
-def test_onnx_runtime_computes_what_is_written(rng, name, time_major):
-    """Alone, and with lengths and initial states."""
-    net, params, layer = draw_net(rng, name)
-    xs = draw_xs(rng)
-    turn = (lambda a: a.swapaxes(0, 1)) if time_major else (lambda a: a)
-    ys, *last = run(interop.to_onnx(net, params, time_major=time_major), xs=turn(xs))
-    assert_close((turn(ys), last), jax.tree.leaves(layer.apply(params, xs)), atol=1e-6)
-
-    model = interop.to_onnx(net, params, lengths=True, initial_state=True, time_major=time_major)
-    _, last = layer.apply(params, xs)
-    state = jax.tree.map(lambda a: rng.normal(size=a.shape).astype(a.dtype), last)
-    h0s = {f"h0_{k}": h0 for k, h0 in enumerate(jax.tree.leaves(state))}
-    ys, *last = run(model, xs=turn(xs), lengths=LENGTHS, **h0s)
-    want = layer.apply(params, xs, state, lengths=LENGTHS)
-    assert_close((turn(ys), last), jax.tree.leaves(want), atol=1e-6)
-
-
-@pytest.mark.usefixtures("x64")
-@pytest.mark.parametrize("name", NETS)
-def test_onnx_computes_what_is_written_in_float64(rng, name):
-    net, params, layer = draw_net(rng, name, jnp.float64)
-    xs = draw_xs(rng, np.float64)
-    ys, *last = ReferenceEvaluator(interop.to_onnx(net, params)).run(None, {"xs": xs})
-    want = jax.tree.leaves(layer.apply(params, xs))
-    assert_close((ys, last), want, rtol=1e-12, atol=1e-14)
-
-
-@pytest.mark.usefixtures("x64")
-def test_hard_sigmoid_in_float64_has_onnxs_slope(rng, monkeypatch):
-    """And nothing else differs. ONNX's evaluator has no gates but sigmoid; it is lent these."""
-    net, params, layer = draw_net(rng, "after", jnp.float64, gate_activation="hard_sigmoid")
-    xs = draw_xs(rng, np.float64)
-    model = interop.to_onnx(net, params)
-    (node,) = (node for node in model.graph.node if node.op_type == "GRU")
-    (written,) = (entry.floats[0] for entry in node.attribute if entry.name == "activation_alpha")
-    want = jax.tree.leaves(layer.apply(params, xs))
-    # The slope is off by 5e-9, so a gate by 1.5e-8 at most, for it is flat beyond 3; the state by
-    # twice that a step, as it is less than 2 away from the candidate; and there are six steps.
-    for slope, atol in ((1 / 6, 1e-14), (written, 2e-7)):
-        monkeypatch.setattr(
-            CommonGRU, "f", lambda _, a, slope=slope: np.clip(slope * a + 0.5, 0, 1)
-        )
-        got = ReferenceEvaluator(model).run(None, {"xs": xs})
-        assert_close(got, want, atol=atol, rtol=0)
-    assert abs(written * 6 - 1) < 3e-8
-
-
-def test_float16_is_written_as_such(rng):
-    net, params, layer = draw_net(rng, "after", jnp.float16)
-    xs = draw_xs(rng, np.float16)
-    ys, last = run(interop.to_onnx(net, params), xs=xs)
-    assert ys.dtype == np.float16
-    # Half a dozen steps, each rounded to 11 bits.
-    assert_close((ys, last), layer.apply(params, xs), atol=4e-3)
-
-
-@pytest.mark.parametrize("ours", ONNX_ACTIVATIONS)
-def test_an_activation_is_written_with_its_numbers(rng, ours):
-    options = {"activation": ours, "gate_activation": "hard_sigmoid"}
-    net, params, layer = draw_net(rng, "after", **options)
-    xs = draw_xs(rng)
-    ys, last = run(interop.to_onnx(net, params), xs=xs)
-    assert_close((ys, last), layer.apply(params, xs), atol=2e-6)
-
-
-@pytest.mark.parametrize("name", [name for name in NETS if name != "cell"])
-def test_there_and_back_is_the_same_net_bit_for_bit(rng, tmp_path, name):
-    net, params, _ = draw_net(rng, name, activation="relu")
-    model = interop.to_onnx(net, params, lengths=name == "stack")
-    onnx.save(model, tmp_path / "net.onnx")
-    found, found_params = interop.from_onnx(tmp_path / "net.onnx")
-    without = [part for part in net.architecture.parts if part.builder != "dropout"]
-    assert list(found.architecture.parts) == without
-    kept = jax.tree.leaves(params)
-    jax.tree.map(np.testing.assert_array_equal, jax.tree.leaves(found_params), kept)
-    assert interop.to_onnx(found, found_params, lengths=name == "stack") == model
-
-
-def test_what_is_written_is_of_2022(rng):
-    """Old runtimes refuse what is newer than they are."""
-    net, params, _ = draw_net(rng, "cell")
-    model = interop.to_onnx(net, params)
-    assert [(entry.domain, entry.version) for entry in model.opset_import] == [("", 17)]
-    assert model.ir_version == 8
-
-
-def test_external_data_beside_a_file_is_read(rng, tmp_path):
-    net, params, _ = draw_net(rng, "after")
-    model = interop.to_onnx(net, params)
-    onnx.save(model, tmp_path / "net.onnx", save_as_external_data=True, size_threshold=0)
-    assert (tmp_path / "net.onnx").stat().st_size < 2000
-    jax.tree.map(np.testing.assert_array_equal, interop.from_onnx(tmp_path / "net.onnx")[1], params)
