@@ -3,20 +3,14 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
-import orbax.checkpoint as ocp
 import pytest
-from flax import errors, serialization
+from flax import errors
 from flax import linen as nn
-from flax.training.train_state import TrainState
-from module_cases import BATCH, HIDDEN, INPUT, KEY, TIME, draw, draw_data
+from module_cases import BATCH, HIDDEN, INPUT, KEY, TIME, XS, draw, draw_data
 
-import gru_jax as gj
 from gru_jax.linen import GRU
 
-XS = jax.random.normal(KEY, (BATCH, TIME, INPUT))
 DEEP = GRU(HIDDEN, num_layers=2, bidirectional=True, dropout=0.3)
-GLOROT, ORTHOGONAL = jax.nn.initializers.glorot_uniform(), jax.nn.initializers.orthogonal()
 
 
 def shapes(tree):
@@ -121,182 +115,11 @@ def test_training_needs_its_key_and_one_word_about_determinism():
     np.testing.assert_array_equal(one, DEEP.apply(variables, XS, deterministic=False, rngs=rngs)[0])
 
 
-def test_a_train_state_learns_with_optax_and_comes_back_from_bytes_and_from_orbax(tmp_path):
-    """To say, at each step, what the first input was; with noise between the layers."""
-
-    class Model(nn.Module):
-        @nn.compact
-        def __call__(self, xs, train):
-            ys, _ = GRU(16, num_layers=2, dropout=0.1, name="gru")(xs, deterministic=not train)
-            return nn.Dense(1)(ys)
-
-    model = Model()
-    xs = jax.random.normal(KEY, (32, 5, 1))
-    params = jax.jit(model.init, static_argnums=2)(KEY, xs, False)["params"]
-    state = TrainState.create(apply_fn=model.apply, params=params, tx=optax.adam(1e-2))
-
-    @jax.jit
-    def step(state, key):
-        def loss_fn(params):
-            ys = state.apply_fn({"params": params}, xs, True, rngs={"dropout": key})
-            return ((ys - xs[:, :1]) ** 2).mean()
-
-        loss, grads = jax.value_and_grad(loss_fn)(state.params)
-        return state.apply_gradients(grads=grads), loss
-
-    losses = []
-    for key in jax.random.split(KEY, 100):
-        state, loss = step(state, key)
-        losses.append(loss)
-    assert losses[-1] < 0.2 * losses[0]
-
-    fresh = TrainState.create(apply_fn=model.apply, params=params, tx=optax.adam(1e-2))
-    from_bytes = serialization.from_bytes(fresh, serialization.to_bytes(state))
-    with ocp.StandardCheckpointer() as checkpointer:
-        checkpointer.save(tmp_path / "state", state)
-        checkpointer.wait_until_finished()
-        from_orbax = checkpointer.restore(tmp_path / "state", fresh)
-    for back in (from_bytes, from_orbax):
-        assert back.step == 100
-        for a, b in zip(jax.tree.leaves(back), jax.tree.leaves(state), strict=True):
-            np.testing.assert_array_equal(a, b)
-    gru = GRU(16, num_layers=2, dropout=0.1)
-    ys, _ = gru.net().apply(gru.params_from({"params": state.params["gru"]}), xs)
-    seen = nn.Dense(1).apply({"params": state.params["Dense_0"]}, ys)
-    np.testing.assert_allclose(seen, model.apply({"params": state.params}, xs, False), atol=1e-6)
-
-
-def test_scan_over_pieces_of_time_goes_on_where_the_piece_before_ended():
-    class Pieces(nn.Module):
-        @nn.compact
-        def __call__(self, pieces):
-            gru = GRU(HIDDEN, num_layers=2, name="gru")
-
-            def go_on(gru, state, xs):
-                return gru(xs, h0=state)[::-1]
-
-            scan = nn.scan(
-                go_on,
-                variable_broadcast="params",
-                split_rngs={"params": False},
-            )
-            return scan(gru, gru.initial_state((BATCH, INPUT)), pieces)
-
-    pieces = XS.reshape(BATCH, 3, TIME // 3, INPUT).swapaxes(0, 1)
-    variables = Pieces().init(KEY, pieces)
-    h_last, ys = Pieces().apply(variables, pieces)
-    whole = GRU(HIDDEN, num_layers=2).apply({"params": variables["params"]["gru"]}, XS)
-    np.testing.assert_allclose(ys.swapaxes(0, 1).reshape(BATCH, TIME, HIDDEN), whole[0], atol=1e-6)
-    np.testing.assert_allclose(jax.tree.leaves(h_last), jax.tree.leaves(whole[1]), atol=1e-6)
-
-
-def test_scan_over_layers_is_a_loop_over_their_parameters():
-    class Tower(nn.Module):
-        @nn.compact
-        def __call__(self, xs):
-            scan = nn.scan(
-                lambda gru, xs, _: gru(xs),
-                variable_axes={"params": 0},
-                split_rngs={"params": True},
-                length=3,
-                metadata_params={nn.PARTITION_NAME: "layer"},
-            )
-            init = nn.with_partitioning(GLOROT, (None, "model"))
-            return scan(GRU(INPUT, kernel_init=init, name="gru"), xs, None)
-
-    variables = Tower().init(KEY, XS)
-    specs = nn.get_partition_spec(variables)["params"]["gru"]["layers_0"]["forward"]
-    assert specs["W_z"] == jax.P("layer", None, "model")
-    layers = nn.unbox(variables)["params"]["gru"]
-    ys = XS
-    for i in range(3):
-        ys, _ = GRU(INPUT).apply({"params": jax.tree.map(lambda leaf, i=i: leaf[i], layers)}, ys)
-    np.testing.assert_allclose(Tower().apply(variables, XS)[0], ys, atol=1e-6)
-
-
-def test_vmap_is_an_ensemble():
-    ensemble = nn.vmap(
-        GRU, variable_axes={"params": 0}, split_rngs={"params": True}, in_axes=None, axis_size=3
-    )(HIDDEN)
-    variables = jax.jit(ensemble.init)(KEY, XS)
-    ys, _ = jax.jit(ensemble.apply)(variables, XS)
-    apply = jax.jit(GRU(HIDDEN).apply)
-    for i in range(3):
-        one = jax.tree.map(lambda leaf, i=i: leaf[i], variables)
-        np.testing.assert_allclose(apply(one, XS)[0], ys[i], atol=1e-6)
-    assert np.abs(ys[0] - ys[1]).max() > 1e-2
-
-
-def test_remat_changes_no_gradient():
-    variables = GRU(HIDDEN).init(KEY, XS)
-
-    def gradient(module):
-        def loss(variables):
-            return (module.apply(variables, XS, rngs={"dropout": KEY})[0] ** 2).sum()
-
-        return jax.jit(jax.grad(loss))(variables)
-
-    options = {"recurrent_dropout": 0.3, "deterministic": False}
-    plain, again = gradient(GRU(HIDDEN, **options)), gradient(nn.remat(GRU)(HIDDEN, **options))
-    for a, b in zip(jax.tree.leaves(plain), jax.tree.leaves(again), strict=True):
-        np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
-
-
 def test_tabulate_shows_names_shapes_and_the_number_of_parameters():
     text = GRU(HIDDEN, reset="after").tabulate(KEY, XS, console_kwargs={"width": 120})
     assert "layers_0" in text
     assert "b_h" in text
     assert f"Total Parameters: {3 * (INPUT + HIDDEN + 1) * HIDDEN + HIDDEN}" in text
-
-
-def test_metadata_of_initialisers_become_those_of_the_joined_weights():
-    gru = GRU(
-        HIDDEN,
-        reset="after",
-        kernel_init=nn.with_partitioning(GLOROT, (None, "model")),
-        recurrent_init=nn.with_partitioning(ORTHOGONAL, (None, "model")),
-        bias_init=nn.with_logical_partitioning(jax.nn.initializers.zeros, ("hidden",)),
-        update_bias_init=gj.init_chrono(50),
-    )
-    variables = gru.init(KEY, XS)
-    boxed = variables["params"]["layers_0"]["forward"]
-    assert isinstance(boxed["W_r"], nn.Partitioned)
-    assert isinstance(boxed["b_z"], nn.LogicallyPartitioned)
-    specs = nn.get_partition_spec(variables)["params"]["layers_0"]["forward"]
-    assert {specs[name] for name in ("W_r", "W_z", "W_c")} == {jax.P(None, "model")}
-    assert {specs[name] for name in ("b_r", "b_z", "b_c", "b_h")} == {jax.P("hidden")}
-    bare = gru.clone(
-        kernel_init=GLOROT, recurrent_init=ORTHOGONAL, bias_init=jax.nn.initializers.zeros
-    )
-    want = bare.init(KEY, XS)
-    for a, b in zip(jax.tree.leaves(variables), jax.tree.leaves(want), strict=True):
-        np.testing.assert_array_equal(a, b)
-    np.testing.assert_array_equal(gru.apply(variables, XS)[0], bare.apply(want, XS)[0])
-    assert gru.params_from(variables)._fields == gj.GRUParams._fields
-
-
-def test_parameters_are_made_where_their_metadata_put_them():
-    gru = GRU(HIDDEN, kernel_init=nn.with_partitioning(GLOROT, (None, "model")))
-    auto = jax.sharding.AxisType.Auto
-    with jax.set_mesh(jax.make_mesh((1,), ("model",), axis_types=(auto,))):
-        specs = nn.get_partition_spec(jax.eval_shape(gru.init, KEY, XS))
-        variables = jax.jit(gru.init, out_shardings=specs)(KEY, XS)
-        W = nn.unbox(variables)["params"]["layers_0"]["forward"]["W_r"]
-        assert W.sharding.spec == jax.P(None, "model")
-        jax.jit(gru.apply)(variables, XS)
-
-
-def test_metadata_of_a_part_alone_are_refused():
-    gru = GRU(HIDDEN, recurrent_init=nn.with_partitioning(ORTHOGONAL, (None, "model")))
-    with pytest.raises(ValueError) as error:  # noqa: PT011, the whole message is compared
-        gru.init(KEY, XS)
-    assert str(error.value) == (
-        "GRU: recurrent_init must give no metadata that kernel_init does not give, too, "
-        "got Partitioned(value=0, names=(None, 'model'), mesh=None)."
-    )
-    init = nn.with_partitioning(jax.nn.initializers.zeros, ("model",))
-    with pytest.raises(ValueError, match="GRU: update_bias_init must give no metadata that bias_i"):
-        GRU(HIDDEN, update_bias_init=init).init(KEY, XS)
 
 
 def test_streaming_may_come_first_and_parameters_are_shared_with_the_call():
