@@ -16,7 +16,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, PyTree
 
-from gru_jax.architecture import Architecture
+from gru_jax.architecture import Architecture, bind
 from gru_jax.cells.gru import gru
 from gru_jax.cells.gru_params import GRUParams
 from gru_jax.layers.combine import stack
@@ -102,7 +102,7 @@ def make_layer(options: Any, unbox: Unbox) -> Layer:
     """Returns one of the layers, which differ only in the size of their inputs."""
 
     def plain(initializer: Initializer | None) -> Any:
-        return initializer and (lambda *args: unbox(initializer(*args)))
+        return initializer and bind(_init_plain, unbox, initializer)
 
     cell = gru(
         options.hidden_size,
@@ -112,6 +112,10 @@ def make_layer(options: Any, unbox: Unbox) -> Layer:
     )
     combine = bidirectional if options.bidirectional else recurrent
     return combine(cell, **{name: getattr(options, name) for name in RUN})
+
+
+def _init_plain(unbox: Unbox, initializer: Initializer, *args: Any) -> Array:
+    return unbox(initializer(*args))
 
 
 def make_net(options: Any, unbox: Unbox) -> Layer:

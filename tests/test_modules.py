@@ -202,3 +202,15 @@ def test_nothing_random_asks_for_nothing(rng, make):
     _, apply = make(draw(rng, 1, False))
     xs, _ = draw_data(rng)
     np.testing.assert_array_equal(apply(xs)[0], apply(xs, deterministic=False)[0])
+
+
+@pytest.mark.parametrize("name", ["linen", "nnx"])
+def test_equal_modules_have_equal_nets(name):
+    """So that eager calls compile once."""
+
+    def build():
+        if name == "linen":
+            return gj.linen.GRU(4, num_layers=2).net()
+        return gj.nnx.GRU(3, 4, num_layers=2, rngs=nnx.Rngs(0)).net()
+
+    assert build() == build()
