@@ -9,7 +9,7 @@ can be saved.
 
 import inspect
 from collections.abc import Callable, Mapping
-from functools import partial, wraps
+from functools import lru_cache, partial, wraps
 from typing import Any, NamedTuple, TypeVar, cast
 from weakref import WeakValueDictionary
 
@@ -82,7 +82,7 @@ def buildable(builder: Builder) -> Builder:
 
     Arguments may be cells, layers, numbers, strings, dtypes, None, and tuples of these. Arguments
     named `*_init` are left out. With any other argument, e.g. a function, the result has no
-    architecture.
+    architecture. Equal calls return one object, which compiles once.
 
     Args:
         builder: a function that returns a `Cell` or a `Layer`; files refer to it by name.
@@ -101,13 +101,25 @@ def buildable(builder: Builder) -> Builder:
             f"buildable: builder must have a name of its own, got {name}, as in {known.__module__}."
         )
 
-    @wraps(builder)
-    def build_and_describe(*args: Any, **options: Any) -> Any:
+    def describe(*args: Any, **options: Any) -> Any:
         built = builder(*args, **options)
         if built.architecture is not None:
             return built
         bound = signature.bind(*args, **options)
         return built._replace(architecture=_describe(name, signature, bound))
+
+    # With types, because 1, 1.0 and True are equal.
+    remember = lru_cache(maxsize=512, typed=True)(describe)
+
+    @wraps(builder)
+    def build_and_describe(*args: Any, **options: Any) -> Any:
+        try:
+            bound = signature.bind(*args, **options)
+            bound.apply_defaults()
+            hash((bound.args, (*bound.kwargs.items(),)))
+        except TypeError:  # Wrong arguments, or one without a hash.
+            return describe(*args, **options)
+        return remember(*bound.args, **bound.kwargs)
 
     BUILDERS[name] = build_and_describe
     return cast(Builder, build_and_describe)
@@ -124,7 +136,9 @@ def build(architecture: Architecture) -> Any:
     """
     name, parts, options = architecture
     if name not in BUILDERS:
-        raise ValueError(f"build: builder must be one of {', '.join(BUILDERS)}, got {name!r}.")
+        raise ValueError(
+            f"build: builder must be known, got {name!r}: import the module that defines it."
+        )
     built = [build(part) for part in parts]
     try:
         return BUILDERS[name](*built, **dict(options))

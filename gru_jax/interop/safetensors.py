@@ -13,6 +13,7 @@ import json
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from types import NoneType
 from typing import Any
 
 import jax
@@ -24,6 +25,7 @@ from gru_jax.architecture import Architecture, as_dict, build, from_dict
 from gru_jax.interop.arrays import exact
 from gru_jax.interop.contents import Contents, damaged
 from gru_jax.layers.layer import Layer
+from gru_jax.ops.checks import check_kind
 from gru_jax.sequence.checks import input_of
 from gru_jax.types import Cell, Params
 
@@ -54,6 +56,12 @@ def save(
     """
     from safetensors.numpy import save_file
 
+    check_kind("save: path must be a path, first of (path, net, params)", path, (str, os.PathLike))
+    check_kind(
+        "save: net must be a Cell, a Layer or None, second of (path, net, params)",
+        net,
+        (Cell, Layer, NoneType),
+    )
     if taken := {"format", "architecture", "input_size"} & set(metadata or ()):
         raise ValueError(
             "save: metadata must not have format, architecture and input_size, which are written "

@@ -9,7 +9,7 @@ def check_count(function: str, name: str, count: object) -> None:
         raise ValueError(f"{function}: {name} must be a whole number from 1, got {count!r}.")
 
 
-def check_kind(needed: str, value: object, kind: type) -> None:
+def check_kind(needed: str, value: object, kind: type | tuple[type, ...]) -> None:
     """Raises unless a value has the type; `needed` begins the error, e.g. "gru: cell must be"."""
     if not isinstance(value, kind):
         raise ValueError(f"{needed}, got a {type(value).__name__}.")

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from interop_cases import AFTER, NETS, check_message, draw_params, same_bits
+from refusals import refused
 from safetensors.numpy import save_file
 
 import gru_jax as gj
@@ -94,7 +95,7 @@ LIES = {
     "no JSON": ("{", "Expecting property name"),
     "a list": ([], "'list' object has no attribute"),
     "no size": ({"builder": "gru"}, "missing 1 required positional argument: 'hidden_size'"),
-    "a function": ({"builder": "eval"}, "builder must be one of gru, layer_norm_gru,"),
+    "a function": ({"builder": "eval"}, "builder must be known, got 'eval': import the module"),
     "an initialiser": (CELL | {"kernel_init": "x"}, "'str' object is not callable"),
     "a word": (CELL | {"hidden_size": "x"}, "hidden_size must be a whole number from 1, got 'x'"),
     "too large": (CELL | {"hidden_size": 10**30}, "too large"),
@@ -122,6 +123,16 @@ def test_a_header_that_lies_is_one_error(tmp_path, name):
         interop.load(path)
     assert message in str(error.value)
     check_message(error.value, path)
+
+
+def test_swapped_arguments_are_named(rng, tmp_path):
+    params = draw_params(rng, AFTER, "float32")
+    with refused("save: path must be a path, first of (path, net, params), got a Cell."):
+        interop.save(AFTER, params, tmp_path / "a.safetensors")
+    with refused(
+        "save: net must be a Cell, a Layer or None, second of (path, net, params), got a GRUParams."
+    ):
+        interop.save(tmp_path / "a.safetensors", params, AFTER)
 
 
 def test_a_file_of_another_version_is_refused(tmp_path):
