@@ -189,7 +189,9 @@ def _check_padding(cell: Cell, params: Params, xs: Array, h0: State, close: Clos
         return _total((states, last)), states
 
     gradient = jax.jit(jax.grad(loss, allow_int=True, has_aux=True))
-    close(gradient(params, dirty), gradient(params, xs))
+    actual = gradient(params, dirty)
+    chex.assert_tree_all_finite([leaf for leaf in jax.tree.leaves(actual) if _is_floating(leaf)])
+    close(actual, gradient(params, xs))
 
 
 def _total(tree: PyTree[Array]) -> Array:

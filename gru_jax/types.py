@@ -104,7 +104,8 @@ class Cell(NamedTuple):
         init: `(key, input_size) -> params`, any pytree of arrays.
         initial_state: `(params, x_shape) -> state`, any pytree of arrays; `x_shape` is one step's
             `[*batch, input]`, so the state's arrays begin with `*batch`.
-        step: `(params, x, state) -> state`, for any batch axes.
+        step: `(params, x, state) -> state`, for any batch axes. Padding is read as zeros, where
+            the step must be finite and differentiable.
         output: `(state) -> y`, the array that layers pass on; None passes on the state itself.
         fast: the step split into parts; None runs `step` in a `lax.scan`.
         architecture: the cell as data, set by `@buildable`, or None. If you replace a function of

@@ -5,6 +5,7 @@ import subprocess
 import sys
 
 import jax
+import jax.numpy as jnp
 import pytest
 
 import gru_jax as gj
@@ -96,3 +97,8 @@ except AttributeError as error:
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "gru_jax.plot needs matplotlib: pip install 'gru_jax[plot]'\n"
+
+
+def test_a_misspelled_argument_is_one_of_apply():
+    with pytest.raises(TypeError, match=r"^apply\(\) got an unexpected keyword argument"):
+        gj.dense(2).apply((), jnp.ones((2, 3)), length=2)

@@ -25,7 +25,9 @@ def stack(*layers: Layer) -> Layer:
     sequences of one step, without padding, and their outputs have no time axis.
 
     Raises:
-        ValueError: if there are no layers, or an argument is not a layer.
+        ValueError: if there are no layers, or an argument is not a layer; in a call, if a layer
+            behind one that removes the time axis has a state, or if a layer's inputs have other
+            axes than it reads.
     """
     if not layers:
         raise ValueError("stack: layers must be one or more, got none.")
@@ -79,10 +81,12 @@ def _run(
     _check_parts("state", states, layers)
     keys = [None] * len(layers) if key is None else jax.random.split(key, len(layers))
     results, ended = [], False
+    steps = xs.ndim - len(input_of(layers[0], params[0]).shape)
     for layer, p, s, k in zip(layers, params, states, keys, strict=True):
-        axes = len(input_of(layer, p).shape)
+        axes = _check_axes(layer, p, xs.shape, steps)
         run = traced(layer) if field == "trace" else layer.run
         ys, result = run(p, xs, s, boundaries, k)
+        _check_order(layer, ended, result)
         results.append(result)
         if ys.ndim - 1 < xs.ndim - axes:
             ended, ys, boundaries = True, ys[..., None, :], Boundaries()
@@ -90,11 +94,35 @@ def _run(
     return xs[..., 0, :] if ended else xs, tuple(results)
 
 
+def _check_order(layer: Layer, ended: bool, state: State) -> None:
+    """Raises if a layer with a state comes behind one that removes the time axis."""
+    if ended and jax.tree.leaves(state):
+        raise ValueError(
+            f"stack: {layer} must come before the layer that removes the time axis, because it "
+            "carries a state from step to step."
+        )
+
+
+def _check_axes(layer: Layer, params: Params, shape: Shape, before: int) -> int:
+    """Returns the number of axes of one step's input; raises if the layer before has others."""
+    axes = len(input_of(layer, params).shape)
+    if len(shape) - before != axes:
+        raise ValueError(
+            f"stack: {layer} must follow a layer whose steps have {axes} axes of features, "
+            f"got {len(shape) - before}, in an array of shape {shape}."
+        )
+    return axes
+
+
 def _initial_state(layers: Layers, params: Params, x_shape: Shape) -> State:
     _check_parts("params", params, layers)
-    states = []
+    states, ended = [], False
+    batch = len(x_shape) - len(input_of(layers[0], params[0]).shape)
     for layer, p in zip(layers, params, strict=True):
+        _check_axes(layer, p, x_shape, batch)
         states.append(layer.initial_state(p, x_shape))
+        _check_order(layer, ended, states[-1])
+        ended |= layer.ends_time
         x_shape = _step_shape(layer, p, x_shape, states[-1])
     return tuple(states)
 
@@ -109,7 +137,7 @@ def _step_shape(layer: Layer, params: Params, x_shape: Shape, state: State) -> S
     try:
         return jax.eval_shape(partial(_advance_freely, layer), params, x, state).shape
     except ValueError:  # It cannot stream, as in two directions.
-        return (*(x_shape[:-1] if shape else x_shape), layer.output_size(x_shape[-1]))
+        return (*(x_shape[:-1] if shape else x_shape), layer.output_size(*x_shape[-1:] or (0,)))
 
 
 def _advance_freely(layer: Layer, params: Params, x: Array, state: State) -> Array:
@@ -122,8 +150,9 @@ def _advance(
 ) -> tuple[Array, State]:
     _check_parts("params", params, layers)
     _check_parts("state", state, layers)
-    states = []
+    states, batch = [], x.ndim - len(input_of(layers[0], params[0]).shape)
     for layer, p, s in zip(layers, params, state, strict=True):
+        _check_axes(layer, p, x.shape, batch)
         x, s = layer.advance(p, x, s, boundaries)
         states.append(s)
         if layer.ends_time:

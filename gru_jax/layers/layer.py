@@ -23,6 +23,7 @@ from gru_jax.sequence.checks import (
     as_lengths,
     check_boundaries,
     check_inputs,
+    check_key,
     clear_errors,
 )
 from gru_jax.training.step import is_differentiating
@@ -139,12 +140,12 @@ class Layer(NamedTuple):
     @property
     def apply(self) -> Apply:
         """Runs the layer over whole sequences, see `Apply`; equal layers have an equal `apply`."""
-        return _bound(_apply, self)
+        return _bound(apply, self)
 
     @property
     def step(self) -> Step:
         """Runs the layer over one time step, see `Step`."""
-        return _bound(_step, self)
+        return _bound(step, self)
 
     def __repr__(self) -> str:
         """Returns the call that built the layer."""
@@ -162,7 +163,7 @@ def title(layer: Layer) -> str:
     return layer.architecture.builder if layer.architecture else "apply"
 
 
-def _apply(
+def apply(
     layer: Layer,
     params: Params,
     xs: ArrayLike,
@@ -173,6 +174,7 @@ def _apply(
     resets: ArrayLike | None = None,
     key: Key | None = OMITTED,
 ) -> tuple[Array, State]:
+    """Runs a layer over a sequence: `Layer.apply`, whose arguments are those of `Apply`."""
     return compiled("run", layer, params, xs, state, Limits(lengths, mask, resets), key)
 
 
@@ -191,8 +193,8 @@ def compiled(
         key = None
         if layer.random and is_differentiating():
             raise ValueError(
-                f"{function}: key must be given in a loss that is trained on, for the layer "
-                "is random in training; key=None says that evaluation is meant."
+                f"{function}: key must be given in a training loss, because the layer is random "
+                "in training; key=None selects evaluation."
             )
     xs = as_array(function, "xs", xs, "apply(params, xs, state=None, *, lengths, mask, resets)")
     limits = limits._replace(lengths=as_lengths(function, limits.lengths))
@@ -214,6 +216,7 @@ def _compiled(
     key: Key | None,
 ) -> tuple[Array, Any]:
     function = title(layer)
+    check_key(function, key)
     steps = check_inputs(function, layer, params, xs)
     boundaries = check_boundaries(function, steps, len(steps) - 1, limits)
     if state is not None:
@@ -233,7 +236,7 @@ def _no_trace(layer: Layer, *args: Any) -> tuple[Array, tuple[()]]:
     return layer.run(*args)[0], ()
 
 
-def _step(
+def step(
     layer: Layer,
     params: Params,
     x: ArrayLike,
@@ -242,7 +245,9 @@ def _step(
     begins: ArrayLike | None = None,
     valid: ArrayLike | None = None,
 ) -> tuple[Array, State]:
+    """Runs one step of a layer: `Layer.step`, whose arguments are those of `Step`."""
     x = as_array(title(layer), "x", x, "step(params, x, state)")
+    begins, valid = (rows if rows is None else jnp.asarray(rows) for rows in (begins, valid))
     with clear_errors():
         return _compiled_step(layer, params, x, state, begins, valid)
 
@@ -265,6 +270,8 @@ def _compiled_step(
                 f"{function}: {name} must be {batch} bool to match the batch axes of x, "
                 f"got {rows.shape} {rows.dtype}."
             )
+    like = jax.eval_shape(lambda params: layer.initial_state(params, x.shape), params)
+    check_state(function, "state", state, like=like)
     begins = begins & valid if begins is not None and valid is not None else begins
     boundaries = Boundaries(valid, begins)
     return layer.advance(params, zero_padding(x, boundaries), state, boundaries)

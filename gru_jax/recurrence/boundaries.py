@@ -61,6 +61,8 @@ def leave(boundaries: Boundaries, h: State, h_next: State) -> State:
     """Returns the state after the step that took h to h_next."""
 
     def one(h: Array, h_next: Array, hold: Array) -> Array:
+        if not jnp.issubdtype(h.dtype, jnp.inexact):  # Counters and flags are not held.
+            return h_next
         if hold.dtype == jnp.bool_:
             return jnp.where(hold, h, h_next)
         hold = hold.astype(h.dtype)

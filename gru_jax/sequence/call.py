@@ -18,6 +18,7 @@ from gru_jax.sequence.checks import (
     check_boundaries,
     check_cell,
     check_inputs,
+    check_key,
     check_time_axis,
     check_whole,
 )
@@ -78,6 +79,7 @@ def prepare(
     A layer's `Boundaries` have been checked, and its inputs are zero in padding.
     """
     function, cell, options, reverse, time_axis = settings
+    check_key(function, key)
     steps = check_inputs(function, cell, params, xs)
     axis = check_time_axis(function, time_axis, xs, len(steps))
     clean = isinstance(limits, Boundaries)

@@ -12,7 +12,8 @@ from jaxtyping import Array, Bool
 
 from gru_jax.ops.checks import check_kind
 from gru_jax.recurrence.boundaries import Boundaries
-from gru_jax.types import ArrayLike, Cell, Input, Params, Shape, State
+from gru_jax.training.checks import describe, is_key
+from gru_jax.types import ArrayLike, Cell, Input, Key, Params, Shape, State
 
 
 class Limits(NamedTuple):
@@ -55,6 +56,15 @@ def input_of(part: Any, params: Params) -> Input:
 def check_cell(function: str, cell: Any) -> None:
     """Raises unless `cell` is a `Cell`."""
     check_kind(f"{function}: cell must be a Cell, e.g. gru(64)", cell, Cell)
+
+
+def check_key(function: str, key: Key | None) -> None:
+    """Raises unless `key` is None or one key."""
+    if key is not None and not is_key(key):
+        raise ValueError(
+            f"{function}: key must be one key, e.g. jax.random.key(0), or None, "
+            f"got {describe(key)}."
+        )
 
 
 def check_inputs(
@@ -187,7 +197,7 @@ def _hint(actual: Shape, steps: Shape, axis: int) -> str:
     if len(steps) < 2:
         return ""
     if axis and actual == steps[1:]:
-        return " If xs is time-major, say time_axis=0."
+        return " Is xs time-major? `unroll` takes it with time_axis=0, a layer does not."
     if len(actual) > 1 and actual == (*steps[1::-1], *steps[2:]):
         return " Its axes of batch and time have changed places."
     return ""

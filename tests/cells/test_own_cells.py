@@ -181,3 +181,46 @@ def test_a_builder_takes_its_cells_by_position_and_no_name_that_files_use():
     message = "buildable: renamed's options must not be named builder or parts, got parts"
     with pytest.raises(ValueError, match=f"^{message}"):
         gj.buildable(renamed)(4, parts=3)
+
+
+def test_equal_calls_of_a_builder_give_one_cell():
+    assert own_lstm(4) is own_lstm(size=4)
+    assert own_lstm(4) != own_lstm(5)
+    assert gj.bidirectional(own_lstm(4)) == gj.bidirectional(own_lstm(4))
+    with pytest.raises(TypeError, match="missing 1 required positional argument"):
+        own_lstm()
+
+
+def test_zoneout_holds_numbers_and_neither_counters_nor_flags():
+    cell = gj.Cell(
+        init=lambda _, __: jnp.ones(()),
+        initial_state=lambda _, x_shape: (
+            jnp.zeros(x_shape[:-1]),
+            jnp.zeros(x_shape[:-1], jnp.int32),
+            jnp.zeros(x_shape[:-1], bool),
+        ),
+        step=lambda weight, x, h: (h[0] + weight * x.sum(-1), h[1] + 1, ~h[2]),
+        output=lambda h: h[0],
+    )
+    params, xs = cell.init(jax.random.key(0), 2), jnp.ones((3, 5, 2))
+    for key in (None, jax.random.key(1)):
+        _, (sums, counts, flags) = gj.unroll(cell, params, xs, zoneout=0.5, key=key)
+        assert (sums < 10).any()
+        assert (counts == 5).all()
+        assert flags.all()
+    layer = gj.recurrent(cell, zoneout=0.5)
+    _, state = layer.step(params, xs[:, 0], layer.initial_state(params, (3, 2)))
+    np.testing.assert_array_equal(state[0], 1)
+    assert (state[1] == 1).all()
+    assert state[2].all()
+
+
+def test_the_battery_refuses_a_step_that_padding_makes_singular():
+    """It divides by the length of its input, which is zero in padding."""
+    cell = gj.Cell(
+        init=lambda key, size: jax.random.normal(key, (size, 4)),
+        initial_state=lambda W, x_shape: jnp.zeros((*x_shape[:-1], 4), W.dtype),
+        step=lambda W, x, h: jnp.tanh(x / jnp.linalg.norm(x, axis=-1, keepdims=True) @ W + h),
+    )
+    with pytest.raises(AssertionError, match="finite"):
+        check_cell(cell, 3, grads=False)

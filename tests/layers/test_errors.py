@@ -56,12 +56,22 @@ CASES = {
     "dense: lengths must be (32,) integers to match the batch axes of xs, got (31,) int32.": (
         lambda: gj.dense(9).apply(DENSE, XS, lengths=jnp.ones(31, int))
     ),
+    "pool: state must be PoolState(value='(4, 12) float32', steps='(4,) int32'), got ().": (
+        lambda: gj.pool("last").step((), X, ())
+    ),
+    "dense: state must be (), got (4, 64) float32.": lambda: gj.dense(9).step(DENSE, X, H),
+    "dropout: key must be one key, e.g. jax.random.key(0), or None, got int32[].": (
+        lambda: gj.dropout(0.5).apply((), XS, key=0)
+    ),
+    "recurrent: begins must be (4,) bool to match the batch axes of x, got (2,) bool.": (
+        lambda: gj.recurrent(CELL).step(PARAMS, X, H, begins=[True, False])
+    ),
     "dense: size must be a whole number from 1, got 0.": lambda: gj.dense(0),
     "dropout: rate must be 0 <= rate < 1, got 1.": lambda: gj.dropout(1),
     "gaussian_noise: stddev must be 0 or more and finite, got -1.": lambda: gj.gaussian_noise(-1),
     'pool: kind must be "max", "mean" or "last", got \'sum\'.': lambda: gj.pool("sum"),
     "bidirectional: step must see the whole sequence first, so it cannot stream; use apply.": (
-        lambda: gj.bidirectional(CELL).step(gj.Directions(PARAMS, PARAMS), X, H)
+        lambda: gj.bidirectional(CELL).step(gj.Directions(PARAMS, PARAMS), X, gj.Directions(H, H))
     ),
     "recurrent(reverse=True): step must see the whole sequence first, so it cannot stream; "
     "use apply.": lambda: gj.recurrent(CELL, reverse=True).step(PARAMS, X, H),

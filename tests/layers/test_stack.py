@@ -6,6 +6,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from own_cells import image_cell
+from refusals import refused
 
 import gru_jax as gj
 
@@ -40,6 +42,18 @@ def test_behind_pool_a_padded_step_has_the_output_of_the_steps_so_far():
     np.testing.assert_array_equal(padded, y)
 
 
+@pytest.mark.parametrize("layer", [gj.pool("last"), gj.dropout(0.5), gj.recurrent(gj.gru(3))])
+def test_a_layer_of_features_may_not_follow_one_of_images(layer):
+    net = gj.stack(gj.recurrent(image_cell()), layer)
+    params = net.init(jax.random.key(0), 3)
+    message = f"stack: {layer} must follow a layer whose steps have 1 axes of features, got 3, in"
+    with refused(f"{message} an array of shape (2, 4, 5, 6, 3)."):
+        net.apply(params, jnp.ones((2, 4, 5, 6, 3)))
+    images = jnp.ones((2, 5, 6, 3))
+    with refused(f"{message} an array of shape (2, 5, 6, 3)."):
+        net.step(params, images, (image_cell().initial_state((), images.shape), ()))
+
+
 def test_deep_nets_are_compared_at_once():
     def deep():
         net = gj.recurrent(gj.gru(8))
@@ -53,3 +67,18 @@ def test_deep_nets_are_compared_at_once():
     assert hash(one) == hash(other)
     assert one.apply is other.apply
     assert time.perf_counter() - start < 0.1
+
+
+@pytest.mark.parametrize("last", [gj.recurrent(gj.gru(3)), gj.pool("max")])
+def test_behind_pool_no_layer_has_a_state(last):
+    """It would advance once a call, and not once a step."""
+    net = gj.stack(gj.pool("mean"), last)
+    params = net.init(jax.random.key(0), 3)
+    message = (
+        f"stack: {last} must come before the layer that removes the time axis, because it "
+        "carries a state from step to step."
+    )
+    with refused(message):
+        net.apply(params, jnp.ones((2, 5, 3)))
+    with refused(message):
+        net.initial_state(params, (2, 3))

@@ -34,7 +34,7 @@ CASES = {
         lambda: gj.unroll(CELL, PARAMS, XS, lengths=jnp.ones(32))
     ),
     "unroll: lengths must be (32,) integers to match the batch axes of xs, got (100,) int32. "
-    "If xs is time-major, say time_axis=0.": (
+    "Is xs time-major? `unroll` takes it with time_axis=0, a layer does not.": (
         lambda: gj.unroll(CELL, PARAMS, XS, lengths=jnp.ones(100, int))
     ),
     "unroll: mask must be (32, 100) bool to match the batch and time axes of xs, "
