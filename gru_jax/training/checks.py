@@ -8,8 +8,8 @@ import numpy as np
 from jax.core import Tracer
 from jaxtyping import Array
 
-RESERVED = ("loss", "grad_norm", "finite")
-"""The metrics that a training step adds to the metrics of its loss function."""
+RESERVED = ("loss", "grad_norm", "finite", "epoch", "step", "seconds")
+"""Names in the rows of a training step and of `fit` that its loss function must leave to them."""
 
 
 def describe(value: Any) -> str:
@@ -104,8 +104,8 @@ def check_metrics(function: str, metrics: Any) -> dict[str, Array]:
     for name, value in metrics.items():
         if name in RESERVED:
             raise ValueError(
-                f"{function}: the metrics of loss_fn must not be named loss, grad_norm or finite, "
-                f"which the step adds, got {name!r}."
+                f"{function}: the metrics of loss_fn must not be named {', '.join(RESERVED)}, "
+                f"which training adds, got {name!r}."
             )
         if not is_scalar(value):
             raise ValueError(

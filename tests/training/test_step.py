@@ -58,11 +58,11 @@ def run_step(loss_fn, tx=SGD):
     return jax.jit(gj.make_train_step(loss_fn, tx))(init(tx), first(batches(1)))
 
 
-@pytest.mark.parametrize("name", ["loss", "grad_norm", "finite"])
+@pytest.mark.parametrize("name", ["loss", "grad_norm", "finite", "epoch", "step", "seconds"])
 def test_a_metric_of_the_loss_function_may_not_have_the_name_of_one_of_the_steps(name):
     message = (
-        "make_train_step: the metrics of loss_fn must not be named loss, grad_norm or finite, "
-        f"which the step adds, got '{name}'."
+        "make_train_step: the metrics of loss_fn must not be named loss, grad_norm, finite, epoch, "
+        f"step, seconds, which training adds, got '{name}'."
     )
     with refused(message):
         run_step(lambda params, batch, key: (quadratic(params, batch, key)[0], {name: 0.0}))
@@ -208,9 +208,18 @@ def test_a_trained_loss_gives_a_layer_with_noise_a_key_or_none(name):
         state = gj.init_train_state(KEY, params, SGD)
         return gj.make_train_step(loss_fn, SGD)(state, xs)[1]["loss"]
 
-    needed = "stack: key must be given in a loss that is trained on, for the layer is random in "
-    with refused(f"{needed}training; key=None says that evaluation is meant."):
+    needed = "stack: key must be given in a training loss, because the layer is random in "
+    with refused(f"{needed}training; key=None selects evaluation."):
         train()
     evaluated = CALLS[name](params, xs).sum()
     np.testing.assert_allclose(train(choose=lambda _: None), evaluated, rtol=1e-6)
     assert abs(train(choose=lambda key: key) - evaluated) > 1e-3
+
+
+def test_a_gradient_of_half_precision_has_a_norm_beyond_its_range():
+    """Three numbers of 300: the sum of their squares is more than float16 holds."""
+    state = init(SGD)._replace(params=jnp.ones(3, jnp.float16))
+    step = gj.make_train_step(lambda params, *_: ((300 * params).sum(), {}), SGD)
+    state, metrics = step(state._replace(opt_state=SGD.init(state.params)), None)
+    assert metrics["finite"]
+    np.testing.assert_allclose(metrics["grad_norm"], 300 * 3**0.5, rtol=1e-6)

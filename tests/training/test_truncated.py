@@ -76,8 +76,8 @@ WRONG_RETURNS = {
     ),
     "loss_fn must return (loss, (metrics, carry)), got dict of nothing in place of (metrics, "
     "carry).": lambda loss, _: (loss, {}),
-    "the metrics of loss_fn must not be named loss, grad_norm or finite, which the step adds, got "
-    "'loss'.": lambda loss, carry: (loss, ({"loss": loss}, carry)),
+    "the metrics of loss_fn must not be named loss, grad_norm, finite, epoch, step, seconds, which "
+    "training adds, got 'loss'.": lambda loss, carry: (loss, ({"loss": loss}, carry)),
     "the metrics of loss_fn must be scalars, e.g. means, got carry float32[4, 5].": (
         lambda loss, carry: (loss, ({"carry": carry}, carry))
     ),
