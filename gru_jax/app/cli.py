@@ -171,6 +171,8 @@ def inspect(command: Inspect | Convert, console: Console) -> int:
         path = find(path)
     net, params = interop.read(path, **options)
     if isinstance(command, Convert):
+        if command.target.exists() and path.exists() and command.target.samefile(path):
+            raise ValueError(f"convert: target must not be the source, got {path}.")
         interop.write(command.target, net, params, format=command.to)
     print(gj.summary(net, params))
     if names := interop.leftovers(path, **options):

@@ -113,6 +113,10 @@ def make_batches(
     Raises:
         ValueError: if a size is out of range, or a sequence is longer than the last boundary.
     """
+    if not isinstance(dataset, Dataset):
+        raise ValueError(
+            f"make_batches: dataset must be a Dataset(xs, targets), got a {type(dataset).__name__}."
+        )
     lengths = np.array([len(s) for s in dataset.xs])
     if not len(lengths) or len(lengths) != len(dataset.targets):
         raise ValueError(

@@ -174,3 +174,12 @@ def test_a_framework_that_is_not_installed_is_named(rng, tmp_path, monkeypatch, 
     assert main(["inspect", str(there)]) == 2
     told = f"format {package} needs a package that is not installed: pip install {package}."
     assert capsys.readouterr().err.count(told) == 2
+
+
+def test_a_file_is_not_converted_onto_itself(rng, tmp_path, capsys):
+    path = tmp_path / "a.safetensors"
+    interop.save(path, AFTER, draw_params(rng, AFTER, "float32"), metadata={"settings": "kept"})
+    before = path.read_bytes()
+    assert main(["convert", str(path), str(path), "--overwrite"]) == 2
+    assert "convert: target must not be the source, got" in capsys.readouterr().err
+    assert path.read_bytes() == before

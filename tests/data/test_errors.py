@@ -20,6 +20,9 @@ CASES = {
     "make_batches: boundaries must rise to 5 or more, the longest sequence, got [3].": (
         lambda: next(gj.make_batches(DATA, 1, boundaries=[3]))
     ),
+    "make_batches: dataset must be a Dataset(xs, targets), got a ndarray.": lambda: next(
+        gj.make_batches(np.zeros((2, 3, 2)), 1)
+    ),
     "make_batches: dataset must have one target for each of one or more sequences, "
     "got 2 sequences and 1 targets.": lambda: next(
         gj.make_batches(DATA._replace(targets=np.arange(1)), 1)
