@@ -91,6 +91,9 @@ def explain_backend(
 ) -> tuple[Choice, ...]:
     """Returns which code runs each cell with these arguments, and why; it computes nothing.
 
+    Only compiling shows that a program is for another platform, exported, or in a `shard_map` over
+    some axes of a mesh. Then XLA's loops run, and the log "gru_jax" says so at level DEBUG.
+
     Args:
         cell: the recurrence, or a layer with recurrences in it.
         params: its parameters. Shapes and dtypes are enough, e.g. from `jax.eval_shape`; so they

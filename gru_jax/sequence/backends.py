@@ -41,6 +41,8 @@ class Request(NamedTuple):
     options: RunOptions
     training: bool
     """Whether the run has a key."""
+    whole_rows: bool
+    """Whether a mesh has Explicit axes that shard no rows."""
 
 
 class Choice(NamedTuple):
@@ -217,7 +219,7 @@ def _cpu_states(
 
 
 def _cpu_obstacle(request: Request) -> str | None:
-    cell, fast, params, options, training = request
+    cell, fast, params, options, training, whole_rows = request
     if fast.gru is None:
         return _kind(cell)
     if options.derivative != "rule":
@@ -226,6 +228,8 @@ def _cpu_obstacle(request: Request) -> str | None:
         return "zoneout"
     if options.recurrent_dropout and training:
         return "recurrent_dropout"
+    if whole_rows:
+        return "rows that no Explicit axis of the mesh shards"
     dtype = jax.tree.leaves(params)[0].dtype
     return None if dtype == jnp.float32 else f"{dtype} parameters"
 

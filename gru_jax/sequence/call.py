@@ -22,6 +22,7 @@ from gru_jax.sequence.checks import (
     check_time_axis,
     check_whole,
 )
+from gru_jax.sequence.mesh import whole_rows
 from gru_jax.sequence.options import Program, RunOptions, check_options
 from gru_jax.types import Cell, Fast, Key, Params, State
 
@@ -96,7 +97,8 @@ def prepare(
     if boundaries.resets is not None:
         boundaries = boundaries._replace(h_reset=state("h_reset", boundaries.h_reset))
     fast = _fast_form(function, cell, options)
-    choice = choose(function, Request(cell, fast, params, options, key is not None))
+    whole = whole_rows(xs, len(steps), axis)
+    choice = choose(function, Request(cell, fast, params, options, key is not None, whole))
     if options.derivative == "autodiff":
         fast = fast._replace(derivative=None)
     program = Program(

@@ -1,6 +1,5 @@
 """A run on a mesh with Explicit axes: each device runs its own rows."""
 
-import logging
 from collections.abc import Callable
 from functools import partial, wraps
 from typing import Any
@@ -12,8 +11,6 @@ from jaxtyping import Array, PyTree
 from gru_jax.recurrence.boundaries import Boundaries
 from gru_jax.sequence.options import Program
 from gru_jax.types import Key, Params, State
-
-log = logging.getLogger("gru_jax")
 
 
 def on_mesh(over_time: PyTree[bool]) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
@@ -38,11 +35,10 @@ def on_mesh(over_time: PyTree[bool]) -> Callable[[Callable[..., Any]], Callable[
             key: Key | None,
         ) -> Any:
             args = params, xs, h0, boundaries, key
-            sharding = jax.typeof(xs).sharding
-            mesh = get_abstract_mesh() if sharding.mesh.empty else sharding.mesh
+            mesh = _mesh_of(xs)
             if not mesh.explicit_axes:
                 return function(program, *args)
-            names = list(sharding.spec[: program.axes])
+            names = list(jax.typeof(xs).sharding.spec[: program.axes])
             names[program.time_axis] = None
             steps = PartitionSpec(*names)
             del names[program.time_axis]
@@ -53,8 +49,8 @@ def on_mesh(over_time: PyTree[bool]) -> Callable[[Callable[..., Any]], Callable[
             if drawn or not any(names):
                 # If each device drew its own masks, they would not match the rows' masks on one
                 # device. And rows that are not sharded here may be sharded if `vmap` maps over an
-                # Explicit axis.
-                here = partial(function, _without_kernel(program))
+                # Explicit axis. The kernel is not chosen then: `whole_rows`.
+                here = partial(function, program)
                 placed = jax.tree.map(lambda spec: NamedSharding(mesh, spec), results)
                 axes = mesh.explicit_axes
                 spread: Any = jax.sharding.auto_axes(here, axes=axes, out_sharding=placed)
@@ -78,11 +74,13 @@ def on_mesh(over_time: PyTree[bool]) -> Callable[[Callable[..., Any]], Callable[
     return decorate
 
 
-def _without_kernel(program: Program) -> Program:
-    if program.backend == "xla":
-        return program
-    why = "rows that no Explicit axis of the mesh parts"
-    if program.required:
-        raise ValueError(f'unroll: backend must be "auto" or "xla" for {why}.')
-    log.debug("recurrence: XLA's loop runs, for %s.", why)
-    return program._replace(backend="xla")
+def whole_rows(xs: Array, axes: int, time_axis: int) -> bool:
+    """Returns whether a mesh has Explicit axes, and none of them shards the rows of `xs`."""
+    names = jax.typeof(xs).sharding.spec[:axes]
+    rows = (name for axis, name in enumerate(names) if axis != time_axis)
+    return bool(_mesh_of(xs).explicit_axes) and not any(rows)
+
+
+def _mesh_of(xs: Array) -> Any:
+    mesh = jax.typeof(xs).sharding.mesh
+    return get_abstract_mesh() if mesh.empty else mesh

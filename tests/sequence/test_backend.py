@@ -27,6 +27,9 @@ ELSE = {
     "recurrent_dropout": lambda **ways: gj.unroll(
         CELL, PARAMS, XS, key=KEY, recurrent_dropout=0.1, **ways
     ),
+    "rows that no Explicit axis of the mesh shards": lambda **ways: gj.unroll(
+        CELL, PARAMS, on_axes((AxisType.Explicit,), None)[2], **ways
+    ),
 }
 """What the kernel does not do."""
 
@@ -89,10 +92,6 @@ PROGRAMS = {
     "a second derivative": (lambda: (curvature, PARAMS, XS), "second derivatives"),
     "no sequence": (lambda: (run(), PARAMS, XS[:0]), "arrays of no size"),
     "rows on an explicit axis": (lambda: on_axes((AxisType.Explicit,), "a"), None),
-    "rows on no explicit axis": (
-        lambda: on_axes((AxisType.Explicit,), None),
-        "rows that no Explicit axis of the mesh parts",
-    ),
     "shard_map": (lambda: on_axes((AxisType.Auto,) * 2, None, axis_names={"a", "b"}), None),
     "shard_map of some axes": (
         lambda: on_axes((AxisType.Auto,) * 2, None, axis_names={"a"}),

@@ -94,7 +94,7 @@ REFUSED = {
     "programs that are exported": lambda: jax.export.export(ASKED)(PARAMS, XS),
     "programs on cuda": lambda: ASKED.trace(PARAMS, XS).lower(lowering_platforms=("cuda",)),
     "what runs without jit": without_jit,
-    "rows that no Explicit axis of the mesh parts": lambda: called(
+    "rows that no Explicit axis of the mesh shards": lambda: called(
         *on_axes((AxisType.Explicit,), None, backend="cpu")
     ),
     "a shard_map over some axes of a mesh": lambda: called(
@@ -113,6 +113,9 @@ def test_the_backend_can_be_asked_for():
     assert gj.explain_backend(CELL, PARAMS, XS) == (("cpu", "it can run this"),)
     assert gj.explain_backend(CELL, PARAMS, XS, zoneout=0.1) == (("xla", "zoneout"),)
     assert gj.explain_backend(CELL, PARAMS, XS, backend="xla") == (("xla", "backend says so"),)
+    on_a_mesh = on_axes((AxisType.Explicit,), None)[2]
+    why = "rows that no Explicit axis of the mesh shards"
+    assert gj.explain_backend(CELL, PARAMS, on_a_mesh) == (("xla", why),)
     net = gj.stack(gj.bidirectional(CELL), gj.recurrent(NORMED), gj.dense(2))
     params = jax.eval_shape(lambda: net.init(KEY, 3))
     choices = gj.explain_backend(net, params, jax.ShapeDtypeStruct((1, 1, 3), jnp.float32))
