@@ -27,7 +27,6 @@ CHECKSUMS = "checksums.json"
 
 def save_checkpoint(folder: Path, progress: Progress) -> None:
     """Writes a checkpoint and, once it is complete, removes the previous one."""
-    step = int(progress.state.step)
     items = ocp.args.Composite(
         last=ocp.args.StandardSave(progress._replace(best_params=())),
         best=ocp.args.StandardSave(progress.best_params),
@@ -36,12 +35,14 @@ def save_checkpoint(folder: Path, progress: Progress) -> None:
         max_to_keep=1, create=True, cleanup_tmp_directories=True, enable_async_checkpointing=False
     )
     with ocp.CheckpointManager(folder.absolute(), options=options) as manager:
-        if manager.latest_step() != step:  # The same step has the same state.
-            manager.save(step, args=items, force=True)
-            saved = folder / str(step)
-            files = [path for path in sorted(saved.glob("*/**/*")) if path.is_file()]
-            sums = {path.relative_to(saved).as_posix(): _checksum(path) for path in files}
-            write_text(saved / CHECKSUMS, json.dumps(sums, indent=1) + "\n")
+        # Counted up, because one step may have two progresses, e.g. of two runs.
+        latest = manager.latest_step()
+        number = 0 if latest is None else latest + 1
+        manager.save(number, args=items, force=True)
+        saved = folder / str(number)
+        files = [path for path in sorted(saved.glob("*/**/*")) if path.is_file()]
+        sums = {path.relative_to(saved).as_posix(): _checksum(path) for path in files}
+        write_text(saved / CHECKSUMS, json.dumps(sums, indent=1) + "\n")
 
 
 def load_checkpoint(folder: Path, like: Progress) -> Progress:
@@ -68,10 +69,10 @@ def load_best(folder: Path, like: Params) -> Params:
 def _load(folder: Path, item: str, like: Progress | Params) -> Progress | Params:
     if not folder.is_dir():
         raise FileNotFoundError(f"load_checkpoint: no folder {folder}; train first.")
-    steps = [int(path.name) for path in folder.iterdir() if path.name.isdecimal()]
-    if not steps:
+    numbers = [int(path.name) for path in folder.iterdir() if path.name.isdecimal()]
+    if not numbers:
         raise FileNotFoundError(f"load_checkpoint: no checkpoint in {folder}; train first.")
-    path = folder / str(max(steps)) / item
+    path = folder / str(max(numbers)) / item
     directory: Any = path.absolute()  # Orbax declares its own Path, but takes any.
     with contextlib.closing(ocp.StandardCheckpointHandler()) as reader:
         try:

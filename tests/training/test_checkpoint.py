@@ -25,19 +25,19 @@ def test_a_checkpoint_gives_back_the_same_bits(tmp_path):
 
 
 def test_only_the_newest_checkpoint_stays(tmp_path):
-    for epochs in (1, 2, 3):
-        progress, _ = run(start(), epochs=epochs)
-        save_checkpoint(tmp_path, progress)
-        save_checkpoint(tmp_path, progress)
-    assert [path.name for path in tmp_path.iterdir()] == ["18"]
+    """Whatever its step: two runs may stand at the same one."""
+    for value in (1.0, 2.0, 3.0):
+        save_checkpoint(tmp_path, start(value))
+    assert len(list(tmp_path.iterdir())) == 1
+    assert load_checkpoint(tmp_path, start()).state.params["w"] == 3
 
 
 def test_of_two_checkpoints_the_newest_is_read(tmp_path):
     """As there are when saving was cut off before the old one was removed."""
     for folder, progress in (("old", start(5.0)), ("new", run(start(), epochs=2)[0])):
         save_checkpoint(tmp_path / folder, progress)
+    shutil.move(tmp_path / "new" / "0", tmp_path / "new" / "1")
     shutil.copytree(tmp_path / "old" / "0", tmp_path / "new" / "0")
-    assert {path.name for path in (tmp_path / "new").iterdir()} == {"0", "12"}
     loaded = load_checkpoint(tmp_path / "new", start())
     chex.assert_trees_all_equal(loaded, jax.tree.map(jnp.asarray, progress))
 
