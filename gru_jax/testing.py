@@ -4,7 +4,8 @@ The oracle is a Python loop over `cell.step`, with padding and resets as `unroll
 Gradients are compared with finite differences in float64.
 """
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any, TypeAlias
 
@@ -58,23 +59,37 @@ def check_cell(
             in float64, as it does if it computes in its parameters' dtype.
 
     Raises:
-        AssertionError: if a check fails; the message says which values differ and by how much.
+        AssertionError: if a check fails; the message says which values differ and by how much, and
+            a note what was checked.
         ValueError: if `cell` is not a cell.
     """
     check_kind("check_cell", cell)
     key = jax.random.key(0) if key is None else key
     params, xs, h0 = _draw_example(cell, input_size, key)
     close = partial(chex.assert_trees_all_close, atol=atol, rtol=atol)
-    for check in (_check_shapes, _check_fast, _check_boundaries, _check_padding, _check_traces):
-        check(cell, params, xs, h0, close)
-    _check_layers(cell, params, xs, h0, close, input_size)
+    for check, promise in PROMISES.items():
+        with _expect(promise):
+            check(cell, params, xs, h0, close)
+    with _expect("layers must give what a loop over step gives, in both directions and streamed"):
+        _check_layers(cell, params, xs, h0, close, input_size)
     if grads:
-        _check_gradients(cell, params, xs, h0)
+        with _expect("gradients must be those of finite differences, in float64"):
+            _check_gradients(cell, params, xs, h0)
     if cell.architecture is not None:
         again = build(cell.architecture)
         drawn = jax.eval_shape(lambda: again.init(key, input_size))
         chex.assert_trees_all_equal_shapes_and_dtypes(params, drawn)
         close(again.step(params, xs[:, 0], h0), cell.step(params, xs[:, 0], h0))
+
+
+@contextlib.contextmanager
+def _expect(promise: str) -> Iterator[None]:
+    """Adds to any error what was checked."""
+    try:
+        yield
+    except Exception as error:
+        error.add_note(f"check_cell: {promise}.")
+        raise
 
 
 def _draw_example(cell: Cell, input_size: int, key: Key) -> tuple[Params, Array, State]:
@@ -128,6 +143,9 @@ def _by_steps(
     """Returns the expected results of `unroll`, from a compiled Python loop over `step`."""
     h_reset, begins = h0 if h_reset is None else h_reset, resets & valid
 
+    def hold(old: Array, new: Array) -> Array:
+        return zoneout * old + (1 - zoneout) * new if _is_floating(new) else new
+
     @jax.jit
     def loop(params: Params, xs: Array, h: State) -> tuple[PyTree[Array], State]:
         states: list[Any] = [None] * TIME
@@ -137,7 +155,7 @@ def _by_steps(
         for t in reversed(range(TIME)) if reverse else range(TIME):
             h = _where(entered & valid[:, t] if reverse else begins[:, t], h_reset, h)
             new = cell.step(params, xs[:, t], h)
-            new = jax.tree.map(lambda old, new: zoneout * old + (1 - zoneout) * new, h, new)
+            new = jax.tree.map(hold, h, new)
             h = _where(valid[:, t], new, h)
             states[t] = _where(valid[:, t], h, jax.tree.map(jnp.zeros_like, h))
             entered = np.where(valid[:, t], begins[:, t], entered)
@@ -204,6 +222,16 @@ def _check_traces(cell: Cell, params: Params, xs: Array, h0: State, close: Close
     run = jax.jit(chex.assert_max_traces(lambda *args: unroll(cell, *args), n=1))
     close(run(params, xs, h0), _by_steps(cell, params, xs, h0))
     run(params, xs, h0)
+
+
+PROMISES = {
+    _check_shapes: "step must keep the state's shapes and dtypes, and treat each row by itself",
+    _check_fast: "fast must give what step gives",
+    _check_boundaries: "unroll must be a loop over step",
+    _check_padding: "padding must change no state and no gradient, and make none infinite",
+    _check_traces: "each shape must be traced once",
+}
+"""What each check holds the cell to."""
 
 
 def _check_layers(

@@ -222,5 +222,35 @@ def test_the_battery_refuses_a_step_that_padding_makes_singular():
         initial_state=lambda W, x_shape: jnp.zeros((*x_shape[:-1], 4), W.dtype),
         step=lambda W, x, h: jnp.tanh(x / jnp.linalg.norm(x, axis=-1, keepdims=True) @ W + h),
     )
-    with pytest.raises(AssertionError, match="finite"):
+    with pytest.raises(AssertionError, match="finite") as error:
         check_cell(cell, 3, grads=False)
+    assert "check_cell: padding must change no state" in error.value.__notes__[-1]
+
+
+def test_the_battery_says_what_it_checked():
+    """Rows that see each other, by their mean."""
+    cell = gj.Cell(
+        init=lambda key, size: jax.random.normal(key, (size, 4)),
+        initial_state=lambda W, x_shape: jnp.zeros((*x_shape[:-1], 4), W.dtype),
+        step=lambda W, x, h: jnp.tanh(x @ W + h + x.mean()),
+    )
+    with pytest.raises(AssertionError) as error:
+        check_cell(cell, 3, grads=False)
+    assert error.value.__notes__[-1].endswith("and treat each row by itself.")
+
+
+@SLOW
+def test_a_state_with_a_counter_passes_the_battery():
+    check_cell(
+        gj.Cell(
+            init=lambda key, size: jax.random.normal(key, (size, 4)),
+            initial_state=lambda W, x_shape: (
+                jnp.zeros((*x_shape[:-1], 4), W.dtype),
+                jnp.zeros(x_shape[:-1], jnp.int32),
+            ),
+            step=lambda W, x, h: (jnp.tanh(x @ W + h[0]), h[1] + 1),
+            output=lambda h: h[0],
+        ),
+        3,
+        grads=False,
+    )
