@@ -79,6 +79,7 @@ def test_a_gate_that_rounds_to_1_once_does_not_wipe_out_the_memory():
         np.testing.assert_allclose(gj.timescales(trace), want, rtol=1e-5)
 
 
+@pytest.mark.slow("compiles the derivatives of a long loop")
 @pytest.mark.usefixtures("x64")
 @pytest.mark.parametrize("reset", RESETS)
 def test_of_a_leaky_integrator_all_is_known(reset):

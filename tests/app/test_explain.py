@@ -86,6 +86,7 @@ def test_gradients_are_those_of_the_loss_of_the_whole_network(found, direction):
     assert float(own.gradients[row, t]) == pytest.approx(np.linalg.norm(slopes), rel=1e-4)
 
 
+@pytest.mark.slow("compiles the trace of a net")
 def test_a_report_is_the_means_of_the_valid_steps(found):
     _, _, cells = found
     for each in cells[:2]:
@@ -173,6 +174,7 @@ def test_the_table_keeps_to_the_width_and_breaks_no_number(folder, monkeypatch, 
         assert any(word in line for line in lines)
 
 
+@pytest.mark.slow("compiles the trace of a net")
 def test_of_too_many_steps_the_first_sequences_are_looked_at(found, monkeypatch):
     trained, test, _ = found
     monkeypatch.setattr(explain, "STEPS", 2 * max(len(test.xs[0]), len(test.xs[1])))

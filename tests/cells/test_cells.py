@@ -76,8 +76,9 @@ def test_it_does_all_that_a_cell_promises(make_cell):
     check_cell(make_cell(), INPUT)
 
 
+@SLOW
 @pytest.mark.usefixtures("x64")
-@pytest.mark.parametrize("reset", ["before", pytest.param("after", marks=SLOW)])
+@pytest.mark.parametrize("reset", ["before", "after"])
 def test_second_derivatives_match_finite_differences(reset, rng):
     cell = gj.gru(5, reset=reset, dtype=jnp.float64)
     params, xs, h0 = draw(cell, rng, np.float64, batch=(2,), time=4)

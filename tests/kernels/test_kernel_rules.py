@@ -91,7 +91,7 @@ def test_a_gradient_asked_for_alone_is_the_one_among_all(form):
     ("reset", "memory", "ways"),
     [  # Programs of pieces take long to compile: each is one way in one form.
         ("before", "gates", ("product", "slope")),
-        ("after", "gates", ("product", "slope", "curvature")),
+        pytest.param("after", "gates", ("product", "slope", "curvature"), marks=SLOW),
         pytest.param("before", "states", ("product",), marks=SLOW),
         pytest.param("after", "chunked", ("slope",), marks=SLOW),
     ],

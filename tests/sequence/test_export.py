@@ -117,7 +117,9 @@ def test_a_program_for_any_size_is_a_plain_loop(form, memory, names):
         chex.assert_trees_all_close(found, (outputs, (d_params, d_xs)), rtol=1e-5, atol=2e-5)
 
 
-@pytest.mark.parametrize("kind", ["max", "mean", "last"])
+@pytest.mark.parametrize(
+    "kind", [pytest.param("max", marks=SLOW), "mean", pytest.param("last", marks=SLOW)]
+)
 @pytest.mark.parametrize("names", [("lengths",), ("mask", "resets")])
 def test_a_net_for_any_size_is_a_plain_loop(kind, names):
     cells = gj.gru(HIDDEN), gj.gru(HIDDEN, reset="after")
