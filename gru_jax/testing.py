@@ -84,7 +84,7 @@ def check_cell(
 
 @contextlib.contextmanager
 def _expect(promise: str) -> Iterator[None]:
-    """Adds to any error what was checked."""
+    """Adds the promise to the notes of an error."""
     try:
         yield
     except Exception as error:

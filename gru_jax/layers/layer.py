@@ -174,7 +174,7 @@ def apply(
     resets: ArrayLike | None = None,
     key: Key | None = OMITTED,
 ) -> tuple[Array, State]:
-    """Runs a layer over a sequence: `Layer.apply`, whose arguments are those of `Apply`."""
+    """Runs a layer over a sequence; `Apply` documents the arguments."""
     return compiled("run", layer, params, xs, state, Limits(lengths, mask, resets), key)
 
 
@@ -245,7 +245,7 @@ def step(
     begins: ArrayLike | None = None,
     valid: ArrayLike | None = None,
 ) -> tuple[Array, State]:
-    """Runs one step of a layer: `Layer.step`, whose arguments are those of `Step`."""
+    """Runs one step of a layer; `Step` documents the arguments."""
     x = as_array(title(layer), "x", x, "step(params, x, state)")
     begins, valid = (rows if rows is None else jnp.asarray(rows) for rows in (begins, valid))
     with clear_errors():

@@ -59,7 +59,7 @@ def check_cell(function: str, cell: Any) -> None:
 
 
 def check_key(function: str, key: Key | None) -> None:
-    """Raises unless `key` is None or one key."""
+    """Raises if `key` is neither a key nor None."""
     if key is not None and not is_key(key):
         raise ValueError(
             f"{function}: key must be one key, e.g. jax.random.key(0), or None, "
@@ -70,7 +70,7 @@ def check_key(function: str, key: Key | None) -> None:
 def check_inputs(
     function: str, part: Any, params: Params, xs: Array, *, time: bool = True
 ) -> Shape:
-    """Returns the batch shape: the axes before those of one step's input.
+    """Returns the batch shape, without the axes of one step's input.
 
     Args:
         function: the name that an error begins with.
@@ -134,7 +134,7 @@ def as_lengths(function: str, lengths: Any) -> ArrayLike | None:
     if least < 0:
         raise ValueError(f"{function}: lengths must be 0 or more, got {least}.")
     if isinstance(lengths, np.ndarray):
-        # Clip in their own dtype, before JAX truncates 64 bits to 32.
+        # JAX would truncate 64 bits to 32, so clip first.
         most = min(np.iinfo(np.int32).max, np.iinfo(lengths.dtype).max)
         lengths = np.minimum(lengths, np.asarray(most, lengths.dtype))
     return lengths

@@ -139,7 +139,7 @@ def descend(
     with jax.numpy_dtype_promotion("standard"):  # Optax's own arithmetic needs it.
         updates, opt_state = tx.update(grads, state.opt_state, state.params)
         params = optax.apply_updates(state.params, updates)
-        # Not in half precision, whose largest number is small.
+        # The squares of half precision overflow.
         wide = jax.tree.map(lambda g: g.astype(jnp.promote_types(g.dtype, jnp.float32)), grads)
         grad_norm = optax.tree.norm(wide)
     finite = jnp.isfinite(loss) & jnp.isfinite(grad_norm)
