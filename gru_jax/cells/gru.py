@@ -24,14 +24,12 @@ from jaxtyping import Array, Float
 
 from gru_jax.architecture import bind, buildable
 from gru_jax.cells.gru_derivative import AFTER, BEFORE
-from gru_jax.cells.gru_params import (
-    GRUParams,
+from gru_jax.cells.gru_params import GRUParams, check_params, check_reset, init_gru_params
+from gru_jax.cells.params import (
     InitOptions,
-    check_params,
+    check_options,
     check_same,
-    check_start,
     check_step,
-    init_gru_params,
     initial_state,
     split_rows,
 )
@@ -175,16 +173,9 @@ def gru(
     References:
         Cho et al. (2014), eqs. 5-8; Chung et al. (2014), eqs. 4-7.
     """
-    start = InitOptions(
-        hidden_size,
-        reset,
-        jnp.dtype(dtype),
-        kernel_init,
-        recurrent_init,
-        bias_init,
-        update_bias_init,
-    )
-    start = check_start("gru", start)
+    dtype = check_options("gru", hidden_size, dtype)
+    check_reset("gru", reset)
+    options = InitOptions(hidden_size, dtype, kernel_init, recurrent_init, bias_init)
     if clip is not None and not 0 < clip < math.inf:
         raise ValueError(f"gru: clip must be None or above 0 and finite, got {clip}.")
     clip = None if clip is None else float(clip)
@@ -194,7 +185,7 @@ def gru(
     activations = {"activation": activation, "gate_activation": gate_activation}
     one_step = bind(step, **activations, clip=clip)
     return Cell(
-        init=bind(init_gru_params, "gru", start),
+        init=bind(init_gru_params, "gru", options, reset, update_bias_init),
         initial_state=initial_state,
         step=one_step,
         fast=Fast(

@@ -19,7 +19,6 @@ References:
     Ba, Kiros and Hinton (2016), "Layer normalization", eq. 4 and the supplement's GRU.
 """
 
-import math
 from typing import Literal, NamedTuple
 
 import jax
@@ -28,17 +27,17 @@ from jaxtyping import Array, Float
 
 from gru_jax.architecture import bind, buildable
 from gru_jax.cells.gru import Drive, Gates, mix
-from gru_jax.cells.gru_params import (
+from gru_jax.cells.gru_params import check_params, check_reset, init_gru_params
+from gru_jax.cells.params import (
     InitOptions,
-    check_params,
-    check_start,
+    check_options,
     check_step,
-    init_gru_params,
     initial_state,
     split_rows,
 )
 from gru_jax.ops.initializers import draw, init_glorot_uniform, init_orthogonal
-from gru_jax.ops.products import add_bias, matmul, tall_matmul, wide
+from gru_jax.ops.normalization import check_epsilon, normalize
+from gru_jax.ops.products import add_bias, matmul, tall_matmul
 from gru_jax.types import Cell, Fast, Initializer, Key, exportable
 
 
@@ -108,28 +107,20 @@ def layer_norm_gru(
     References:
         Ba, Kiros and Hinton (2016), eq. 4 and the supplement's GRU.
     """
-    start = InitOptions(
-        hidden_size,
-        reset,
-        jnp.dtype(dtype),
-        kernel_init,
-        recurrent_init,
-        bias_init,
-        update_bias_init,
-    )
-    start = check_start("layer_norm_gru", start)
-    if not 0 < epsilon < math.inf:
-        raise ValueError(f"layer_norm_gru: epsilon must be above 0 and finite, got {epsilon}.")
-    one_step = bind(step, epsilon=float(epsilon))
+    dtype = check_options("layer_norm_gru", hidden_size, dtype)
+    check_reset("layer_norm_gru", reset)
+    options = InitOptions(hidden_size, dtype, kernel_init, recurrent_init, bias_init)
+    epsilon = check_epsilon("layer_norm_gru", epsilon)
+    one_step = bind(step, epsilon=epsilon)
     return Cell(
-        init=bind(init_params, start, gain_init),
+        init=bind(init_params, options, reset, update_bias_init, gain_init),
         initial_state=initial_state,
         step=one_step,
         fast=Fast(
             step=one_step,
-            project=bind(project, epsilon=float(epsilon)),
+            project=bind(project, epsilon=epsilon),
             pack=pack,
-            gates=bind(gates, epsilon=float(epsilon)),
+            gates=bind(gates, epsilon=epsilon),
             mix=mix,
         ),
         input=bind(check_params, "layer_norm_gru", LayerNormGRUParams, hidden_size, reset),
@@ -137,23 +128,18 @@ def layer_norm_gru(
 
 
 def init_params(
-    start: InitOptions, gain_init: Initializer, key: Key, input_size: int
+    options: InitOptions,
+    reset: str,
+    update_bias_init: Initializer | None,
+    gain_init: Initializer,
+    key: Key,
+    input_size: int,
 ) -> LayerNormGRUParams:
     """Returns the initial parameters."""
     key, *keys = jax.random.split(key, 7)
-    gains = [draw(gain_init, key, (start.hidden_size,), start.dtype) for key in keys]
-    return LayerNormGRUParams(*init_gru_params("layer_norm_gru", start, key, input_size), *gains)
-
-
-def normalize(
-    a: Float[Array, "*batch hidden"], gain: Float[Array, " hidden"], epsilon: float
-) -> Float[Array, "*batch hidden"]:
-    """Returns N(a; g)."""
-    a_wide = a.astype(wide(a.dtype))
-    centred = a_wide - a_wide.mean(-1, keepdims=True)
-    scale = jax.lax.rsqrt((centred * centred).mean(-1, keepdims=True) + epsilon)
-    gains = jnp.broadcast_to(gain, a.shape).astype(centred.dtype)
-    return (centred * scale * gains).astype(a.dtype)
+    gains = [draw(gain_init, key, (options.hidden_size,), options.dtype) for key in keys]
+    params = init_gru_params("layer_norm_gru", options, reset, update_bias_init, key, input_size)
+    return LayerNormGRUParams(*params, *gains)
 
 
 def step(

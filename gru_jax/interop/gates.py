@@ -16,7 +16,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from gru_jax.cells.gru_params import GRUParams, split_rows
+from gru_jax.cells.gru_params import GRUParams
+from gru_jax.cells.params import split_rows
 from gru_jax.interop.arrays import check_dtypes, floats
 from gru_jax.types import ArrayLike
 

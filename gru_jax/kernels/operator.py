@@ -10,7 +10,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from gru_jax.cells.gru import StateWeights
-from gru_jax.cells.gru_params import GRUParams, split_rows
+from gru_jax.cells.gru_params import GRUParams
+from gru_jax.cells.params import split_rows
 from gru_jax.kernels import lowering, rules
 from gru_jax.kernels.cpu import library
 from gru_jax.kernels.operands import Inputs, absent

@@ -16,7 +16,8 @@ import jax.numpy as jnp
 from jaxtyping import Array
 
 from gru_jax.cells.gru import Drive, Gates, gru, pack, project
-from gru_jax.cells.gru_params import GRUParams, split_rows
+from gru_jax.cells.gru_params import GRUParams
+from gru_jax.cells.params import split_rows
 from gru_jax.kernels.operands import (
     Gradients,
     Inputs,

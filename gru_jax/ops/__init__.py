@@ -1,1 +1,1 @@
-"""Products with float32 sums, activations, initialisers, checks."""
+"""Products with float32 sums, normalisation, activations, initialisers, checks."""

@@ -15,6 +15,12 @@ def draw(initializer: Initializer, key: Key, shape: Shape, dtype: DTypeLike) -> 
     return initializer(key, shape, wide(dtype)).astype(dtype)
 
 
+def draw_each(key: Key, dtype: DTypeLike, *arrays: tuple[Initializer, Shape]) -> list[Array]:
+    """Returns an array for each initialiser and shape, each from its own key."""
+    keys = jax.random.split(key, len(arrays))
+    return [draw(init, key, shape, dtype) for key, (init, shape) in zip(keys, arrays, strict=True)]
+
+
 def init_glorot_uniform(
     key: Key, shape: Shape, dtype: DTypeLike = jnp.float32
 ) -> Float[Array, "..."]:

@@ -1,4 +1,4 @@
-"""Products of rows with weights, y = x W + b: the accumulation and the one broadcast live here."""
+"""Products of rows with weights, y = x W + b: the accumulation and the broadcasts live here."""
 
 from typing import NamedTuple
 
@@ -83,6 +83,13 @@ def add_bias(
 ) -> Float[Array, "*batch columns"]:
     """Returns y + b, with b spread over the leading axes (strict rank promotion allows it)."""
     return y + jnp.broadcast_to(b, y.shape)
+
+
+def scale(
+    y: Float[Array, "*batch columns"], u: Float[Array, " columns"]
+) -> Float[Array, "*batch columns"]:
+    """Returns y * u, with u spread over the leading axes."""
+    return y * jnp.broadcast_to(u, y.shape)
 
 
 def affine(

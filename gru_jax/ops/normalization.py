@@ -1,0 +1,31 @@
+"""Normalisation over the features of each row.
+
+    N(a; g) = g * (a - mean(a)) / sqrt(var(a) + epsilon)
+
+References:
+    Ba, Kiros and Hinton (2016), "Layer normalization", eq. 4.
+"""
+
+import math
+
+import jax
+from jaxtyping import Array, Float
+
+from gru_jax.ops.products import scale, wide
+
+
+def check_epsilon(function: str, epsilon: float) -> float:
+    """Returns epsilon as a float; raises unless it is above 0 and finite."""
+    if not 0 < epsilon < math.inf:
+        raise ValueError(f"{function}: epsilon must be above 0 and finite, got {epsilon}.")
+    return float(epsilon)
+
+
+def normalize(
+    a: Float[Array, "*batch features"], gain: Float[Array, " features"], epsilon: float
+) -> Float[Array, "*batch features"]:
+    """Returns N(a; g); its mean and variance are taken in float32 or wider."""
+    a_wide = a.astype(wide(a.dtype))
+    centred = a_wide - a_wide.mean(-1, keepdims=True)
+    factor = jax.lax.rsqrt((centred * centred).mean(-1, keepdims=True) + epsilon)
+    return scale(centred * factor, gain.astype(centred.dtype)).astype(a.dtype)
