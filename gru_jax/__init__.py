@@ -39,6 +39,8 @@ from gru_jax.cells.learned_initial_state import (
     LearnedInitialStateParams as LearnedInitialStateParams,
 )
 from gru_jax.cells.learned_initial_state import learned_initial_state as learned_initial_state
+from gru_jax.cells.mgu import MGUParams as MGUParams
+from gru_jax.cells.mgu import mgu as mgu
 
 # Train
 from gru_jax.data.batching import Batch as Batch

@@ -62,6 +62,14 @@ def layer_norm_gates(params, x, h, *, epsilon=1e-6):
     return r, z, c, (1 - z) * h + z * c
 
 
+def mgu_gates(params, x, h):
+    """Returns f, f, c and the next state of one step of the minimal gated unit."""
+    W_f, b_f, W_c, b_c = (np.asarray(p, float) for p in params)
+    f = sigmoid(np.concatenate([x, h], -1) @ W_f + b_f)
+    c = np.tanh(np.concatenate([x, f * h], -1) @ W_c + b_c)
+    return f, f, c, (1 - f) * h + f * c
+
+
 def segments(valid, resets):
     """Returns the valid steps of one row as lists, a new one from each reset on.
 
