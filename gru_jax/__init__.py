@@ -41,6 +41,8 @@ from gru_jax.cells.learned_initial_state import (
 from gru_jax.cells.learned_initial_state import learned_initial_state as learned_initial_state
 from gru_jax.cells.mgu import MGUParams as MGUParams
 from gru_jax.cells.mgu import mgu as mgu
+from gru_jax.cells.min_gru import MinGRUParams as MinGRUParams
+from gru_jax.cells.min_gru import min_gru as min_gru
 
 # Train
 from gru_jax.data.batching import Batch as Batch

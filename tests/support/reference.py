@@ -70,6 +70,13 @@ def mgu_gates(params, x, h):
     return f, f, c, (1 - f) * h + f * c
 
 
+def min_gru_gates(params, x, h, *, activation=ACTIVATIONS["linear"]):
+    """Returns NaN for r, then z, c and the next state of one step of the minGRU."""
+    W_z, b_z, W_c, b_c = (np.asarray(p, float) for p in params)
+    z, c = sigmoid(x @ W_z + b_z), activation(x @ W_c + b_c)
+    return np.nan, z, c, (1 - z) * h + z * c
+
+
 def segments(valid, resets):
     """Returns the valid steps of one row as lists, a new one from each reset on.
 
