@@ -48,6 +48,13 @@ def init_uniform(key: Key, shape: Shape, dtype: DTypeLike = jnp.float32) -> Floa
     return jax.random.uniform(key, shape, dtype, -bound, bound)
 
 
+def init_unit_uniform(
+    key: Key, shape: Shape, dtype: DTypeLike = jnp.float32
+) -> Float[Array, "..."]:
+    """Returns values uniform in +-1."""
+    return jax.random.uniform(key, shape, dtype, -1, 1)
+
+
 def init_chrono(max_time: float, min_time: float = 2.0) -> Initializer:
     """Builds a bias for the update gate that lets units remember for a range of times.
 

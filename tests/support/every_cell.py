@@ -10,6 +10,7 @@ CELLS = {
     ),
     "layer-norm": lambda **options: gj.layer_norm_gru(5, **options),
     "layer-norm-after": lambda **options: gj.layer_norm_gru(5, reset="after", **options),
+    "diagonal": lambda **options: gj.diagonal_gru(5, **options),
     "mgu": lambda **options: gj.mgu(5, **options),
     "min-gru": lambda **options: gj.min_gru(5, **options),
     "learned": lambda **options: gj.learned_initial_state(gj.gru(5, **options)),

@@ -77,6 +77,15 @@ def min_gru_gates(params, x, h, *, activation=ACTIVATIONS["linear"]):
     return np.nan, z, c, (1 - z) * h + z * c
 
 
+def diagonal_gates(params, x, h):
+    """Returns r, z, c and the next state of one step with diagonal weights on the state."""
+    W_r, u_r, b_r, W_z, u_z, b_z, W_c, u_c, b_c = (np.asarray(p, float) for p in params)
+    r = sigmoid(x @ W_r + u_r * h + b_r)
+    z = sigmoid(x @ W_z + u_z * h + b_z)
+    c = np.tanh(x @ W_c + u_c * (r * h) + b_c)
+    return r, z, c, (1 - z) * h + z * c
+
+
 def segments(valid, resets):
     """Returns the valid steps of one row as lists, a new one from each reset on.
 
