@@ -70,3 +70,25 @@ def check_parameters(rng, cell, gates):
         want = gates(moved, np.asarray(x), join(h))[-1]
         np.testing.assert_allclose(join(cell.step(moved, x, h)), want, rtol=1e-10)
         assert np.abs(want - before).max() > 1e-4
+
+
+def check_dtype(rng, make, dtype):
+    """Asserts that results and gradients have the dtype, and that sums are wide enough."""
+    cell = make(dtype=dtype)
+    params, xs, h0 = draw(rng, cell)
+
+    def loss(params, xs, h0):
+        results = gj.unroll(cell, params, xs, h0, lengths=LENGTHS)
+        return sum(a.astype(jnp.float64).sum() for a in jax.tree.leaves(results)), results
+
+    everything = jax.jit(jax.grad(loss, argnums=(0, 1, 2), has_aux=True))(params, xs, h0)
+    for leaf in jax.tree.leaves(everything):
+        assert leaf.dtype == dtype
+        assert jnp.isfinite(leaf).all()
+    step = cell.step(params, xs[:, 0], h0)
+    wide = jax.tree.map(lambda a: a.astype(jnp.float64), (params, xs[:, 0], h0))
+    want = join(make(dtype=jnp.float64).step(*wide))
+    np.testing.assert_allclose(join(step), want, rtol=0, atol=16 * jnp.finfo(dtype).eps)
+    if jnp.finfo(dtype).bits < 32:
+        text = str(jax.make_jaxpr(cell.step)(params, xs[:, 0], h0))
+        assert text.count("dot_general[") == text.count("preferred_element_type=float32") > 0

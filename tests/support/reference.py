@@ -41,6 +41,12 @@ def gates(params, x, h, *, activation=np.tanh, gate_activation=sigmoid):
     return r, z, c, (1 - z) * h + z * c
 
 
+def normalize(a, gain, epsilon):
+    """Returns rows of mean 0 and variance 1, times the gain."""
+    mean = a.mean(-1, keepdims=True)
+    return gain * (a - mean) / np.sqrt(a.var(-1, keepdims=True) + epsilon)
+
+
 def layer_norm_gates(params, x, h, *, epsilon=1e-6):
     """Returns r, z, c and the next state of one step with layer normalisation."""
     W_r, b_r, W_z, b_z, W_c, b_c, b_h, *gains = (
@@ -50,8 +56,7 @@ def layer_norm_gates(params, x, h, *, epsilon=1e-6):
     n = x.shape[-1]
 
     def norm(a, gain):
-        mean = a.mean(-1, keepdims=True)
-        return gain * (a - mean) / np.sqrt(a.var(-1, keepdims=True) + epsilon)
+        return normalize(a, gain, epsilon)
 
     r = sigmoid(norm(x @ W_r[:n], g_rx) + norm(h @ W_r[n:], g_rh) + b_r)
     z = sigmoid(norm(x @ W_z[:n], g_zx) + norm(h @ W_z[n:], g_zh) + b_z)
@@ -84,6 +89,15 @@ def diagonal_gates(params, x, h):
     z = sigmoid(x @ W_z + u_z * h + b_z)
     c = np.tanh(x @ W_c + u_c * (r * h) + b_c)
     return r, z, c, (1 - z) * h + z * c
+
+
+def li_gru_gates(params, x, h, *, epsilon=1e-6):
+    """Returns NaN for r, then z, c and the next state of one step of the light GRU."""
+    W_z, b_z, W_c, b_c, g_z, g_c = (np.asarray(p, float) for p in params)
+    n = x.shape[-1]
+    z = sigmoid(normalize(x @ W_z[:n], g_z, epsilon) + h @ W_z[n:] + b_z)
+    c = ACTIVATIONS["relu"](normalize(x @ W_c[:n], g_c, epsilon) + h @ W_c[n:] + b_c)
+    return np.nan, z, c, (1 - z) * h + z * c
 
 
 def segments(valid, resets):
