@@ -34,6 +34,10 @@ from gru_jax.cells.gru import gru as gru
 from gru_jax.cells.gru import hidden_state as hidden_state
 from gru_jax.cells.gru import reset_gate as reset_gate
 from gru_jax.cells.gru import update_gate as update_gate
+from gru_jax.cells.gru_d import GRUDParams as GRUDParams
+from gru_jax.cells.gru_d import GRUDState as GRUDState
+from gru_jax.cells.gru_d import gru_d as gru_d
+from gru_jax.cells.gru_d_inputs import gru_d_inputs as gru_d_inputs
 from gru_jax.cells.gru_params import GRUParams as GRUParams
 from gru_jax.cells.layer_norm_gru import LayerNormGRUParams as LayerNormGRUParams
 from gru_jax.cells.layer_norm_gru import layer_norm_gru as layer_norm_gru

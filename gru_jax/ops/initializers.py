@@ -55,6 +55,15 @@ def init_unit_uniform(
     return jax.random.uniform(key, shape, dtype, -1, 1)
 
 
+def init_decay(key: Key, shape: Shape, dtype: DTypeLike = jnp.float32) -> Float[Array, "..."]:
+    """Returns rates uniform in [0, 0.1), in a matrix divided by its rows.
+
+    With positive times, exp(-max(0, rate * time)) then begins slow, where max has a gradient.
+    """
+    bound = 0.1 / (shape[0] if len(shape) > 1 else 1)
+    return jax.random.uniform(key, shape, dtype, 0, bound)
+
+
 def init_chrono(max_time: float, min_time: float = 2.0) -> Initializer:
     """Builds a bias for the update gate that lets units remember for a range of times.
 

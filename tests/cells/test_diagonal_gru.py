@@ -3,7 +3,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import reference
-from cell_cases import check_parameters, check_step, check_unroll, draw
+from cell_cases import check_parameters, check_step, check_trace, check_unroll, draw
 from refusals import refused
 
 import gru_jax as gj
@@ -18,7 +18,9 @@ def test_it_is_its_equations(rng):
     cell = gj.diagonal_gru(5, dtype=jnp.float64)
     check_step(rng, cell, reference.diagonal_gates)
     check_parameters(rng, cell, reference.diagonal_gates)
-    check_unroll(rng, cell, reference.diagonal_gates, *draw(rng, cell))
+    problem = draw(rng, cell)
+    check_unroll(rng, cell, reference.diagonal_gates, *problem)
+    check_trace(cell, reference.diagonal_gates, *problem)
 
 
 @pytest.mark.usefixtures("x64")

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import reference
-from cell_cases import check_parameters, check_step, check_unroll, draw
+from cell_cases import check_parameters, check_step, check_trace, check_unroll, draw
 from refusals import refused
 
 import gru_jax as gj
@@ -21,7 +21,9 @@ def test_it_is_its_equations(rng):
     cell = gj.min_gru(5, dtype=jnp.float64)
     check_step(rng, cell, reference.min_gru_gates)
     check_parameters(rng, cell, reference.min_gru_gates)
-    check_unroll(rng, cell, reference.min_gru_gates, *draw(rng, cell))
+    problem = draw(rng, cell)
+    check_unroll(rng, cell, reference.min_gru_gates, *problem)
+    check_trace(cell, reference.min_gru_gates, *problem)
 
 
 def positive(a):

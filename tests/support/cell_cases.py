@@ -37,7 +37,7 @@ def check_step(rng, cell, gates):
 
 
 def check_unroll(rng, cell, gates, params, xs, h0):
-    """Asserts that states and gates are those of the NumPy loop, with every boundary."""
+    """Asserts that the states are those of the NumPy loop, with every boundary."""
     valid, resets = rng.random(xs.shape[:2]) < 0.7, rng.random(xs.shape[:2]) < 0.4
     h_reset = draw_like(rng, h0)
     within = np.arange(xs.shape[1]) < LENGTHS[:, None]
@@ -52,12 +52,18 @@ def check_unroll(rng, cell, gates, params, xs, h0):
             hs, h_last = gj.unroll(cell, params, xs, h0, **given, reverse=reverse)
             np.testing.assert_allclose(join(hs), want["h"], rtol=1e-10, atol=1e-13)
             np.testing.assert_allclose(join(h_last), want["h_last"], rtol=1e-10, atol=1e-13)
-            trace = gj.trace(cell, params, xs, h0, **given, reverse=reverse)
-            for name in "rzc":
-                got = getattr(trace, name)
-                assert (got is None) == np.isnan(want[name]).any()
-                if got is not None:
-                    np.testing.assert_allclose(got, want[name], rtol=1e-10, atol=1e-13)
+
+
+def check_trace(cell, gates, params, xs, h0):
+    """Asserts that the gates are those of the NumPy loop; NaN is a gate that the cell lacks."""
+    steps = np.ones(xs.shape[:2], bool)
+    want = reference.trace(params, np.asarray(xs), join(h0), steps, gates=gates)
+    trace = gj.trace(cell, params, xs, h0)
+    for name in "rzc":
+        got = getattr(trace, name)
+        assert (got is None) == np.isnan(want[name]).any()
+        if got is not None:
+            np.testing.assert_allclose(got, want[name], rtol=1e-10, atol=1e-13)
 
 
 def check_parameters(rng, cell, gates):
@@ -72,10 +78,10 @@ def check_parameters(rng, cell, gates):
         assert np.abs(want - before).max() > 1e-4
 
 
-def check_dtype(rng, make, dtype):
+def check_dtype(rng, make, dtype, input_size=3):
     """Asserts that results and gradients have the dtype, and that sums are wide enough."""
     cell = make(dtype=dtype)
-    params, xs, h0 = draw(rng, cell)
+    params, xs, h0 = draw(rng, cell, input_size)
 
     def loss(params, xs, h0):
         results = gj.unroll(cell, params, xs, h0, lengths=LENGTHS)

@@ -100,6 +100,24 @@ def li_gru_gates(params, x, h, *, epsilon=1e-6):
     return np.nan, z, c, (1 - z) * h + z * c
 
 
+def gru_d_gates(params, x, state):
+    """Returns NaN for r and c, 1 for z, and the next h and x_last side by side, of GRU-D.
+
+    So z mixes nothing, and `unroll` carries the whole state: the third value is c in the mixture.
+    """
+    (*gru, b_h), w_x, b_x, W_h, b_decay, mean = params
+    w_x, b_x, W_h, b_decay, mean = (np.asarray(p, float) for p in (w_x, b_x, W_h, b_decay, mean))
+    values, m, d = np.split(x, 3, -1)
+    h, x_last = state[..., : len(b_decay)], state[..., len(b_decay) :]
+    gamma_x = np.exp(-np.maximum(0, w_x * d + b_x))
+    gamma_h = np.exp(-np.maximum(0, d @ W_h + b_decay))
+    values = np.where(m == 1, values, 0)
+    x_hat = m * values + (1 - m) * (gamma_x * x_last + (1 - gamma_x) * mean)
+    *_, h = gates((*gru, b_h), np.concatenate([x_hat, m], -1), gamma_h * h)
+    state = np.concatenate([h, m * values + (1 - m) * x_last], -1)
+    return np.nan, 1, state, state
+
+
 def segments(valid, resets):
     """Returns the valid steps of one row as lists, a new one from each reset on.
 
