@@ -182,7 +182,7 @@ def _check_shapes(cell: Cell, params: Params, xs: Array, h0: State, close: Close
 def _check_fast(cell: Cell, params: Params, xs: Array, h0: State, close: Close) -> None:
     if (fast := cell.fast) is not None:
         assert fast.step == cell.step, "cell.fast.step must be cell.step, or is not used"
-        gates = fast.gates(fast.pack(params), fast.project(params, xs[:, 0]), h0)
+        gates = fast.gates(fast.pack(params, xs[:, 0].shape), fast.project(params, xs[:, 0]), h0)
         close(fast.mix(gates, h0), cell.step(params, xs[:, 0], h0))
 
 

@@ -75,13 +75,14 @@ class LinearRecurrence(NamedTuple):
 class Fast(NamedTuple):
     """A step split into parts, so that most of the work is done for many steps at once.
 
-        step(params, x, h) == mix(gates(pack(params), project(params, x), h), h)
+        step(params, x, h) == mix(gates(pack(params, x.shape), project(params, x), h), h)
 
     Attributes:
         step: the step that these parts compute. A cell with a different `step` ignores the parts.
         project: `(params, xs) -> drive`, the part that does not need `h`, as products over all
             steps.
-        pack: `(params) -> weights`, rearranged once, before the loop.
+        pack: `(params, x_shape) -> weights`, rearranged once, before the loop. Fields named U_* or
+            u_* act on the state: DropConnect drops their entries.
         gates: `(weights, drive_t, h) -> gates`, the values computed from the old state.
         mix: `(gates, h) -> h_next`.
         derivative: the derivative as a linear recurrence; None differentiates through the loop.
@@ -90,7 +91,7 @@ class Fast(NamedTuple):
 
     step: Callable[[Params, Array, State], State]
     project: Callable[[Params, Array], PyTree[Array]]
-    pack: Callable[[Params], PyTree[Array]]
+    pack: Callable[[Params, Shape], PyTree[Array]]
     gates: Callable[[PyTree[Array], PyTree[Array], State], PyTree[Array]]
     mix: Callable[[PyTree[Array], State], State]
     derivative: LinearRecurrence | None = None

@@ -30,7 +30,7 @@ from gru_jax.cells.params import (
 from gru_jax.ops.checks import check_count
 from gru_jax.ops.initializers import draw_each, init_glorot_uniform, init_unit_uniform
 from gru_jax.ops.products import add_bias, scale, tall_matmul
-from gru_jax.types import Cell, Fast, Initializer, Key, exportable
+from gru_jax.types import Cell, Fast, Initializer, Key, Shape, exportable
 
 
 @exportable
@@ -119,7 +119,7 @@ def project(params: DiagonalGRUParams, xs: Float[Array, "*batch input"]) -> Driv
     return Drive(*(tall_matmul(xs, W) for W in (params.W_r, params.W_z, params.W_c)))
 
 
-def pack(params: DiagonalGRUParams) -> StateWeights:
+def pack(params: DiagonalGRUParams, _x_shape: Shape = ()) -> StateWeights:
     """Returns the weights that act on the state, and the biases."""
     _, u_r, b_r, _, u_z, b_z, _, u_c, b_c = params
     return StateWeights(u_r, u_z, u_c, b_r, b_z, b_c)

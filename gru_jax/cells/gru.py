@@ -23,7 +23,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from gru_jax.architecture import bind, buildable
-from gru_jax.cells.gru_derivative import AFTER, BEFORE
+from gru_jax.cells.gru_derivative import derivative
 from gru_jax.cells.gru_params import GRUParams, check_params, check_reset, init_gru_params
 from gru_jax.cells.params import (
     InitOptions,
@@ -35,8 +35,8 @@ from gru_jax.cells.params import (
 )
 from gru_jax.ops.activations import Activation, find_activation
 from gru_jax.ops.initializers import init_glorot_uniform, init_orthogonal
-from gru_jax.ops.products import add_bias, affine, matmul, matmul_each, tall_matmul
-from gru_jax.types import Cell, Fast, Initializer
+from gru_jax.ops.products import MATMUL, Products, add_bias, affine, matmul, tall_matmul
+from gru_jax.types import Cell, Fast, Initializer, Shape
 
 
 class Drive(NamedTuple):
@@ -194,7 +194,7 @@ def gru(
             pack=pack,
             gates=bind(gates, **activations),
             mix=bind(mix, clip=clip),
-            derivative=(BEFORE if reset == "before" else AFTER) if plain else None,
+            derivative=derivative(reset) if plain else None,
             gru=as_they_are if plain else None,
         ),
         input=bind(check_params, "gru", GRUParams, hidden_size, reset),
@@ -223,7 +223,7 @@ def project(params: GRUParams, xs: Float[Array, "*batch input"]) -> Drive:
     return Drive(tall_matmul(xs, W_r), tall_matmul(xs, W_z), tall_matmul(xs, W_c))
 
 
-def pack(params: GRUParams) -> StateWeights:
+def pack(params: GRUParams, _x_shape: Shape = ()) -> StateWeights:
     """Returns the weights that act on the state, and the biases."""
     (_, U_r), (_, U_z), (_, U_c) = map(split_rows, (params.W_r, params.W_z, params.W_c))
     return StateWeights(U_r, U_z, U_c, params.b_r, params.b_z, params.b_c, params.b_h)
@@ -234,17 +234,18 @@ def gates(
     drive: Drive,
     h: Float[Array, "*batch hidden"],
     *,
+    products: Products = MATMUL,
     activation: Activation = "tanh",
     gate_activation: Activation = "sigmoid",
 ) -> Gates:
     """Returns the gates from the drive and the old state."""
     U_r, U_z, U_c, b_r, b_z, b_c, b_h = weights
     after = b_h is not None
-    h_r, h_z, *h_c = matmul_each(h, U_r, U_z, *((U_c,) if after else ()))
+    h_r, h_z, *h_c = products.values(h, U_r, U_z, *((U_c,) if after else ()))
     r = _activate("gru", gate_activation, drive.r, h_r, b_r)
     z = _activate("gru", gate_activation, drive.z, h_z, b_z)
     q = add_bias(h_c[0], b_h) if after else None
-    h_c = matmul(r * h, U_c) if q is None else r * q
+    h_c = products.values(r * h, U_c)[0] if q is None else r * q
     return Gates(r, z, _activate("gru", activation, drive.c, h_c, b_c), q)
 
 

@@ -212,7 +212,7 @@ def _decay(a: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
     return jnp.exp(-jnp.maximum(a, 0))
 
 
-def pack(params: GRUDParams) -> StateWeights:
+def pack(params: GRUDParams, _x_shape: Shape = ()) -> StateWeights:
     """Returns the weights that act on x' and on the state, and the biases."""
     size, (W_r, _, W_z, _, W_c, *_) = params.mean.size, params.gru
     return StateWeights(W_r[:size], W_z[:size], W_c[:size], gru.pack(params.gru))

@@ -12,13 +12,16 @@ s and the loop carries the state h; both are h_{t-1}, except under recurrent dro
 The factors before each product are the coefficients; they need no derivative of the state. The
 transpose of `propagate` is the backward recurrence. The transpose of `source` is the gradient of
 the weights: one product for each, over all steps, after the loop.
+
+The products are matrix products, or convolutions for states that are images.
 """
 
 from typing import NamedTuple
 
 from jaxtyping import Array, Float
 
-from gru_jax.ops.products import add_bias, columns, matmul, matmul_columns
+from gru_jax.architecture import bind
+from gru_jax.ops.products import MATMUL, Products, add_bias
 from gru_jax.types import LinearRecurrence
 
 
@@ -55,20 +58,25 @@ def coefficients_before(gates, seen, h) -> CoefficientsBefore:
 
 
 def source_before(
-    weights, k: CoefficientsBefore, seen, dweights, ddrive
+    products: Products, weights, k: CoefficientsBefore, seen, dweights, ddrive
 ) -> Float[Array, "*batch hidden"]:
     """Returns the part of dh_t that comes from weights and inputs at t."""
-    batch, s, rs = seen.shape[:-1], columns(seen), columns(k.r * seen)
-    da_r = add_bias(ddrive.r + matmul_columns(s, dweights.U_r, batch), dweights.b_r)
-    da_z = add_bias(ddrive.z + matmul_columns(s, dweights.U_z, batch), dweights.b_z)
-    da_c = add_bias(ddrive.c + matmul_columns(rs, dweights.U_c, batch), dweights.b_c)
-    return k.k_z * da_z + k.k_c * (da_c + matmul(k.k_r * da_r, weights.U_c))
+    s_r, s_z = products.dweights(seen, dweights.U_r, dweights.U_z)
+    (s_c,) = products.dweights(k.r * seen, dweights.U_c)
+    da_r = add_bias(ddrive.r + s_r, dweights.b_r)
+    da_z = add_bias(ddrive.z + s_z, dweights.b_z)
+    da_c = add_bias(ddrive.c + s_c, dweights.b_c)
+    (through_r,) = products.tangents(k.k_r * da_r, weights.U_c)
+    return k.k_z * da_z + k.k_c * (da_c + through_r)
 
 
-def propagate_before(weights, k: CoefficientsBefore, dseen, dh) -> Float[Array, "*batch hidden"]:
+def propagate_before(
+    products: Products, weights, k: CoefficientsBefore, dseen, dh
+) -> Float[Array, "*batch hidden"]:
     """Returns the part of dh_t that comes from dh_{t-1}."""
-    da_c = matmul(k.k_r * matmul(dseen, weights.U_r) + k.r * dseen, weights.U_c)
-    return k.keep * dh + k.k_z * matmul(dseen, weights.U_z) + k.k_c * da_c
+    da_r, da_z = products.tangents(dseen, weights.U_r, weights.U_z)
+    (da_c,) = products.tangents(k.k_r * da_r + k.r * dseen, weights.U_c)
+    return k.keep * dh + k.k_z * da_z + k.k_c * da_c
 
 
 def coefficients_after(gates, seen, h) -> CoefficientsAfter:
@@ -86,27 +94,31 @@ def coefficients_after(gates, seen, h) -> CoefficientsAfter:
 
 
 def source_after(
-    weights, k: CoefficientsAfter, seen, dweights, ddrive
+    products: Products, weights, k: CoefficientsAfter, seen, dweights, ddrive
 ) -> Float[Array, "*batch hidden"]:
     """Returns the part of dh_t that comes from weights and inputs at t."""
     del weights
-    batch, s = seen.shape[:-1], columns(seen)
-    da_r = add_bias(ddrive.r + matmul_columns(s, dweights.U_r, batch), dweights.b_r)
-    da_z = add_bias(ddrive.z + matmul_columns(s, dweights.U_z, batch), dweights.b_z)
-    dq = add_bias(matmul_columns(s, dweights.U_c, batch), dweights.b_h)
+    s_r, s_z, s_c = products.dweights(seen, dweights.U_r, dweights.U_z, dweights.U_c)
+    da_r = add_bias(ddrive.r + s_r, dweights.b_r)
+    da_z = add_bias(ddrive.z + s_z, dweights.b_z)
+    dq = add_bias(s_c, dweights.b_h)
     da_c = add_bias(ddrive.c, dweights.b_c)
     return k.k_r * da_r + k.k_z * da_z + k.k_c * da_c + k.k_h * dq
 
 
-def propagate_after(weights, k: CoefficientsAfter, dseen, dh) -> Float[Array, "*batch hidden"]:
+def propagate_after(
+    products: Products, weights, k: CoefficientsAfter, dseen, dh
+) -> Float[Array, "*batch hidden"]:
     """Returns the part of dh_t that comes from dh_{t-1}."""
-    return (
-        k.keep * dh
-        + k.k_r * matmul(dseen, weights.U_r)
-        + k.k_z * matmul(dseen, weights.U_z)
-        + k.k_h * matmul(dseen, weights.U_c)
-    )
+    da_r, da_z, dq = products.tangents(dseen, weights.U_r, weights.U_z, weights.U_c)
+    return k.keep * dh + k.k_r * da_r + k.k_z * da_z + k.k_h * dq
 
 
-BEFORE = LinearRecurrence(coefficients_before, source_before, propagate_before)
-AFTER = LinearRecurrence(coefficients_after, source_after, propagate_after)
+def derivative(reset: str, products: Products = MATMUL) -> LinearRecurrence:
+    """Returns the derivative of one form, for states on which weights act by `products`."""
+    if reset == "before":
+        parts = coefficients_before, source_before, propagate_before
+    else:
+        parts = coefficients_after, source_after, propagate_after
+    coefficients, source, propagate = parts
+    return LinearRecurrence(coefficients, bind(source, products), bind(propagate, products))

@@ -38,7 +38,7 @@ from gru_jax.cells.params import (
 from gru_jax.ops.initializers import draw, init_glorot_uniform, init_orthogonal
 from gru_jax.ops.normalization import check_epsilon, normalize
 from gru_jax.ops.products import add_bias, matmul, tall_matmul
-from gru_jax.types import Cell, Fast, Initializer, Key, exportable
+from gru_jax.types import Cell, Fast, Initializer, Key, Shape, exportable
 
 
 @exportable
@@ -170,7 +170,7 @@ def project(
     )
 
 
-def pack(params: LayerNormGRUParams) -> StateWeights:
+def pack(params: LayerNormGRUParams, _x_shape: Shape = ()) -> StateWeights:
     """Returns the weights, gains and biases that act on the state."""
     (_, U_r), (_, U_z), (_, U_c) = map(split_rows, (params.W_r, params.W_z, params.W_c))
     return StateWeights(U_r, U_z, U_c, params.g_rh, params.g_zh, params.g_ch, params.b_h)

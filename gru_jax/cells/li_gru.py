@@ -33,7 +33,7 @@ from gru_jax.ops.checks import check_count
 from gru_jax.ops.initializers import draw_each, init_glorot_uniform, init_orthogonal
 from gru_jax.ops.normalization import check_epsilon, normalize
 from gru_jax.ops.products import add_bias, matmul_each, tall_matmul
-from gru_jax.types import Cell, Fast, Initializer, Key, exportable
+from gru_jax.types import Cell, Fast, Initializer, Key, Shape, exportable
 
 
 @exportable
@@ -142,7 +142,7 @@ def project(params: LiGRUParams, xs: Float[Array, "*batch input"], *, epsilon: f
     return Drive(drive(W_z, g_z, b_z), drive(W_c, g_c, b_c))
 
 
-def pack(params: LiGRUParams) -> StateWeights:
+def pack(params: LiGRUParams, _x_shape: Shape = ()) -> StateWeights:
     """Returns the weights that act on the state."""
     return StateWeights(split_rows(params.W_z)[1], split_rows(params.W_c)[1])
 

@@ -33,7 +33,7 @@ from gru_jax.cells.params import (
 from gru_jax.ops.checks import check_count
 from gru_jax.ops.initializers import init_glorot_uniform, init_orthogonal
 from gru_jax.ops.products import add_bias, matmul, tall_matmul
-from gru_jax.types import Cell, Fast, Initializer, Key, exportable
+from gru_jax.types import Cell, Fast, Initializer, Key, Shape, exportable
 
 
 @exportable
@@ -138,7 +138,7 @@ def project(params: MGUParams, xs: Float[Array, "*batch input"]) -> Drive:
     return Drive(tall_matmul(xs, W_f), tall_matmul(xs, W_c))
 
 
-def pack(params: MGUParams) -> StateWeights:
+def pack(params: MGUParams, _x_shape: Shape = ()) -> StateWeights:
     """Returns the weights that act on the state, and the biases."""
     (_, U_f), (_, U_c) = map(split_rows, (params.W_f, params.W_c))
     return StateWeights(U_f, U_c, params.b_f, params.b_c)

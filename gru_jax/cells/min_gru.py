@@ -24,7 +24,7 @@ from gru_jax.ops.activations import Activation, find_activation
 from gru_jax.ops.checks import check_count
 from gru_jax.ops.initializers import draw_each, init_glorot_uniform
 from gru_jax.ops.products import add_bias, tall_matmul
-from gru_jax.types import Cell, Fast, Initializer, Key, exportable
+from gru_jax.types import Cell, Fast, Initializer, Key, Shape, exportable
 
 
 @exportable
@@ -53,7 +53,7 @@ def min_gru(
     kernel_init: Initializer = init_glorot_uniform,
     bias_init: Initializer = jax.nn.initializers.zeros,
 ) -> Cell:
-    """Builds the minGRU; recurrent dropout and DropConnect do not change it.
+    """Builds the minGRU; no weights act on its state, so it has no DropConnect.
 
     Args:
         hidden_size: features of the state.
@@ -119,7 +119,7 @@ def project(
     return Gates(z, activate(add_bias(tall_matmul(xs, params.W_c), params.b_c)))
 
 
-def pack(_: MinGRUParams) -> tuple[()]:
+def pack(_: MinGRUParams, _x_shape: Shape = ()) -> tuple[()]:
     """Returns no weights: none act on the state."""
     return ()
 

@@ -1,5 +1,6 @@
 """Products of rows with weights, y = x W + b: the accumulation and the broadcasts live here."""
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
@@ -76,6 +77,34 @@ def matmul_columns(
     contract = (((0,), (0,)), ((), ()))
     y = jax.lax.dot_general(x_columns, W, contract, preferred_element_type=wide(W.dtype))
     return y.astype(W.dtype).reshape(*batch, W.shape[1])
+
+
+class Products(NamedTuple):
+    """How weights act on a state: by matrix products, or by convolutions.
+
+    Each function takes one array and any number of weights, and returns a list.
+
+    Attributes:
+        values: `(h, *weights) -> [h W, ...]`.
+        tangents: `(dh, *weights) -> [dh W, ...]`; its transpose in dh is fast.
+        dweights: `(h, *dweights) -> [h dW, ...]`, for many steps; its transpose in dW is fast.
+    """
+
+    values: Callable[..., list[Array]]
+    tangents: Callable[..., list[Array]]
+    dweights: Callable[..., list[Array]]
+
+
+def _matmul_tangents(dh: Array, *weights: Array) -> list[Array]:
+    return [matmul(dh, W) for W in weights]
+
+
+def _matmul_dweights(h: Array, *dweights: Array) -> list[Array]:
+    h_columns = columns(h)
+    return [matmul_columns(h_columns, dW, h.shape[:-1]) for dW in dweights]
+
+
+MATMUL = Products(matmul_each, _matmul_tangents, _matmul_dweights)
 
 
 def add_bias(

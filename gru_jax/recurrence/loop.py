@@ -88,7 +88,7 @@ def _run_jvp(
     seen, h = enter(boundaries, states_before(plan.reverse, h0, hs))
     if not (plan.keep or keep):
         gates = plan.fast.gates(weights, drive, seen)
-    values = gates, seen, h
+    values = gates, seen, None if boundaries.drop is None else h
     dhs = tangent(plan, weights, values, boundaries, dweights, ddrive, dh0, dboundaries.h_reset)
     if not keep:
         return (hs, ()), (dhs, ())

@@ -12,6 +12,8 @@ References:
     "Regularizing and optimizing LSTM language models", after Wan et al. (2013).
 """
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Int, PyTree
@@ -38,12 +40,27 @@ def draw_drop(key: Key, rate: float, h: State) -> State:
 
 
 def drop_weights(key: Key, rate: float, weights: PyTree[Array]) -> PyTree[Array]:
-    """Returns the weights with dropout on each entry of the matrices; vectors are unchanged."""
+    """Returns the weights with dropout on each entry of those that act on the state."""
+    leaves, structure = jax.tree.flatten_with_path(weights)
 
-    def drop(key: Key, leaf: Array) -> Array:
-        return jnp.where(_draw(key, rate, leaf), 0, leaf / (1 - rate)) if leaf.ndim > 1 else leaf
+    def drop(key: Key, path: Any, leaf: Array) -> Array:
+        if not _acts_on_state(path):
+            return leaf
+        return jnp.where(_draw(key, rate, leaf), 0, leaf / (1 - rate))
 
-    return _split_tree(key, weights, drop)
+    keys = jax.random.split(key, len(leaves))
+    return jax.tree.unflatten(
+        structure, [drop(key, *leaf) for key, leaf in zip(keys, leaves, strict=True)]
+    )
+
+
+def has_state_weights(weights: PyTree[Any]) -> bool:
+    """Returns whether any of the packed weights act on the state."""
+    return any(_acts_on_state(path) for path, _ in jax.tree.leaves_with_path(weights))
+
+
+def _acts_on_state(path: Any) -> bool:
+    return any(getattr(part, "name", "")[:2] in ("U_", "u_") for part in path)
 
 
 def _draw(key, rate, leaf):

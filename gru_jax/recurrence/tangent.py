@@ -44,21 +44,27 @@ class Plan(NamedTuple):
 def tangent(
     plan: Plan,
     weights: PyTree[Array],
-    values: tuple[PyTree[Array], Array, Array],
+    values: tuple[PyTree[Array], Array, Array | None],
     boundaries: Boundaries,
     dweights: PyTree[Array],
     ddrive: PyTree[Array],
     dh0: Array,
     dh_reset: Array | None,
 ) -> Float[Array, "*steps hidden"]:
-    """Returns the derivative of all states; `values` are the gates, `seen` and `h` of all steps."""
-    gates, seen, h = values
+    """Returns the derivative of all states.
+
+    `values` are the gates, `seen` and `h` of all steps; a None for `h` means that it is `seen`.
+    """
     # Computed for all steps here, and again for each step in the loop: recomputing a few products
     # is faster than writing and reading arrays of coefficients.
-    k = plan.derivative.coefficients(gates, seen, h)
-    source = plan.derivative.source(weights, k, seen, dweights, ddrive)
+    k = _coefficients(plan, *values)
+    source = plan.derivative.source(weights, k, values[1], dweights, ddrive)
     source = leave(boundaries, jnp.zeros_like(source), source)
     return _solve(plan, weights, values, boundaries, (dh0, dh_reset, source))
+
+
+def _coefficients(plan: Plan, gates: PyTree[Array], seen: Array, h: Array | None) -> PyTree[Array]:
+    return plan.derivative.coefficients(gates, seen, seen if h is None else h)
 
 
 def time_of(turn: Array, time: int, backwards: bool) -> Array:
@@ -78,7 +84,7 @@ def states_before(reverse: bool, h0: State, hs: PyTree[Array]) -> PyTree[Array]:
 def _solve(
     plan: Plan,
     weights: PyTree[Array],
-    values: tuple[PyTree[Array], Array, Array],
+    values: tuple[PyTree[Array], Array, Array | None],
     boundaries: Boundaries,
     source: tuple[Array, Array | None, Array],
 ) -> Float[Array, "*steps hidden"]:
@@ -88,7 +94,7 @@ def _solve(
 
     def propagate(weights, values, boundaries, x_reset, x):
         seen, x = enter(boundaries._replace(h_reset=x_reset), x)
-        k = jax.tree.map(lambda a: a.astype(x.dtype), plan.derivative.coefficients(*values))
+        k = jax.tree.map(lambda a: a.astype(x.dtype), _coefficients(plan, *values))
         return leave(boundaries, x, plan.derivative.propagate(weights, k, seen, x))
 
     def matvec(system):

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, PyTree
 
 from gru_jax.recurrence.boundaries import Boundaries, check_state
+from gru_jax.recurrence.noise import has_state_weights
 from gru_jax.sequence import schedule
 from gru_jax.sequence.backends import Choice, Request, choose, required
 from gru_jax.sequence.checks import (
@@ -85,7 +86,8 @@ def prepare(
     axis = check_time_axis(function, time_axis, xs, len(steps))
     clean = isinstance(limits, Boundaries)
     boundaries = limits if clean else check_boundaries(function, steps, axis, limits)
-    initial = cell.initial_state(params, xs.shape[:axis] + xs.shape[axis + 1 :])
+    x_shape = xs.shape[:axis] + xs.shape[axis + 1 :]
+    initial = cell.initial_state(params, x_shape)
 
     def state(name: str, given: State | None) -> State:
         if given is None:
@@ -97,6 +99,13 @@ def prepare(
     if boundaries.resets is not None:
         boundaries = boundaries._replace(h_reset=state("h_reset", boundaries.h_reset))
     fast = _fast_form(function, cell, options)
+    if options.drop_connect:
+        packed = jax.eval_shape(lambda p: fast.pack(p, x_shape), params)
+        if not has_state_weights(packed):
+            raise ValueError(
+                f"{function}: drop_connect must be 0 for a cell without weights that act on the "
+                f"state, got {options.drop_connect}."
+            )
     whole = whole_rows(xs, len(steps), axis)
     choice = choose(function, Request(cell, fast, params, options, key is not None, whole))
     if options.derivative == "autodiff":
@@ -124,11 +133,7 @@ def _fast_form(function: str, cell: Cell, options: RunOptions) -> Fast:
                 f"{function}: {name} must be 0 for a cell without fast, whose step does not tell "
                 f"what acts on the state, got {getattr(options, name)}."
             )
-    return Fast(cell.step, _second, _same, cell.step, _first)
-
-
-def _same(value: Any) -> Any:
-    return value
+    return Fast(cell.step, _second, _first, cell.step, _first)
 
 
 def _first(value: Any, _: Any) -> Any:

@@ -104,11 +104,12 @@ def begin(
 ) -> tuple[Shared, State, Steps]:
     """Prepares the shared values, the first state and the steps, with time moved to `axis`."""
     params, xs, h0, boundaries = vary_alike((params, xs, h0, boundaries), key)
+    x_shape = xs.shape[: program.time_axis] + xs.shape[program.time_axis + 1 :]
     steps = xs, boundaries.valid, boundaries.resets
     xs, valid, resets = jax.tree.map(lambda a: jnp.moveaxis(a, program.time_axis, axis), steps)
     if resets is not None:
         resets = entries(resets, valid, program.reverse, axis)
-    options, weights = program.options, program.fast.pack(params)
+    options, weights = program.options, program.fast.pack(params, x_shape)
     hold = key_hold = drop = None
     if key is None:
         if options.zoneout:

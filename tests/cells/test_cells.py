@@ -164,7 +164,7 @@ def test_every_product_in_half_precision_asks_for_float32_sums(make_cell, rng):
     fast = cell.fast
 
     def advance(p, x, h):
-        return fast.mix(fast.gates(fast.pack(p), fast.project(p, x), h), h)
+        return fast.mix(fast.gates(fast.pack(p, x.shape), fast.project(p, x), h), h)
 
     for function in (cell.step, advance):
         text = str(jax.make_jaxpr(function)(params, xs[:, 0], h0))

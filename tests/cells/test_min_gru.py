@@ -53,13 +53,16 @@ def test_it_is_a_gru_without_weights_on_the_state(rng):
     np.testing.assert_allclose(gj.unroll(cell, params, xs, h0)[0], want, rtol=1e-11)
 
 
-def test_what_acts_on_the_gates_view_of_the_state_changes_nothing(rng):
+def test_recurrent_dropout_changes_nothing_and_drop_connect_is_refused(rng):
     cell = gj.min_gru(5)
     params, xs, h0 = draw(rng, cell)
     want, _ = gj.unroll(cell, params, xs, h0)
-    noise = {"recurrent_dropout": 0.5, "drop_connect": 0.5}
-    hs, _ = gj.unroll(cell, params, xs, h0, key=jax.random.key(0), **noise)
+    key = jax.random.key(0)
+    hs, _ = gj.unroll(cell, params, xs, h0, key=key, recurrent_dropout=0.5)
     np.testing.assert_allclose(hs, want, rtol=1e-6)
+    message = "unroll: drop_connect must be 0 for a cell without weights that act on the state"
+    with refused(f"{message}, got 0.5."):
+        gj.unroll(cell, params, xs, h0, key=key, drop_connect=0.5)
 
 
 def test_it_passes_the_battery():

@@ -75,7 +75,9 @@ def test_the_states_are_those_of_unroll_for_every_cell_and_with_noise(make_cell,
     params = cell.init(jax.random.key(0), 3)
     xs = jnp.asarray(rng.normal(size=(2, 6, 3)), jnp.float32)
     options = {"lengths": jnp.array([4, 6]), "key": jax.random.key(1)}
-    options |= {"zoneout": 0.2, "recurrent_dropout": 0.3, "drop_connect": 0.1, "reverse": True}
+    options |= {"zoneout": 0.2, "recurrent_dropout": 0.3, "reverse": True}
+    if cell.architecture.builder != "min_gru":  # No weights act on its state.
+        options["drop_connect"] = 0.1
     hs, _ = gj.unroll(cell, params, xs, **options)
     trace = gj.trace(cell, params, xs, **options)
     np.testing.assert_allclose(trace.h, hs, rtol=0, atol=1e-6)
