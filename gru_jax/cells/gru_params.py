@@ -11,7 +11,7 @@ from jaxtyping import Array, Float
 from gru_jax.cells.params import InitOptions, check_weights, init_gate
 from gru_jax.ops.checks import check_count
 from gru_jax.ops.initializers import draw
-from gru_jax.types import Initializer, Input, Key, Params, exportable
+from gru_jax.types import Initializer, Input, Key, Params, Shape, exportable
 
 
 @exportable
@@ -40,15 +40,19 @@ def init_gru_params(
     update_bias_init: Initializer | None,
     key: Key,
     input_size: int,
+    kernel: Shape = (),
 ) -> GRUParams:
-    """Returns the initial parameters; an error names `function`."""
+    """Returns the initial parameters; an error names `function`.
+
+    `kernel` has the sizes of the weights' leading axes, for convolutions.
+    """
     check_count(function, "input_size", input_size)
     key_r, key_z, key_c, key_h = jax.random.split(key, 4)
     size, dtype = options.hidden_size, options.dtype
     return GRUParams(
-        *init_gate(options, key_r, input_size),
-        *init_gate(options, key_z, input_size, update_bias_init),
-        *init_gate(options, key_c, input_size),
+        *init_gate(options, key_r, input_size, kernel=kernel),
+        *init_gate(options, key_z, input_size, update_bias_init, kernel),
+        *init_gate(options, key_c, input_size, kernel=kernel),
         draw(options.bias_init, key_h, (size,), dtype) if reset == "after" else None,
     )
 

@@ -5,7 +5,8 @@ The first field of a cell's parameters is a gate's weights, W [rows, hidden]. It
     joint    the first `input` rows act on x, the last `hidden` rows on the state
     input    all rows act on x
 
-The other fields W_* have the same shape, and all other fields are [hidden].
+The other fields W_* have the same shape, and all other fields are [hidden]. The weights of a
+convolution have the axes of the kernel in front.
 """
 
 from typing import Literal, NamedTuple, TypeAlias
@@ -40,25 +41,30 @@ def check_options(function: str, hidden_size: int, dtype: jax.typing.DTypeLike) 
 
 
 def init_gate(
-    options: InitOptions, key: Key, input_size: int, bias_init: Initializer | None = None
-) -> tuple[Float[Array, "joint hidden"], Float[Array, " hidden"]]:
+    options: InitOptions,
+    key: Key,
+    input_size: int,
+    bias_init: Initializer | None = None,
+    kernel: Shape = (),
+) -> tuple[Float[Array, "*kernel joint hidden"], Float[Array, " hidden"]]:
     """Returns the initial weights and bias of a gate; `bias_init` replaces the options' own."""
     size = options.hidden_size
     W_x, W_h, b = draw_each(
         key,
         options.dtype,
-        (options.kernel_init, (input_size, size)),
-        (options.recurrent_init, (size, size)),
+        (options.kernel_init, (*kernel, input_size, size)),
+        (options.recurrent_init, (*kernel, size, size)),
         (bias_init or options.bias_init, (size,)),
     )
-    return jnp.concatenate([W_x, W_h]), b
+    return jnp.concatenate([W_x, W_h], axis=-2), b
 
 
 def split_rows(
-    W: Float[Array, "joint hidden"],
-) -> tuple[Float[Array, "input hidden"], Float[Array, "hidden hidden"]]:
+    W: Float[Array, "*kernel joint hidden"],
+) -> tuple[Float[Array, "*kernel input hidden"], Float[Array, "*kernel hidden hidden"]]:
     """Returns the rows that act on x, and the rows that act on h."""
-    return W[: -W.shape[1]], W[-W.shape[1] :]
+    size = W.shape[-1]
+    return W[..., :-size, :], W[..., -size:, :]
 
 
 def initial_state(params: Params, x_shape: Shape) -> Float[Array, "*batch hidden"]:
@@ -118,12 +124,22 @@ def check_step(function: str, params: Params, x: Array, h: Array, *, rows: Rows 
 
 
 def check_features(
-    function: str, name: str, value: Array, size: int, like_name: str, like: Array
+    function: str,
+    name: str,
+    value: Array,
+    size: int,
+    like_name: str,
+    like: Array,
+    space: int = 0,
 ) -> None:
-    """Raises unless a value of one step has `size` features and the dtype of a parameter."""
-    if value.shape[-1:] != (size,) or value.dtype != like.dtype:
+    """Raises unless a value of one step has `size` features and the dtype of a parameter.
+
+    Before the features, it has `space` axes of any size.
+    """
+    fits = value.ndim > space and value.shape[-1] == size
+    if not fits or value.dtype != like.dtype:
         raise ValueError(
-            f"{function}: {name} must be [*batch, {size}] {like.dtype} to match "
+            f"{function}: {name} must be [*batch, {'any, ' * space}{size}] {like.dtype} to match "
             f"{like_name} {like.shape}, got {value.shape} {value.dtype}."
         )
 

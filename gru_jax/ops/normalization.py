@@ -22,10 +22,13 @@ def check_epsilon(function: str, epsilon: float) -> float:
 
 
 def normalize(
-    a: Float[Array, "*batch features"], gain: Float[Array, " features"], epsilon: float
+    a: Float[Array, "*batch features"],
+    gain: Float[Array, " features"],
+    epsilon: float,
+    axes: int = 1,
 ) -> Float[Array, "*batch features"]:
-    """Returns N(a; g); its mean and variance are taken in float32 or wider."""
-    a_wide = a.astype(wide(a.dtype))
-    centred = a_wide - a_wide.mean(-1, keepdims=True)
-    factor = jax.lax.rsqrt((centred * centred).mean(-1, keepdims=True) + epsilon)
+    """Returns N(a; g), with mean and variance over the last `axes` axes, in float32 or wider."""
+    a_wide, over = a.astype(wide(a.dtype)), tuple(range(-axes, 0))
+    centred = a_wide - a_wide.mean(over, keepdims=True)
+    factor = jax.lax.rsqrt((centred * centred).mean(over, keepdims=True) + epsilon)
     return scale(centred * factor, gain.astype(centred.dtype)).astype(a.dtype)

@@ -1,6 +1,9 @@
 """The GRU as plain NumPy loops in float64: the oracle that needs no framework."""
 
+import itertools
+
 import numpy as np
+from scipy.signal import correlate
 
 ACTIVATIONS = {
     "elu": lambda a: np.where(a > 0, a, np.expm1(np.minimum(a, 0))),
@@ -118,6 +121,57 @@ def gru_d_gates(params, x, state):
     return np.nan, 1, state, state
 
 
+def convolve(x, W):
+    """Returns x * W for x [*batch, *space, input], by SciPy, one pair of channels at a time."""
+    *kernel, size, output = W.shape
+    batch = x.shape[: x.ndim - 1 - len(kernel)]
+    padded = np.pad(
+        x,
+        [*[(0, 0)] * len(batch), *(((k - 1) // 2, k - 1 - (k - 1) // 2) for k in kernel), (0, 0)],
+    )
+    y = np.zeros((*x.shape[:-1], output))
+    for row in np.ndindex(*batch):
+        for i, o in itertools.product(range(size), range(output)):
+            y[row][..., o] += correlate(padded[row][..., i], W[..., i, o], mode="valid")
+    return y
+
+
+def conv_gates(params, x, h, *, activation=np.tanh, epsilon=1e-6):
+    """Returns r, z, c and the next state of one step of a convolutional GRU."""
+    W, b, X, g = (
+        {name[-1]: np.asarray(leaf, float) for name, leaf in named.items() if name[0] == letter}
+        for named in [{k: v for k, v in params._asdict().items() if v is not None}]
+        for letter in "WbXg"
+    )
+    channels = h.shape[-1]
+    size, axes = W["r"].shape[-2] - channels, W["r"].ndim - 2
+    x, context = x[..., :size], x[..., size:]
+    lines = [[0.0] if n == 1 else np.linspace(-1, 1, n) for n in x.shape[-1 - axes : -1]]
+    place = np.stack(np.meshgrid(*lines, indexing="ij"), -1)
+
+    def more(gate):
+        total = convolve(place, X[gate]) if X else 0.0
+        return total + (np.split(context, 3, -1)["rzc".index(gate)] if context.size else 0.0)
+
+    def activate(function, gate, a):
+        if g:
+            over = tuple(range(-1 - axes, 0))
+            a = g[gate] * (a - a.mean(over, keepdims=True))
+            a /= np.sqrt((a / g[gate]).var(over, keepdims=True) + epsilon)
+        return function(a + b[gate])
+
+    both = np.concatenate([x, h], -1)
+    r = activate(sigmoid, "r", convolve(both, W["r"]) + more("r"))
+    z = activate(sigmoid, "z", convolve(both, W["z"]) + more("z"))
+    if "h" in b:
+        x_c, h_c = convolve(x, W["c"][..., :size, :]), convolve(h, W["c"][..., size:, :])
+        a = x_c + more("c") + r * (h_c + b["h"])
+    else:
+        a = convolve(np.concatenate([x, r * h], -1), W["c"]) + more("c")
+    c = activate(activation, "c", a)
+    return r, z, c, (1 - z) * h + z * c
+
+
 def segments(valid, resets):
     """Returns the valid steps of one row as lists, a new one from each reset on.
 
@@ -167,7 +221,7 @@ def trace(
         clip: bound of each state.
         gates: of one step.
     """
-    shape = (*xs.shape[:2], h0.shape[-1])
+    shape = (*xs.shape[:2], *h0.shape[1:])
     resets = np.zeros(shape[:2], bool) if resets is None else resets
     hold, drop = np.broadcast_to(hold, shape), np.broadcast_to(drop, h0.shape)
     trace = {name: np.zeros(shape) for name in ("r", "z", "c", "h", "h_before")}
