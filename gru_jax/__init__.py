@@ -67,6 +67,9 @@ from gru_jax.data.japanese_vowels import load_japanese_vowels as load_japanese_v
 # Layers
 from gru_jax.layers.combine import residual as residual
 from gru_jax.layers.combine import stack as stack
+from gru_jax.layers.images import ConvParams as ConvParams
+from gru_jax.layers.images import conv as conv
+from gru_jax.layers.images import pool_space as pool_space
 from gru_jax.layers.layer import Layer as Layer
 from gru_jax.layers.pointwise import DenseParams as DenseParams
 from gru_jax.layers.pointwise import EmbedParams as EmbedParams

@@ -144,7 +144,7 @@ def conv_gru(
     References:
         Ballas et al. (2016), eqs. 7-10; Gaud, Harish and Krishna (2019) for coordinates and norm.
     """
-    kernels = check_kernels("conv_gru", kernel_size, separable)
+    kernels = check_kernels(kernel_size, separable)
     check_count("conv_gru", "channels", channels)
     dtype = check_options("conv_gru", channels, dtype)
     check_reset("conv_gru", reset)

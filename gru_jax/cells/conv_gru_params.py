@@ -12,7 +12,7 @@ from jaxtyping import Array, Float
 
 from gru_jax.cells.gru_params import init_gru_params
 from gru_jax.cells.params import InitOptions, check_features
-from gru_jax.ops.checks import check_count, check_kind
+from gru_jax.ops.checks import check_count, check_kernel, check_kind
 from gru_jax.ops.initializers import draw_each
 from gru_jax.types import Initializer, Input, Key, Params, Shape, exportable
 
@@ -55,30 +55,21 @@ class Form(NamedTuple):
         return 3 * self.channels * self.context
 
 
-def check_kernels(function: str, kernel_size: Any, separable: bool) -> tuple[Shape, ...]:
+def check_kernels(kernel_size: Any, separable: bool) -> tuple[Shape, ...]:
     """Returns the kernels that one step applies in turn; raises if they are not kernels."""
-    kernels = (kernel_size,)
-    if separable and kernel_size and isinstance(kernel_size, tuple):
-        if all(isinstance(kernel, tuple) for kernel in kernel_size):
-            kernels = kernel_size
-        else:
-            axes = range(len(kernel_size))
-            kernels = tuple(
-                tuple(size if axis == own else 1 for axis, size in enumerate(kernel_size))
-                for own in reversed(axes)
-            )
-    for kernel in kernels:
-        if (
-            not isinstance(kernel, tuple)
-            or not 1 <= len(kernel) <= 3
-            or len(kernel) != len(kernels[0])
-            or not all(isinstance(size, int) and size >= 1 for size in kernel)
-        ):
-            several = ", or a tuple of such tuples" if separable else ""
-            raise ValueError(
-                f"{function}: kernel_size must be a tuple of one to three whole numbers from 1, "
-                f"one for each space axis{several}, got {kernel_size!r}."
-            )
+    if not separable:
+        return (check_kernel("conv_gru", kernel_size),)
+    if not isinstance(kernel_size, tuple) or not any(isinstance(k, tuple) for k in kernel_size):
+        kernel = check_kernel("conv_gru", kernel_size)
+        axes = range(len(kernel))
+        return tuple(
+            tuple(kernel[axis] if axis == own else 1 for axis in axes) for own in reversed(axes)
+        )
+    kernels = tuple(check_kernel("conv_gru", kernel) for kernel in kernel_size)
+    if len({len(kernel) for kernel in kernels}) > 1:
+        raise ValueError(
+            f"conv_gru: kernel_size must list kernels with as many axes, got {kernel_size}."
+        )
     return kernels
 
 

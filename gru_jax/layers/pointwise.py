@@ -48,8 +48,8 @@ def dense(
     check_count("dense", "size", size)
     return Layer(
         init=bind(_init_dense, int(size), jnp.dtype(dtype), kernel_init, bias_init),
-        output_size=bind(_constant, int(size)),
-        run=bind(_run_each, _advance_dense),
+        output_size=bind(constant, int(size)),
+        run=bind(run_each, _advance_dense),
         initial_state=no_state,
         advance=_advance_dense,
         input=_input_dense,
@@ -123,8 +123,8 @@ def embed(
     check_count("embed", "features", features)
     return Layer(
         init=bind(_init_embed, int(vocabulary), int(features), jnp.dtype(dtype), embedding_init),
-        output_size=bind(_constant, int(features)),
-        run=bind(_run_each, _advance_embed),
+        output_size=bind(constant, int(features)),
+        run=bind(run_each, _advance_embed),
         initial_state=no_state,
         advance=_advance_embed,
         input=_input_embed,
@@ -159,7 +159,7 @@ def _input_embed(params: EmbedParams) -> Input:
 
 
 @buildable
-def dropout(rate: float, *, per_sequence: bool = False) -> Layer:
+def dropout(rate: float, *, per_sequence: bool = False, axes: int = 1) -> Layer:
     """Zeroes each feature with probability `rate` and scales the others to keep the mean.
 
     Acts only if `apply` is given a key. Without a key, and in `step`, it is the identity.
@@ -169,9 +169,10 @@ def dropout(rate: float, *, per_sequence: bool = False) -> Layer:
         per_sequence: one mask for all steps of a sequence (variational dropout), so pieces of a
             sequence with the same key have the same mask. False draws a mask for each step, which
             depends only on the key and the step's position.
+        axes: the axes of one step's features, e.g. 3 for images `[height, width, channels]`.
 
     Raises:
-        ValueError: unless 0 <= rate < 1.
+        ValueError: unless 0 <= rate < 1; if `axes` is below 1.
 
     References:
         Srivastava et al. (2014), "Dropout"; per sequence, Gal and Ghahramani (2016), "A
@@ -179,52 +180,62 @@ def dropout(rate: float, *, per_sequence: bool = False) -> Layer:
     """
     if not 0 <= rate < 1:
         raise ValueError(f"dropout: rate must be 0 <= rate < 1, got {rate}.")
-    return _random_layer(bind(_drop, float(rate), bool(per_sequence)), random=rate > 0)
+    disturb = bind(_drop, float(rate), bool(per_sequence))
+    return _random_layer("dropout", disturb, axes, random=rate > 0)
 
 
-def _drop(rate: float, per_sequence: bool, key: Key, xs: Array) -> Array:
+def _drop(rate: float, per_sequence: bool, axes: int, key: Key, xs: Array) -> Array:
     draw_drop = partial(jax.random.bernoulli, p=rate)
     if per_sequence:
-        drop = draw_drop(key, shape=(*xs.shape[:-2], 1, xs.shape[-1]))
+        drop = draw_drop(key, shape=(*xs.shape[: -1 - axes], 1, *xs.shape[-axes:]))
     else:
-        drop = _draw_steps(lambda key, shape: draw_drop(key, shape=shape), key, xs.shape)
+        drop = _draw_steps(lambda key, shape: draw_drop(key, shape=shape), key, xs.shape, axes)
     return jnp.where(drop, 0, xs / (1 - rate))
 
 
 @buildable
-def gaussian_noise(stddev: float) -> Layer:
+def gaussian_noise(stddev: float, *, axes: int = 1) -> Layer:
     """Adds normal noise, e.g. to standardised inputs; acts only if `apply` is given a key.
 
     The noise of a step depends only on the key and on the step's position.
 
+    Args:
+        stddev: the standard deviation.
+        axes: the axes of one step's features, as in `dropout`.
+
     Raises:
-        ValueError: if `stddev` is negative or not finite.
+        ValueError: if `stddev` is negative or not finite, or `axes` is below 1.
     """
     if not 0 <= stddev < math.inf:
         raise ValueError(f"gaussian_noise: stddev must be 0 or more and finite, got {stddev}.")
-    return _random_layer(bind(_add_noise, float(stddev)), random=stddev > 0)
+    return _random_layer("gaussian_noise", bind(_add_noise, float(stddev)), axes, random=stddev > 0)
 
 
-def _add_noise(stddev: float, key: Key, xs: Array) -> Array:
+def _add_noise(stddev: float, axes: int, key: Key, xs: Array) -> Array:
     draw_noise = partial(jax.random.normal, dtype=xs.dtype)
-    return xs + stddev * _draw_steps(draw_noise, key, xs.shape)
+    return xs + stddev * _draw_steps(draw_noise, key, xs.shape, axes)
 
 
-def _draw_steps(draw: Callable[[Key, Shape], Array], key: Key, shape: Shape) -> Array:
-    """Returns random arrays [*batch, time, features], each step drawn from its position's key."""
-    *batch, time, features = shape
+def _draw_steps(draw: Callable[[Key, Shape], Array], key: Key, shape: Shape, axes: int) -> Array:
+    """Returns random arrays [*batch, time, *features], each step drawn from its position's key."""
+    split = len(shape) - axes
+    *batch, time = shape[:split]
     keys = jax.vmap(partial(jax.random.fold_in, key))(jnp.arange(time))
-    return jax.vmap(lambda key: draw(key, (*batch, features)), out_axes=-2)(keys)
+    return jax.vmap(lambda key: draw(key, (*batch, *shape[split:])), out_axes=split - 1)(keys)
 
 
-def _random_layer(disturb: Callable[[Key, Array], Array], random: bool) -> Layer:
+def _random_layer(
+    function: str, disturb: Callable[[int, Key, Array], Array], axes: int, random: bool
+) -> Layer:
     """Builds a layer that adds noise to its inputs if it is given a key."""
+    check_count(function, "axes", axes)
     return Layer(
         init=no_params,
         output_size=same_size,
-        run=bind(_run_random, disturb),
+        run=bind(_run_random, bind(disturb, int(axes))),
         initial_state=no_state,
         advance=_advance_random,
+        input=bind(free_input, int(axes)),
         random=random,
     )
 
@@ -248,7 +259,7 @@ def _advance_random(
     return x, state
 
 
-def _run_each(
+def run_each(
     advance: Callable[..., tuple[Array, State]],
     params: Params,
     xs: Array,
@@ -256,8 +267,14 @@ def _run_each(
     boundaries: Boundaries,
     key: Key | None,
 ) -> tuple[Array, State]:
+    """Runs a layer without state on all steps at once, as if they were one."""
     del state, key
     return advance(params, xs, (), boundaries)
+
+
+def free_input(axes: int, _: Params) -> Input:
+    """Returns an `Input` with axes of any size."""
+    return Input((None,) * axes)
 
 
 def no_params(_key: Key, _input_size: int) -> Params:
@@ -275,5 +292,6 @@ def same_size(size: int) -> int:
     return size
 
 
-def _constant(value: int, _: int) -> int:
+def constant(value: int, _: int) -> int:
+    """Returns the value, whatever the size of the inputs."""
     return value

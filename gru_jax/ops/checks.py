@@ -9,6 +9,20 @@ def check_count(function: str, name: str, count: object) -> None:
         raise ValueError(f"{function}: {name} must be a whole number from 1, got {count!r}.")
 
 
+def check_kernel(function: str, kernel_size: object) -> tuple[int, ...]:
+    """Returns the sizes of a kernel; raises unless they are one to three whole numbers from 1."""
+    if (
+        not isinstance(kernel_size, tuple)
+        or not 1 <= len(kernel_size) <= 3
+        or not all(isinstance(size, int | np.integer) and size >= 1 for size in kernel_size)
+    ):
+        raise ValueError(
+            f"{function}: kernel_size must be a tuple of one to three whole numbers from 1, one "
+            f"for each space axis, got {kernel_size!r}."
+        )
+    return tuple(map(int, kernel_size))
+
+
 def check_kind(needed: str, value: object, kind: type | tuple[type, ...]) -> None:
     """Raises unless a value has the type; `needed` begins the error, e.g. "gru: cell must be"."""
     if not isinstance(value, kind):

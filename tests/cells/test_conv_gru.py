@@ -172,10 +172,11 @@ REFUSED = {
     f"{KERNEL}, got (3, 0).": lambda: gj.conv_gru(4, (3, 0)),
     f"{KERNEL}, got (3, 3, 3, 3).": lambda: gj.conv_gru(4, (3, 3, 3, 3)),
     f"{KERNEL}, got ((1, 5), (5, 1)).": lambda: gj.conv_gru(4, ((1, 5), (5, 1))),
-    f"{KERNEL}, or a tuple of such tuples, got ((1, 5), (5,)).": lambda: gj.conv_gru(
-        4, ((1, 5), (5,)), separable=True
+    "conv_gru: kernel_size must list kernels with as many axes, got ((1, 5), (5,)).": lambda: (
+        gj.conv_gru(4, ((1, 5), (5,)), separable=True)
     ),
-    f"{KERNEL}, or a tuple of such tuples, got ().": lambda: gj.conv_gru(4, (), separable=True),
+    f"{KERNEL}, got 5.": lambda: gj.conv_gru(4, ((1, 5), 5), separable=True),
+    f"{KERNEL}, got ().": lambda: gj.conv_gru(4, (), separable=True),
     "conv_gru: norm must be None or \"layer\", got 'batch'.": lambda: gj.conv_gru(4, norm="batch"),
     "conv_gru: epsilon must be above 0 and finite, got 0.": lambda: gj.conv_gru(4, epsilon=0),
     'conv_gru: reset must be "before" or "after", got \'late\'.': lambda: gj.conv_gru(
