@@ -50,12 +50,11 @@ class bind(partial):
     def __new__(cls, function: Callable[..., Any], /, *args: Any, **options: Any) -> "bind":
         """Returns the object with these arguments, if there is one."""
         made = super().__new__(cls, function, *args, **options)
-        values = (*args, *options.values())
+        # A partial of a partial is one partial. Types count, because 1, 1.0 and True are equal.
+        options = made.keywords
+        types = tuple(map(type, (*made.args, *options.values())))
         try:
-            # With their types, because 1, 1.0 and True are equal.
-            return _BOUND.setdefault(
-                (function, args, (*options.items(),), (*map(type, values),)), made
-            )
+            return _BOUND.setdefault((made.func, made.args, (*options.items(),), types), made)
         except TypeError:
             return made
 

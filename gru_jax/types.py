@@ -87,6 +87,8 @@ class Fast(NamedTuple):
         mix: `(gates, h) -> h_next`.
         derivative: the derivative as a linear recurrence; None differentiates through the loop.
         gru: `(params) -> GRUParams`, if the step is a plain GRU; the GRU's kernels can then run it.
+        affine: `(weights, drive) -> (a, b)`, if the step is h' = a * h + b and needs no state for a
+            and b; all steps can then run in parallel.
     """
 
     step: Callable[[Params, Array, State], State]
@@ -96,6 +98,7 @@ class Fast(NamedTuple):
     mix: Callable[[PyTree[Array], State], State]
     derivative: LinearRecurrence | None = None
     gru: Callable[[Params], Any] | None = None
+    affine: Callable[[PyTree[Array], PyTree[Array]], tuple[Array, Array]] | None = None
 
 
 class Cell(NamedTuple):

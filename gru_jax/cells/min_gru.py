@@ -79,7 +79,7 @@ def min_gru(
         init=bind(init_params, hidden_size, dtype, kernel_init, bias_init),
         initial_state=initial_state,
         step=one_step,
-        fast=Fast(one_step, bind(project, activation=activation), pack, gates, mix),
+        fast=Fast(one_step, bind(project, activation=activation), pack, gates, mix, affine=affine),
         input=bind(check_weights, "min_gru", MinGRUParams, hidden_size, rows="input"),
     )
 
@@ -127,6 +127,13 @@ def pack(_: MinGRUParams, _x_shape: Shape = ()) -> tuple[()]:
 def gates(_: tuple[()], drive: Gates, __: Float[Array, "*batch hidden"]) -> Gates:
     """Returns the gate and the candidate as they are."""
     return drive
+
+
+def affine(
+    _: tuple[()], drive: Gates
+) -> tuple[Float[Array, "*batch hidden"], Float[Array, "*batch hidden"]]:
+    """Returns the factor of the old state and the new part, h_t = a h_{t-1} + b."""
+    return 1 - drive.z, drive.z * drive.c
 
 
 def mix(gates: Gates, h: Float[Array, "*batch hidden"]) -> Float[Array, "*batch hidden"]:

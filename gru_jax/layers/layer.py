@@ -16,7 +16,6 @@ from jaxtyping import Array, Bool, Integer, PyTree, Shaped
 
 from gru_jax.architecture import Architecture, bind, name_of
 from gru_jax.recurrence.boundaries import Boundaries, check_state, select
-from gru_jax.sequence.backends import environment, traced_anew
 from gru_jax.sequence.checks import (
     Limits,
     as_array,
@@ -26,6 +25,7 @@ from gru_jax.sequence.checks import (
     check_key,
     clear_errors,
 )
+from gru_jax.sequence.choice import environment, traced_anew
 from gru_jax.training.step import is_differentiating
 from gru_jax.types import ArrayLike, Input, Key, Params, Shape, State
 

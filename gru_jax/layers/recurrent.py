@@ -10,9 +10,9 @@ from gru_jax.architecture import bind, buildable
 from gru_jax.layers.layer import Layer, zero_padding
 from gru_jax.ops.checks import check_kind
 from gru_jax.recurrence.boundaries import Boundaries, check_state, enter, leave
-from gru_jax.sequence.backends import check_name
 from gru_jax.sequence.call import Settings, make_options, make_settings, prepare, run_call
 from gru_jax.sequence.checks import check_cell, input_of
+from gru_jax.sequence.choice import check_name
 from gru_jax.sequence.options import RATES
 from gru_jax.sequence.trace import trace_call
 from gru_jax.types import Cell, Input, Key, Params, Shape, State, Trace, exportable

@@ -8,9 +8,9 @@ from jaxtyping import Array, Bool, Integer, PyTree, Shaped
 
 from gru_jax.layers.layer import OMITTED, Layer, compiled
 from gru_jax.ops.checks import check_kind
-from gru_jax.sequence.backends import Choice, collect_choices, environment, traced_anew
 from gru_jax.sequence.call import Settings, prepare, split_arguments
 from gru_jax.sequence.checks import Limits, as_array, clear_errors
+from gru_jax.sequence.choice import Choice, collect_choices, environment, traced_anew
 from gru_jax.sequence.trace import trace_call
 from gru_jax.types import ArrayLike, Cell, Key, Params, State, Trace
 

@@ -1,19 +1,13 @@
-"""Which code runs a recurrence: one table, tried in order.
+"""The table of backends: the code that can run a recurrence, tried in order.
 
     "cpu"   the compiled kernel: a plain GRU in float32 on a CPU, with its own derivative
+    "scan"  all steps in parallel, for cells that are linear in the state
     "xla"   loops that XLA compiles, anywhere
 
-To add a backend, add a row here and a folder of kernels. A named backend runs, or raises an error
-that says why it cannot run. "auto" takes the first backend that can run. The environment variable
-GRU_JAX_BACKEND sets the backend for calls that do not name one. The logger "gru_jax" records each
-choice at level DEBUG. It warns once if the kernel is not installed.
+To add a backend, add a row here and a folder of kernels.
 """
 
-import inspect
-import logging
-import os
 from collections.abc import Callable
-from contextvars import ContextVar
 from functools import cache
 from typing import Any, NamedTuple
 
@@ -21,15 +15,12 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, PyTree
 
+from gru_jax.recurrence.associative import scan_affine
 from gru_jax.recurrence.boundaries import Boundaries
 from gru_jax.recurrence.loop import scan_states, states
 from gru_jax.recurrence.tangent import Plan
 from gru_jax.sequence.options import Program, RunOptions
 from gru_jax.types import Cell, Fast, Params, State
-
-VARIABLE = "GRU_JAX_BACKEND"
-
-log = logging.getLogger("gru_jax")
 
 
 class Request(NamedTuple):
@@ -38,23 +29,13 @@ class Request(NamedTuple):
     cell: Cell
     fast: Fast
     params: Params
+    time: int
+    """The number of steps."""
     options: RunOptions
     training: bool
     """Whether the run has a key."""
     whole_rows: bool
     """Whether a mesh has Explicit axes that shard no rows."""
-
-
-class Choice(NamedTuple):
-    """Which code runs a recurrence, and why."""
-
-    backend: str
-    reason: str
-    """Why earlier rows of the table cannot run, or why this one was chosen."""
-
-    def __str__(self) -> str:
-        """Returns the choice as a phrase."""
-        return "the compiled kernel" if self.backend == "cpu" else f"XLA's loops: {self.reason}"
 
 
 class Backend(NamedTuple):
@@ -66,7 +47,9 @@ class Backend(NamedTuple):
             available.
         states: `(program, params, weights, xs, h0, boundaries) -> states`, with time at
             `program.time_axis`. Padded steps carry the state on.
-        platform: the only platform on which "auto" takes it; None means any.
+        slower: `(request, platform) -> reason`, why "auto" leaves it alone though it can run; None
+            if "auto" takes it.
+        special: True if it is for few cells; no reason then mentions it.
         whole: True if one call runs a whole sequence, with time at any axis. False if time must be
             the first axis and long sequences run in chunks.
     """
@@ -74,105 +57,9 @@ class Backend(NamedTuple):
     obstacle: Callable[[Request], str | None]
     unavailable: Callable[[], str | None]
     states: Callable[..., PyTree[Array]]
-    platform: str | None
+    slower: Callable[[Request, str], str | None]
+    special: bool
     whole: bool
-
-
-def choose(function: str, request: Request) -> Choice:
-    """Returns which code runs a recurrence.
-
-    Args:
-        function: the name that an error begins with.
-        request: the run.
-
-    Raises:
-        ValueError: if no backend has this name, or the named backend cannot run.
-    """
-    name, source = request.options.backend, "backend"
-    if name is None:
-        name, source = os.environ.get(VARIABLE) or "auto", f"the variable {VARIABLE}"
-    check_name(function, name, source)
-    if name != "auto":
-        backend = BACKENDS[name]
-        if obstacle := backend.obstacle(request):
-            raise ValueError(
-                f'{function}: {source} must be "auto" or "xla" for {obstacle}, got "{name}".'
-            )
-        if missing := backend.unavailable():
-            raise ValueError(
-                f'{function}: {source} must be "auto" or "xla", got "{name}": {missing}'
-            )
-        return _told(function, Choice(name, f"{source} says so"))
-    reasons = []
-    for name, backend in BACKENDS.items():
-        reason = backend.obstacle(request)
-        if reason is None and backend.platform not in (None, platform := _platform()):
-            reason = f"programs on {platform}"
-        if reason is None and (missing := backend.unavailable()):
-            _warn(missing)
-            reason = missing.removesuffix(".")
-        if reason is None:
-            return _told(function, Choice(name, "; ".join(reasons) or "it can run this"))
-        reasons.append(reason)
-    raise AssertionError("the last backend of the table runs everything")
-
-
-def check_name(function: str, name: str, source: str = "backend") -> None:
-    """Raises unless `name` is "auto" or the name of a backend."""
-    names = ("auto", *reversed(BACKENDS))
-    if name not in names:
-        *others, last = (f'"{known}"' for known in names)
-        raise ValueError(
-            f"{function}: {source} must be {', '.join(others)} or {last}, got {name!r}."
-        )
-
-
-def required(options: RunOptions) -> bool:
-    """Returns whether the caller or the environment names a backend."""
-    return (options.backend or os.environ.get(VARIABLE) or "auto") != "auto"
-
-
-def environment() -> tuple[str, str]:
-    """Returns the environment variable and the platform; a choice depends on both."""
-    return os.environ.get(VARIABLE) or "auto", _platform()
-
-
-def traced_anew(compiled: Callable[..., Any]) -> Callable[..., Any]:
-    """Returns the plain function while choices are collected: a cached one makes no choices."""
-    return compiled if _choices.get() is None else inspect.unwrap(compiled)
-
-
-_choices: ContextVar[list[Choice] | None] = ContextVar("choices", default=None)
-
-
-def collect_choices(trace: Callable[..., Any], *args: Any) -> tuple[Choice, ...]:
-    """Returns the choices that a function makes; traces the function without running it."""
-    choices: list[Choice] = []
-    token = _choices.set(choices)
-    try:
-        jax.eval_shape(trace, *args)
-    finally:
-        _choices.reset(token)
-    return tuple(choices)
-
-
-def _told(function: str, choice: Choice) -> Choice:
-    if choice.backend == "xla":  # Lowering logs the kernel, which may still fall back.
-        log.debug("%s: %s.", function, choice)
-    if (choices := _choices.get()) is not None:
-        choices.append(choice)
-    return choice
-
-
-@cache
-def _warn(missing: str) -> None:
-    log.warning("%s XLA's loops run instead; %s=xla says that they are meant.", missing, VARIABLE)
-
-
-def _platform() -> str:
-    """Returns the platform of JAX's default device."""
-    device = jax.default_device.value  # or a platform's name, or None
-    return getattr(device, "platform", device) or jax.default_backend()
 
 
 def _xla_states(
@@ -219,7 +106,7 @@ def _cpu_states(
 
 
 def _cpu_obstacle(request: Request) -> str | None:
-    cell, fast, params, options, training, whole_rows = request
+    cell, fast, params, _, options, training, whole_rows = request
     if fast.gru is None:
         return _kind(cell)
     if options.derivative != "rule":
@@ -246,6 +133,44 @@ def _kind(cell: Cell) -> str:
     return f"a gru with {', '.join(others)}" if others else "a cell with functions of its own"
 
 
+def _slower_than_xla(_: Request, platform: str) -> str | None:
+    return None if platform == "cpu" else f"programs on {platform}"
+
+
+LONG = 128
+"""Steps from which "auto" scans in parallel on accelerators, where each step of a loop costs a
+launch. Chosen by arithmetic, not measured."""
+
+
+def _slower_than_loops(request: Request, platform: str) -> str | None:
+    if platform == "cpu":
+        return "programs on cpu"
+    known = isinstance(request.time, int)
+    return None if known and request.time >= LONG else f"fewer than {LONG} steps"
+
+
+def _scan_obstacle(request: Request) -> str | None:
+    return "a cell that is not linear in its state" if request.fast.affine is None else None
+
+
+def _scan_states(
+    program: Program,
+    params: Params,
+    weights: PyTree[Array],
+    xs: Array,
+    h0: Array,
+    boundaries: Boundaries,
+) -> Array:
+    fast = program.fast
+    assert fast.affine is not None
+    a, b = fast.affine(weights, fast.project(params, xs))
+    return scan_affine(a, b, h0, boundaries, reverse=program.reverse, time_axis=program.time_axis)
+
+
+def _nothing(*_: Any) -> None:
+    return None
+
+
 @cache
 def _kernels() -> Any:
     """Returns the module that runs the compiled kernel; it needs JAX's internals."""
@@ -262,6 +187,11 @@ def _cpu_unavailable() -> str | None:
 
 
 BACKENDS: dict[str, Backend] = {
-    "cpu": Backend(_cpu_obstacle, _cpu_unavailable, _cpu_states, platform="cpu", whole=True),
-    "xla": Backend(lambda _: None, lambda: None, _xla_states, platform=None, whole=False),
+    "cpu": Backend(
+        _cpu_obstacle, _cpu_unavailable, _cpu_states, _slower_than_xla, special=False, whole=True
+    ),
+    "scan": Backend(
+        _scan_obstacle, _nothing, _scan_states, _slower_than_loops, special=True, whole=True
+    ),
+    "xla": Backend(_nothing, _nothing, _xla_states, _nothing, special=False, whole=False),
 }

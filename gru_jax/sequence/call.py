@@ -12,7 +12,7 @@ from jaxtyping import Array, PyTree
 from gru_jax.recurrence.boundaries import Boundaries, check_state
 from gru_jax.recurrence.noise import has_state_weights
 from gru_jax.sequence import schedule
-from gru_jax.sequence.backends import Choice, Request, choose, required
+from gru_jax.sequence.backends import Request
 from gru_jax.sequence.checks import (
     Limits,
     as_lengths,
@@ -23,6 +23,7 @@ from gru_jax.sequence.checks import (
     check_time_axis,
     check_whole,
 )
+from gru_jax.sequence.choice import Choice, choose, required
 from gru_jax.sequence.mesh import whole_rows
 from gru_jax.sequence.options import Program, RunOptions, check_options
 from gru_jax.types import Cell, Fast, Key, Params, State
@@ -107,7 +108,8 @@ def prepare(
                 f"state, got {options.drop_connect}."
             )
     whole = whole_rows(xs, len(steps), axis)
-    choice = choose(function, Request(cell, fast, params, options, key is not None, whole))
+    request = Request(cell, fast, params, xs.shape[axis], options, key is not None, whole)
+    choice = choose(function, request)
     if options.derivative == "autodiff":
         fast = fast._replace(derivative=None)
     program = Program(

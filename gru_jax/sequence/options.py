@@ -7,7 +7,7 @@ import numpy as np
 from gru_jax.ops.checks import check_count
 from gru_jax.types import Fast
 
-BackendName: TypeAlias = Literal["auto", "xla", "cpu"]
+BackendName: TypeAlias = Literal["auto", "xla", "scan", "cpu"]
 
 
 class RunOptions(NamedTuple):

@@ -140,7 +140,8 @@ def walk(
         xs = select(valid, xs, 0)
     hold = shared.hold
     if shared.key_hold is not None:
-        hold = draw_hold(shared.key_hold, program.options.zoneout, h, times)
+        drawn = draw_hold(shared.key_hold, program.options.zoneout, h, times)
+        hold = jax.tree.map(lambda a: jnp.moveaxis(a, 0, program.time_axis), drawn)
     boundaries = Boundaries(valid, resets, shared.h_reset, hold, shared.drop)
     states = BACKENDS[program.backend].states
     return xs, boundaries, states(program, shared.params, shared.weights, xs, h, boundaries)

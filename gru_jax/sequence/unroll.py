@@ -13,9 +13,9 @@ from typing import Literal
 import jax
 from jaxtyping import Array, Bool, Integer, PyTree, Shaped
 
-from gru_jax.sequence.backends import environment, traced_anew
 from gru_jax.sequence.call import Settings, make_settings, prepare, run_call
 from gru_jax.sequence.checks import Limits, as_array, as_lengths, clear_errors
+from gru_jax.sequence.choice import environment, traced_anew
 from gru_jax.sequence.options import BackendName, RunOptions
 from gru_jax.types import ArrayLike, Cell, Key, Params, State
 
@@ -83,7 +83,9 @@ def unroll(
             "chunked"). None is about the square root of the number of steps, and more if a step is
             small.
         unroll: steps in one iteration of the compiled loop; the kernel ignores it.
-        backend: "xla" runs loops that XLA compiles. "cpu" runs the compiled kernel, which needs a
+        backend: "xla" runs loops that XLA compiles. "scan" runs all steps in parallel, for cells
+            that are linear in the state, e.g. `min_gru`; "auto" does so on accelerators, for
+            sequences of 128 steps or more. "cpu" runs the compiled kernel, which needs a
             plain `gru` in float32 on a CPU, with the rule, and without zoneout and recurrent
             dropout. A named backend raises an error if it cannot run. "auto" runs the kernel if it
             can, and XLA's loops otherwise. None reads the environment variable GRU_JAX_BACKEND when

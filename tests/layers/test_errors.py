@@ -12,8 +12,8 @@ DENSE = gj.dense(9).init(jax.random.key(0), 12)
 
 CASES = {
     "recurrent: reverse must be True or False, got None.": lambda: gj.recurrent(CELL, reverse=None),
-    'recurrent: backend must be "auto", "xla" or "cpu", got \'native\'.': lambda: gj.recurrent(
-        CELL, backend="native"
+    'recurrent: backend must be "auto", "xla", "scan" or "cpu", got \'native\'.': lambda: (
+        gj.recurrent(CELL, backend="native")
     ),
     "recurrent: chunk_size must be a whole number from 1, got 2.5.": lambda: gj.recurrent(
         CELL, chunk_size=2.5

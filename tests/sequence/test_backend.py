@@ -12,7 +12,7 @@ from refusals import refused
 
 import gru_jax as gj
 from gru_jax.kernels.cpu import library
-from gru_jax.sequence.backends import _warn
+from gru_jax.sequence.choice import _warn
 
 HALF = gj.gru(4, dtype=jnp.float16)
 
@@ -194,10 +194,13 @@ def test_without_a_kernel_asking_for_it_says_why_there_is_none():
 
 @pytest.mark.untyped
 def test_unknown_backends_are_refused(monkeypatch):
-    with pytest.raises(ValueError, match=r'^unroll: backend must be "auto", "xla" or "cpu", got'):
+    with pytest.raises(
+        ValueError, match=r'^unroll: backend must be "auto", "xla", "scan" or "cpu", got'
+    ):
         gj.unroll(CELL, PARAMS, XS, backend="gpu")
     monkeypatch.setenv("GRU_JAX_BACKEND", "fast")
-    message = r'^trace: the variable GRU_JAX_BACKEND must be "auto", "xla" or "cpu", got \'fast\'.$'
+    names = '"auto", "xla", "scan" or "cpu"'
+    message = rf"^trace: the variable GRU_JAX_BACKEND must be {names}, got 'fast'.$"
     with pytest.raises(ValueError, match=message):
         gj.trace(CELL, PARAMS, XS)
 
