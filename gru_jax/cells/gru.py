@@ -156,7 +156,7 @@ def gru(
             function. Activations other than the equations' own differentiate through the loop,
             which is slower.
         gate_activation: the activation of both gates, given in the same way.
-        clip: clips each state to +-clip, which is slower, too; None does not clip.
+        clip: clips each state to +-clip, in XLA's loops, as in LFADS; None does not clip.
         dtype: the dtype of parameters, and so of inputs, states and results.
         kernel_init: initialises the rows that act on x, for each gate separately.
         recurrent_init: initialises the rows that act on h, for each gate separately.
@@ -181,7 +181,7 @@ def gru(
     clip = None if clip is None else float(clip)
     activate = find_activation("gru", "activation", activation)
     activate_gate = find_activation("gru", "gate_activation", gate_activation)
-    plain = (activate, activate_gate, clip) == (jnp.tanh, jax.nn.sigmoid, None)
+    has_rule = (activate, activate_gate) == (jnp.tanh, jax.nn.sigmoid)
     activations = {"activation": activation, "gate_activation": gate_activation}
     one_step = bind(step, **activations, clip=clip)
     return Cell(
@@ -194,8 +194,8 @@ def gru(
             pack=pack,
             gates=bind(gates, **activations),
             mix=bind(mix, clip=clip),
-            derivative=derivative(reset) if plain else None,
-            gru=as_they_are if plain else None,
+            derivative=derivative(reset, clip=clip) if has_rule else None,
+            gru=as_they_are if has_rule and clip is None else None,
         ),
         input=bind(check_params, "gru", GRUParams, hidden_size, reset),
     )

@@ -16,8 +16,10 @@ the weights: one product for each, over all steps, after the loop.
 The products are matrix products, or convolutions for states that are images.
 """
 
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
+import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from gru_jax.architecture import bind
@@ -114,11 +116,39 @@ def propagate_after(
     return k.keep * dh + k.k_r * da_r + k.k_z * da_z + k.k_h * dq
 
 
-def derivative(reset: str, products: Products = MATMUL) -> LinearRecurrence:
-    """Returns the derivative of one form, for states on which weights act by `products`."""
+def derivative(
+    reset: str, products: Products = MATMUL, clip: float | None = None
+) -> LinearRecurrence:
+    """Returns the derivative of one form.
+
+    Args:
+        reset: the form, "before" or "after".
+        products: how weights act on the state.
+        clip: the bound of each state; None for no bound.
+    """
     if reset == "before":
         parts = coefficients_before, source_before, propagate_before
+        outer = "keep", "k_z", "k_c"
     else:
         parts = coefficients_after, source_after, propagate_after
+        outer = CoefficientsAfter._fields
     coefficients, source, propagate = parts
-    return LinearRecurrence(coefficients, bind(source, products), bind(propagate, products))
+    rule = LinearRecurrence(coefficients, bind(source, products), bind(propagate, products))
+    if clip is None:
+        return rule
+    # Each term of dh_t has one of the outer factors, so dh_t is zero where the state is clipped.
+    return rule._replace(coefficients=bind(coefficients_clipped, clip, outer, coefficients))
+
+
+def coefficients_clipped(
+    clip: float,
+    outer: tuple[str, ...],
+    coefficients: Callable[..., Any],
+    gates: Any,
+    seen: Array,
+    h: Array,
+) -> Any:
+    """Returns the coefficients, the outer ones zero where the state is clipped."""
+    k = coefficients(gates, seen, h)
+    within = jnp.abs((1 - gates.z) * h + gates.z * gates.c) < clip
+    return k._replace(**{name: jnp.where(within, getattr(k, name), 0) for name in outer})

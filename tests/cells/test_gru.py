@@ -69,10 +69,32 @@ def test_only_the_equations_own_activations_have_the_derivative():
     assert derivative is not None
     own = gj.gru(5, activation=jnp.tanh, gate_activation=jax.nn.sigmoid)
     assert own.fast.derivative == derivative
-    for options in ({"activation": "relu"}, {"gate_activation": "hard_sigmoid"}, {"clip": 1.0}):
+    for options in ({"activation": "relu"}, {"gate_activation": "hard_sigmoid"}):
         fast = gj.gru(5, **options).fast
         assert fast.derivative is None
         assert fast.gru is None
+    clipped = gj.gru(5, clip=1.0).fast
+    assert clipped.gru is None
+    assert clipped.derivative not in (None, derivative)
+
+
+@pytest.mark.parametrize("reset", ["before", "after"])
+@pytest.mark.usefixtures("x64")
+def test_the_rule_of_clipped_states_is_the_derivative_of_the_loop(reset, rng):
+    cell = gj.gru(5, reset=reset, clip=0.3, dtype=jnp.float64)
+    params, *_ = draw_gru(rng, reset, np.float64)
+    xs, h0 = jnp.asarray(rng.normal(size=(2, 7, 3))), jnp.asarray(rng.normal(size=(2, 5)))
+    noise = {"key": jax.random.key(0), "zoneout": 0.2, "recurrent_dropout": 0.3}
+
+    def loss(params, xs, h0, derivative):
+        hs, _ = gj.unroll(cell, params, xs, h0, derivative=derivative, **noise)
+        return jnp.sin(hs).sum()
+
+    assert 0.2 < (jnp.abs(gj.unroll(cell, params, xs, h0)[0]) == 0.3).mean() < 0.9
+    gradient = jax.jit(jax.grad(loss, argnums=(0, 1, 2)), static_argnums=3)
+    rule, loop = (jax.tree.leaves(gradient(params, xs, h0, way)) for way in ("rule", "autodiff"))
+    for a, b in zip(rule, loop, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-12)
 
 
 @pytest.mark.usefixtures("x64")
