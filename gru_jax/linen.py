@@ -7,8 +7,8 @@
     ys, h_last = gru.apply(variables, xs, deterministic=False, rngs={"dropout": key_dropout})
     traces = gj.trace(gru.net(), gru.params_from(variables), xs)  # what the gates did
 
-The module runs `gru.net()`, a net of `gj.recurrent`, `gj.bidirectional`, `gj.stack` and
-`gj.dropout`, with its derivatives and its boundaries. It computes nothing else.
+`GRU` runs `gru.net()`, a net of `gj.recurrent`, `gj.bidirectional`, `gj.stack` and `gj.dropout`,
+with its derivatives and its boundaries. It computes nothing else. `Net(layer)` runs any layer.
 """
 
 from collections.abc import Mapping
@@ -147,6 +147,45 @@ class GRU(nn.Module, modules.Options):
         return modules.take_params(
             self, {name: self.param(name, init, size) for name, size in sizes}
         )
+
+
+class Net(nn.Module):
+    """Any gru_jax layer as a module, e.g. `Net(gj.recurrent(gj.conv_gru(32)))`.
+
+    The collection "params" holds one entry, `net`: the layer's own parameters.
+
+    Attributes:
+        layer: the layer.
+        input_size: the argument of `layer.init`; None is the size of the inputs' last axis.
+        deterministic: True is evaluation. It or the argument must be given if the layer is random,
+            whose noise needs `rngs={"dropout": key}`.
+    """
+
+    layer: Layer
+    input_size: int | None = None
+    deterministic: bool | None = None
+
+    @nn.compact
+    def __call__(
+        self,
+        xs: ArrayLike,
+        state: State | None = None,
+        *,
+        lengths: Integer[ArrayLike, "*batch"] | None = None,
+        mask: Bool[ArrayLike, "*batch time"] | None = None,
+        resets: Bool[ArrayLike, "*batch time"] | None = None,
+        deterministic: bool | None = None,
+    ) -> tuple[Array, State]:
+        """Runs the layer over sequences: `layer.apply`, with its arguments and results."""
+        key = None
+        if self.layer.random and not nn.merge_param(
+            "deterministic", self.deterministic, deterministic
+        ):
+            key = self.make_rng("dropout")
+        size = jnp.shape(xs)[-1] if self.input_size is None else self.input_size
+        params = self.param("net", self.layer.init, size)
+        limits: Any = {"lengths": lengths, "mask": mask, "resets": resets}
+        return self.layer.apply(params, xs, state, **limits, key=key)
 
 
 def _unbox(boxed: Any) -> Array:

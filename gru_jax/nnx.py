@@ -7,8 +7,9 @@
     ys, h_last = gru(xs)  # xs: [*batch, time, 12]; in training, gru.eval() ends it
     traces = gj.trace(gru.net(), gru.params(), xs)  # what the gates did
 
-The module runs `gru.net()`, a net of `gj.recurrent`, `gj.bidirectional`, `gj.stack` and
-`gj.dropout`, with its derivatives and its boundaries. It computes nothing else.
+`GRU` runs `gru.net()`, a net of `gj.recurrent`, `gj.bidirectional`, `gj.stack` and `gj.dropout`,
+with its derivatives and its boundaries. It computes nothing else. `Net(layer, input_size, rngs=...)`
+runs any layer.
 """
 
 from collections.abc import Mapping
@@ -198,6 +199,53 @@ class GRU(nnx.Module, modules.Options):
         """
         if deterministic is not None:
             self.deterministic = deterministic
+
+
+class Net(nnx.Module):
+    """Any gru_jax layer as a module, e.g. `Net(gj.recurrent(gj.conv_gru(32)), 3, rngs=rngs)`.
+
+    `net.params` holds the layer's own parameters as `nnx.Param`s.
+
+    Args:
+        layer: the layer.
+        input_size: the argument of `layer.init`.
+        deterministic: True is evaluation; `eval()` and `train()` set it.
+        rngs: "params" draws the parameters; the module keeps a fork of "dropout" if the layer is
+            random.
+    """
+
+    def __init__(
+        self, layer: Layer, input_size: int, *, deterministic: bool = False, rngs: nnx.Rngs
+    ) -> None:
+        """Draws the parameters."""
+        self.layer, self.deterministic = layer, deterministic
+        self.params = nnx.data(jax.tree.map(nnx.Param, layer.init(rngs.params(), input_size)))
+        self.rngs = rngs["dropout"].fork() if layer.random else nnx.data(None)
+
+    def __call__(
+        self,
+        xs: ArrayLike,
+        state: State | None = None,
+        *,
+        lengths: Integer[ArrayLike, "*batch"] | None = None,
+        mask: Bool[ArrayLike, "*batch time"] | None = None,
+        resets: Bool[ArrayLike, "*batch time"] | None = None,
+        deterministic: bool | None = None,
+    ) -> tuple[Array, State]:
+        """Runs the layer over sequences: `layer.apply`, with its arguments and results."""
+        key = None
+        if self.rngs is not None and not (
+            self.deterministic if deterministic is None else deterministic
+        ):
+            key = self.rngs()
+        limits: Any = {"lengths": lengths, "mask": mask, "resets": resets}
+        return self.layer.apply(self.raw_params(), xs, state, **limits, key=key)
+
+    def raw_params(self) -> Params:
+        """Returns the layer's parameters as arrays, e.g. for `layer.step` and `gj.save`."""
+        return jax.tree.map(
+            lambda p: p[...], self.params, is_leaf=lambda p: isinstance(p, nnx.Param)
+        )
 
 
 def _put(leaf: ArrayLike, old: Array) -> Array:
