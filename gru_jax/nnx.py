@@ -8,8 +8,8 @@
     traces = gj.trace(gru.net(), gru.params(), xs)  # what the gates did
 
 `GRU` runs `gru.net()`, a net of `gj.recurrent`, `gj.bidirectional`, `gj.stack` and `gj.dropout`,
-with its derivatives and its boundaries. It computes nothing else. `Net(layer, input_size, rngs=...)`
-runs any layer.
+with its derivatives and its boundaries. It computes nothing else.
+`Net(layer, input_size, rngs=rngs)` runs any layer.
 """
 
 from collections.abc import Mapping

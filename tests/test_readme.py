@@ -115,9 +115,18 @@ def check_flax(page):
 
 def check_own_cell(page):
     assert page.names["logits"].shape == (4, 20, 50)
-    assert page.names["cs"].shape == (4, 20, 32)
+    assert page.names["hs"].shape == (4, 20, 32)
+    cell, weights, xs = (page.names[name] for name in ("cell", "weights", "xs"))
+    own, _ = gj.unroll(cell, weights, xs)
+    theirs, _ = gj.unroll(gj.mgu(32), gj.MGUParams(*weights), xs)
+    np.testing.assert_allclose(own, theirs, atol=1e-5)
     assert page.printed.split() == str(page.names["net"]).split()
-    assert page.printed.startswith("stack(embed(50, 16), bidirectional(lstm(32))")
+    assert page.printed.startswith("stack(embed(50, 16), bidirectional(own_mgu(32))")
+
+
+def check_images(page):
+    assert page.names["hs"].shape == (2, 5, 8, 32, 32)
+    assert page.names["ys"].shape == (2, 5, 10)
 
 
 CHECKS = {
@@ -130,6 +139,7 @@ CHECKS = {
     "weights.md": check_weights,
     "flax.md": check_flax,
     "own_cell.md": check_own_cell,
+    "images.md": check_images,
 }
 
 

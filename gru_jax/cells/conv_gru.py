@@ -1,4 +1,4 @@
-"""The convolutional GRU: a GRU whose state is an image, and whose products are convolutions.
+"""The convolutional GRU: the state is an image, and the products are convolutions.
 
 With * for a convolution and [x, h] for channels side by side:
 
@@ -12,8 +12,10 @@ With coordinates (CoordConv), each sum gains p * X, where p has one channel for 
 the pixel's coordinate from -1 to 1. Neither time nor the state changes p * X, so it is computed
 once. With context, each sum gains an image from the input.
 
-With norm="layer", N(a) has mean 0 and variance 1 over space and channels together, and the gains g
-have one entry per channel: r_t = sigmoid(g_r N([x_t, h_{t-1}] * W_r) + b_r), and z and c alike.
+With norm="layer", N(a) has mean 0 and variance 1 over space and channels together. The gains g have
+one entry per channel, and z and c are as r:
+
+    r_t = sigmoid(g_r N([x_t, h_{t-1}] * W_r) + b_r)
 
 References:
     Ballas et al. (2016), "Delving deeper into convolutional networks for learning video
@@ -186,8 +188,8 @@ def step(
 def project(params: ConvGRUParams, xs: Float[Array, "*batch_space input"]) -> ConvDrive:
     """Returns the channels to convolve, and the context.
 
-    They are convolved inside the loop, together with the state: the results for all steps are
-    three times as large as all states, and on a CPU writing them takes longer than the products.
+    The loop convolves them together with the state. The results for all steps would be three times
+    as large as all states. On a CPU, writing them takes longer than the convolutions.
     """
     size = params.W_r.shape[-2] - params.W_r.shape[-1]
     context = tuple(jnp.split(xs[..., size:], 3, axis=-1)) if xs.shape[-1] > size else None

@@ -21,7 +21,7 @@ from gru_jax.types import Initializer, Input, Key, Params, Shape, exportable
 class ConvGRUParams(NamedTuple):
     """Weights and biases of a convolutional GRU; input channels come first in W_*.
 
-    `b_h` is None for reset="before", X_* are None without coordinates, g_* without a norm.
+    Some are None: `b_h` with reset="before", X_* without coordinates, g_* without a norm.
     """
 
     W_r: Float[Array, "*kernel joint channels"]

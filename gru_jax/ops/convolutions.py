@@ -5,9 +5,9 @@
 x is [*batch, *space, input] and W is [*kernel, input, output], with as many axes in `kernel` as in
 `space`. This is the cross-correlation that all frameworks call convolution, with SAME padding.
 
-XLA's convolutions are fast on a CPU, but the transposes that JAX derives from them are not: inside
-a loop they take 3 to 8 times as long. So derivatives are sums of matrix products, whose transposes
-are matrix products, too.
+XLA's convolutions are fast on a CPU. The transposes that JAX derives from them are not: inside a
+loop they take 3 to 8 times as long. So derivatives are sums of matrix products, and their
+transposes are matrix products, too.
 """
 
 import itertools

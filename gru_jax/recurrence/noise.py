@@ -40,7 +40,7 @@ def draw_drop(key: Key, rate: float, h: State) -> State:
 
 
 def drop_weights(key: Key, rate: float, weights: PyTree[Array]) -> PyTree[Array]:
-    """Returns the weights with dropout on each entry of those that act on the state."""
+    """Drops entries of the weights that act on the state; other weights stay."""
     leaves, structure = jax.tree.flatten_with_path(weights)
 
     def drop(key: Key, path: Any, leaf: Array) -> Array:

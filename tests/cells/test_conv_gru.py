@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import reference
+from jax.test_util import check_grads
 from refusals import refused
 
 import gru_jax as gj
@@ -115,6 +116,39 @@ def test_the_rule_is_the_derivative_of_the_loop(options, rng):
     actual, expected = (gradient(params, xs, h0, name) for name in ("rule", "autodiff"))
     for a, b in zip(*map(jax.tree.leaves, (actual, expected)), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-12)
+
+
+@SLOW
+@pytest.mark.parametrize("options", [{"coordinates": True}, {"separable": True}])
+@pytest.mark.usefixtures("x64")
+def test_second_derivatives_match_finite_differences(options, rng):
+    cell, params, xs, h0 = draw(rng, options, time=3, batch=(1,))
+
+    @jax.jit
+    def loss(params, xs, h0):
+        hs, last = gj.unroll(cell, params, xs, h0, mask=jnp.array([[True, False, True]]))
+        return (hs**2).sum() + jnp.sin(last).sum()
+
+    check_grads(loss, (params, xs, h0), order=2, atol=1e-6, rtol=1e-6, eps=1e-5)
+
+
+def test_parameters_and_examples_can_be_mapped(rng):
+    cell, params, xs, h0 = draw(rng, {"coordinates": True}, np.float32)
+    twice = jax.tree.map(lambda leaf: jnp.stack([leaf, 2 * leaf]), params)
+
+    def loss(params, xs, h0):
+        return (gj.unroll(cell, params, xs, h0)[0] ** 2).sum()
+
+    gradient = jax.jit(jax.grad(loss))
+    members = jax.vmap(gradient, (0, None, None))(twice, xs, h0)
+    doubled = gradient(jax.tree.map(lambda leaf: 2 * leaf, params), xs, h0)
+    examples = jax.vmap(gradient, (None, 0, 0))(params, xs, h0)
+    whole = gradient(params, xs, h0)
+    for member, double, example, total in zip(
+        *map(jax.tree.leaves, (members, doubled, examples, whole)), strict=True
+    ):
+        np.testing.assert_allclose(member[1], double, rtol=1e-4, atol=1e-4)
+        np.testing.assert_allclose(example.sum(0), total, rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.usefixtures("x64")
