@@ -2,10 +2,10 @@
 
     h_t = a_t h_{t-1} + b_t,      (a_2, b_2) after (a_1, b_1) = (a_1 a_2, a_2 b_1 + b_2)
 
-Two steps in turn are a step of the same form. So `jax.lax.associative_scan` computes all
-states; its rounds grow with the logarithm of the number of steps. Boundaries are steps of that form,
-too: padding is a = 1, b = 0, and a reset is a = 0, b = a_t h_reset + b_t. The products of a lie between
-0 and 1, so plain numbers are stable, for states of either sign.
+Two steps in turn are a step of the same form, so `jax.lax.associative_scan` computes all states.
+Its rounds grow with the logarithm of the number of steps. Boundaries are steps of that form, too:
+padding is a = 1, b = 0; a reset is a = 0, b = a_t h_reset + b_t. The products of a lie between 0
+and 1, so plain numbers are stable, for states of either sign.
 
 References:
     Blelloch (1990), "Prefix sums and their applications". Martin and Cundy (2018), "Parallelizing
