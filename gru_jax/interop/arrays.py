@@ -1,5 +1,7 @@
 """Arrays from outside, in JAX with every bit that they had."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -45,3 +47,31 @@ def floats(
     if shape is not None and value.shape != shape:
         raise ValueError(f"{function}: {name} must be {shape}, got {value.shape}.")
     return exact(function, name, value)
+
+
+def as_numpy(function: str, name: str, value: Any) -> ArrayLike:
+    """Returns a PyTorch tensor as a NumPy array, and any other value unchanged.
+
+    Raises:
+        ValueError: unless it is a whole tensor of a dtype that NumPy has.
+    """
+    if not hasattr(value, "untyped_storage"):
+        return value
+    kind = str(value.layout).removeprefix("torch.")
+    kind = "quantized" if value.is_quantized else "meta" if value.is_meta else kind
+    if kind != "strided" or value.nbytes > value.untyped_storage().nbytes():
+        raise ValueError(
+            f"{function}: {name} must be a tensor with all its numbers, got "
+            f"{'fewer' if kind == 'strided' else kind}."
+        )
+    value = value.detach().cpu().resolve_neg()
+    if str(value.dtype) == "torch.bfloat16":
+        import ml_dtypes
+
+        return value.float().numpy().astype(ml_dtypes.bfloat16)
+    try:
+        return value.numpy()
+    except TypeError as error:  # of 8 bits and fewer
+        raise ValueError(
+            f"{function}: {name} must be of a dtype that NumPy has, got {value.dtype}."
+        ) from error

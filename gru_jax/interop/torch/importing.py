@@ -11,12 +11,13 @@ import numpy as np
 
 from gru_jax.cells.gru_params import GRUParams
 from gru_jax.files import check_size
+from gru_jax.interop.arrays import as_numpy
 from gru_jax.interop.contents import Contents, damaged, list_names
 from gru_jax.interop.gates import take
 from gru_jax.interop.names import choose
 from gru_jax.interop.stack import Level, Run, assemble, assemble_cell
 from gru_jax.layers.layer import Layer
-from gru_jax.types import ArrayLike, Cell, Params
+from gru_jax.types import Cell, Params
 
 if TYPE_CHECKING:
     import torch
@@ -165,32 +166,8 @@ def _take(label: str, arrays: dict[str, Any], suffix: str) -> GRUParams:
                 f"from_torch: {label} must be a GRU, with 3 x {hidden} rows for {hidden} units, "
                 f"got {kind}, with {count} x {hidden}."
             )
-    plain = {key: _as_numpy(key, arrays[key]) for key in keys}
+    plain = {key: as_numpy("from_torch", key, arrays[key]) for key in keys}
     return take("from_torch", plain, "rzc", old=True, reset="after", rows=True)
-
-
-def _as_numpy(key: str, value: Any) -> ArrayLike:
-    """Returns a tensor as a NumPy array, and any other value unchanged."""
-    if not hasattr(value, "untyped_storage"):
-        return value
-    kind = str(value.layout).removeprefix("torch.")
-    kind = "quantized" if value.is_quantized else "meta" if value.is_meta else kind
-    if kind != "strided" or value.nbytes > value.untyped_storage().nbytes():
-        raise ValueError(
-            f"from_torch: {key} must be a tensor with all its numbers, got "
-            f"{'fewer' if kind == 'strided' else kind}."
-        )
-    value = value.detach().cpu().resolve_neg()
-    if str(value.dtype) == "torch.bfloat16":
-        import ml_dtypes
-
-        return value.float().numpy().astype(ml_dtypes.bfloat16)
-    try:
-        return value.numpy()
-    except TypeError as error:  # of 8 bits and fewer
-        raise ValueError(
-            f"from_torch: {key} must be of a dtype that NumPy has, got {value.dtype}."
-        ) from error
 
 
 def _dropout_of(module: "torch.nn.Module") -> float:
