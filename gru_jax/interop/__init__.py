@@ -6,6 +6,7 @@
 Every framework meets the others in one place, a list of `Level`s:
 
     torch/ keras/ flax/ onnx/ haiku equinox  <->  stack.Level, gates  <->  net, params
+    conv_gru   convolutional GRUs of PyTorch code  <->  cell, params
     limits     the nets that each framework can compute
     formats    read, write, leftovers: any file, by its ending
     safetensors  save, load: any net of gru_jax, with its architecture in the header
@@ -13,6 +14,8 @@ Every framework meets the others in one place, a list of `Level`s:
 A framework is imported by the functions that are named for it.
 """
 
+from gru_jax.interop.conv_gru import from_conv_gru as from_conv_gru
+from gru_jax.interop.conv_gru import to_conv_gru as to_conv_gru
 from gru_jax.interop.equinox import from_equinox as from_equinox
 from gru_jax.interop.equinox import to_equinox as to_equinox
 from gru_jax.interop.flax.linen import from_linen as from_linen

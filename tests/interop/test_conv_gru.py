@@ -1,0 +1,316 @@
+"""Convolutional GRUs of PyTorch code, beside NumPy's from the equations with the same weights."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import reference
+from interop_cases import draw, same_bits
+from refusals import refused
+
+import gru_jax as gj
+from gru_jax import interop
+
+CHANNELS, INPUT = 4, 3
+RAFT = {"convz": 1, "convr": 1, "convq": 1}
+CASES = {
+    "raft": ("raft", ((3, 3),)),
+    "raft-separable": ("raft", ((1, 5), (3, 1))),
+    "torchvision": ("torchvision", ((3, 3),)),
+    "torchvision-separable": ("torchvision", ((1, 5), (3, 1))),
+    "two-convolutions": ("two_convolutions", ((3, 5),)),
+    "one-axis": ("raft", ((3,),)),
+    "three-axes": ("two_convolutions", ((1, 3, 3),)),
+}
+"""Layouts and kernels."""
+
+
+def draw_tensors(rng, name, dtype="float64"):
+    """Returns the random weights of a case by PyTorch's names."""
+    layout, kernels = CASES[name]
+    tensors = {}
+    for number, kernel in enumerate(kernels, 1):
+        if layout == "two_convolutions":
+            widths = {"ih.0": 2, "hh.0": 1}
+        elif layout == "torchvision":
+            widths = {f"convgru{number}.{convolution}": 1 for convolution in RAFT}
+        else:
+            suffix = number if len(kernels) == 2 else ""
+            widths = {f"{convolution}{suffix}": 1 for convolution in RAFT}
+        for convolution, width in widths.items():
+            shape = (width * CHANNELS, CHANNELS + INPUT, *kernel)
+            tensors[f"{convolution}.weight"] = np.asarray(draw(rng, shape, dtype)) / 2
+            tensors[f"{convolution}.bias"] = np.asarray(draw(rng, shape[:1], dtype))
+    return tensors
+
+
+def peer_step(name, tensors, x, h, old=False, context=(0, 0, 0)):
+    """Returns h_t of a case by its own equations, in NumPy; the context is of r, z and c."""
+    layout, kernels = CASES[name]
+
+    def convolve(convolution, *images):
+        W = np.moveaxis(tensors[f"{convolution}.weight"], (1, 0), (-2, -1))
+        images = np.concatenate(images, -1)
+        return reference.convolve(images, W) + tensors[f"{convolution}.bias"]
+
+    for number in range(1, len(kernels) + 1):
+        if layout == "two_convolutions":
+            r, z = np.split(reference.sigmoid(convolve("ih.0", x, h)), 2, -1)
+            c = np.tanh(convolve("hh.0", x, r * h))
+        else:
+            pattern = f"convgru{number}.conv%s" if layout == "torchvision" else "conv%s"
+            pattern += str(number) if layout == "raft" and len(kernels) == 2 else ""
+            z = reference.sigmoid(convolve(pattern % "z", h, x) + context[1])
+            r = reference.sigmoid(convolve(pattern % "r", h, x) + context[0])
+            c = np.tanh(convolve(pattern % "q", r * h, x) + context[2])
+        h = z * h + (1 - z) * c if old else (1 - z) * h + z * c
+    return h
+
+
+@pytest.mark.usefixtures("x64")
+@pytest.mark.parametrize("old", [False, True])
+@pytest.mark.parametrize("name", CASES)
+def test_a_step_is_the_layouts_own_equations(name, old, rng):
+    tensors = draw_tensors(rng, name)
+    cell, params = interop.from_conv_gru(tensors, old=old)
+    space = (5, 4, 3)[: len(CASES[name][1][0])]
+    x, h = rng.normal(size=(2, *space, INPUT)), rng.normal(size=(2, *space, CHANNELS))
+    expected = peer_step(name, tensors, x, h, old)
+    actual = cell.step(params, jnp.asarray(x), jnp.asarray(h))
+    np.testing.assert_allclose(actual, expected, rtol=1e-10, atol=1e-12)
+    own = params if len(CASES[name][1]) == 2 else (params,)
+    for each in own:
+        h = reference.conv_gates(each, x, h)[-1]
+    np.testing.assert_allclose(h, expected, rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.parametrize("old", [False, True])
+@pytest.mark.parametrize("name", CASES)
+def test_a_round_trip_gives_the_same_bits(name, old, rng, dtype):
+    tensors = draw_tensors(rng, name, dtype)
+    cell, params = interop.from_conv_gru(tensors, old=old)
+    again = interop.to_conv_gru(cell, params, layout=CASES[name][0], old=old)
+    assert list(again) == list(tensors)
+    for key, value in tensors.items():
+        assert isinstance(again[key], np.ndarray)
+        assert again[key].dtype == value.dtype
+        assert again[key].flags.c_contiguous
+        assert again[key].flags.writeable
+        assert again[key].shape == value.shape
+        assert again[key].tobytes() == value.tobytes()
+    cell_again, params_again = interop.from_conv_gru(again, old=old)
+    assert cell_again == cell
+    same_bits(params_again, params)
+
+
+@pytest.mark.parametrize("layout", ["raft", "torchvision", "two_convolutions"])
+def test_every_layout_takes_every_cell_of_one_kernel(layout, rng):
+    _, params = interop.from_conv_gru(draw_tensors(rng, "raft", "float32"))
+    cell = gj.conv_gru(CHANNELS)
+    same_bits(interop.from_conv_gru(interop.to_conv_gru(cell, params, layout=layout))[1], params)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float16"])
+def test_signed_zeros_and_the_smallest_numbers_cross_and_come_back(rng, dtype):
+    numbers = [0.0, -0.0, 1e-40, -3e-39, 6e-8, 1.5, np.inf]
+    cell = gj.conv_gru(2, dtype=dtype)
+    params = jax.tree.map(
+        lambda a: jnp.asarray(rng.choice(numbers, a.shape), dtype),
+        cell.init(jax.random.key(0), 3),
+    )
+    for old in (False, True):
+        tensors = interop.to_conv_gru(cell, params, old=old)
+        same_bits(interop.from_conv_gru(tensors, old=old)[1], params)
+
+
+def test_a_gru_is_found_inside_a_larger_model(rng):
+    small = draw_tensors(rng, "torchvision-separable", "float32")
+    other = draw_tensors(rng, "two-convolutions", "float32")
+    larger = {f"update_block.recurrent_block.{k}": v for k, v in small.items()}
+    larger["update_block.flow_head.conv1.weight"] = np.zeros((2, 3, 3, 3))
+    cell, params = interop.from_conv_gru(small)
+    assert str(cell) == "conv_gru(4, ((1, 5), (3, 1)), separable=True)"
+    same_bits(interop.from_conv_gru(larger)[1], params)
+    larger |= {f"decode4.gru.{k}": v for k, v in other.items()}
+    same_bits(interop.from_conv_gru(larger, name="recurrent_block")[1], params)
+    cell, params = interop.from_conv_gru(larger, name="decode4.gru")
+    assert str(cell) == "conv_gru(4, (3, 5))"
+    same_bits(params, interop.from_conv_gru(other)[1])
+    with refused(
+        "from_conv_gru: name must be 'update_block.recurrent_block' or 'decode4.gru', got None."
+    ):
+        interop.from_conv_gru(larger)
+
+
+def test_the_two_convolutions_may_have_other_names(rng):
+    tensors = draw_tensors(rng, "two-convolutions", "float32")
+    names = "conv_gates", "conv_can"
+    renamed = {k.replace("ih.0", names[0]).replace("hh.0", names[1]): v for k, v in tensors.items()}
+    cell, params = interop.from_conv_gru(renamed, convolutions=names)
+    same_bits(params, interop.from_conv_gru(tensors)[1])
+    again = interop.to_conv_gru(cell, params, layout="two_convolutions", convolutions=names)
+    assert list(again) == list(renamed)
+
+
+@pytest.mark.usefixtures("x64")
+def test_the_parameters_fit_a_cell_with_context(rng):
+    tensors = draw_tensors(rng, "raft")
+    _, params = interop.from_conv_gru(tensors)
+    cell = gj.conv_gru(CHANNELS, context=True, dtype="float64")
+    x, h = rng.normal(size=(5, 4, INPUT)), rng.normal(size=(5, 4, CHANNELS))
+    context = rng.normal(size=(3, 5, 4, CHANNELS))
+    expected = peer_step("raft", tensors, x, h, context=context)
+    actual = cell.step(params, jnp.concatenate([x, *context], -1), jnp.asarray(h))
+    np.testing.assert_allclose(actual, expected, rtol=1e-10, atol=1e-12)
+
+
+def changed(name="raft", **changes):
+    """Returns the tensors of a case with some replaced, or without those that are None."""
+    tensors = draw_tensors(np.random.default_rng(0), name, "float32")
+    changes = {key.replace("__", "."): value for key, value in changes.items()}
+    return {k: v for k, v in (tensors | changes).items() if v is not None}
+
+
+def ones(*shape, dtype="f"):
+    return np.ones(shape, dtype)
+
+
+@pytest.mark.parametrize(
+    ("tensors", "message"),
+    [
+        (
+            None,
+            "tensors must be a dict of arrays by name, e.g. module.state_dict(), got a NoneType.",
+        ),
+        ({}, "there must be a GRU, got nothing."),
+        ({"fc.weight": ones(3)}, "there must be a GRU, got fc.weight."),
+        (
+            changed(convq__bias=None, convz__weight=None),
+            'tensors must be a convolutional GRU in the layout "raft", got one without convq.bias, '
+            "convz.weight.",
+        ),
+        (
+            {f"a.{k}": v for k, v in changed(fc__weight=ones(2), convq__bias=None).items()},
+            'a must be a convolutional GRU in the layout "raft", got one without convq.bias and '
+            "with fc.weight, too.",
+        ),
+        (
+            changed("raft-separable", convz1__weight=None),
+            'tensors must be a convolutional GRU in the layout "raft", got one without '
+            "convz1.weight.",
+        ),
+        (
+            changed("torchvision", convgru1__norm__weight=ones(4)),
+            'tensors must be a convolutional GRU in the layout "torchvision", got one with '
+            "convgru1.norm.weight, too.",
+        ),
+        (
+            changed("two-convolutions", ih__0__bias=None),
+            'tensors must be a convolutional GRU in the layout "two_convolutions", got one without '
+            "ih.0.bias.",
+        ),
+        (
+            changed(convz__weight=ones(4, 8, 3, 3)),
+            "convz.weight must be (4, 7, 3, 3), got (4, 8, 3, 3).",
+        ),
+        (changed(convr__bias=ones(5)), "convr.bias must be (4,), got (5,)."),
+        (
+            changed(convr__bias=ones(4, dtype=int)),
+            "convr.bias must be floating-point numbers, got int64.",
+        ),
+        (
+            changed(convr__bias=ones(4, dtype="e")),
+            "weights must have one dtype, got float16 and float32.",
+        ),
+        (
+            changed(convr__bias=ones(4, dtype="d")),
+            "convr.bias must be float32 while JAX holds 32 bits, got float64: cast it, or begin "
+            'with jax.config.update("jax_enable_x64", True), which in a shell is JAX_ENABLE_X64=1.',
+        ),
+        (
+            changed(convq__weight=ones(4, 4, 3, 3), convz__weight=ones(4, 4, 3, 3)),
+            "convz.weight must be (4, 5, 3, 3), got (4, 4, 3, 3).",
+        ),
+        (
+            changed("two-convolutions", ih__0__weight=ones(4, 7, 3, 5)),
+            "ih.0.weight must be (8, 7, 3, 5), got (4, 7, 3, 5).",
+        ),
+        (
+            changed(convq__weight=ones(4, 7)),
+            "convq.weight must be [output, input, *kernel] with one to three kernel axes, as many "
+            "in each weight, got (4, 7).",
+        ),
+        (
+            changed("raft-separable", convq2__weight=ones(4, 7, 3)),
+            "convq2.weight must be [output, input, *kernel] with one to three kernel axes, as many "
+            "in each weight, got (4, 7, 3).",
+        ),
+        (
+            changed(convq__weight=ones(4, 7, 3, 2)),
+            "the kernel of convq.weight must be odd, got (3, 2): PyTorch code pads even kernels by "
+            "hand, each in its own way.",
+        ),
+    ],
+)
+def test_tensors_that_do_not_fit_are_one_sentence(tensors, message):
+    with refused(f"from_conv_gru: {message}"):
+        interop.from_conv_gru(tensors)
+
+
+KEEPS = "; interop.save keeps such a cell."
+LACKS = ": no layout has it" + KEEPS
+
+
+@pytest.mark.parametrize(
+    ("options", "layout", "message"),
+    [
+        ({"reset": "after"}, "raft", f"reset must be 'before', got 'after'{LACKS}"),
+        ({"coordinates": True}, "raft", f"coordinates must be False, got True{LACKS}"),
+        ({"context": True}, "torchvision", f"context must be False, got True{LACKS}"),
+        ({"norm": "layer"}, "two_convolutions", f"norm must be None, got 'layer'{LACKS}"),
+        ({"activation": "relu"}, "raft", f"activation must be 'tanh', got 'relu'{LACKS}"),
+        (
+            {"activation": lambda a: a},
+            "raft",
+            "cell must be a conv_gru with its activation given by name, got "
+            "Cell(step=gru_jax.cells.conv_gru.step).",
+        ),
+        (
+            {"separable": True},
+            "two_convolutions",
+            'kernel_size must be of at most 1 kernels in the layout "two_convolutions", got 2'
+            + KEEPS,
+        ),
+        (
+            {"separable": True, "kernel_size": (3, 3, 3)},
+            "raft",
+            f'kernel_size must be of at most 2 kernels in the layout "raft", got 3{KEEPS}',
+        ),
+        (
+            {"kernel_size": (3, 4)},
+            "raft",
+            "kernel_size must be odd, got (3, 4): PyTorch code pads even kernels by hand, each in "
+            "its own way.",
+        ),
+        (
+            {},
+            "keras",
+            'layout must be "raft" or "torchvision" or "two_convolutions", got \'keras\'.',
+        ),
+    ],
+)
+def test_cells_that_a_layout_cannot_express_are_refused(options, layout, message):
+    cell = gj.conv_gru(2, **options)
+    params = cell.init(jax.random.key(0), 7)
+    with refused(f"to_conv_gru: {message}"):
+        interop.to_conv_gru(cell, params, layout=layout)
+
+
+def test_other_cells_and_other_parameters_are_refused():
+    params = gj.gru(2).init(jax.random.key(0), 3)
+    with refused(
+        "to_conv_gru: cell must be a conv_gru with its activation given by name, got gru(2)."
+    ):
+        interop.to_conv_gru(gj.gru(2), params)
+    with refused("conv_gru: params must be ConvGRUParams, got a GRUParams."):
+        interop.to_conv_gru(gj.conv_gru(2), params)
