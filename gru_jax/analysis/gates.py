@@ -69,8 +69,10 @@ def saturation(trace: Trace, *, margin: float = 0.1) -> Saturation:
     )
 
 
-def timescales(trace: Trace) -> Float[Array, "*batch hidden"]:
+def timescales(trace: Trace) -> Float[Array, "..."]:
     """Returns each unit's memory: the number of steps after which 1/e of its state is left.
+
+    The result has the axes of one state, `[*batch, hidden]`, or `[*batch, *space, channels]`.
 
     Over steps 1 to T a unit keeps the share (1 - z_1) ... (1 - z_T) of its state. With an equal
     share exp(-1/tau) kept at each step,
@@ -96,7 +98,9 @@ def timescales(trace: Trace) -> Float[Array, "*batch hidden"]:
     z = trace.z.astype(wide(trace.z.dtype))
     time, below_1 = trace.valid.ndim - 1, 1 - float(jnp.finfo(trace.z.dtype).eps) / 2
     kept = select(trace.valid, jnp.log1p(-jnp.minimum(z, below_1)), 0).sum(time)
-    return trace.valid.sum(time).astype(z.dtype)[..., None] / jnp.abs(kept)
+    steps = trace.valid.sum(time).astype(z.dtype)
+    steps = steps.reshape(*steps.shape, *[1] * (kept.ndim - time))
+    return jnp.broadcast_to(steps, kept.shape) / jnp.abs(kept)
 
 
 def _check_trace(function: str, trace: Trace) -> None:

@@ -70,6 +70,19 @@ def test_a_timescale_is_the_steps_after_which_1_over_e_is_left():
     assert gj.timescales(tape_of(z=np.zeros((2, 1)))) == np.inf
 
 
+def test_reports_of_images_are_those_of_their_pixels(rng):
+    cell = gj.conv_gru(3)
+    params = cell.init(jax.random.key(0), 2)
+    xs = jnp.asarray(rng.normal(size=(2, 5, 3, 4, 2)), jnp.float32)
+    trace = gj.trace(cell, params, xs, lengths=np.array([5, 3]))
+    z = np.asarray(trace.z, np.float64)
+    for row, length in enumerate((5, 3)):
+        expected = -1 / np.log1p(-z[row, :length]).mean(0)
+        np.testing.assert_allclose(gj.timescales(trace)[row], expected, rtol=1e-4)
+    low = np.concatenate([z[0], z[1, :3]]) < 0.4
+    np.testing.assert_allclose(gj.saturation(trace, margin=0.4).z.low, low.mean(0), atol=1e-6)
+
+
 def test_a_gate_that_rounds_to_1_once_does_not_wipe_out_the_memory():
     """It counts as the largest number below 1: 1 - z is then half the spacing of the dtype."""
     z = np.where(np.arange(1000) == 500, 1.0, 2.0**-10)[:, None]
