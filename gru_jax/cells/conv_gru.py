@@ -59,7 +59,7 @@ from gru_jax.ops.convolutions import (
 from gru_jax.ops.initializers import init_glorot_uniform, init_orthogonal
 from gru_jax.ops.normalization import check_epsilon, normalize
 from gru_jax.ops.products import add_bias
-from gru_jax.types import Cell, Fast, Initializer, LinearRecurrence, Shape
+from gru_jax.types import Cell, Fast, Initializer, LinearRecurrence, Shape, exportable
 
 
 class ConvDrive(NamedTuple):
@@ -84,8 +84,9 @@ class ConvWeights(NamedTuple):
     gains: tuple[Float[Array, " channels"], ...] | None
 
 
+@exportable
 class ConvGates(NamedTuple):
-    """The fields of `gru.Gates`, and the input."""
+    """The fields of `gru.GRUGates`, and the input."""
 
     r: Float[Array, "*batch_space channels"]
     z: Float[Array, "*batch_space channels"]
@@ -262,7 +263,7 @@ def rule_of_images(reset: str) -> LinearRecurrence:
 def coefficients(rule: LinearRecurrence, gates: ConvGates, seen: Array, h: Array) -> Any:
     """Returns the GRU's coefficients, and the input, on which the weights' gradient depends."""
     r, z, c, q, x = gates
-    return rule.coefficients(gru.Gates(r, z, c, q), seen, h), x
+    return rule.coefficients(gru.GRUGates(r, z, c, q), seen, h), x
 
 
 def source(

@@ -19,7 +19,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from gru_jax.architecture import bind, buildable
-from gru_jax.cells.gru import Drive, Gates, mix
+from gru_jax.cells.gru import Drive, GRUGates, mix
 from gru_jax.cells.params import (
     InitOptions,
     check_options,
@@ -125,9 +125,9 @@ def pack(params: DiagonalGRUParams, _x_shape: Shape = ()) -> StateWeights:
     return StateWeights(u_r, u_z, u_c, b_r, b_z, b_c)
 
 
-def gates(weights: StateWeights, drive: Drive, h: Float[Array, "*batch hidden"]) -> Gates:
+def gates(weights: StateWeights, drive: Drive, h: Float[Array, "*batch hidden"]) -> GRUGates:
     """Returns the gates from the drive and the old state."""
     u_r, u_z, u_c, b_r, b_z, b_c = weights
     r = jax.nn.sigmoid(add_bias(drive.r + scale(h, u_r), b_r))
     z = jax.nn.sigmoid(add_bias(drive.z + scale(h, u_z), b_z))
-    return Gates(r, z, jnp.tanh(add_bias(drive.c + scale(r * h, u_c), b_c)))
+    return GRUGates(r, z, jnp.tanh(add_bias(drive.c + scale(r * h, u_c), b_c)))

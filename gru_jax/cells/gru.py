@@ -36,7 +36,7 @@ from gru_jax.cells.params import (
 from gru_jax.ops.activations import Activation, find_activation
 from gru_jax.ops.initializers import init_glorot_uniform, init_orthogonal
 from gru_jax.ops.products import MATMUL, Products, add_bias, affine, matmul, tall_matmul
-from gru_jax.types import Cell, Fast, Initializer, Shape
+from gru_jax.types import Cell, Fast, Initializer, Shape, exportable
 
 
 class Drive(NamedTuple):
@@ -63,7 +63,8 @@ class StateWeights(NamedTuple):
     b_h: Float[Array, " hidden"] | None
 
 
-class Gates(NamedTuple):
+@exportable
+class GRUGates(NamedTuple):
     """The values that one step computes from the old state; `q` = h U_c + b_h if reset="after"."""
 
     r: Float[Array, "*batch hidden"]
@@ -237,7 +238,7 @@ def gates(
     products: Products = MATMUL,
     activation: Activation = "tanh",
     gate_activation: Activation = "sigmoid",
-) -> Gates:
+) -> GRUGates:
     """Returns the gates from the drive and the old state."""
     U_r, U_z, U_c, b_r, b_z, b_c, b_h = weights
     after = b_h is not None
@@ -246,11 +247,11 @@ def gates(
     z = _activate("gru", gate_activation, drive.z, h_z, b_z)
     q = add_bias(h_c[0], b_h) if after else None
     h_c = products.values(r * h, U_c)[0] if q is None else r * q
-    return Gates(r, z, _activate("gru", activation, drive.c, h_c, b_c), q)
+    return GRUGates(r, z, _activate("gru", activation, drive.c, h_c, b_c), q)
 
 
 def mix(
-    gates: Gates, h: Float[Array, "*batch hidden"], *, clip: float | None = None
+    gates: GRUGates, h: Float[Array, "*batch hidden"], *, clip: float | None = None
 ) -> Float[Array, "*batch hidden"]:
     """Returns h_t from the gates and h_{t-1}."""
     return hidden_state(h, gates.z, gates.c, clip=clip)

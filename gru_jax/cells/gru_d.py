@@ -77,7 +77,8 @@ class StateWeights(NamedTuple):
     gru: gru.StateWeights
 
 
-class Gates(NamedTuple):
+@exportable
+class GRUDGates(NamedTuple):
     """The gates of the GRU, and the terms of the drive that `mix` needs."""
 
     r: Float[Array, "*batch hidden"]
@@ -218,16 +219,16 @@ def pack(params: GRUDParams, _x_shape: Shape = ()) -> StateWeights:
     return StateWeights(W_r[:size], W_z[:size], W_c[:size], gru.pack(params.gru))
 
 
-def gates(weights: StateWeights, drive: Drive, state: GRUDState) -> Gates:
+def gates(weights: StateWeights, drive: Drive, state: GRUDState) -> GRUDGates:
     """Returns the gates from the drive and the old state."""
     *V, inner = weights
     more = matmul_each(drive.keep * state.x_last, *V)
     x = gru.Drive(*(of_known + of_last for of_known, of_last in zip(drive.gru, more, strict=True)))
     r, z, c, _ = gru.gates(inner, x, drive.decay * state.h)
-    return Gates(r, z, c, drive.decay, drive.known, drive.observed)
+    return GRUDGates(r, z, c, drive.decay, drive.known, drive.observed)
 
 
-def mix(gates: Gates, state: GRUDState) -> GRUDState:
+def mix(gates: GRUDGates, state: GRUDState) -> GRUDState:
     """Returns h_t and x'_t from the gates and the old state."""
     h = gru.hidden_state(gates.decay * state.h, gates.z, gates.c)
     return GRUDState(h, jnp.where(gates.observed, gates.known, state.x_last))

@@ -26,7 +26,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from gru_jax.architecture import bind, buildable
-from gru_jax.cells.gru import Drive, Gates, mix
+from gru_jax.cells.gru import Drive, GRUGates, mix
 from gru_jax.cells.gru_params import check_params, check_reset, init_gru_params
 from gru_jax.cells.params import (
     InitOptions,
@@ -178,7 +178,7 @@ def pack(params: LayerNormGRUParams, _x_shape: Shape = ()) -> StateWeights:
 
 def gates(
     weights: StateWeights, drive: Drive, h: Float[Array, "*batch hidden"], *, epsilon: float
-) -> Gates:
+) -> GRUGates:
     """Returns the gates from the drive and the old state."""
 
     def product(h: Array, U: Array, gain: Array) -> Array:
@@ -187,6 +187,6 @@ def gates(
     r = jax.nn.sigmoid(drive.r + product(h, weights.U_r, weights.g_rh))
     z = jax.nn.sigmoid(drive.z + product(h, weights.U_z, weights.g_zh))
     if weights.b_h is None:
-        return Gates(r, z, jnp.tanh(drive.c + product(r * h, weights.U_c, weights.g_ch)))
+        return GRUGates(r, z, jnp.tanh(drive.c + product(r * h, weights.U_c, weights.g_ch)))
     q = add_bias(product(h, weights.U_c, weights.g_ch), weights.b_h)
-    return Gates(r, z, jnp.tanh(drive.c + r * q), q)
+    return GRUGates(r, z, jnp.tanh(drive.c + r * q), q)

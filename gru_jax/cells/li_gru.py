@@ -19,7 +19,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from gru_jax.architecture import bind, buildable
-from gru_jax.cells.min_gru import Gates, mix
+from gru_jax.cells.min_gru import MinGRUGates, mix
 from gru_jax.cells.params import (
     InitOptions,
     check_options,
@@ -147,7 +147,7 @@ def pack(params: LiGRUParams, _x_shape: Shape = ()) -> StateWeights:
     return StateWeights(split_rows(params.W_z)[1], split_rows(params.W_c)[1])
 
 
-def gates(weights: StateWeights, drive: Drive, h: Float[Array, "*batch hidden"]) -> Gates:
+def gates(weights: StateWeights, drive: Drive, h: Float[Array, "*batch hidden"]) -> MinGRUGates:
     """Returns the gate and the candidate from the drive and the old state."""
     h_z, h_c = matmul_each(h, *weights)
-    return Gates(jax.nn.sigmoid(drive.z + h_z), jax.nn.relu(drive.c + h_c))
+    return MinGRUGates(jax.nn.sigmoid(drive.z + h_z), jax.nn.relu(drive.c + h_c))

@@ -62,8 +62,9 @@ class StateWeights(NamedTuple):
     b_c: Float[Array, " hidden"]
 
 
-class Gates(NamedTuple):
-    """The values that one step computes from the old state; a trace has f as both r and z."""
+@exportable
+class MGUGates(NamedTuple):
+    """The values that one step computes from the old state; f is both r and z of a GRU."""
 
     f: Float[Array, "*batch hidden"]
     c: Float[Array, "*batch hidden"]
@@ -144,13 +145,13 @@ def pack(params: MGUParams, _x_shape: Shape = ()) -> StateWeights:
     return StateWeights(U_f, U_c, params.b_f, params.b_c)
 
 
-def gates(weights: StateWeights, drive: Drive, h: Float[Array, "*batch hidden"]) -> Gates:
+def gates(weights: StateWeights, drive: Drive, h: Float[Array, "*batch hidden"]) -> MGUGates:
     """Returns the gate and the candidate from the drive and the old state."""
     f = jax.nn.sigmoid(add_bias(drive.f + matmul(h, weights.U_f), weights.b_f))
     c = jnp.tanh(add_bias(drive.c + matmul(f * h, weights.U_c), weights.b_c))
-    return Gates(f, c)
+    return MGUGates(f, c)
 
 
-def mix(gates: Gates, h: Float[Array, "*batch hidden"]) -> Float[Array, "*batch hidden"]:
+def mix(gates: MGUGates, h: Float[Array, "*batch hidden"]) -> Float[Array, "*batch hidden"]:
     """Returns h_t from the gates and h_{t-1}."""
     return hidden_state(h, gates.f, gates.c)

@@ -37,7 +37,8 @@ class MinGRUParams(NamedTuple):
     b_c: Float[Array, " hidden"]
 
 
-class Gates(NamedTuple):
+@exportable
+class MinGRUGates(NamedTuple):
     """The values of a cell without a reset gate."""
 
     z: Float[Array, "*batch hidden"]
@@ -112,11 +113,11 @@ def step(
 
 def project(
     params: MinGRUParams, xs: Float[Array, "*batch input"], *, activation: Activation
-) -> Gates:
+) -> MinGRUGates:
     """Returns the gate and the candidate, which need no state."""
     z = jax.nn.sigmoid(add_bias(tall_matmul(xs, params.W_z), params.b_z))
     activate = find_activation("min_gru", "activation", activation)
-    return Gates(z, activate(add_bias(tall_matmul(xs, params.W_c), params.b_c)))
+    return MinGRUGates(z, activate(add_bias(tall_matmul(xs, params.W_c), params.b_c)))
 
 
 def pack(_: MinGRUParams, _x_shape: Shape = ()) -> tuple[()]:
@@ -124,18 +125,18 @@ def pack(_: MinGRUParams, _x_shape: Shape = ()) -> tuple[()]:
     return ()
 
 
-def gates(_: tuple[()], drive: Gates, __: Float[Array, "*batch hidden"]) -> Gates:
+def gates(_: tuple[()], drive: MinGRUGates, __: Float[Array, "*batch hidden"]) -> MinGRUGates:
     """Returns the gate and the candidate as they are."""
     return drive
 
 
 def affine(
-    _: tuple[()], drive: Gates
+    _: tuple[()], drive: MinGRUGates
 ) -> tuple[Float[Array, "*batch hidden"], Float[Array, "*batch hidden"]]:
     """Returns the factor of the old state and the new part, h_t = a h_{t-1} + b."""
     return 1 - drive.z, drive.z * drive.c
 
 
-def mix(gates: Gates, h: Float[Array, "*batch hidden"]) -> Float[Array, "*batch hidden"]:
+def mix(gates: MinGRUGates, h: Float[Array, "*batch hidden"]) -> Float[Array, "*batch hidden"]:
     """Returns h_t from the gates and h_{t-1}."""
     return hidden_state(h, gates.z, gates.c)

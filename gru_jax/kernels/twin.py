@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
-from gru_jax.cells.gru import Drive, Gates, gru, pack, project
+from gru_jax.cells.gru import Drive, GRUGates, gru, pack, project
 from gru_jax.cells.gru_params import GRUParams
 from gru_jax.cells.params import split_rows
 from gru_jax.kernels.operands import (
@@ -150,7 +150,7 @@ def _linearize(saved: Saved, after: bool, reverse: bool) -> Callable[..., Array]
     """Returns the states' tangent, as a function of the tangents of weights, drive, h0, h_reset."""
     boundaries = Boundaries(saved.valid, saved.resets, h_reset=saved.h_reset)
     seen = _seen(saved, reverse)
-    values = Gates(saved.r, saved.z, saved.c, saved.q), seen, seen
+    values = GRUGates(saved.r, saved.z, saved.c, saved.q), seen, seen
     weights = pack(_params(saved, after))
     return partial(state_tangent, _plan(after, reverse), weights, values, boundaries)
 
