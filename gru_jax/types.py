@@ -134,24 +134,39 @@ class Cell(NamedTuple):
 class Trace(NamedTuple):
     """The values of a cell at every step of a sequence; zero in padding.
 
-    Gates that the cell does not have are None.
+    `r`, `z`, `c` and `q` are the gates of a GRU: the fields of `gates` with these names, each None
+    if the cell does not have it.
 
     Attributes:
-        r: the reset gate.
-        z: the update gate, the weight of the candidate.
-        c: the candidate.
+        gates: the values that the cell's `fast.gates` returns; None for a cell without `fast`.
         h: the state after the step.
         h_before: the state that the step starts from, after any reset; in reverse, too.
         x: the input.
         valid: False in padding.
-        q: with reset="after", the old state's product h U_c + b_h, which r multiplies.
     """
 
-    r: Float[Array, "*batch time hidden"] | None
-    z: Float[Array, "*batch time hidden"] | None
-    c: Float[Array, "*batch time hidden"] | None
+    gates: PyTree[Shaped[Array, "..."]] | None
     h: PyTree[Shaped[Array, "..."]]
     h_before: PyTree[Shaped[Array, "..."]]
     x: Shaped[Array, "..."]
     valid: Bool[Array, "*batch time"]
-    q: Float[Array, "*batch time hidden"] | None = None
+
+    @property
+    def r(self) -> Float[ArrayLike, "*batch time hidden"] | None:
+        """Returns the reset gate."""
+        return getattr(self.gates, "r", None)
+
+    @property
+    def z(self) -> Float[ArrayLike, "*batch time hidden"] | None:
+        """Returns the update gate, the weight of the candidate."""
+        return getattr(self.gates, "z", None)
+
+    @property
+    def c(self) -> Float[ArrayLike, "*batch time hidden"] | None:
+        """Returns the candidate."""
+        return getattr(self.gates, "c", None)
+
+    @property
+    def q(self) -> Float[ArrayLike, "*batch time hidden"] | None:
+        """Returns the old state's product h U_c + b_h, which r multiplies with reset="after"."""
+        return getattr(self.gates, "q", None)

@@ -11,7 +11,7 @@ from jaxtyping import Array, Float
 
 from gru_jax.ops.products import wide
 from gru_jax.recurrence.boundaries import select
-from gru_jax.types import Trace
+from gru_jax.types import ArrayLike, Trace
 
 
 class Ends(NamedTuple):
@@ -59,8 +59,10 @@ def saturation(trace: Trace, *, margin: float = 0.1) -> Saturation:
         total = select(trace.valid, counted, False).sum(steps, dtype=jnp.float32)
         return total / trace.valid.sum().astype(jnp.float32)
 
-    def ends(gate: Array | None, low: float, high: float) -> Ends | None:
-        return None if gate is None else Ends(share(gate < low), share(gate > high))
+    def ends(gate: ArrayLike | None, low: float, high: float) -> Ends | None:
+        if gate is None:
+            return None
+        return Ends(share(jnp.less(gate, low)), share(jnp.greater(gate, high)))
 
     return Saturation(
         r=ends(trace.r, margin, 1 - margin),

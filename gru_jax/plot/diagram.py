@@ -66,7 +66,8 @@ def step(
     rows = which(arrays, "step", units)
     ax = new_axes(*size(arrays, rows)) if ax is None else ax
     x, names = arrays.x[t, :ROWS], (inputs or range(channels))[:ROWS]
-    r, z, c, h, before = (each[t, rows] for each in arrays[:5])
+    values = arrays.r, arrays.z, arrays.c, arrays.h, arrays.h_before
+    r, z, c, h, before = (value[t, rows] for value in values)
     product, inner = before, r"r_t\odot h_{t-1}"
     if arrays.q is not None:
         product, inner = arrays.q[t, rows], r"r_t\odot q_t"
@@ -106,8 +107,9 @@ def one_sequence(function: str, trace: Trace) -> Any:
     """Returns the trace as NumPy arrays, if it is a GRU's and of one sequence."""
     if not isinstance(trace, Trace):
         raise ValueError(f"{function}: trace must be a Trace, got a {type(trace).__name__}.")
-    if any(a is None or np.ndim(a) != 2 for a in (trace.r, trace.z, trace.c, trace.h)):
-        got = {name: np.shape(a) for name, a in zip("rzch", trace, strict=False) if a is not None}
+    values = {name: getattr(trace, name) for name in "rzch"}
+    got = {name: np.shape(value) for name, value in values.items() if value is not None}
+    if [len(shape) for shape in got.values()] != 4 * [2]:
         raise ValueError(f"{function}: trace must have r, z, c, h [time, hidden], got {got}.")
     if not np.any(trace.valid):
         raise ValueError(

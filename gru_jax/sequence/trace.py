@@ -30,7 +30,7 @@ def record(
     boundaries: Boundaries,
     key: Key | None,
 ) -> tuple[Any, ...]:
-    """Returns r, z, c, the states after and before each step, x and q, zero in padding."""
+    """Returns the gates, the states after and before each step, and x, zero in padding."""
     axis, time = program.time_axis, xs.shape[program.time_axis]
     if time == 0:  # Adds one padded step, cut off at the end.
         longer = [(0, i == axis) for i in range(xs.ndim)]
@@ -47,8 +47,7 @@ def record(
     if fast.gates != fast.step:  # Otherwise the step has no parts, and no gates.
         drive = fast.project(shared.params, xs)
         gates = jax.vmap(fast.gates, (None, 0, 0))(shared.weights, drive, seen)
-    r, z, c, q = (getattr(gates, name, None) for name in "rzcq")
-    arrays = r, z, c, hs, before, xs, q
+    arrays = gates, hs, before, xs
     if (valid := boundaries.valid) is not None:
         arrays = jax.tree.map(lambda a: select(valid, a, 0), arrays)
     return jax.tree.map(lambda a: jnp.moveaxis(a[:time], 0, axis), arrays)
@@ -56,8 +55,8 @@ def record(
 
 def trace_call(call: Call) -> Trace:
     """Returns the trace of a checked call."""
-    r, z, c, h, h_before, x, q = record(*call[:-1])
+    gates, h, h_before, x = record(*call[:-1])
     program, valid = call.program, call.boundaries.valid
     if valid is None:
         valid = jnp.ones(x.shape[: program.axes], bool)
-    return Trace(r, z, c, h, h_before, x, valid, q)
+    return Trace(gates, h, h_before, x, valid)

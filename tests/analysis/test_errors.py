@@ -12,7 +12,7 @@ CASES = {
         gj.trace(CELL, PARAMS, XS), margin=0.5
     ),
     "timescales: trace must have an update gate z, got None.": lambda: gj.timescales(
-        gj.trace(CELL, PARAMS, XS)._replace(z=None)
+        gj.trace(CELL, PARAMS, XS)._replace(gates=None)
     ),
     "timescales: trace must be a Trace, e.g. traces[0].forward of a net's traces, got a tuple.": (
         lambda: gj.timescales((gj.trace(CELL, PARAMS, XS), ()))

@@ -8,6 +8,7 @@ import reference
 
 import gru_jax as gj
 from gru_jax.analysis import dynamics
+from gru_jax.cells.gru import GRUGates
 from gru_jax.sequence import schedule as loop
 
 RESETS = ("before", "after")
@@ -17,8 +18,9 @@ BIASES = np.array([-1.0, -3.0, 0.5])
 def tape_of(**values):
     """A trace with these values, [batch, time, hidden], and nothing else in it."""
     some = next(iter(values.values()))
-    fields = dict.fromkeys(gj.Trace._fields) | {"valid": jnp.ones(some.shape[:-1], bool)}
-    return gj.Trace(**fields | {name: jnp.asarray(value) for name, value in values.items()})
+    arrays = {name: jnp.asarray(value) for name, value in values.items()}
+    gates = GRUGates(None, None, None)._replace(**arrays)
+    return gj.Trace(gates, None, None, None, jnp.ones(some.shape[:-1], bool))
 
 
 def leaky(reset):

@@ -13,6 +13,7 @@ from matplotlib.colors import same_color
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from PIL import Image
+from plot_cases import with_gates
 
 import gru_jax as gj
 from gru_jax import plot
@@ -141,7 +142,7 @@ def test_the_colours_of_an_early_frame_are_in_the_file(tmp_path):
     values = np.linspace(-1, 1, TIME)[:, None]
     c = jnp.asarray(np.broadcast_to(values, trace.h.shape))
     z = jnp.asarray((np.broadcast_to(values, trace.h.shape) + 1) / 2)
-    trace = trace._replace(c=c, z=z, h=(1 - z) * trace.h_before + z * c)
+    trace = with_gates(trace, c=c, z=z)._replace(h=(1 - z) * trace.h_before + z * c)
     ax = Figure(figsize=(12, 6)).add_axes((0, 0.07, 1, 0.93))
     moving = plot.animation(trace, ax, units=[0])
     plot.save_gif(moving, tmp_path / "cell.gif", dpi=50)

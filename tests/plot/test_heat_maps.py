@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 from matplotlib.text import Text
-from plot_cases import HIDDEN, HOLES, INPUT, TAPE, TIME, save
+from plot_cases import HIDDEN, HOLES, INPUT, TAPE, TIME, save, with_gates
 
 from gru_jax import plot
 
-SPOILT = HOLES._replace(z=jnp.where(HOLES.valid[:, None], HOLES.z, jnp.arange(HIDDEN) * 9.0))
+SPOILT = with_gates(HOLES, z=jnp.where(HOLES.valid[:, None], HOLES.z, jnp.arange(HIDDEN) * 9.0))
 
 
 def image(panel):
@@ -94,10 +94,10 @@ def test_one_input_that_is_far_off_does_not_take_the_colours():
 
 
 def test_a_gate_that_the_cell_does_not_have_has_no_panel():
-    panels = plot.gates(TAPE._replace(r=None, c=None))
+    panels = plot.gates(with_gates(TAPE, r=None, c=None))
     assert (panels.r, panels.c) == (None, None)
     assert panels.z.get_title(loc="left").startswith("update gate z")
-    panels = plot.gates(TAPE._replace(z=None))
+    panels = plot.gates(with_gates(TAPE, z=None))
     np.testing.assert_array_equal(image(panels.h).get_array(), np.asarray(TAPE.h).T)
     assert "slowest" not in "".join(panel.get_ylabel() for panel in panels if panel)
 

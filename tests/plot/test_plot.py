@@ -6,7 +6,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
-from plot_cases import HOLES, TAPE, TIME, make_trace, save
+from plot_cases import HOLES, TAPE, TIME, make_trace, save, with_gates
 from refusals import refused
 
 import gru_jax as gj
@@ -166,7 +166,7 @@ def test_the_numbers_of_a_large_confusion_matrix_stay_in_their_cells():
             "gates: trace.h must be [time, features] of one sequence, got tuple.",
         ),
         (
-            lambda: plot.gates(TAPE._replace(z=TAPE.z[1:])),
+            lambda: plot.gates(with_gates(TAPE, z=TAPE.z[1:])),
             "gates: trace.z must be [time, features] of one sequence, got (19, 7).",
         ),
         (

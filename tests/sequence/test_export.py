@@ -150,6 +150,28 @@ def test_a_trace_for_any_size_is_a_plain_loop(names):
         chex.assert_trees_all_close(exported.call(params, xs, bounds), expected, atol=1e-5)
 
 
+@pytest.mark.parametrize(
+    ("cell", "shape"),
+    [
+        (gj.gru(HIDDEN), (INPUT,)),
+        (gj.gru_d(HIDDEN), (3 * INPUT,)),
+        (gj.mgu(HIDDEN), (INPUT,)),
+        (gj.min_gru(HIDDEN), (INPUT,)),
+        (gj.conv_gru(HIDDEN), (5, 6, INPUT)),
+    ],
+    ids=str,
+)
+def test_the_trace_of_a_cell_with_its_own_gates_can_be_stored(cell, shape):
+    params = jax.eval_shape(lambda: cell.init(jax.random.key(0), shape[-1]))
+    xs = jax.ShapeDtypeStruct((2, 4, *shape), jnp.float32)
+    exported = jax.export.export(jax.jit(lambda p, xs: gj.trace(cell, p, xs)))(params, xs)
+    again = jax.export.deserialize(exported.serialize())
+    trace = jax.tree.unflatten(again.out_tree, again.out_avals)
+    assert isinstance(trace, gj.Trace)
+    expected = jax.eval_shape(lambda p, xs: gj.trace(cell, p, xs), params, xs)
+    chex.assert_trees_all_equal_shapes_and_dtypes(trace, expected)
+
+
 def test_lengths_of_a_small_type_and_any_time():
     cell = gj.gru(HIDDEN)
     params = cell.init(jax.random.key(0), INPUT)

@@ -1,10 +1,13 @@
 """The gate trace against NumPy loops, under every boundary; what it costs; the traces of layers."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 import reference
+from cell_cases import LENGTHS, draw
 from hypothesis import given
 from hypothesis import strategies as st
 from problems import BATCH, INPUT, TIME, draw_problem, make_cell
@@ -217,6 +220,36 @@ def test_of_a_sequence_without_steps_there_is_a_trace_without_steps():
         trace = gj.trace(cell, params, xs, mask=jnp.ones(shape, bool))
         assert trace.r.shape == trace.h_before.shape == trace.q.shape == (*shape, 4)
         assert (trace.x.shape, trace.valid.shape) == ((*shape, 3), shape)
+
+
+@pytest.mark.usefixtures("x64")
+@pytest.mark.parametrize("time_axis", [0, -2])
+def test_the_gates_are_the_cells_own_and_zero_in_padding(rng, time_axis):
+    cell = gj.mgu(5, dtype=jnp.float64)
+    params, xs, h0 = draw(rng, cell)
+    valid = np.arange(7) < LENGTHS[:, None]
+    want = reference.trace(params, np.asarray(xs), h0, valid, gates=reference.mgu_gates)
+    turn = (lambda a: np.moveaxis(a, 1, 0)) if time_axis == 0 else lambda a: a
+    trace = gj.trace(cell, params, turn(xs), h0, lengths=LENGTHS, time_axis=time_axis)
+    assert trace.gates._fields == ("f", "c")
+    for gate, name in zip((*trace.gates, trace.r, trace.z, trace.c), "zcrzc", strict=True):
+        np.testing.assert_allclose(turn(gate), want[name], rtol=0, atol=1e-12)
+    assert trace.q is None
+
+
+def test_a_cell_of_a_step_alone_has_no_gates():
+    cell = gj.gru(3)._replace(fast=None)
+    trace = gj.trace(cell, cell.init(jax.random.key(0), 2), jnp.ones((5, 2)))
+    assert (trace.gates, trace.r, trace.z, trace.c, trace.q) == (None,) * 5
+    assert gj.saturation(trace) == (None, None, None)
+
+
+def test_vmap_keeps_the_gates(rng):
+    cell = gj.mgu(5)
+    params, xs, _ = draw(rng, cell)
+    each = jax.vmap(lambda xs: gj.trace(cell, params, xs))(xs)
+    jax.tree.map(partial(np.testing.assert_allclose, atol=1e-6), each, gj.trace(cell, params, xs))
+    assert each.z.shape == (4, 7, 5)
 
 
 def test_a_gate_that_a_cell_does_not_have_is_none():

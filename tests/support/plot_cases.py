@@ -23,6 +23,11 @@ TAPE = make_trace()
 HOLES = make_trace(mask=np.isin(np.arange(TIME), (0, 7, 18, 19), invert=True))
 
 
+def with_gates(trace, **values):
+    """Returns the trace with other values of these gates."""
+    return trace._replace(gates=trace.gates._replace(**values))
+
+
 def save(figure):
     """Returns the bytes of a figure; a warning is an error."""
     file = io.BytesIO()
