@@ -49,6 +49,9 @@ from gru_jax.cells.learned_initial_state import (
 from gru_jax.cells.learned_initial_state import learned_initial_state as learned_initial_state
 from gru_jax.cells.li_gru import LiGRUParams as LiGRUParams
 from gru_jax.cells.li_gru import li_gru as li_gru
+from gru_jax.cells.lstm import LSTMParams as LSTMParams
+from gru_jax.cells.lstm import LSTMState as LSTMState
+from gru_jax.cells.lstm import lstm as lstm
 from gru_jax.cells.mgu import MGUParams as MGUParams
 from gru_jax.cells.mgu import mgu as mgu
 from gru_jax.cells.min_gru import MinGRUParams as MinGRUParams

@@ -121,6 +121,26 @@ def gru_d_gates(params, x, state):
     return np.nan, 1, state, state
 
 
+def lstm_values(params, x, state):
+    """Returns i, f, g, o and the next state of one step of the LSTM; a state is h and c in one."""
+    W_i, b_i, W_f, b_f, W_g, b_g, W_o, b_o = (np.asarray(p, float) for p in params)
+    h, c = np.split(state, 2, -1)
+    xh = np.concatenate([x, h], -1)
+    i, f, o = sigmoid(xh @ W_i + b_i), sigmoid(xh @ W_f + b_f), sigmoid(xh @ W_o + b_o)
+    g = np.tanh(xh @ W_g + b_g)
+    c = f * c + i * g
+    return i, f, g, o, np.concatenate([o * np.tanh(c), c], -1)
+
+
+def lstm_gates(params, x, state):
+    """Returns NaN for r, 1 for z, and the next h and c side by side, of the LSTM.
+
+    So z mixes nothing, and `unroll` carries the whole state: the third value is c in the mixture.
+    """
+    *_, state = lstm_values(params, x, state)
+    return np.nan, 1, state, state
+
+
 def convolve(x, W):
     """Returns x * W for x [*batch, *space, input], by SciPy, one pair of channels at a time."""
     *kernel, size, output = W.shape
