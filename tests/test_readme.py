@@ -8,6 +8,7 @@ is marked `py`.
 import importlib
 import json
 import re
+import runpy
 import shlex
 import tomllib
 from pathlib import Path
@@ -121,7 +122,7 @@ def check_own_cell(page):
     theirs, _ = gj.unroll(gj.mgu(32), gj.MGUParams(*weights), xs)
     np.testing.assert_allclose(own, theirs, atol=1e-5)
     assert page.printed.split() == str(page.names["net"]).split()
-    assert page.printed.startswith("stack(embed(50, 16), bidirectional(own_mgu(32))")
+    assert page.printed.startswith("stack(embed(50, 16), bidirectional(my_mgu(32))")
 
 
 def check_images(page):
@@ -242,6 +243,18 @@ def test_the_numbers_in_the_readme_are_those_of_the_pages():
     assert f"**{rows['its test accuracy, median of five seeds']}** |" in pages["command_line"]
     (memory,) = [value for row, value in rows.items() if "100,000 steps" in row]
     assert f"At T = 100,000, temporaries take {memory}." in pages["sequences"]
+
+
+def test_the_table_of_cells_is_that_of_the_measured_file():
+    script = runpy.run_path(str(ROOT / "notebooks/figures/cells.py"))
+    figures = json.loads(script["FIGURES"].read_text())
+    page = script["PAGE"].read_text()
+    assert "\n".join(script["table"](figures)) in page
+    for name, row in figures["cells"].items():
+        _, (params, _) = script["build"](name)
+        assert gj.count_parameters(params) == row["parameters"]
+    for builder in ("conv_gru", "learned_initial_state", *script["CELLS"]):
+        assert f"`{builder}" in page
 
 
 def test_commands_in_the_text_are_understood(monkeypatch, tmp_path):

@@ -95,7 +95,7 @@ class Products(NamedTuple):
     dweights: Callable[..., list[Array]]
 
 
-def _matmul_tangents(dh: Array, *weights: Array) -> list[Array]:
+def _matmul_tangents(dh: Array, *weights: Array | Transposed) -> list[Array]:
     return [matmul(dh, W) for W in weights]
 
 

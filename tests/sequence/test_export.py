@@ -156,6 +156,7 @@ def test_a_trace_for_any_size_is_a_plain_loop(names):
         (gj.gru(HIDDEN), (INPUT,)),
         (gj.gru_d(HIDDEN), (3 * INPUT,)),
         (gj.mgu(HIDDEN), (INPUT,)),
+        (gj.lstm(HIDDEN), (INPUT,)),
         (gj.min_gru(HIDDEN), (INPUT,)),
         (gj.conv_gru(HIDDEN), (5, 6, INPUT)),
     ],
