@@ -85,9 +85,8 @@ def table(figures):
         own = figures["cells"][name]
         median, low, high = own["ratio"]
         spread = "1" if name == "gru" else f"{median:.1f} ({low:.1f} to {high:.1f})"
-        lines.append(
-            f"| `{name}` | {equation} | {own['parameters']:,} | {spread} | {purpose} | {elsewhere} |"
-        )
+        columns = f"`{name}`", equation, f"{own['parameters']:,}", spread, purpose, elsewhere
+        lines.append(f"| {' | '.join(columns)} |")
     return lines
 
 
