@@ -32,6 +32,8 @@ if os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1") == "1":
         os.environ["XLA_FLAGS"] = flags + FLAGS
 
 QUICK_NOTEBOOKS = {"quickstart"}
+SLOW_CELLS = {"diagonal", "layer-norm-after", "mgu"}
+SLOW = pytest.mark.slow("others stand for these cells")
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -42,7 +44,9 @@ def pytest_collection_modifyitems(items):
             item.add_marker(pytest.mark.slow("trains a network, in a process of its own"))
 
 
-@pytest.fixture(params=CELLS)
+@pytest.fixture(
+    params=[pytest.param(name, marks=SLOW if name in SLOW_CELLS else ()) for name in CELLS]
+)
 def make_cell(request):
     return CELLS[request.param]
 

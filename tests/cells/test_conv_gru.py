@@ -24,7 +24,8 @@ CASES = {
     "norm-after": {"norm": "layer", "reset": "after", "epsilon": 0.1},
     "relu": {"activation": "relu"},
 }
-SLOW = pytest.mark.slow("compiles many derivatives")
+QUICK = "plain", "after", "coordinates"
+SLOW = pytest.mark.slow("compiles many loops or derivatives")
 
 
 def draw(rng, options, dtype=np.float64, batch=(2,), time=4, channels=3, features=2):
@@ -55,8 +56,14 @@ def test_a_step_is_the_equations(name, rng):
     np.testing.assert_allclose(cell.step(params, xs[:, 0], h), expected, rtol=1e-10, atol=1e-12)
 
 
-@pytest.mark.parametrize("name", CASES)
-@pytest.mark.parametrize("reverse", [False, True])
+@pytest.mark.parametrize(
+    ("name", "reverse"),
+    [
+        pytest.param(name, reverse, marks=() if reverse == (name in QUICK) else SLOW)
+        for name in CASES
+        for reverse in (False, True)
+    ],
+)
 @pytest.mark.usefixtures("x64")
 def test_unroll_is_the_numpy_loop(name, reverse, rng):
     cell, params, xs, h0 = draw(rng, CASES[name])
@@ -91,9 +98,8 @@ BATTERY = CASES | {
 }
 
 
-@pytest.mark.parametrize(
-    "name", [name if name == "plain" else pytest.param(name, marks=SLOW) for name in BATTERY]
-)
+@SLOW
+@pytest.mark.parametrize("name", BATTERY)
 def test_it_does_all_that_a_cell_promises(name):
     options = BATTERY[name]
     check_cell(gj.conv_gru(2, **options), 3 + 6 * options.get("context", False))
@@ -132,6 +138,7 @@ def test_second_derivatives_match_finite_differences(options, rng):
     check_grads(loss, (params, xs, h0), order=2, atol=1e-6, rtol=1e-6, eps=1e-5)
 
 
+@SLOW
 def test_parameters_and_examples_can_be_mapped(rng):
     cell, params, xs, h0 = draw(rng, {"coordinates": True}, np.float32)
     twice = jax.tree.map(lambda leaf: jnp.stack([leaf, 2 * leaf]), params)

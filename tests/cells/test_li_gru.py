@@ -50,17 +50,18 @@ def test_a_product_without_spread_has_a_finite_gradient():
         assert jnp.isfinite(leaf).all()
 
 
-@pytest.mark.parametrize("dtype", [jnp.float16, jnp.bfloat16, jnp.float64])
+HALF = pytest.param(jnp.float16, marks=pytest.mark.slow("compiles in half precision"))
+
+
+@pytest.mark.parametrize("dtype", [HALF, jnp.bfloat16, jnp.float64])
 @pytest.mark.usefixtures("x64")
 def test_results_have_the_dtype_of_the_parameters(rng, dtype):
     check_dtype(rng, partial(gj.li_gru, 5), dtype)
 
 
-@pytest.mark.parametrize(
-    "grads", [False, pytest.param(True, marks=pytest.mark.slow("compiles many derivatives"))]
-)
-def test_it_passes_the_battery(grads):
-    check_cell(gj.li_gru(5), 3, grads=grads)
+@pytest.mark.slow("compiles many derivatives")
+def test_it_passes_the_battery():
+    check_cell(gj.li_gru(5), 3)
 
 
 def test_it_begins_with_gains_of_one_and_the_weights_of_a_gru():

@@ -67,14 +67,15 @@ def test_layers_pass_on_h(rng):
     assert isinstance(last, gj.LSTMState)
 
 
-@pytest.mark.parametrize(
-    "grads", [False, pytest.param(True, marks=pytest.mark.slow("compiles many derivatives"))]
-)
-def test_it_passes_the_battery(grads):
-    check_cell(gj.lstm(HIDDEN), INPUT, grads=grads)
+@pytest.mark.slow("compiles many derivatives")
+def test_it_passes_the_battery():
+    check_cell(gj.lstm(HIDDEN), INPUT)
 
 
-@pytest.mark.parametrize("dtype", [jnp.float16, jnp.bfloat16, jnp.float64])
+HALF = pytest.param(jnp.float16, marks=pytest.mark.slow("compiles in half precision"))
+
+
+@pytest.mark.parametrize("dtype", [HALF, jnp.bfloat16, jnp.float64])
 @pytest.mark.usefixtures("x64")
 def test_results_have_the_dtype_of_the_parameters(rng, dtype):
     check_dtype(rng, partial(gj.lstm, HIDDEN), dtype)

@@ -10,7 +10,6 @@ from refusals import refused
 
 import gru_jax as gj
 from gru_jax.ops.activations import ACTIVATIONS
-from gru_jax.testing import check_cell
 
 PARAMS = gj.min_gru(64).init(jax.random.key(0), 12)
 X, H = jnp.zeros((4, 12)), jnp.zeros((4, 64))
@@ -63,10 +62,6 @@ def test_recurrent_dropout_changes_nothing_and_drop_connect_is_refused(rng):
     message = "unroll: drop_connect must be 0 for a cell without weights that act on the state"
     with refused(f"{message}, got 0.5."):
         gj.unroll(cell, params, xs, h0, key=key, drop_connect=0.5)
-
-
-def test_it_passes_the_battery():
-    check_cell(gj.min_gru(5), 3, grads=False)
 
 
 def test_it_begins_with_weights_of_their_own_and_no_biases():
