@@ -22,6 +22,7 @@ from jaxtyping import Array, Bool, Float, Integer
 
 from gru_jax import modules
 from gru_jax.layers.layer import Layer
+from gru_jax.ops.checks import check_kind
 from gru_jax.types import ArrayLike, Cell, Params, Shape, State
 
 
@@ -177,6 +178,7 @@ class Net(nn.Module):
         deterministic: bool | None = None,
     ) -> tuple[Array, State]:
         """Runs the layer over sequences: `layer.apply`, with its arguments and results."""
+        check_kind("Net: layer must be a Layer, e.g. recurrent(cell)", self.layer, Layer)
         key = None
         if self.layer.random and not nn.merge_param(
             "deterministic", self.deterministic, deterministic

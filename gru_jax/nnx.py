@@ -24,6 +24,7 @@ from jaxtyping import Array, Bool, Float, Integer
 
 from gru_jax import modules
 from gru_jax.layers.layer import Layer
+from gru_jax.ops.checks import check_kind
 from gru_jax.types import ArrayLike, Cell, Key, Params, Shape, State
 
 
@@ -218,6 +219,7 @@ class Net(nnx.Module):
         self, layer: Layer, input_size: int, *, deterministic: bool = False, rngs: nnx.Rngs
     ) -> None:
         """Draws the parameters."""
+        check_kind("Net: layer must be a Layer, e.g. recurrent(cell)", layer, Layer)
         self.layer, self.deterministic = layer, deterministic
         self.params = nnx.data(jax.tree.map(nnx.Param, layer.init(rngs.params(), input_size)))
         self.rngs = rngs["dropout"].fork() if layer.random else nnx.data(None)

@@ -89,6 +89,7 @@ class Fast(NamedTuple):
         gru: `(params) -> GRUParams`, if the step is a plain GRU; the GRU's kernels can then run it.
         affine: `(weights, drive) -> (a, b)`, if the step is h' = a * h + b and needs no state for a
             and b; all steps can then run in parallel.
+        noise: whether zoneout and recurrent dropout have a meaning for the state.
     """
 
     step: Callable[[Params, Array, State], State]
@@ -99,6 +100,7 @@ class Fast(NamedTuple):
     derivative: LinearRecurrence | None = None
     gru: Callable[[Params], Any] | None = None
     affine: Callable[[PyTree[Array], PyTree[Array]], tuple[Array, Array]] | None = None
+    noise: bool = True
 
 
 class Cell(NamedTuple):

@@ -7,6 +7,7 @@ import numpy as np
 import optax
 import pytest
 from flax import nnx
+from refusals import refused
 
 import gru_jax as gj
 import gru_jax.linen
@@ -76,6 +77,15 @@ def test_nnx_draws_noise_in_training_alone(rng):
     module.eval()
     np.testing.assert_array_equal(module(xs)[0], still)
     np.testing.assert_array_equal(still, NOISY.apply(module.raw_params(), xs)[0])
+
+
+@pytest.mark.untyped
+def test_a_cell_in_the_place_of_a_layer_is_refused():
+    message = "Net: layer must be a Layer, e.g. recurrent(cell), got a Cell."
+    with refused(message):
+        gru_jax.linen.Net(gj.gru(4)).init(jax.random.key(0), jnp.zeros((2, 4, 3)))
+    with refused(message):
+        gru_jax.nnx.Net(gj.gru(4), 3, rngs=nnx.Rngs(0))
 
 
 def test_tokens_say_their_input_size():

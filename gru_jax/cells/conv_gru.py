@@ -13,9 +13,10 @@ the pixel's coordinate from -1 to 1. Neither time nor the state changes p * X, s
 once. With context, each sum gains an image from the input.
 
 With norm="layer", N(a) has mean 0 and variance 1 over space and channels together. The gains g have
-one entry per channel, and z and c are as r:
+one entry per channel; z is as r:
 
-    r_t = sigmoid(g_r N([x_t, h_{t-1}] * W_r) + b_r)
+    r_t = sigmoid(g_r N([x_t, h_{t-1}] * W_r + p * X_r + context) + b_r)
+    c_t = tanh(g_c N(x_t * W_cx + r_t (h_{t-1} * W_ch + b_h) + ...) + b_c)     (reset="after")
 
 References:
     Ballas et al. (2016), "Delving deeper into convolutional networks for learning video
@@ -48,7 +49,7 @@ from gru_jax.cells.gru_params import check_reset
 from gru_jax.cells.in_turn import in_turn
 from gru_jax.cells.params import InitOptions, check_options, split_rows
 from gru_jax.ops.activations import Activation, find_activation
-from gru_jax.ops.checks import check_count
+from gru_jax.ops.checks import check_flag
 from gru_jax.ops.convolutions import (
     CONVOLUTION,
     convolve,
@@ -147,9 +148,11 @@ def conv_gru(
     References:
         Ballas et al. (2016), eqs. 7-10; Gaud, Harish and Krishna (2019) for coordinates and norm.
     """
+    flags = {"coordinates": coordinates, "context": context, "separable": separable}
+    for name, flag in flags.items():
+        check_flag("conv_gru", name, flag)
     kernels = check_kernels(kernel_size, separable)
-    check_count("conv_gru", "channels", channels)
-    dtype = check_options("conv_gru", channels, dtype)
+    dtype = check_options("conv_gru", channels, dtype, "channels")
     check_reset("conv_gru", reset)
     if norm not in (None, "layer"):
         raise ValueError(f'conv_gru: norm must be None or "layer", got {norm!r}.')
@@ -159,7 +162,7 @@ def conv_gru(
     gates_of = bind(gates, epsilon, activation)
     cells = []
     for kernel in kernels:
-        form = Form(int(channels), kernel, reset, bool(coordinates), bool(context), norm)
+        form = Form(int(channels), kernel, reset, coordinates, context, norm)
         one_step = bind(step, form, gates_of)
         rule = rule_of_images(reset) if plain else None
         cells.append(

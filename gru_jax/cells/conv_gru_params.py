@@ -12,7 +12,7 @@ from jaxtyping import Array, Float
 
 from gru_jax.cells.gru_params import init_gru_params
 from gru_jax.cells.params import InitOptions, check_features
-from gru_jax.ops.checks import check_count, check_kernel, check_kind
+from gru_jax.ops.checks import check_count, check_kernel, check_kind, check_space
 from gru_jax.ops.initializers import draw_each
 from gru_jax.types import Initializer, Input, Key, Params, Shape, exportable
 
@@ -107,9 +107,7 @@ def initial_state(
     axes: int, params: ConvGRUParams, x_shape: Shape
 ) -> Float[Array, "*batch_space channels"]:
     """Returns zeros, the state before the first step."""
-    space = x_shape[-1 - axes : -1]
-    if 0 in space:
-        raise ValueError(f"conv_gru: xs must have space axes of 1 or more, got {space}.")
+    check_space("conv_gru", x_shape[-1 - axes : -1])
     return jnp.zeros((*x_shape[:-1], params.W_r.shape[-1]), params.W_r.dtype)
 
 
@@ -118,6 +116,8 @@ def check_params(form: Form, params: Params) -> Input:
     check_kind("conv_gru: params must be ConvGRUParams", params, ConvGRUParams)
     channels, kernel, reset, *_ = form
     W_r = params.W_r
+    if W_r is None:
+        raise ValueError("conv_gru: params.W_r must be an array, got None.")
     if W_r.ndim != len(kernel) + 2 or W_r.shape != (*kernel, W_r.shape[-2], channels):
         expected = ", ".join(map(str, (*kernel, "joint", channels)))
         raise ValueError(

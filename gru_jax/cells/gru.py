@@ -35,7 +35,7 @@ from gru_jax.cells.params import (
 )
 from gru_jax.ops.activations import Activation, find_activation
 from gru_jax.ops.initializers import init_glorot_uniform, init_orthogonal
-from gru_jax.ops.products import MATMUL, Products, add_bias, affine, matmul, tall_matmul
+from gru_jax.ops.products import add_bias, affine, matmul, matmul_each, tall_matmul
 from gru_jax.types import Cell, Fast, Initializer, Shape, exportable
 
 
@@ -235,18 +235,17 @@ def gates(
     drive: Drive,
     h: Float[Array, "*batch hidden"],
     *,
-    products: Products = MATMUL,
     activation: Activation = "tanh",
     gate_activation: Activation = "sigmoid",
 ) -> GRUGates:
     """Returns the gates from the drive and the old state."""
     U_r, U_z, U_c, b_r, b_z, b_c, b_h = weights
     after = b_h is not None
-    h_r, h_z, *h_c = products.values(h, U_r, U_z, *((U_c,) if after else ()))
+    h_r, h_z, *h_c = matmul_each(h, U_r, U_z, *((U_c,) if after else ()))
     r = _activate("gru", gate_activation, drive.r, h_r, b_r)
     z = _activate("gru", gate_activation, drive.z, h_z, b_z)
     q = add_bias(h_c[0], b_h) if after else None
-    h_c = products.values(r * h, U_c)[0] if q is None else r * q
+    h_c = matmul(r * h, U_c) if q is None else r * q
     return GRUGates(r, z, _activate("gru", activation, drive.c, h_c, b_c), q)
 
 

@@ -101,6 +101,8 @@ def gru_d(
 ) -> Cell:
     """Builds GRU-D; `gru_d_inputs` makes its inputs.
 
+    It takes no zoneout and no recurrent dropout, because a part of its state is data.
+
     Args:
         hidden_size: features of the state.
         dtype: the dtype of parameters, and so of inputs, states and results.
@@ -127,7 +129,7 @@ def gru_d(
         initial_state=initial_state,
         step=step,
         output=output,
-        fast=Fast(step, project, pack, gates, mix),
+        fast=Fast(step, project, pack, gates, mix, noise=False),  # x_last is data
         input=bind(check_all, hidden_size),
     )
 
@@ -185,6 +187,7 @@ def output(state: GRUDState) -> Float[Array, "*batch hidden"]:
 
 def step(params: GRUDParams, x: Float[Array, "*batch parts"], state: GRUDState) -> GRUDState:
     """Returns h_t and x'_t from x_t, h_{t-1} and x'_{t-1}."""
+    check_kind("gru_d: state must be a GRUDState", state, GRUDState)
     (h, x_last), mean = state, params.mean
     check_features("gru_d", "x", x, 3 * mean.size, "params.mean", mean)
     check_features("gru_d", "state.h", h, params.b_h.size, "params.b_h", params.b_h)

@@ -8,8 +8,11 @@ References:
     Che et al. (2018), "Recurrent neural networks for multivariate time series with missing values".
 """
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, Shaped
 
 from gru_jax.types import ArrayLike
@@ -24,7 +27,8 @@ def gru_d_inputs(
 
     Args:
         values: the features of each step, NaN where they are missing.
-        times: the time of each step, in any unit and dtype. Differences are taken in that dtype.
+        times: the time of each step, in any unit. Differences are taken in the array's own dtype:
+            float64 and int64 of NumPy are exact.
 
     Returns:
         The three parts side by side, 3 * features, in the dtype of `values`; 0 for missing values.
@@ -35,22 +39,28 @@ def gru_d_inputs(
     References:
         Che et al. (2018), the definition of delta.
     """
-    values, times = jnp.asarray(values), jnp.asarray(times)
+    values = jnp.asarray(values)
+    # NumPy's times are subtracted in NumPy: JAX would first round them to 32 bits.
+    module = jnp if isinstance(times, jax.Array) else np
+    times = module.asarray(times)
     if values.ndim < 2 or not jnp.issubdtype(values.dtype, jnp.floating):
         raise ValueError(
             "gru_d_inputs: values must be [*batch, time, features] floating, "
             f"got {values.shape} {values.dtype}."
         )
-    if times.shape != values.shape[:-1]:
+    if times.shape != values.shape[:-1] or times.dtype.kind not in "iuf":
         raise ValueError(
-            f"gru_d_inputs: times must be {values.shape[:-1]} to match values {values.shape}, "
-            f"got {times.shape}."
+            f"gru_d_inputs: times must be {values.shape[:-1]} numbers to match values "
+            f"{values.shape}, got {times.shape} {times.dtype}."
         )
+    gaps = module.diff(times, axis=-1, prepend=times[..., :1]).astype(values.dtype)
     observed, axis = ~jnp.isnan(values), values.ndim - 2
-    t = jax.lax.broadcasted_iota(jnp.int32, values.shape, axis)
-    last = jax.lax.cummax(jnp.where(observed, t, 0), axis)
-    last_before = jnp.concatenate([jnp.zeros_like(last[..., :1, :]), last[..., :-1, :]], axis)
-    now = jnp.broadcast_to(times[..., None], values.shape)
-    since = (now - jnp.take_along_axis(now, last_before, axis)).astype(values.dtype)
     mask = observed.astype(values.dtype)
+    missing_before = jnp.concatenate([0 * mask[..., :1, :], 1 - mask[..., :-1, :]], axis)
+    gaps = jnp.broadcast_to(jnp.asarray(gaps)[..., None], values.shape)
+    _, since = jax.lax.associative_scan(_add_if_missing, (missing_before, gaps), axis=axis)
     return jnp.concatenate([jnp.where(observed, values, 0), mask, since], -1)
+
+
+def _add_if_missing(earlier: tuple[Array, Array], later: tuple[Array, Array]) -> Any:
+    return earlier[0] * later[0], later[0] * earlier[1] + later[1]

@@ -31,7 +31,7 @@ from gru_jax.cells.params import (
     split_rows,
 )
 from gru_jax.cells.params import initial_state as zeros
-from gru_jax.ops.checks import check_count
+from gru_jax.ops.checks import check_count, check_kind
 from gru_jax.ops.initializers import init_glorot_uniform, init_orthogonal
 from gru_jax.ops.products import add_bias, matmul_each, tall_matmul
 from gru_jax.types import Cell, Fast, Initializer, Key, Shape, exportable
@@ -157,6 +157,7 @@ def output(state: LSTMState) -> Float[Array, "*batch hidden"]:
 
 def step(params: LSTMParams, x: Float[Array, "*batch input"], state: LSTMState) -> LSTMState:
     """Returns h_t and c_t from x_t, h_{t-1} and c_{t-1}."""
+    check_kind("lstm: state must be an LSTMState", state, LSTMState)
     check_step("lstm", params, x, state.h)
     check_same("lstm", state.h, c=state.c)
     return mix(gates(pack(params), project(params, x), state), state)

@@ -32,9 +32,11 @@ class InitOptions(NamedTuple):
     bias_init: Initializer
 
 
-def check_options(function: str, hidden_size: int, dtype: jax.typing.DTypeLike) -> jnp.dtype:
-    """Returns the dtype; raises if it or the size is out of range."""
-    check_count(function, "hidden_size", hidden_size)
+def check_options(
+    function: str, size: int, dtype: jax.typing.DTypeLike, name: str = "hidden_size"
+) -> jnp.dtype:
+    """Returns the dtype; raises if it or the size, which an error calls `name`, is out of range."""
+    check_count(function, name, size)
     if not jnp.issubdtype(dtype, jnp.floating):
         raise ValueError(f"{function}: dtype must be a floating type, got {jnp.dtype(dtype)}.")
     return jnp.dtype(dtype)
@@ -93,6 +95,9 @@ def check_weights(
     """
     check_kind(f"{function}: {name} must be {kind.__name__}", params, kind)
     first, W = f"{name}.{params._fields[0]}", params[0]
+    for field, leaf in params._asdict().items():
+        if leaf is None and field != "b_h":
+            raise ValueError(f"{function}: {name}.{field} must be an array, got None.")
     if W.shape[1:] != (hidden_size,):
         raise ValueError(
             f"{function}: {first} must be [{rows}, {hidden_size}] to match the cell, got {W.shape}."

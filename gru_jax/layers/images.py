@@ -10,7 +10,7 @@ from gru_jax.architecture import bind, buildable
 from gru_jax.layers.layer import Layer, zero_padding
 from gru_jax.layers.pointwise import constant, free_input, no_params, no_state, run_each, same_size
 from gru_jax.ops.activations import Activation, find_activation
-from gru_jax.ops.checks import check_count, check_kernel, check_kind
+from gru_jax.ops.checks import check_count, check_kernel, check_kind, check_space
 from gru_jax.ops.convolutions import convolve
 from gru_jax.ops.initializers import draw_each, init_glorot_uniform
 from gru_jax.ops.products import add_bias
@@ -61,7 +61,7 @@ def conv(
         run=bind(run_each, advance),
         initial_state=no_state,
         advance=advance,
-        input=bind(_input_conv, len(kernel)),
+        input=bind(_input_conv, int(channels), kernel),
     )
 
 
@@ -82,19 +82,24 @@ def _init_conv(
 def _advance_conv(
     activation: Activation, params: ConvParams, x: Array, state: State, boundaries: Boundaries
 ) -> tuple[Array, State]:
+    check_space("conv", x.shape[1 - params.W.ndim : -1])
     (y,) = convolve(x, params.W)
     y = find_activation("conv", "activation", activation)(add_bias(y, params.b))
     return zero_padding(y, boundaries), state
 
 
-def _input_conv(axes: int, params: ConvParams) -> Input:
+def _input_conv(channels: int, kernel: Shape, params: ConvParams) -> Input:
     check_kind("conv: params must be ConvParams", params, ConvParams)
-    if params.W.ndim != axes + 2:
+    W, b = params
+    if W.ndim != len(kernel) + 2 or W.shape != (*kernel, W.shape[-2], channels):
+        expected = ", ".join(map(str, (*kernel, "input", channels)))
+        raise ValueError(f"conv: params.W must be [{expected}] to match the layer, got {W.shape}.")
+    if b.shape != (channels,) or b.dtype != W.dtype:
         raise ValueError(
-            f"conv: params.W must have {axes} axes of taps to match the layer, got "
-            f"{params.W.shape}."
+            f"conv: params.b must be {(channels,)} {W.dtype} to match params.W {W.shape}, "
+            f"got {b.shape} {b.dtype}."
         )
-    return Input((*(None,) * axes, params.W.shape[-2]))
+    return Input((*(None,) * len(kernel), W.shape[-2]))
 
 
 @buildable
@@ -126,5 +131,6 @@ def _advance_pool(
     kind: str, axes: int, params: Params, x: Array, state: State, boundaries: Boundaries
 ) -> tuple[Array, State]:
     del params, boundaries  # Padding is zero, and so are its mean and its maximum.
+    check_space("pool_space", x.shape[-1 - axes : -1])
     over = tuple(range(-1 - axes, -1))
     return x.mean(over) if kind == "mean" else x.max(over), state

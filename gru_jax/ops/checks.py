@@ -5,8 +5,27 @@ import numpy as np
 
 def check_count(function: str, name: str, count: object) -> None:
     """Raises unless a size or a number of layers is a whole number from 1."""
-    if not isinstance(count, int | np.integer) or count < 1:
+    if not is_count(count):
         raise ValueError(f"{function}: {name} must be a whole number from 1, got {count!r}.")
+
+
+def is_count(value: object) -> bool:
+    """Returns whether a value is a whole number from 1."""
+    if isinstance(value, bool) or not isinstance(value, int | np.integer):
+        return False
+    return bool(value >= 1)
+
+
+def check_flag(function: str, name: str, value: object) -> None:
+    """Raises unless a value is True or False."""
+    if not isinstance(value, bool):
+        raise ValueError(f"{function}: {name} must be True or False, got {value!r}.")
+
+
+def check_space(function: str, space: tuple[int, ...]) -> None:
+    """Raises if an image has no pixels."""
+    if 0 in space:
+        raise ValueError(f"{function}: xs must have space axes of 1 or more, got {space}.")
 
 
 def check_kernel(function: str, kernel_size: object) -> tuple[int, ...]:
@@ -14,7 +33,7 @@ def check_kernel(function: str, kernel_size: object) -> tuple[int, ...]:
     if (
         not isinstance(kernel_size, tuple)
         or not 1 <= len(kernel_size) <= 3
-        or not all(isinstance(size, int | np.integer) and size >= 1 for size in kernel_size)
+        or not all(map(is_count, kernel_size))
     ):
         raise ValueError(
             f"{function}: kernel_size must be a tuple of one to three whole numbers from 1, one "

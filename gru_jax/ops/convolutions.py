@@ -11,7 +11,6 @@ transposes are matrix products, too.
 """
 
 import itertools
-from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -61,10 +60,15 @@ def convolve_tangents(
 ) -> list[Float[Array, "*batch_space output"]]:
     """Returns dx * W for each of the weights; its transpose in dx is fast."""
     W = jnp.concatenate(weights, axis=-1)
-    # Of many steps one after the other, because the sums over taps then stay in the cache.
-    one = partial(_sum_products, W=W)
-    y = jax.lax.map(one, dx) if dx.ndim > W.ndim else one(dx)
+    if dx.ndim > W.ndim:  # Runs step by step: the sums over taps then stay in the cache.
+        y = jax.lax.scan(_convolve_next, W, dx)[1]
+    else:
+        y = _sum_products(dx, W)
     return jnp.split(y.astype(dx.dtype), len(weights), axis=-1)
+
+
+def _convolve_next(W: Array, dx: Array) -> tuple[Array, Array]:
+    return W, _sum_products(dx, W)
 
 
 def convolve_dweights(
@@ -84,7 +88,7 @@ def convolve_dweights(
     return jnp.split(y.astype(dW.dtype), len(dweights), axis=-1)
 
 
-CONVOLUTION = Products(convolve, convolve_tangents, convolve_dweights)
+CONVOLUTION = Products(convolve_tangents, convolve_dweights)
 
 
 def coordinates(space: Shape, dtype: jax.typing.DTypeLike) -> Float[Array, "*space axes"]:

@@ -80,17 +80,15 @@ def matmul_columns(
 
 
 class Products(NamedTuple):
-    """How weights act on a state: by matrix products, or by convolutions.
+    """The derivatives of the products of a state with weights: matrix products, or convolutions.
 
     Each function takes one array and any number of weights, and returns a list.
 
     Attributes:
-        values: `(h, *weights) -> [h W, ...]`.
         tangents: `(dh, *weights) -> [dh W, ...]`; its transpose in dh is fast.
         dweights: `(h, *dweights) -> [h dW, ...]`, for many steps; its transpose in dW is fast.
     """
 
-    values: Callable[..., list[Array]]
     tangents: Callable[..., list[Array]]
     dweights: Callable[..., list[Array]]
 
@@ -104,7 +102,7 @@ def _matmul_dweights(h: Array, *dweights: Array) -> list[Array]:
     return [matmul_columns(h_columns, dW, h.shape[:-1]) for dW in dweights]
 
 
-MATMUL = Products(matmul_each, _matmul_tangents, _matmul_dweights)
+MATMUL = Products(_matmul_tangents, _matmul_dweights)
 
 
 def add_bias(

@@ -60,7 +60,8 @@ def has_state_weights(weights: PyTree[Any]) -> bool:
 
 
 def _acts_on_state(path: Any) -> bool:
-    return any(getattr(part, "name", "")[:2] in ("U_", "u_") for part in path)
+    names = (getattr(part, "name", getattr(part, "key", "")) for part in path)
+    return any(str(name).startswith(("U_", "u_")) for name in names)
 
 
 def _draw(key, rate, leaf):

@@ -145,12 +145,13 @@ launch. Chosen by arithmetic, not measured."""
 def _slower_than_loops(request: Request, platform: str) -> str | None:
     if platform == "cpu":
         return "programs on cpu"
-    known = isinstance(request.time, int)
-    return None if known and request.time >= LONG else f"fewer than {LONG} steps"
+    return None if request.time >= LONG else f"fewer than {LONG} steps"
 
 
 def _scan_obstacle(request: Request) -> str | None:
-    return "a cell that is not linear in its state" if request.fast.affine is None else None
+    if request.fast.affine is None:
+        return "a cell that is not linear in its state"
+    return None if isinstance(request.time, int) else "a symbolic number of steps"
 
 
 def _scan_states(

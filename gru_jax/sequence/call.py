@@ -100,6 +100,12 @@ def prepare(
     if boundaries.resets is not None:
         boundaries = boundaries._replace(h_reset=state("h_reset", boundaries.h_reset))
     fast = _fast_form(function, cell, options)
+    for name in ("zoneout", "recurrent_dropout"):
+        if getattr(options, name) and not fast.noise:
+            raise ValueError(
+                f"{function}: {name} must be 0 for {cell}, whose state holds data, "
+                f"got {getattr(options, name)}."
+            )
     if options.drop_connect:
         packed = jax.eval_shape(lambda p: fast.pack(p, x_shape), params)
         if not has_state_weights(packed):

@@ -55,7 +55,8 @@ def run(
     memory = options.memory
     if memory is None:
         itemsize = jax.tree.leaves(h0)[0].dtype.itemsize
-        memory = "gates" if not known or time * features * itemsize <= GATES_BYTES else "states"
+        small = not known or time * features * itemsize <= GATES_BYTES
+        memory = "gates" if small or program.backend == "scan" else "states"
     whole_sequences, rule = BACKENDS[program.backend].whole, program.fast.derivative
     whole = memory == "gates" if whole_sequences or rule else memory != "chunked"
     # A backend for whole sequences takes time at any axis; loops and chunks need it in front.

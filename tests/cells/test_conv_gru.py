@@ -106,7 +106,15 @@ def test_it_does_all_that_a_cell_promises(name):
 
 
 @SLOW
-@pytest.mark.parametrize("options", [{}, {"reset": "after"}, {"separable": True}])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"reset": "after", "context": True},
+        {"separable": True},
+        {"separable": True, "reset": "after", "coordinates": True},
+    ],
+)
 @pytest.mark.usefixtures("x64")
 def test_the_rule_is_the_derivative_of_the_loop(options, rng):
     """With the gates seeing a part of the state alone, and half of it held."""
@@ -209,6 +217,14 @@ KERNEL = (
 )
 REFUSED = {
     "conv_gru: channels must be a whole number from 1, got 0.": lambda: gj.conv_gru(0),
+    "conv_gru: channels must be a whole number from 1, got True.": lambda: gj.conv_gru(True),
+    "conv_gru: coordinates must be True or False, got 'no'.": lambda: gj.conv_gru(
+        4, coordinates="no"
+    ),
+    f"{KERNEL}, got (True, 3).": lambda: gj.conv_gru(4, (True, 3)),
+    "conv_gru: params.W_r must be an array, got None.": lambda: gj.unroll(
+        PLAIN, PARAMS._replace(W_r=None), XS
+    ),
     f"{KERNEL}, got 3.": lambda: gj.conv_gru(4, 3),
     f"{KERNEL}, got (3, 0).": lambda: gj.conv_gru(4, (3, 0)),
     f"{KERNEL}, got (3, 3, 3, 3).": lambda: gj.conv_gru(4, (3, 3, 3, 3)),

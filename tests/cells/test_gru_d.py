@@ -171,3 +171,20 @@ CASES = {
 def test_wrong_input_is_one_clear_message(message):
     with refused(message):
         CASES[message]()
+
+
+@pytest.mark.parametrize("name", ["zoneout", "recurrent_dropout"])
+def test_noise_on_a_state_that_holds_data_is_refused(name):
+    cell = gj.gru_d(4)
+    params = cell.init(jax.random.key(0), 6)
+    message = f"unroll: {name} must be 0 for gru_d(4), whose state holds data, got 0.5."
+    with refused(message):
+        gj.unroll(cell, params, jnp.zeros((2, 3, 6)), **{name: 0.5})
+
+
+@pytest.mark.untyped
+def test_a_state_of_another_kind_is_refused():
+    cell = gj.gru_d(4)
+    params = cell.init(jax.random.key(0), 6)
+    with refused("gru_d: state must be a GRUDState, got a tuple."):
+        cell.step(params, jnp.zeros((2, 6)), (jnp.zeros((2, 4)), jnp.zeros((2, 2))))

@@ -61,7 +61,7 @@ CASES = {
     "gru_d_inputs: values must be [*batch, time, features] floating, got (7, 2) int32.": (
         lambda: gj.gru_d_inputs(MASK.astype(np.int32), TIMES)
     ),
-    "gru_d_inputs: times must be (7,) to match values (7, 2), got (6,).": (
+    "gru_d_inputs: times must be (7,) numbers to match values (7, 2), got (6,) float32.": (
         lambda: gj.gru_d_inputs(VALUES, TIMES[1:])
     ),
 }
@@ -72,3 +72,23 @@ CASES = {
 def test_wrong_input_is_one_clear_message(message):
     with refused(message):
         CASES[message]()
+
+
+@pytest.mark.parametrize(
+    ("start", "unit"), [(1_700_000_000.0, 1.0), (1_700_000_000_000_000_000, 1_000_000_000)]
+)
+def test_times_since_1970_keep_their_differences(start, unit):
+    """float64 seconds and int64 nanoseconds, which JAX would round to 32 bits."""
+    times = start + unit * np.array([0, 1, 5, 6])
+    values = np.array([[1.0], [np.nan], [np.nan], [2.0]], np.float32)
+    since = gj.gru_d_inputs(values, times)[:, 2] / unit
+    np.testing.assert_allclose(since, [0, 1, 5, 6], rtol=1e-6)
+
+
+@pytest.mark.untyped
+def test_times_must_be_numbers():
+    values = np.zeros((2, 1), np.float32)
+    with refused(
+        "gru_d_inputs: times must be (2,) numbers to match values (2, 1), got (2,) datetime64[s]."
+    ):
+        gj.gru_d_inputs(values, np.array(["2020-01-01", "2020-01-02"], "datetime64[s]"))

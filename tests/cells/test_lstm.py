@@ -230,3 +230,13 @@ CASES = {
 def test_wrong_input_is_one_clear_message(message):
     with refused(message):
         CASES[message]()
+
+
+@pytest.mark.untyped
+def test_a_state_of_another_kind_and_missing_parameters_are_refused():
+    cell = gj.lstm(4)
+    params = cell.init(jax.random.key(0), 3)
+    with refused("lstm: state must be an LSTMState, got a tuple."):
+        cell.step(params, jnp.zeros((2, 3)), (jnp.zeros((2, 4)), jnp.zeros((2, 4))))
+    with refused("lstm: params.b_f must be an array, got None."):
+        gj.unroll(cell, params._replace(b_f=None), jnp.zeros((2, 5, 3)))

@@ -109,8 +109,20 @@ REFUSED = {
     "conv: channels must be a whole number from 1, got 0.": lambda: gj.conv(0),
     "conv: kernel_size must be a tuple of one to three whole numbers from 1, one for each space "
     "axis, got 3.": lambda: gj.conv(1, 3),
-    "conv: params.W must have 1 axes of taps to match the layer, got (3, 3, 2, 3).": lambda: (
-        gj.conv(3, (3,)).apply(PARAMS, jnp.zeros((2, 4, 5, 2)))
+    "conv: params.W must be [3, input, 3] to match the layer, got (3, 3, 2, 3).": lambda: gj.conv(
+        3, (3,)
+    ).apply(PARAMS, jnp.zeros((2, 4, 5, 2))),
+    "conv: params.W must be [3, 3, input, 9] to match the layer, got (3, 3, 2, 3).": lambda: (
+        gj.conv(9).apply(PARAMS, jnp.zeros((2, 4, 5, 5, 2)))
+    ),
+    "conv: params.b must be (3,) float32 to match params.W (3, 3, 2, 3), got (1,) float32.": (
+        lambda: gj.conv(3).apply(PARAMS._replace(b=jnp.zeros(1)), jnp.zeros((2, 4, 5, 5, 2)))
+    ),
+    "conv: xs must have space axes of 1 or more, got (0, 5).": lambda: gj.conv(3).apply(
+        PARAMS, jnp.zeros((2, 4, 0, 5, 2))
+    ),
+    "pool_space: xs must have space axes of 1 or more, got (0, 5).": lambda: gj.pool_space().apply(
+        (), jnp.zeros((2, 4, 0, 5, 2))
     ),
     "conv: xs must be [*batch, time, any, any, 2] float32 to match params.W (3, 3, 2, 3), "
     "got (2, 4, 5, 6, 1) float32.": lambda: gj.conv(3).apply(PARAMS, jnp.zeros((2, 4, 5, 6, 1))),

@@ -97,6 +97,18 @@ def test_auto_takes_it_on_accelerators_for_long_sequences(monkeypatch, rng):
     assert gj.explain_backend(gru, start, xs)[0] == ("xla", "programs on cuda")
 
 
+def test_no_loop_is_left_however_long_the_sequence():
+    xs = jax.ShapeDtypeStruct((64, 4000, 3), jnp.float32)
+    cell = gj.min_gru(128)
+
+    def loss(params, xs):
+        return gj.unroll(cell, params, xs, backend="scan")[0].sum()
+
+    params = jax.eval_shape(lambda: cell.init(jax.random.key(0), 3))
+    text = jax.jit(jax.grad(loss)).lower(params, xs).as_text()
+    assert "stablehlo.while" not in text
+
+
 def test_a_learned_initial_state_keeps_it(rng):
     cell = gj.learned_initial_state(CELL)
     params = cell.init(jax.random.key(0), 3)
