@@ -192,7 +192,8 @@ def _check_boundaries(cell: Cell, params: Params, xs: Array, h0: State, close: C
     lengths = np.array([3, 0, TIME])
     actual = unroll(cell, params, xs, h0, lengths=lengths)
     close(actual, _by_steps(cell, params, xs, h0, valid=np.arange(TIME) < lengths[:, None]))
-    for reverse, zoneout in ((False, 0.25), (True, 0.0)):
+    rate = 0.25 if cell.fast is None or cell.fast.noise else 0.0
+    for reverse, zoneout in ((False, rate), (True, 0.0)):
         options: Any = {"resets": RESETS, "h_reset": h0, "reverse": reverse, "zoneout": zoneout}
         actual = unroll(cell, params, xs, initial, mask=VALID, **options)
         close(actual, _by_steps(cell, params, xs, initial, valid=VALID, **options))

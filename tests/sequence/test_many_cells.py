@@ -150,7 +150,9 @@ def test_another_process_computes_the_same():
     for value, params in zip(values, initial, strict=True):
         expected = jax.tree.leaves(value.init(KEY, INPUT))
         for a, b in zip(jax.tree.leaves(params), expected, strict=True):
-            np.testing.assert_allclose(a, b, atol=1e-6)
+            # An earlier test may have compiled the drawing of orthogonal weights with more
+            # optimisations, and QR then rounds in another way: up to 1.5e-6 was seen.
+            np.testing.assert_allclose(a, b, atol=1e-5)
 
 
 @pytest.mark.parametrize("name", BOTH)
