@@ -106,8 +106,8 @@ MATMUL = Products(_matmul_tangents, _matmul_dweights)
 
 
 def add_bias(
-    y: Float[Array, "*batch columns"], b: Float[Array, " columns"]
-) -> Float[Array, "*batch columns"]:
+    y: Float[Array, "*batch_features"], b: Float[Array, "*features"]
+) -> Float[Array, "*batch_features"]:
     """Returns y + b, with b spread over the leading axes (strict rank promotion allows it)."""
     return y + jnp.broadcast_to(b, y.shape)
 

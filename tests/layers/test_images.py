@@ -90,6 +90,7 @@ def test_a_stack_of_images_trains_with_padding_and_streams(rng):
     chex.assert_trees_all_close((jnp.stack(ys, 1), state), (expected, last), atol=1e-6)
 
 
+@pytest.mark.untyped
 def test_a_net_of_images_is_saved_and_loaded(tmp_path):
     cells = gj.conv_gru(4, (3, 5), separable=True), CELL
     net = gj.stack(gj.recurrent(cells[0]), gj.recurrent(cells[1]), gj.conv(1), gj.pool_space())
