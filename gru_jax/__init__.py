@@ -68,8 +68,12 @@ from gru_jax.data.files import read_sequences as read_sequences
 from gru_jax.data.japanese_vowels import load_japanese_vowels as load_japanese_vowels
 
 # Layers
+from gru_jax.layers.blocks import depth_to_space as depth_to_space
+from gru_jax.layers.blocks import space_to_depth as space_to_depth
 from gru_jax.layers.combine import residual as residual
 from gru_jax.layers.combine import stack as stack
+from gru_jax.layers.forecast import Forecast as Forecast
+from gru_jax.layers.forecast import forecast as forecast
 from gru_jax.layers.images import ConvParams as ConvParams
 from gru_jax.layers.images import conv as conv
 from gru_jax.layers.images import pool_space as pool_space
