@@ -1,6 +1,6 @@
 """Labelled sequences of any lengths, and the padded batches that a compiled loop can eat.
 
-    Dataset --split--> train, validation --make_batches--> [steps, batch, time, input]
+    Dataset --split--> train, validation --make_batches--> [steps, batch, time, *features]
 
 All of it is NumPy on the host; the same seed and epoch give the same batches.
 """
@@ -15,16 +15,19 @@ from gru_jax.types import ArrayLike
 
 
 class Dataset(NamedTuple):
-    """Sequences `[time, input]`, each with its own number of steps, and one target for each."""
+    """Sequences `[time, *features]`, each with its own number of steps, and one target for each."""
 
-    xs: Sequence[Float[np.ndarray, "_ input"]]
+    xs: Sequence[Float[np.ndarray, "_ ..."]]
     targets: Shaped[np.ndarray, "..."]
 
 
 class Batch(NamedTuple):
-    """Padded sequences, with an axis of steps before the batch where many go into one loop."""
+    """Padded sequences, with an axis of steps before the batch where many go into one loop.
 
-    xs: Float[ArrayLike, "*steps batch time input"]
+    `xs` is `[*steps, batch, time, *features]`.
+    """
+
+    xs: Float[ArrayLike, "..."]
     lengths: Integer[ArrayLike, "*steps batch"]
     targets: Shaped[ArrayLike, "..."]
     valid: Bool[ArrayLike, "*steps batch"]
@@ -32,8 +35,8 @@ class Batch(NamedTuple):
 
 
 def pad(
-    sequences: Sequence[Shaped[np.ndarray, "_ input"]], time: int | None = None
-) -> tuple[Shaped[np.ndarray, "cases time input"], Int[np.ndarray, " cases"]]:
+    sequences: Sequence[Shaped[np.ndarray, "_ ..."]], time: int | None = None
+) -> tuple[Shaped[np.ndarray, "cases time ..."], Int[np.ndarray, " cases"]]:
     """Returns the sequences with zeros behind them, and their lengths.
 
     Args:
@@ -46,9 +49,12 @@ def pad(
     if not len(sequences):
         raise ValueError("pad: sequences must be one or more, got none.")
     features = [np.shape(s)[1:] for s in sequences]
-    if len(set(features)) > 1 or len(features[0]) != 1:
+    if len(set(features)) > 1 or not features[0]:
         got = sorted({np.shape(s) for s in sequences})[:4]
-        raise ValueError(f"pad: sequences must all be [time, input], got shapes {got}.")
+        raise ValueError(
+            "pad: sequences must all be [time, *features] with the same features, "
+            f"got shapes {got}."
+        )
     lengths = np.array([len(s) for s in sequences], np.int32)
     time = int(lengths.max()) if time is None else time
     if lengths.max() > time:

@@ -5,6 +5,7 @@ Files are not trusted: nothing is unpickled, sizes are checked, and a misfit is 
 
 import csv
 from collections import defaultdict
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -12,19 +13,21 @@ import numpy as np
 from gru_jax.files import check_size, read_npz
 
 
-def read_sequences(path: Path, channels: int) -> dict[str, np.ndarray]:
-    """Reads sequences `[time, channels]` from an `.npz` or a `.csv` file.
+def read_sequences(path: Path, channels: int, space: tuple[int, ...] = ()) -> dict[str, np.ndarray]:
+    """Reads sequences `[time, *space, channels]` from an `.npz` or a `.csv` file.
 
-    In an `.npz`, each array `[time, channels]` is a sequence with the array's name. Arrays
-    `[cases, time, channels]` are many; an integer array `lengths` `[cases]` beside a single such
-    array cuts off its padding.
+    In an `.npz`, each array `[time, *space, channels]` is a sequence with the array's name. Arrays
+    `[cases, time, *space, channels]` are many; an integer array `lengths` `[cases]` beside a single
+    such array cuts off its padding.
 
-    In a `.csv`, a line is a step and a column a channel. A first line with no number in it is a
-    header; a column that it calls `sequence` tells the sequences apart.
+    A `.csv` is for steps without space axes. In it, a line is a step and a column a channel. A
+    first line with no number in it is a header; a column that it calls `sequence` tells the
+    sequences apart.
 
     Args:
         path: the file.
         channels: features of one step.
+        space: the space axes of one step.
 
     Returns:
         Sequences by name, in the file's order, float32.
@@ -33,36 +36,38 @@ def read_sequences(path: Path, channels: int) -> dict[str, np.ndarray]:
         FileNotFoundError: if there is no such file.
         ValueError: if it cannot be read, or does not hold such sequences.
     """
-    reader = {".npz": _read_npz, ".csv": _read_csv}.get(path.suffix.lower())
-    if reader is None:
-        raise ValueError(f"{path} must end in .npz or .csv.")
-    sequences = reader(path)
+    readers = {".npz": partial(_read_npz, 2 + len(space))} | ({} if space else {".csv": _read_csv})
+    if path.suffix.lower() not in readers:
+        raise ValueError(f"{path} must end in {' or '.join(readers)}.")
+    sequences = readers[path.suffix.lower()](path)
     if not sequences:
         raise ValueError(f"{path} must hold one sequence or more, but holds none.")
     for name, xs in sequences.items():
-        if xs.ndim != 2 or xs.shape[1] != channels or not len(xs):
+        if xs.shape[1:] != (*space, channels) or not len(xs):
+            expected = ", ".join(["time", *map(str, (*space, channels))])
             raise ValueError(
-                f"{path}: sequence {name} must be [time, {channels}] with one step or more, "
+                f"{path}: sequence {name} must be [{expected}] with one step or more, "
                 f"got {list(xs.shape)}."
             )
         if not np.isfinite(xs).all():
-            step = int(np.argmin(np.isfinite(xs).all(1)))
+            step = int(np.argmin(np.isfinite(xs.reshape(len(xs), -1)).all(1)))
             raise ValueError(
                 f"{path}: sequence {name} must be finite numbers, not so at step {step}."
             )
     return sequences
 
 
-def _read_npz(path: Path) -> dict[str, np.ndarray]:
+def _read_npz(axes: int, path: Path) -> dict[str, np.ndarray]:
+    """Returns sequences of so many axes, also from arrays of one more, for the cases."""
     arrays = read_npz(path)
     lengths = arrays.pop("lengths", None)
-    if lengths is not None and [array.ndim for array in arrays.values()] != [3]:
-        raise ValueError(f"{path}: lengths must stand beside a single 3-D array.")
+    if lengths is not None and [array.ndim for array in arrays.values()] != [axes + 1]:
+        raise ValueError(f"{path}: lengths must stand beside a single {axes + 1}-D array.")
     sequences = {}
     for name, array in arrays.items():
         if array.dtype.kind not in "fiu":
             raise ValueError(f"{path}: array {name} must be numbers, got {array.dtype}.")
-        if array.ndim != 3:
+        if array.ndim != axes + 1:
             sequences[name] = array.astype(np.float32)
             continue
         ends = np.full(len(array), array.shape[1]) if lengths is None else lengths

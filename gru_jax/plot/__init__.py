@@ -5,11 +5,13 @@
     timescales, gradient_flow           how far back units remember, and gradients reach
     forecast                            a series and its prediction
     learning_curves, confusion_matrix   the course of training
+    video                               images that change in time
 
 Each function draws into `ax`, or into a new figure if it is None, and returns the axes. `animation`
-returns the argument of `save_gif`. matplotlib's global state does not change. Steps count from 0,
-as in the arrays. Colours hold in grey and for colour-blind readers. Lines differ in dash, too. Shut
-to open and negative to positive go from dark to light. Cells of a matrix or diagram carry numbers.
+and `video` return the argument of `save_gif`. matplotlib's global state does not change. Steps
+count from 0, as in the arrays. Colours hold in grey and for colour-blind readers. Lines differ in
+dash, too. Shut to open and negative to positive go from dark to light. Cells of a matrix or diagram
+carry numbers.
 """
 
 from gru_jax.plot.diagram import step as step
@@ -22,3 +24,4 @@ from gru_jax.plot.motion import save_gif as save_gif
 from gru_jax.plot.series import forecast as forecast
 from gru_jax.plot.training import confusion_matrix as confusion_matrix
 from gru_jax.plot.training import learning_curves as learning_curves
+from gru_jax.plot.video import video as video
