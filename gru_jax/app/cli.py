@@ -104,7 +104,8 @@ def evaluate(command: Evaluate, console: Console) -> int:
 def predict(command: Predict, console: Console) -> int:
     """Prints the answers for each sequence of a file."""
     trained = runs.load_trained(command.run)
-    task, sequences = trained.task, gj.read_sequences(command.input, trained.task.input_size)
+    task = trained.task
+    sequences = gj.read_sequences(command.input, task.input_size, task.space)
     answers = runs.predict(trained, list(sequences.values()))
     if sys.stdout.isatty():
         show.predictions(console, task, list(sequences), answers)

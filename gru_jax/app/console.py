@@ -64,7 +64,8 @@ def epochs(console: Console, run: Run) -> Iterator[Callable[[Row], None]]:
         names = dict.fromkeys(("loss", task.monitor) if wide else ("loss",))
         values = " ".join(f"{name} {_number(task, name, row[name])}" for name in names)
         validation = _number(task, task.monitor, row[f"validation_{task.monitor}"])
-        speed = f" {steps / row['seconds']:3.0f} steps/s" * wide
+        rate = steps / row["seconds"]
+        speed = f" {rate:3.{rate < 10:d}f} steps/s" * wide
         return f"{values} val {validation}{speed}"
 
     if not console.is_terminal:
@@ -127,7 +128,13 @@ def interruptible() -> Iterator[Callable[[], bool]]:
 def result(console: Console, task: Task, outcome: Mapping[str, Any]) -> None:
     """Prints the test metric among the published ones, the best first."""
     value, size = outcome[f"test_{task.monitor}"], f"{outcome['parameters']:,} parameters"
-    rows = [*task.published, Published("GRU (this run)", value, size)]
+    start = f"test_{task.monitor}_"
+    baselines = [
+        Published(name.removeprefix(start).replace("_", " "), number, "no training")
+        for name, number in outcome.items()
+        if name.startswith(start)
+    ]
+    rows = [*task.published, *baselines, Published("GRU (this run)", value, size)]
     columns, title = ("", _right_column(task.monitor), ""), f"Test {task.monitor} on {task.title}"
     table = Table(*columns, title=title, title_justify="left", box=None)
     for row in sorted(rows, key=lambda row: row.value, reverse=task.mode == "max"):

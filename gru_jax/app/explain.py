@@ -75,9 +75,14 @@ def inspect(
             task without classes, the sum of the outputs in place of the loss.
 
     Raises:
-        ValueError: if the net has no recurrence in stacks and residuals.
+        ValueError: if the steps are images, or the net has no recurrence in stacks and residuals.
     """
     task, net = trained.task, trained.net
+    if task.space:
+        raise ValueError(
+            f"explain: task must be one of vectors, but the cells of {task.name} have images for "
+            "states; the figures of its run show their gates."
+        )
     longest = np.maximum.accumulate([len(x) for x in xs])
     count = max(1, int((longest * np.arange(1, len(xs) + 1) <= STEPS).sum()))
     padded, lengths = gj.pad(task.prepare(trained.statistics, xs[:count]))

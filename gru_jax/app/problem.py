@@ -2,11 +2,10 @@
 
 make_problem(task, config) -> Problem
 train(problem, make_loop(problem), init_progress(problem)) -> Progress
-evaluate(task, outputs(net, params, xs), targets) -> means of the metrics
+evaluate(task, outputs(task, net, params, xs), targets) -> means of the metrics
 """
 
-from collections.abc import Sequence
-from functools import partial
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -50,7 +49,7 @@ def make_problem(task: Task, config: Config) -> Problem:
             "builders with activations given by name, got one that holds a function."
         )
     params = jax.eval_shape(lambda: net.init(jax.random.key(0), task.input_size))
-    xs = jax.ShapeDtypeStruct((1, 1, task.input_size), np.float32)
+    xs = jax.ShapeDtypeStruct((1, 1, *task.space, task.input_size), np.float32)
     choices = gj.explain_backend(net, params, xs, key=jax.random.key(0))
     recurrence = "; ".join(dict.fromkeys(map(str, choices))) or "none"
     parts = task.load(config)
@@ -73,7 +72,7 @@ def make_loss(problem: Problem) -> Any:
     task, config, net = problem[:3]
 
     def loss_fn(params: Params, batch: gj.Batch, key: Key) -> tuple[Array, Metrics]:
-        ys, _ = net.apply(params, batch.xs, lengths=batch.lengths, key=key)
+        ys = task.apply(net, params, batch.xs, batch.lengths, key)
         metrics = task.metrics(ys, batch.targets)
         losses = task.loss(config, ys, batch.targets)
         means = {k: gj.masked_mean(v, batch.valid) for k, v in metrics.items() if k != "loss"}
@@ -94,13 +93,20 @@ def train(
     task, config = problem.task, problem.config
 
     def validate(params: Params) -> Row:
-        ys = outputs(problem.net, params, problem.validation.xs)
+        ys = outputs(task, problem.net, params, problem.validation.xs)
         return evaluate(task, ys, problem.validation.targets)
+
+    def batches(epoch: int) -> Iterator[gj.Batch]:
+        train = problem.train
+        if task.draw:
+            train = task.draw(config, epoch)
+            train = train._replace(xs=task.prepare(problem.statistics, train.xs))
+        return gj.make_batches(train, config.batch, seed=config.seed, epoch=epoch)
 
     return gj.fit(
         progress,
         loop,
-        lambda epoch: gj.make_batches(problem.train, config.batch, seed=config.seed, epoch=epoch),
+        batches,
         validate,
         epochs=config.epochs,
         monitor=task.monitor,
@@ -110,14 +116,14 @@ def train(
     )
 
 
-def outputs(net: gj.Layer, params: Params, xs: Sequence[np.ndarray]) -> Float[Array, "cases ..."]:
+def outputs(
+    task: Task, net: gj.Layer, params: Params, xs: Sequence[np.ndarray]
+) -> Float[Array, "cases ..."]:
     """Returns the net's outputs for prepared sequences, one row each, in evaluation."""
-    return _apply(net.apply, params, *gj.pad(xs))
+    return _apply(task.apply, net, params, *gj.pad(xs), None)
 
 
-@partial(jax.jit, static_argnums=0)
-def _apply(apply: Any, params: Params, xs: Array, lengths: Array) -> Array:
-    return apply(params, xs, lengths=lengths)[0]
+_apply = jax.jit(lambda apply, *args: apply(*args), static_argnums=(0, 1))
 
 
 def evaluate(task: Task, ys: Array, targets: np.ndarray) -> Row:

@@ -148,8 +148,9 @@ def finish(run: Run) -> tuple[dict[str, Any], list[Path]]:
         return result, []
     from gru_jax.app import figures
 
-    counts = result.get("confusion_matrix")
-    return result, figures.draw_training(problem.task, run.rows, counts, run.folder / "figures")
+    counts, folder = result.get("confusion_matrix"), run.folder / "figures"
+    drawn = figures.draw_training(problem.task, run.rows, counts, folder)
+    return result, drawn + problem.task.figures(trained, problem.parts.test, folder)
 
 
 def read_config(folder: Path) -> tuple[Task, Config]:
@@ -177,17 +178,24 @@ def load_trained(folder: Path | str) -> Trained:
         header = interop.load_metadata(path)
         task, config = _settings(json.loads(header["settings"]))
         statistics = json.loads(header["statistics"])
-        task.prepare(statistics, [np.zeros((1, task.input_size), np.float32)])  # or says why not
+        task.prepare(
+            statistics, [np.zeros((1, *task.space, task.input_size), np.float32)]
+        )  # or says why not
         assert isinstance(net, gj.Layer)
         return Trained(task, config, net, params, statistics)
 
 
 def evaluate(trained: Trained, test: gj.Dataset) -> dict[str, Any]:
-    """Returns the means of the metrics, the number of parameters, and of classes the confusions."""
+    """Returns the means of the metrics, beside the task's baselines, and the number of parameters.
+
+    Of a task of classes, it also has the confusions.
+    """
     task = trained.task
     ys = _outputs(trained, test.xs)
     means = problems.evaluate(task, ys, test.targets)
     result = {"task": task.name, **{f"test_{name}": mean for name, mean in means.items()}}
+    for name, row in task.baselines(trained.config, test).items():
+        result |= {f"test_{metric}_{name}": value for metric, value in row.items()}
     result["parameters"] = gj.count_parameters(trained.params)
     if task.classes:
         answers, count = np.argmax(task.predict(ys), -1), len(task.classes)
@@ -196,7 +204,7 @@ def evaluate(trained: Trained, test: gj.Dataset) -> dict[str, Any]:
 
 
 def predict(trained: Trained, xs: Sequence[np.ndarray]) -> np.ndarray:
-    """Returns the task's answers for sequences `[time, input]`, one row a sequence.
+    """Returns the task's answers for sequences `[time, *space, input]`, one row a sequence.
 
     A row holds the probability of each class or, of a task without classes, its values.
     """
@@ -205,7 +213,7 @@ def predict(trained: Trained, xs: Sequence[np.ndarray]) -> np.ndarray:
 
 def _outputs(trained: Trained, xs: Sequence[np.ndarray]) -> jax.Array:
     prepared = trained.task.prepare(trained.statistics, xs)
-    return problems.outputs(trained.net, trained.params, prepared)
+    return problems.outputs(trained.task, trained.net, trained.params, prepared)
 
 
 def _settings(settings: dict[str, Any]) -> tuple[Task, Config]:

@@ -39,7 +39,10 @@ def test_a_message_breaks_no_word_in_a_terminal(tmp_path, columns):
         (["train", "--resume=3"], "train: --resume must stand alone, got --resume=3."),
         (["train", "--hidden", "3", "4"], "train: TASK must come before the options, got 4 behind"),
         (["train", "japanese_vowel"], "got japanese_vowel; did you mean japanese_vowels?"),
-        (["train", "mnist"], "train: TASK must be one of japanese_vowels, got mnist."),
+        (
+            ["train", "mnist"],
+            "train: TASK must be one of japanese_vowels, moving_digits, got mnist",
+        ),
         (["predict", "a", "b"], "predict: b is one argument too many."),
         (["train", "--seed", "-1"], "train: seed must be a whole number from 0 to below"),
         (["train", "--hidden", "0"], "train: hidden must be a whole number from 1 to below"),

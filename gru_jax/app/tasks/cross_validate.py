@@ -49,7 +49,7 @@ def cross_validate(config: VowelsConfig) -> dict[str, Row]:
             progress, _ = problems.train(problem, loop, problems.init_progress(problem))
             xs = task.prepare(problem.statistics, left_out.xs)
             for name, params in (("best", progress.best_params), ("last", progress.state.params)):
-                ys = problems.outputs(net, params, xs)
+                ys = problems.outputs(task, net, params, xs)
                 rows[name].append(problems.evaluate(task, ys, left_out.targets))
     return {
         name: {key: float(np.mean([row[key] for row in each])) for key in each[0]}

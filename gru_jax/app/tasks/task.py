@@ -2,7 +2,7 @@
 
     load(config)       -> Parts of raw sequences         statistics(train) -> what prepare needs
     make_net(config)   -> net                            prepare(statistics, sequences) -> inputs
-    net(inputs)        -> outputs                        loss, metrics, predict: of the outputs
+    apply(net, inputs) -> outputs                        loss, metrics, predict: of the outputs
 
 Runs, evaluation, prediction and explanation know a task by these functions alone.
 """
@@ -10,6 +10,7 @@ Runs, evaluation, prediction and explanation know a task by these functions alon
 import dataclasses
 import math
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import (
     Annotated,
     Any,
@@ -26,6 +27,8 @@ import numpy as np
 from jaxtyping import Array
 
 import gru_jax as gj
+from gru_jax import Key, Params, Row
+from gru_jax.types import ArrayLike
 
 Statistics: TypeAlias = dict[str, list[float]]
 AnyConfig = TypeVar("AnyConfig", bound="Config")
@@ -81,6 +84,13 @@ class Parts(NamedTuple):
     test: gj.Dataset
 
 
+def apply(
+    net: gj.Layer, params: Params, xs: ArrayLike, lengths: ArrayLike, key: Key | None
+) -> Array:
+    """Returns the net's outputs: the usual `Task.apply`."""
+    return net.apply(params, xs, lengths=lengths, key=key)[0]
+
+
 class Published(NamedTuple):
     """Somebody's value of the metric that a task monitors."""
 
@@ -97,15 +107,20 @@ class Task(NamedTuple):
         title: name for people.
         Config: dataclass of its settings: numbers with their `Range`, Literals, strings, bools.
         input_size: features of one step.
-        load: `(config) -> Parts`, sequences `[time, input]` with one target each.
-        make_net: `(config) -> net`, whose outputs are one row a sequence.
+        load: `(config) -> Parts`, sequences `[time, *space, input]` with one target each.
+        make_net: `(config) -> net`.
         loss: `(config, outputs, targets) -> [sequences]`, minimised in training.
-        metrics: `(outputs, targets) -> {name: [sequences]}`, one of them "loss", the loss as
-            people know it; their means are reported.
+        metrics: `(outputs, targets) -> {name: [sequences]}`; their means are reported. To be
+            explained, a task needs one of the name "loss", the loss as people know it.
         predict: `(outputs) -> [sequences, ...]`, the answers: probabilities of classes, or values.
         describe: `(config, parts) -> {name: fact}`, the first lines of a training.
         monitor: the metric that tells the best parameters.
         mode: whether its lowest or its highest value is the best.
+        apply: `(net, params, xs, lengths, key) -> outputs`, one row a sequence.
+        space: the space axes of one step, () where it is a vector.
+        draw: `(config, epoch) -> train`, where each epoch draws its sequences anew.
+        baselines: `(config, test) -> {name: metrics}`, of forecasts that need no training.
+        figures: `(trained, test, folder) -> paths`; draws, with matplotlib, a task's own figures.
         statistics: `(train) -> {name: numbers}`, all that preparing needs to know of the data.
         prepare: `(statistics, sequences) -> sequences`, the net's inputs.
         classes: names of the classes that `predict` has probabilities of; () if it has values.
@@ -127,6 +142,11 @@ class Task(NamedTuple):
     describe: Callable[[Any, Parts], dict[str, str]]
     monitor: str = "loss"
     mode: Literal["min", "max"] = "min"
+    apply: Callable[[gj.Layer, Params, ArrayLike, ArrayLike, Key | None], Array] = apply
+    space: tuple[int, ...] = ()
+    draw: Callable[[Any, int], gj.Dataset] | None = None
+    baselines: Callable[[Any, gj.Dataset], dict[str, Row]] = lambda *_: {}
+    figures: Callable[[Any, gj.Dataset, Path], list[Path]] = lambda *_: []
     statistics: Callable[[gj.Dataset], Statistics] = lambda _: {}
     prepare: Callable[[Statistics, Sequence[np.ndarray]], Sequence[np.ndarray]] = lambda _, xs: xs
     classes: tuple[str, ...] = ()

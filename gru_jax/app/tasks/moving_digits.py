@@ -1,0 +1,202 @@
+"""Moving digits: ten frames seen, ten foretold.
+
+frames -> blocks of pixels as channels -> [convolutional GRU]* -> convolution -> logits of the next
+frame; behind the frames seen, the net runs on its own output.
+"""
+
+import dataclasses
+from pathlib import Path
+from typing import Annotated, Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jaxtyping import Array, Float
+
+import gru_jax as gj
+from gru_jax import Key, Params, Row
+from gru_jax.app.tasks.task import Config, Parts, Range, Task
+from gru_jax.data.moving_digits import MovingDigits, Part, draw_moving_digits
+from gru_jax.types import ArrayLike
+
+SEEN, FUTURE, SIZE = 10, 10, 32
+HELD_OUT = 200
+"""Sequences to validate with, and to test with."""
+SHOWN = 3
+"""Test sequences that are animated."""
+DARK = -4.0
+"""First logit of every pixel, as most are black."""
+CLEAR = 1e-3
+"""A forecast of 0 or 1 is taken for this far from it: its cross entropy would be infinite."""
+
+
+@dataclasses.dataclass(frozen=True)
+class DigitsConfig(Config):
+    """Settings of a run; the defaults were chosen on the validation sequences."""
+
+    epochs: Annotated[int, Range(1, 10**6)] = 24
+    """Times that all training sequences are drawn anew."""
+    batch: Annotated[int, Range(1, 10**5)] = 8
+    """Sequences in a batch."""
+    weight_decay: Annotated[float, Range(0, np.inf)] = 0.0
+    """Decoupled weight decay of AdamW."""
+    sequences: Annotated[int, Range(1, 10**7)] = 512
+    """Training sequences in an epoch."""
+    channels: Annotated[int, Range(1, 10**5)] = 64
+    """Channels of each state."""
+    layers: Annotated[int, Range(1, 100)] = 1
+    """Convolutional GRU layers."""
+    block: Annotated[int, Range(1, SIZE + 1)] = 4
+    """Side of the blocks of pixels that are one pixel of the states; it divides 32."""
+    coordinates: bool = False
+    """Let each gate see the pixels' coordinates (CoordConv)."""
+
+
+def load(config: DigitsConfig) -> Parts:
+    """Returns the first epoch's training sequences, and those held out."""
+    held_out = (_dataset(_draw(config, name)) for name in ("validation", "test"))
+    return Parts(draw(config, 0), *held_out)
+
+
+def draw(config: DigitsConfig, epoch: int) -> gj.Dataset:
+    """Returns an epoch's training sequences."""
+    return _dataset(draw_moving_digits(config.sequences, seed=[config.seed, epoch]))
+
+
+def _draw(config: DigitsConfig, part: Part) -> MovingDigits:
+    del config  # The same sequences for every run, so that runs compare.
+    return draw_moving_digits(HELD_OUT, seed=0, part=part, seen=SEEN, future=FUTURE, size=SIZE)
+
+
+def _dataset(digits: MovingDigits) -> gj.Dataset:
+    """Returns the frames seen, and for targets every frame's next one."""
+    return gj.Dataset(list(digits.frames[:, :SEEN]), digits.frames[:, 1:])
+
+
+def make_net(config: DigitsConfig) -> gj.Layer:
+    """Builds the net: frames in, the logits of each next frame out."""
+    if SIZE % config.block:
+        raise ValueError(f"train: block must divide {SIZE}, got {config.block}.")
+    cell = gj.conv_gru(config.channels, coordinates=config.coordinates)
+    return gj.stack(
+        gj.space_to_depth(config.block),
+        *[gj.recurrent(cell)] * config.layers,
+        gj.conv(config.block**2, bias_init=jax.nn.initializers.constant(DARK)),
+        gj.depth_to_space(config.block),
+    )
+
+
+def apply(
+    net: gj.Layer, params: Params, xs: ArrayLike, lengths: ArrayLike, key: Key | None
+) -> Array:
+    """Returns the logits of the frames after the first: of those seen, then of the future."""
+    result = gj.forecast(
+        net, params, xs, steps=FUTURE, feedback="sigmoid", lengths=lengths, key=key
+    )
+    return jnp.concatenate([result.ys[:, :-1], result.future], axis=1)
+
+
+def loss(config: DigitsConfig, logits: Array, frames: Array) -> Float[Array, " sequences"]:
+    """Returns the cross entropy in nats, mean over the pixels of all frames but the first."""
+    del config
+    return optax.sigmoid_binary_cross_entropy(logits, frames).mean((-4, -3, -2, -1))
+
+
+def metrics(logits: Array, frames: Array) -> dict[str, Float[Array, " sequences"]]:
+    """Returns the squared error and the cross entropy of a future frame, sums over its pixels."""
+    logits, frames = logits[:, -FUTURE:], frames[:, -FUTURE:]
+    errors = gj.squared_error(jax.nn.sigmoid(logits), frames)
+    entropy = optax.sigmoid_binary_cross_entropy(logits, frames)
+    return {"mse": _per_frame(errors), "bce": _per_frame(entropy)}
+
+
+def _per_frame(pixels: Any) -> Any:
+    """Returns the sum over a frame's pixels, mean over the frames."""
+    return pixels.sum((-3, -2, -1)).mean(-1)
+
+
+def predict(logits: Array) -> Float[Array, "sequences future size size 1"]:
+    """Returns the future frames."""
+    return jax.nn.sigmoid(logits[:, -FUTURE:])
+
+
+def baselines(config: DigitsConfig, test: gj.Dataset) -> dict[str, Row]:
+    """Returns the metrics of two forecasts that need no training.
+
+    The last frame again; and the true digits, had they kept their velocity and met no wall.
+    """
+    digits, truth = _draw(config, "test"), test.targets[:, -FUTURE:]
+    last = np.broadcast_to(digits.frames[:, SEEN - 1 : SEEN], truth.shape)
+    rows = {}
+    for name, frames in {"last_frame": last, "constant_velocity": digits.straight}.items():
+        sure = np.clip(frames, CLEAR, 1 - CLEAR)
+        entropy = -truth * np.log(sure) - (1 - truth) * np.log(1 - sure)
+        errors = {"mse": (frames - truth) ** 2, "bce": entropy}
+        rows[name] = {key: float(_per_frame(e).mean()) for key, e in errors.items()}
+    return rows
+
+
+def describe(config: DigitsConfig, parts: Parts) -> dict[str, str]:
+    """Returns the task, the data and the model in words."""
+    del parts
+    pixels = SIZE // config.block
+    layers = "1 layer" if config.layers == 1 else f"{config.layers} layers"
+    return {
+        "task": f"moving digits: {SEEN} frames seen, {FUTURE} to foretell",
+        "data": f"{config.sequences} sequences drawn anew each epoch, {HELD_OUT} to validate, "
+        f"{HELD_OUT} to test, of {SIZE} x {SIZE} pixels",
+        "model": f"convolutional GRU{' with coordinates' * config.coordinates}, {layers} of "
+        f"{config.channels} channels on {pixels} x {pixels} pixels",
+    }
+
+
+def figures(trained: Any, test: gj.Dataset, folder: Path) -> list[Path]:
+    """Animates three test sequences: truth, forecast, and the gates of the first layer."""
+    from gru_jax import plot
+
+    net, params = trained.net, trained.params
+    seen, truth = np.stack(test.xs[:SHOWN]), test.targets[:SHOWN]
+    future = predict(gj.forecast(net, params, seen, steps=FUTURE, feedback="sigmoid").future)
+    xs = jnp.concatenate([seen, future[:, :-1]], axis=1)
+    logits, _ = net.apply(params, xs, key=None)
+    gates = gj.trace(net, params, xs, key=None)[1].gates
+    panels = {
+        "truth": truth[..., 0],
+        "forecast": jax.nn.sigmoid(logits)[..., 0],
+        "update gate z": gates.z.mean(-1),
+        "reset gate r": gates.r.mean(-1),
+    }
+    steps = [f"frame {t + 2}: {'seen' if t < SEEN - 1 else 'foretold'}" for t in range(len(xs[0]))]
+    moving = plot.video({name: _pile(images) for name, images in panels.items()}, labels=steps)
+    plot.save_gif(moving, folder / "forecast.gif", seconds=0.3)
+    return [folder / "forecast.gif"]
+
+
+def _pile(images: Float[Array, "sequences time height width"]) -> Float[np.ndarray, "time _ width"]:
+    """Puts sequences one below the other, with a line of nothing between them."""
+    line = np.full((images.shape[1], images.shape[2] // 8, images.shape[3]), np.nan)
+    piles = [piece for each in np.asarray(images, float) for piece in (line, each)]
+    return np.concatenate(piles[1:], axis=1)
+
+
+MOVING_DIGITS = Task(
+    name="moving_digits",
+    title="moving digits",
+    Config=DigitsConfig,
+    input_size=1,
+    space=(SIZE, SIZE),
+    load=load,
+    draw=draw,
+    make_net=make_net,
+    apply=apply,
+    loss=loss,
+    metrics=metrics,
+    predict=predict,
+    baselines=baselines,
+    describe=describe,
+    figures=figures,
+    monitor="mse",
+    units={"mse": "squared intensity per frame", "bce": "nats per frame"},
+    target="frame",
+)
