@@ -104,7 +104,7 @@ def test_the_settings_reach_the_training_loss(finished):
 
     plain = {"noise": 0.0, "dropout": 0.0, "label_smoothing": 0.0}
     train = run.problem.train
-    logits = problems.outputs(run.problem.net, run.progress.best_params, train.xs)
+    logits = problems.outputs(run.problem.task, run.problem.net, run.progress.best_params, train.xs)
     nats = np.log(np.exp(logits).sum(-1)) - logits[np.arange(len(train.xs)), train.targets]
     assert loss(**plain) == pytest.approx(float(nats.mean()), rel=1e-4)
     values = [loss(**plain), *(loss(**(plain | {k: getattr(CONFIG, k)})) for k in plain)]

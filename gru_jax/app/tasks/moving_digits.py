@@ -152,7 +152,10 @@ def describe(config: DigitsConfig, parts: Parts) -> dict[str, str]:
 
 
 def figures(trained: Any, test: gj.Dataset, folder: Path) -> list[Path]:
-    """Animates three test sequences: truth, forecast, and the gates of the first layer."""
+    """Animates three test sequences: truth, forecast, and gates of the first layer.
+
+    Of each gate, the channel that varies most.
+    """
     from gru_jax import plot
 
     net, params = trained.net, trained.params
@@ -161,12 +164,10 @@ def figures(trained: Any, test: gj.Dataset, folder: Path) -> list[Path]:
     xs = jnp.concatenate([seen, future[:, :-1]], axis=1)
     logits, _ = net.apply(params, xs, key=None)
     gates = gj.trace(net, params, xs, key=None)[1].gates
-    panels = {
-        "truth": truth[..., 0],
-        "forecast": jax.nn.sigmoid(logits)[..., 0],
-        "update gate z": gates.z.mean(-1),
-        "reset gate r": gates.r.mean(-1),
-    }
+    panels = {"truth": truth[..., 0], "forecast": jax.nn.sigmoid(logits)[..., 0]}
+    for name, gate in {"update": gates.z, "reset": gates.r}.items():
+        channel = int(gate.std((0, 1, 2, 3)).argmax())
+        panels[f"{name} gate, channel {channel}"] = gate[..., channel]
     steps = [f"frame {t + 2}: {'seen' if t < SEEN - 1 else 'foretold'}" for t in range(len(xs[0]))]
     moving = plot.video({name: _pile(images) for name, images in panels.items()}, labels=steps)
     plot.save_gif(moving, folder / "forecast.gif", seconds=0.3)
