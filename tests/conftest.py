@@ -32,7 +32,7 @@ if os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1") == "1":
         os.environ["XLA_FLAGS"] = flags + FLAGS
 
 QUICK_NOTEBOOKS = {"quickstart"}
-SLOW_CELLS = {"diagonal", "layer-norm-after", "mgu", "min-gru"}
+SLOW_CELLS = {"block", "diagonal", "layer-norm-after", "mgu", "min-gru"}
 SLOW = pytest.mark.slow("others stand for these cells")
 
 

@@ -28,6 +28,13 @@ def init_glorot_uniform(
     return jax.nn.initializers.glorot_uniform()(key, shape, dtype)
 
 
+def init_lecun_normal(
+    key: Key, shape: Shape, dtype: DTypeLike = jnp.float32
+) -> Float[Array, "..."]:
+    """Returns `jax.nn.initializers.lecun_normal()`'s values."""
+    return jax.nn.initializers.lecun_normal()(key, shape, dtype)
+
+
 def init_orthogonal(key: Key, shape: Shape, dtype: DTypeLike = jnp.float32) -> Float[Array, "..."]:
     """Returns `jax.nn.initializers.orthogonal()`'s values."""
     return jax.nn.initializers.orthogonal()(key, shape, dtype)

@@ -45,6 +45,17 @@ def matmul_each(
     return jnp.split(matmul(x, jnp.concatenate(weights, axis=1)), len(weights), axis=-1)
 
 
+def block_matmul(
+    x: Float[Array, "*batch rows"], W: Float[Array, "blocks block columns"]
+) -> Float[Array, "*batch blocks columns"]:
+    """Returns the product of each block of x, of equal size, with its own weights."""
+    blocks, size, _ = W.shape
+    x = x.reshape(*x.shape[:-1], blocks, size)
+    along = ((x.ndim - 1,), (1,)), ((x.ndim - 2,), (0,))
+    y = jax.lax.dot_general(x, W, along, preferred_element_type=wide(W.dtype))
+    return jnp.moveaxis(y, 0, -2).astype(x.dtype)
+
+
 @jax.custom_jvp
 def tall_matmul(
     x: Float[Array, "*batch rows"], W: Float[Array, "rows columns"]

@@ -31,6 +31,7 @@ CELLS = {
     "layer_norm_gru": ("a GRU of normalised products", "hard optimisation", "none"),
     "diagonal_gru": ("vectors act on h in place of matrices", "many units, few parameters", "none"),
     "min_gru": ("z and c from x alone", "long sequences on GPUs and TPUs", "small repositories"),
+    "block_gru": ("a GRU of block-diagonal products", "wide states, world models", "DreamerV3"),
     "gru_d": ("a GRU of decayed x and h", "missing values, irregular times", "PyPOTS"),
 }
 """What h_t is, what it is for, who has it elsewhere."""

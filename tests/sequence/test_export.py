@@ -154,6 +154,7 @@ def test_a_trace_for_any_size_is_a_plain_loop(names):
     ("cell", "shape"),
     [
         (gj.gru(HIDDEN), (INPUT,)),
+        (gj.block_gru(HIDDEN, 2), (INPUT,)),
         (gj.gru_d(HIDDEN), (3 * INPUT,)),
         (gj.mgu(HIDDEN), (INPUT,)),
         (gj.lstm(HIDDEN), (INPUT,)),

@@ -13,5 +13,6 @@ CELLS = {
     "diagonal": lambda **options: gj.diagonal_gru(5, **options),
     "mgu": lambda **options: gj.mgu(5, **options),
     "min-gru": lambda **options: gj.min_gru(5, **options),
+    "block": lambda **options: gj.block_gru(6, 2, **options),
     "learned": lambda **options: gj.learned_initial_state(gj.gru(5, **options)),
 }

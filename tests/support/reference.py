@@ -103,6 +103,33 @@ def li_gru_gates(params, x, h, *, epsilon=1e-6):
     return np.nan, z, c, (1 - z) * h + z * c
 
 
+def block_gru_gates(params, x, h, *, epsilon=1e-4):
+    """Returns r, z, c and the next state of one step of the block-diagonal GRU, block by block."""
+    W_x, b_x, g_x, W_h, b_h, g_h, layers, *gates = params
+    W_x, b_x, g_x, W_h, b_h, g_h = (np.asarray(p, float) for p in (W_x, b_x, g_x, W_h, b_h, g_h))
+
+    def activate(a, gain):
+        mean_square = (a**2).sum(-1, keepdims=True) / a.shape[-1]
+        return ACTIVATIONS["silu"](gain * a / np.sqrt(mean_square + epsilon))
+
+    def multiply(parts, W):
+        pairs = zip(parts, np.asarray(W, float), strict=True)
+        return np.concatenate([part @ own for part, own in pairs], -1)
+
+    u, v, blocks = activate(x @ W_x + b_x, g_x), activate(h @ W_h + b_h, g_h), len(gates[0])
+    parts = [np.concatenate([u, v, part], -1) for part in np.split(h, blocks, -1)]
+    for W, b, g in layers:
+        a = activate(multiply(parts, W) + np.asarray(b, float), np.asarray(g, float))
+        parts = np.split(a, blocks, -1)
+    r, z, c = (
+        multiply(parts, W) + np.asarray(b, float)
+        for W, b in zip(gates[::2], gates[1::2], strict=True)
+    )
+    r, z = sigmoid(r), sigmoid(z)
+    c = np.tanh(r * c)
+    return r, z, c, (1 - z) * h + z * c
+
+
 def gru_d_gates(params, x, state):
     """Returns NaN for r and c, 1 for z, and the next h and x_last side by side, of GRU-D.
 

@@ -1,0 +1,288 @@
+"""The block-diagonal GRU of DreamerV3, for wide states.
+
+    u_t = silu(R(x_t W_x + b_x; g_x))                         map of the input
+    v_t = silu(R(h_{t-1} W_h + b_h; g_h))                     map of the state
+    a_t = silu(R(D(s_t, W) + b; g)),                          s_t^k = [u_t, v_t, h_{t-1}^k]
+    r_t = sigmoid(D(a_t, W_r) + b_r)
+    z_t = sigmoid(D(a_t, W_z) + b_z)
+    c_t = tanh(r_t * (D(a_t, W_c) + b_c))
+    h_t = (1 - z_t) * h_{t-1} + z_t * c_t
+
+D(a, W) = [a^1 W^1, a^2 W^2, ...] is a block-diagonal product: each block of a has its matrix. R is
+RMS normalisation over all blocks together (see `normalization`). The reset gate acts on the whole
+pre-activation. Each further hidden layer is a_t <- silu(R(D(a_t, W) + b; g)).
+
+DreamerV3's code differs in three points. Its x is two vectors, a sample and an action, and each has
+a map. Its rows of W act on h^k, v and u, in this order. It subtracts 1 from z's pre-activation at
+each step; here b_z begins at -1.
+
+References:
+    Hafner et al. (2025), "Mastering diverse control tasks through world models", and its code,
+    github.com/danijar/dreamerv3. Zhang and Sennrich (2019), "Root mean square layer
+    normalization".
+"""
+
+import math
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from gru_jax.architecture import bind, buildable
+from gru_jax.cells.gru import GRUGates, mix
+from gru_jax.cells.params import check_batch, check_features, check_leaf, check_options
+from gru_jax.ops.checks import check_count, check_kind
+from gru_jax.ops.initializers import draw, init_lecun_normal
+from gru_jax.ops.normalization import check_epsilon, normalize_rms
+from gru_jax.ops.products import add_bias, affine, block_matmul, matmul, tall_matmul
+from gru_jax.types import Cell, Fast, Initializer, Input, Key, Shape, exportable
+
+
+@exportable
+class BlockLayer(NamedTuple):
+    """Weights of each block, bias and gain; `rows` is 2 * units + block in the first layer."""
+
+    W: Float[Array, "blocks rows block"]
+    b: Float[Array, " hidden"]
+    g: Float[Array, " hidden"]
+
+
+@exportable
+class BlockGRUParams(NamedTuple):
+    """Weights, biases and gains of both maps, of the hidden layers, and of the gates."""
+
+    W_x: Float[Array, "input units"]
+    b_x: Float[Array, " units"]
+    g_x: Float[Array, " units"]
+    W_h: Float[Array, "hidden units"]
+    b_h: Float[Array, " units"]
+    g_h: Float[Array, " units"]
+    layers: tuple[BlockLayer, ...]
+    W_r: Float[Array, "blocks block block"]
+    b_r: Float[Array, " hidden"]
+    W_z: Float[Array, "blocks block block"]
+    b_z: Float[Array, " hidden"]
+    W_c: Float[Array, "blocks block block"]
+    b_c: Float[Array, " hidden"]
+
+
+class Sizes(NamedTuple):
+    """The sizes of a cell, except for its input's."""
+
+    hidden: int
+    blocks: int
+    units: int
+    layers: int
+
+
+class StateWeights(NamedTuple):
+    """The parameters that act on v, on the state and on a."""
+
+    U_h: Float[Array, "hidden units"]
+    b_h: Float[Array, " units"]
+    g_h: Float[Array, " units"]
+    V: Float[Array, "units hidden"]
+    U_a: Float[Array, "blocks block block"]
+    g_a: Float[Array, " hidden"]
+    layers: tuple[BlockLayer, ...]
+    W_rzc: Float[Array, "blocks block three"]
+    biases: tuple[Float[Array, " hidden"], ...]
+
+
+@buildable
+def block_gru(
+    hidden_size: int,
+    blocks: int = 8,
+    *,
+    units: int | None = None,
+    hidden_layers: int = 1,
+    update_bias: float = -1.0,
+    epsilon: float = 1e-4,
+    dtype: jax.typing.DTypeLike = jnp.float32,
+    kernel_init: Initializer = init_lecun_normal,
+    bias_init: Initializer = jax.nn.initializers.zeros,
+    gain_init: Initializer = jax.nn.initializers.ones,
+) -> Cell:
+    """Builds the block-diagonal GRU of DreamerV3; its defaults are those of DreamerV3's code.
+
+    Args:
+        hidden_size: features of the state.
+        blocks: the number of blocks, a divisor of `hidden_size`.
+        units: features of each map; None is hidden_size / blocks.
+        hidden_layers: block-diagonal layers between the maps and the gates.
+        update_bias: a number added to the initial b_z. Below 0, units begin by remembering.
+        epsilon: a small number added to each mean square.
+        dtype: the dtype of parameters, and so of inputs, states and results.
+        kernel_init: initialises every W.
+        bias_init: initialises every bias.
+        gain_init: initialises every gain.
+
+    Returns:
+        The cell; its parameters are `BlockGRUParams`.
+
+    Raises:
+        ValueError: if an option is out of range.
+
+    References:
+        Hafner et al. (2025), "Mastering diverse control tasks through world models", and its code.
+    """
+    dtype = check_options("block_gru", hidden_size, dtype)
+    check_count("block_gru", "blocks", blocks)
+    if hidden_size % blocks:
+        raise ValueError(
+            f"block_gru: hidden_size must be a multiple of blocks, {blocks}, got {hidden_size}."
+        )
+    units = hidden_size // blocks if units is None else units
+    check_count("block_gru", "units", units)
+    check_count("block_gru", "hidden_layers", hidden_layers)
+    epsilon = check_epsilon("block_gru", epsilon)
+    if not math.isfinite(update_bias):
+        raise ValueError(f"block_gru: update_bias must be finite, got {update_bias}.")
+    sizes = Sizes(hidden_size, blocks, units, hidden_layers)
+    initializers = kernel_init, bias_init, gain_init
+    one_step = bind(step, epsilon=epsilon)
+    return Cell(
+        init=bind(init_params, sizes, dtype, float(update_bias), initializers),
+        initial_state=initial_state,
+        step=one_step,
+        fast=Fast(
+            one_step, bind(project, epsilon=epsilon), pack, bind(gates, epsilon=epsilon), mix
+        ),
+        input=bind(check_params, sizes),
+    )
+
+
+def shapes(sizes: Sizes, dtype: jax.typing.DTypeLike, input_size: int) -> BlockGRUParams:
+    """Returns the parameters' shapes, as placeholders for the arrays."""
+    hidden, blocks, units, layers = sizes
+    block = hidden // blocks
+
+    def shape(*shape: int) -> Any:
+        return jax.ShapeDtypeStruct(shape, dtype)
+
+    def layer(rows: int) -> BlockLayer:
+        return BlockLayer(shape(blocks, rows, block), shape(hidden), shape(hidden))
+
+    return BlockGRUParams(
+        *(shape(input_size, units), shape(units), shape(units)),
+        *(shape(hidden, units), shape(units), shape(units)),
+        (layer(2 * units + block), *[layer(block)] * (layers - 1)),
+        *(shape(blocks, block, block), shape(hidden)) * 3,
+    )
+
+
+def init_params(
+    sizes: Sizes,
+    dtype: jax.typing.DTypeLike,
+    update_bias: float,
+    initializers: tuple[Initializer, Initializer, Initializer],
+    key: Key,
+    input_size: int,
+) -> BlockGRUParams:
+    """Returns the initial parameters; the initialisers are those of W, b and g."""
+    check_count("block_gru", "input_size", input_size)
+    needed, structure = jax.tree.flatten_with_path(shapes(sizes, dtype, input_size))
+    by_letter = dict(zip("Wbg", initializers, strict=True))
+    leaves = [
+        draw(by_letter[path[-1].name[0]], key, leaf.shape, dtype)
+        for key, (path, leaf) in zip(jax.random.split(key, len(needed)), needed, strict=True)
+    ]
+    params = jax.tree.unflatten(structure, leaves)
+    return params._replace(b_z=params.b_z + update_bias)
+
+
+def check_params(sizes: Sizes, params: BlockGRUParams) -> Input:
+    """Returns one step's `Input`; raises unless the parameters fit each other and the cell."""
+    check_kind("block_gru: params must be BlockGRUParams", params, BlockGRUParams)
+    W_x, count = params.W_x, len(params.layers)
+    if W_x.shape[1:] != (sizes.units,):
+        raise ValueError(
+            f"block_gru: params.W_x must be [input, {sizes.units}] to match the cell, "
+            f"got {W_x.shape}."
+        )
+    if count != sizes.layers:
+        raise ValueError(
+            f"block_gru: params.layers must have length {sizes.layers} to match the cell, "
+            f"got {count}."
+        )
+    needed = jax.tree.leaves_with_path(shapes(sizes, W_x.dtype, W_x.shape[0]))
+    leaves = jax.tree.leaves(params, is_leaf=lambda leaf: leaf is None)
+    for (path, like), leaf in zip(needed, leaves, strict=True):
+        name = f"params{jax.tree_util.keystr(path)}"
+        if leaf is None:
+            raise ValueError(f"block_gru: {name} must be an array, got None.")
+        check_leaf("block_gru", name, leaf, like.shape, "params.W_x", W_x)
+    return Input((W_x.shape[0],))
+
+
+def initial_state(params: BlockGRUParams, x_shape: Shape) -> Float[Array, "*batch hidden"]:
+    """Returns zeros, the state before the first step."""
+    return jnp.zeros((*x_shape[:-1], params.W_h.shape[0]), params.W_h.dtype)
+
+
+def step(
+    params: BlockGRUParams,
+    x: Float[Array, "*batch input"],
+    h: Float[Array, "*batch hidden"],
+    *,
+    epsilon: float,
+) -> Float[Array, "*batch hidden"]:
+    """Returns h_t from x_t and h_{t-1}."""
+    check_features("block_gru", "x", x, params.W_x.shape[0], "params.W_x", params.W_x)
+    check_features("block_gru", "h", h, params.W_h.shape[0], "params.W_h", params.W_h)
+    check_batch("block_gru", x, h=h)
+    drive = project(params, x, epsilon=epsilon)
+    return mix(gates(pack(params), drive, h, epsilon=epsilon), h)
+
+
+def project(
+    params: BlockGRUParams, xs: Float[Array, "*batch input"], *, epsilon: float
+) -> Float[Array, "*batch hidden"]:
+    """Returns the term that x adds to the first hidden layer, with the bias."""
+    W, b, _ = params.layers[0]
+    u = activate(add_bias(tall_matmul(xs, params.W_x), params.b_x), params.g_x, epsilon)
+    return add_bias(tall_matmul(u, side_by_side(W[:, : u.shape[-1]])), b)
+
+
+def pack(params: BlockGRUParams, _x_shape: Shape = ()) -> StateWeights:
+    """Returns the parameters that act on v, on the state and on a."""
+    (W, _, g), *more = params.layers
+    units = params.W_h.shape[1]
+    return StateWeights(
+        *(params.W_h, params.b_h, params.g_h),
+        *(side_by_side(W[:, units : 2 * units]), W[:, 2 * units :], g),
+        tuple(more),
+        jnp.concatenate([params.W_r, params.W_z, params.W_c], -1),
+        (params.b_r, params.b_z, params.b_c),
+    )
+
+
+def gates(
+    weights: StateWeights,
+    drive: Float[Array, "*batch hidden"],
+    h: Float[Array, "*batch hidden"],
+    *,
+    epsilon: float,
+) -> GRUGates:
+    """Returns the gates from the drive and the old state."""
+    U_h, b_h, g_h, V, U_a, g_a, layers, W_rzc, biases = weights
+    v = activate(affine(h, U_h, b_h), g_h, epsilon)
+    a = drive + matmul(v, V) + block_matmul(h, U_a).reshape(h.shape)
+    a = activate(a, g_a, epsilon)
+    for W, b, g in layers:
+        a = activate(add_bias(block_matmul(a, W).reshape(h.shape), b), g, epsilon)
+    parts = jnp.split(block_matmul(a, W_rzc), 3, axis=-1)
+    r, z, c = (add_bias(p.reshape(h.shape), b) for p, b in zip(parts, biases, strict=True))
+    r = jax.nn.sigmoid(r)
+    return GRUGates(r, jax.nn.sigmoid(z), jnp.tanh(r * c))
+
+
+def activate(a: Array, gain: Array, epsilon: float) -> Array:
+    """Returns silu(R(a; g))."""
+    return jax.nn.silu(normalize_rms(a, gain, epsilon))
+
+
+def side_by_side(W: Float[Array, "blocks rows block"]) -> Float[Array, "rows hidden"]:
+    """Returns the weights of inputs that all blocks share, as one matrix."""
+    return W.swapaxes(0, 1).reshape(W.shape[1], -1)
