@@ -257,6 +257,13 @@ def test_the_table_of_cells_is_that_of_the_measured_file():
         assert f"`{builder}" in page
 
 
+def test_the_table_of_moving_digits_is_that_of_the_measured_file():
+    script = runpy.run_path(str(ROOT / "notebooks/figures/digits.py"))
+    lines = script["table"](json.loads(script["FIGURES"].read_text()))
+    assert "\n".join(lines) + "\n\n" in script["PAGE"].read_text()
+    assert len(lines) == 6
+
+
 def test_commands_in_the_text_are_understood(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     calls = [

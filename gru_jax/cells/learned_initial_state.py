@@ -25,7 +25,8 @@ def learned_initial_state(cell: Cell) -> Cell:
     """Makes a cell's initial state a parameter, the same for all sequences.
 
     Its initial value is the cell's own initial state. Its gradient comes from every sequence
-    without `h0`, and from every reset without `h_reset`.
+    without `h0`, and from every reset without `h_reset`. Along an axis of any size, as of an image,
+    the state is the same everywhere: the parameter has size 1 there.
 
     Args:
         cell: the recurrence, e.g. `gru(64)`.
@@ -34,7 +35,7 @@ def learned_initial_state(cell: Cell) -> Cell:
         The cell; its parameters are `LearnedInitialStateParams`.
 
     Raises:
-        ValueError: if `cell` is not a cell; from `init`, if its inputs have axes of any size.
+        ValueError: if `cell` is not a cell.
     """
     check_kind("learned_initial_state: cell must be a Cell, e.g. gru(64)", cell, Cell)
     step, fast = bind(_inner, cell.step), cell.fast
@@ -63,14 +64,12 @@ def _inner(function: Callable[..., Any], params: LearnedInitialStateParams, *arg
 def _init(cell: Cell, key: Key, input_size: int) -> LearnedInitialStateParams:
     params = cell.init(key, input_size)
     axes = cell.input(params).shape if cell.input else (None,)
-    axes = (input_size,) if axes == (None,) else axes
-    shape = tuple(size for size in axes if size is not None)
-    if shape != axes:
-        raise ValueError(
-            "learned_initial_state: cell must have inputs of one size, for its state is an array "
-            f"of that size, got axes {axes}, where None is any size."
-        )
-    return LearnedInitialStateParams(params, cell.initial_state(params, shape))
+    return LearnedInitialStateParams(params, cell.initial_state(params, _small(axes, input_size)))
+
+
+def _small(axes: Shape, input_size: int) -> Shape:
+    """Returns the shape of one step's input with size 1 along its axes of any size."""
+    return (input_size,) if axes == (None,) else tuple(size or 1 for size in axes)
 
 
 def _input(cell: Cell, params: LearnedInitialStateParams) -> Input:
@@ -83,15 +82,18 @@ def _input(cell: Cell, params: LearnedInitialStateParams) -> Input:
 
 
 def _initial_state(cell: Cell, params: LearnedInitialStateParams, x_shape: Shape) -> State:
-    axes = len(_input(cell, params).shape)
-    batch = x_shape[: len(x_shape) - axes]
-    own = jax.eval_shape(lambda p: cell.initial_state(p, x_shape[len(batch) :]), params.cell)
+    axes = _input(cell, params).shape
+    small = _small(axes, *x_shape[-1:] or (0,))
+    own, like = (
+        jax.eval_shape(lambda p, shape=shape: cell.initial_state(p, shape), params.cell)
+        for shape in (x_shape, small)
+    )
     needed, got = (
-        jax.tree.map(lambda leaf: f"{leaf.shape} {leaf.dtype}", h) for h in (own, params.h0)
+        jax.tree.map(lambda leaf: f"{leaf.shape} {leaf.dtype}", h) for h in (like, params.h0)
     )
     if needed != got:
         raise ValueError(
             f"learned_initial_state: params.h0 must be {needed} to match the cell, got {got}."
         )
     # Copies even without batch axes: callers may donate the state, but not the parameters.
-    return jax.tree.map(lambda h: jnp.array(jnp.broadcast_to(h, (*batch, *h.shape))), params.h0)
+    return jax.tree.map(lambda h, own: jnp.array(jnp.broadcast_to(h, own.shape)), params.h0, own)

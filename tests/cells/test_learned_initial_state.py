@@ -93,3 +93,27 @@ def test_the_first_state_is_no_buffer_of_the_parameters():
     params = cell.init(jax.random.key(0), 3)
     h = cell.initial_state(params, (3,))
     assert h.unsafe_buffer_pointer() != params.h0.unsafe_buffer_pointer()
+
+
+@pytest.mark.parametrize("separable", [False, True])
+def test_images_of_any_size_begin_with_one_value_for_each_channel(rng, separable):
+    inner = gj.conv_gru(3, separable=separable)
+    cell = gj.learned_initial_state(inner)
+    params = cell.init(jax.random.key(0), 2)
+    assert params.h0.shape == (1, 1, 3)
+    params = params._replace(h0=jnp.asarray(rng.normal(size=(1, 1, 3)), jnp.float32))
+    for space in ((4, 5), (2, 1)):
+        xs = jnp.asarray(rng.normal(size=(2, 3, *space, 2)), jnp.float32)
+        h0 = jnp.broadcast_to(params.h0, (2, *space, 3))
+        resets = jnp.array([[False, True, False], [False, False, False]])
+
+        def learned(params, xs=xs, resets=resets):
+            return (gj.unroll(cell, params, xs, resets=resets)[0] ** 2).sum()
+
+        def given(h, xs=xs, resets=resets):
+            hs, _ = gj.unroll(inner, params.cell, xs, h, resets=resets, h_reset=h)
+            return (hs**2).sum()
+
+        np.testing.assert_allclose(learned(params), given(h0), rtol=1e-5)
+        total = jax.grad(given)(h0).sum((0, 1, 2))
+        np.testing.assert_allclose(jax.grad(learned)(params).h0[0, 0], total, rtol=1e-4)

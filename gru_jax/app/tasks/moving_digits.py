@@ -39,6 +39,8 @@ class DigitsConfig(Config):
     """Times that all training sequences are drawn anew."""
     batch: Annotated[int, Range(1, 10**5)] = 8
     """Sequences in a batch."""
+    learning_rate: Annotated[float, Range(0, np.inf)] = 1e-2
+    """Rate at the end of the warm-up; it then falls to zero along a cosine."""
     weight_decay: Annotated[float, Range(0, np.inf)] = 0.0
     """Decoupled weight decay of AdamW."""
     sequences: Annotated[int, Range(1, 10**7)] = 512
