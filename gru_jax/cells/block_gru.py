@@ -22,7 +22,6 @@ References:
     normalization".
 """
 
-import math
 from typing import Any, NamedTuple
 
 import jax
@@ -32,7 +31,7 @@ from jaxtyping import Array, Float
 from gru_jax.architecture import bind, buildable
 from gru_jax.cells.gru import GRUGates, mix
 from gru_jax.cells.params import check_batch, check_features, check_leaf, check_options
-from gru_jax.ops.checks import check_count, check_kind
+from gru_jax.ops.checks import check_count, check_kind, is_number
 from gru_jax.ops.initializers import draw, init_lecun_normal
 from gru_jax.ops.normalization import check_epsilon, normalize_rms
 from gru_jax.ops.products import add_bias, affine, block_matmul, matmul, tall_matmul
@@ -137,8 +136,8 @@ def block_gru(
     check_count("block_gru", "units", units)
     check_count("block_gru", "hidden_layers", hidden_layers)
     epsilon = check_epsilon("block_gru", epsilon)
-    if not math.isfinite(update_bias):
-        raise ValueError(f"block_gru: update_bias must be finite, got {update_bias}.")
+    if not is_number(update_bias):
+        raise ValueError(f"block_gru: update_bias must be a finite number, got {update_bias!r}.")
     sizes = Sizes(hidden_size, blocks, units, hidden_layers)
     initializers = kernel_init, bias_init, gain_init
     one_step = bind(step, epsilon=epsilon)

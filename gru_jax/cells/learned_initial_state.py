@@ -67,7 +67,7 @@ def _init(cell: Cell, key: Key, input_size: int) -> LearnedInitialStateParams:
     return LearnedInitialStateParams(params, cell.initial_state(params, _small(axes, input_size)))
 
 
-def _small(axes: Shape, input_size: int) -> Shape:
+def _small(axes: tuple[int | None, ...], input_size: int) -> Shape:
     """Returns the shape of one step's input with size 1 along its axes of any size."""
     return (input_size,) if axes == (None,) else tuple(size or 1 for size in axes)
 

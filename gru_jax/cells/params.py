@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from gru_jax.ops.checks import check_count, check_kind
+from gru_jax.ops.checks import check_count, check_dtype, check_kind
 from gru_jax.ops.initializers import draw_each
 from gru_jax.types import Initializer, Input, Key, Params, Shape
 
@@ -37,9 +37,7 @@ def check_options(
 ) -> jnp.dtype:
     """Returns the dtype; raises if it or the size, which an error calls `name`, is out of range."""
     check_count(function, name, size)
-    if not jnp.issubdtype(dtype, jnp.floating):
-        raise ValueError(f"{function}: dtype must be a floating type, got {jnp.dtype(dtype)}.")
-    return jnp.dtype(dtype)
+    return check_dtype(function, dtype)
 
 
 def init_gate(

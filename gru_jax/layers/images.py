@@ -10,7 +10,7 @@ from gru_jax.architecture import bind, buildable
 from gru_jax.layers.layer import Layer, zero_padding
 from gru_jax.layers.pointwise import constant, free_input, no_params, no_state, run_each, same_size
 from gru_jax.ops.activations import Activation, find_activation
-from gru_jax.ops.checks import check_count, check_kernel, check_kind, check_space
+from gru_jax.ops.checks import check_count, check_dtype, check_kernel, check_kind, check_space
 from gru_jax.ops.convolutions import convolve
 from gru_jax.ops.initializers import draw_each, init_glorot_uniform
 from gru_jax.ops.products import add_bias
@@ -52,11 +52,11 @@ def conv(
         ValueError: if an option is out of range.
     """
     check_count("conv", "channels", channels)
-    kernel = check_kernel("conv", kernel_size)
+    kernel, dtype = check_kernel("conv", kernel_size), check_dtype("conv", dtype)
     find_activation("conv", "activation", activation)
     advance = bind(_advance_conv, activation)
     return Layer(
-        init=bind(_init_conv, int(channels), kernel, jnp.dtype(dtype), kernel_init, bias_init),
+        init=bind(_init_conv, int(channels), kernel, dtype, kernel_init, bias_init),
         output_size=bind(constant, int(channels)),
         run=bind(run_each, advance),
         initial_state=no_state,

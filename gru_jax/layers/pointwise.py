@@ -1,6 +1,5 @@
 """Layers that act on each step separately."""
 
-import math
 from collections.abc import Callable
 from functools import partial
 from typing import NamedTuple
@@ -11,7 +10,7 @@ from jaxtyping import Array, Float, Integer
 
 from gru_jax.architecture import bind, buildable
 from gru_jax.layers.layer import Layer, zero_padding
-from gru_jax.ops.checks import check_count, check_kind
+from gru_jax.ops.checks import check_count, check_dtype, check_kind, is_number
 from gru_jax.ops.initializers import draw, init_glorot_uniform, init_normal
 from gru_jax.ops.products import affine
 from gru_jax.recurrence.boundaries import Boundaries
@@ -47,7 +46,7 @@ def dense(
     """
     check_count("dense", "size", size)
     return Layer(
-        init=bind(_init_dense, int(size), jnp.dtype(dtype), kernel_init, bias_init),
+        init=bind(_init_dense, int(size), check_dtype("dense", dtype), kernel_init, bias_init),
         output_size=bind(constant, int(size)),
         run=bind(run_each, _advance_dense),
         initial_state=no_state,
@@ -122,7 +121,9 @@ def embed(
     check_count("embed", "vocabulary", vocabulary)
     check_count("embed", "features", features)
     return Layer(
-        init=bind(_init_embed, int(vocabulary), int(features), jnp.dtype(dtype), embedding_init),
+        init=bind(
+            _init_embed, int(vocabulary), int(features), check_dtype("embed", dtype), embedding_init
+        ),
         output_size=bind(constant, int(features)),
         run=bind(run_each, _advance_embed),
         initial_state=no_state,
@@ -178,8 +179,8 @@ def dropout(rate: float, *, per_sequence: bool = False, axes: int = 1) -> Layer:
         Srivastava et al. (2014), "Dropout"; per sequence, Gal and Ghahramani (2016), "A
         theoretically grounded application of dropout in recurrent neural networks".
     """
-    if not 0 <= rate < 1:
-        raise ValueError(f"dropout: rate must be 0 <= rate < 1, got {rate}.")
+    if not is_number(rate) or not 0 <= rate < 1:
+        raise ValueError(f"dropout: rate must be 0 <= rate < 1, got {rate!r}.")
     disturb = bind(_drop, float(rate), bool(per_sequence))
     return _random_layer("dropout", disturb, axes, random=rate > 0)
 
@@ -206,8 +207,8 @@ def gaussian_noise(stddev: float, *, axes: int = 1) -> Layer:
     Raises:
         ValueError: if `stddev` is negative or not finite, or `axes` is below 1.
     """
-    if not 0 <= stddev < math.inf:
-        raise ValueError(f"gaussian_noise: stddev must be 0 or more and finite, got {stddev}.")
+    if not is_number(stddev) or stddev < 0:
+        raise ValueError(f"gaussian_noise: stddev must be 0 or more and finite, got {stddev!r}.")
     return _random_layer("gaussian_noise", bind(_add_noise, float(stddev)), axes, random=stddev > 0)
 
 

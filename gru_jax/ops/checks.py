@@ -1,5 +1,10 @@
 """Checks that arguments everywhere need; each raises one clear ValueError."""
 
+import math
+from typing import Any
+
+import jax
+import jax.numpy as jnp
 import numpy as np
 
 
@@ -14,6 +19,25 @@ def is_count(value: object) -> bool:
     if isinstance(value, bool) or not isinstance(value, int | np.integer):
         return False
     return bool(value >= 1)
+
+
+def is_number(value: Any) -> bool:
+    """Returns whether a value is a finite number."""
+    try:
+        return not isinstance(value, bool) and math.isfinite(value)
+    except TypeError:
+        return False
+
+
+def check_dtype(function: str, dtype: jax.typing.DTypeLike) -> jnp.dtype:
+    """Returns the dtype; raises unless it is a floating type."""
+    try:
+        if jnp.issubdtype(dtype, jnp.floating):
+            return jnp.dtype(dtype)
+        dtype = jnp.dtype(dtype).name
+    except TypeError:
+        dtype = repr(dtype)
+    raise ValueError(f"{function}: dtype must be a floating type, got {dtype}.")
 
 
 def check_flag(function: str, name: str, value: object) -> None:

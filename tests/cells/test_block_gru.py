@@ -202,7 +202,7 @@ CASES = {
         lambda: gj.block_gru(8, hidden_layers=0)
     ),
     "block_gru: epsilon must be above 0 and finite, got 0.": lambda: gj.block_gru(8, epsilon=0),
-    "block_gru: update_bias must be finite, got nan.": (
+    "block_gru: update_bias must be a finite number, got nan.": (
         lambda: gj.block_gru(8, update_bias=float("nan"))
     ),
     "block_gru: dtype must be a floating type, got int32.": (

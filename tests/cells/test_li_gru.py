@@ -77,6 +77,7 @@ def test_it_begins_with_gains_of_one_and_the_weights_of_a_gru():
 
 CASES = {
     "li_gru: hidden_size must be a whole number from 1, got 0.": lambda: gj.li_gru(0),
+    "li_gru: epsilon must be above 0 and finite, got None.": lambda: gj.li_gru(3, epsilon=None),
     "li_gru: epsilon must be above 0 and finite, got 0.": lambda: gj.li_gru(3, epsilon=0),
     "li_gru: dtype must be a floating type, got int32.": lambda: gj.li_gru(3, dtype=jnp.int32),
     "li_gru: input_size must be a whole number from 1, got 0.": lambda: gj.li_gru(3).init(

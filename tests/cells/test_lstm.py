@@ -200,7 +200,8 @@ def test_values_and_gradients_are_torch(weigh, problem):
 CASES = {
     "lstm: hidden_size must be a whole number from 1, got 0.": lambda: gj.lstm(0),
     "lstm: dtype must be a floating type, got int32.": lambda: gj.lstm(3, dtype=jnp.int32),
-    "lstm: forget_bias must be finite, got inf.": lambda: gj.lstm(3, forget_bias=np.inf),
+    "lstm: forget_bias must be a finite number, got '1'.": lambda: gj.lstm(3, forget_bias="1"),
+    "lstm: forget_bias must be a finite number, got inf.": lambda: gj.lstm(3, forget_bias=np.inf),
     "lstm: input_size must be a whole number from 1, got 0.": lambda: gj.lstm(3).init(
         jax.random.key(0), 0
     ),

@@ -29,6 +29,13 @@ CASES = {
     'bidirectional: with merge="sum" both cells must have one hidden size, got 64 and 63.': (
         lambda: gj.bidirectional(CELL, gj.gru(63), merge="sum").init(jax.random.key(0), 12)
     ),
+    "dropout: rate must be 0 <= rate < 1, got 'a'.": lambda: gj.dropout("a"),
+    "gaussian_noise: stddev must be 0 or more and finite, got None.": lambda: gj.gaussian_noise(
+        None
+    ),
+    "dense: dtype must be a floating type, got 'foo'.": lambda: gj.dense(3, dtype="foo"),
+    "embed: dtype must be a floating type, got int32.": lambda: gj.embed(3, 2, dtype=jnp.int32),
+    "conv: dtype must be a floating type, got bool.": lambda: gj.conv(3, dtype=bool),
     "stack: layers must be Layers, e.g. recurrent(cell), got a Cell.": lambda: gj.stack(CELL),
     "stack: layers must be Layers, e.g. recurrent(cell), got a list.": lambda: gj.stack([]),
     "residual: layer must be a Layer, e.g. recurrent(cell), got a Cell.": lambda: gj.residual(CELL),

@@ -16,9 +16,8 @@ from jaxtyping import Array, Float
 
 import gru_jax as gj
 from gru_jax import Key, Params, Row
-from gru_jax.app.tasks.task import Config, Parts, Range, Task
+from gru_jax.app.tasks.task import Arrays, Config, Parts, Range, Task
 from gru_jax.data.moving_digits import MovingDigits, Part, draw_moving_digits
-from gru_jax.types import ArrayLike
 
 SEEN, FUTURE, SIZE = 10, 10, 32
 HELD_OUT = 200
@@ -89,9 +88,7 @@ def make_net(config: DigitsConfig) -> gj.Layer:
     )
 
 
-def apply(
-    net: gj.Layer, params: Params, xs: ArrayLike, lengths: ArrayLike, key: Key | None
-) -> Array:
+def apply(net: gj.Layer, params: Params, xs: Arrays, lengths: Arrays, key: Key | None) -> Array:
     """Returns the logits of the frames after the first: of those seen, then of the future."""
     result = gj.forecast(
         net, params, xs, steps=FUTURE, feedback="sigmoid", lengths=lengths, key=key

@@ -28,8 +28,8 @@ from jaxtyping import Array
 
 import gru_jax as gj
 from gru_jax import Key, Params, Row
-from gru_jax.types import ArrayLike
 
+Arrays: TypeAlias = Array | np.ndarray
 Statistics: TypeAlias = dict[str, list[float]]
 AnyConfig = TypeVar("AnyConfig", bound="Config")
 
@@ -84,9 +84,7 @@ class Parts(NamedTuple):
     test: gj.Dataset
 
 
-def apply(
-    net: gj.Layer, params: Params, xs: ArrayLike, lengths: ArrayLike, key: Key | None
-) -> Array:
+def apply(net: gj.Layer, params: Params, xs: Arrays, lengths: Arrays, key: Key | None) -> Array:
     """Returns the net's outputs: the usual `Task.apply`."""
     return net.apply(params, xs, lengths=lengths, key=key)[0]
 
@@ -142,7 +140,7 @@ class Task(NamedTuple):
     describe: Callable[[Any, Parts], dict[str, str]]
     monitor: str = "loss"
     mode: Literal["min", "max"] = "min"
-    apply: Callable[[gj.Layer, Params, ArrayLike, ArrayLike, Key | None], Array] = apply
+    apply: Callable[[gj.Layer, Params, Arrays, Arrays, Key | None], Array] = apply
     space: tuple[int, ...] = ()
     draw: Callable[[Any, int], gj.Dataset] | None = None
     baselines: Callable[[Any, gj.Dataset], dict[str, Row]] = lambda *_: {}
