@@ -86,7 +86,10 @@ class Fast(NamedTuple):
         gates: `(weights, drive_t, h) -> gates`, the values computed from the old state.
         mix: `(gates, h) -> h_next`.
         derivative: the derivative as a linear recurrence; None differentiates through the loop.
-        gru: `(params) -> GRUParams`, if the step is a plain GRU; the GRU's kernels can then run it.
+        gru: `(params) -> GRUParams`, if the step is a plain GRU, with or without a clip; the GRU's
+            kernels can then run it.
+        clip: the bound that the GRU's kernels keep each state within, as `mix` does; None for no
+            bound.
         affine: `(weights, drive) -> (a, b)`, if the step is h' = a * h + b and needs no state for a
             and b; all steps can then run in parallel.
         noise: whether zoneout and recurrent dropout have a meaning for the state.
@@ -99,6 +102,7 @@ class Fast(NamedTuple):
     mix: Callable[[PyTree[Array], State], State]
     derivative: LinearRecurrence | None = None
     gru: Callable[[Params], Any] | None = None
+    clip: float | None = None
     affine: Callable[[PyTree[Array], PyTree[Array]], tuple[Array, Array]] | None = None
     noise: bool = True
 

@@ -157,7 +157,7 @@ def gru(
             function. Activations other than the equations' own differentiate through the loop,
             which is slower.
         gate_activation: the activation of both gates, given in the same way.
-        clip: clips each state to +-clip, in XLA's loops, as in LFADS; None does not clip.
+        clip: clips each state to +-clip, as in LFADS; None does not clip.
         dtype: the dtype of parameters, and so of inputs, states and results.
         kernel_init: initialises the rows that act on x, for each gate separately.
         recurrent_init: initialises the rows that act on h, for each gate separately.
@@ -196,7 +196,8 @@ def gru(
             gates=bind(gates, **activations),
             mix=bind(mix, clip=clip),
             derivative=derivative(reset, clip=clip) if has_rule else None,
-            gru=as_they_are if has_rule and clip is None else None,
+            gru=as_they_are if has_rule else None,
+            clip=clip,
         ),
         input=bind(check_params, "gru", GRUParams, hidden_size, reset),
     )

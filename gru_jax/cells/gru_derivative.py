@@ -128,27 +128,26 @@ def derivative(
     """
     if reset == "before":
         parts = coefficients_before, source_before, propagate_before
-        outer = "keep", "k_z", "k_c"
     else:
         parts = coefficients_after, source_after, propagate_after
-        outer = CoefficientsAfter._fields
     coefficients, source, propagate = parts
     rule = LinearRecurrence(coefficients, bind(source, products), bind(propagate, products))
     if clip is None:
         return rule
-    # Each term of dh_t has one of the outer factors, so dh_t is zero where the state is clipped.
-    return rule._replace(coefficients=bind(coefficients_clipped, clip, outer, coefficients))
+    return rule._replace(coefficients=bind(coefficients_clipped, clip, coefficients))
 
 
 def coefficients_clipped(
-    clip: float,
-    outer: tuple[str, ...],
-    coefficients: Callable[..., Any],
-    gates: Any,
-    seen: Array,
-    h: Array,
+    clip: float, coefficients: Callable[..., Any], gates: Any, seen: Array, h: Array
 ) -> Any:
-    """Returns the coefficients, the outer ones zero where the state is clipped."""
-    k = coefficients(gates, seen, h)
+    """Returns the coefficients, with dh_t zero where the state is clipped."""
     within = jnp.abs((1 - gates.z) * h + gates.z * gates.c) < clip
-    return k._replace(**{name: jnp.where(within, getattr(k, name), 0) for name in outer})
+    return coefficients(saturate(gates, within), seen, h)
+
+
+def saturate(gates: Any, within: Array) -> Any:
+    """Returns the gates with z = c = 1 where not `within`: each term of dh_t is then zero."""
+    return gates._replace(
+        z=jnp.where(within, gates.z, 1),
+        c=jnp.where(within, gates.c, 1),
+    )

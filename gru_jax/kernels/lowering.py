@@ -117,6 +117,7 @@ def _backward(ctx: mlir.LoweringRuleContext, *operands: Any, **static: Any) -> S
 
 
 def _attributes(static: dict[str, Any]) -> dict[str, Any]:
-    attributes = static | {"time_axis": np.int64(static["time_axis"])}
+    clip = np.inf if static["clip"] is None else static["clip"]
+    attributes = static | {"time_axis": np.int64(static["time_axis"]), "clip": np.float32(clip)}
     attributes.pop("required", None)
     return attributes

@@ -35,6 +35,7 @@ def states(
     *,
     reverse: bool,
     time_axis: int,
+    clip: float | None,
     required: bool,
 ) -> Float[Array, "*steps hidden"]:
     """Returns the state after each step, carried through padding, as `loop.states` does.
@@ -47,6 +48,7 @@ def states(
         reverse: run from the last step to the first.
         time_axis: the time axis of xs and of the result, counted from the front. The first axis, or
             the axis just before the features, needs no copy.
+        clip: the bound of each state; None for no bound.
         required: raise if the kernel cannot run, rather than run the twin.
     """
     *batch, hidden = h0.shape
@@ -69,6 +71,7 @@ def states(
         after=params.b_h is not None,
         reverse=reverse,
         time_axis=0 if first else 1,
+        clip=clip,
         keep=False,
         required=required,
     )

@@ -5,6 +5,7 @@ Arguments and results are the fields of the tuples in `operands`. Static argumen
     after       True for the reset="after" form, False for "before"
     reverse     from the last step to the first
     time_axis   the time axis, 0 or 1
+    clip        the bound of each state; None for no bound
 """
 
 from collections.abc import Callable, Sequence
@@ -16,6 +17,7 @@ import jax.numpy as jnp
 from jaxtyping import Array
 
 from gru_jax.cells.gru import Drive, GRUGates, gru, pack, project
+from gru_jax.cells.gru_derivative import saturate
 from gru_jax.cells.gru_params import GRUParams
 from gru_jax.cells.params import split_rows
 from gru_jax.kernels.operands import (
@@ -35,20 +37,22 @@ from gru_jax.recurrence.tangent import tangent as state_tangent
 
 
 def forward(
-    *operands: Array, after: bool, reverse: bool, time_axis: int, keep: bool
+    *operands: Array, after: bool, reverse: bool, time_axis: int, clip: float | None, keep: bool
 ) -> Sequence[Array]:
     """Returns `Outputs` from `Inputs`; without `keep`, only the states."""
     inputs = time_major(Inputs(*operands), time_axis)
     params = GRUParams(*(getattr(inputs, name) for name in GRUParams._fields))
     boundaries = Boundaries(inputs.valid, inputs.resets, h_reset=inputs.h_reset)
     drive = project(params, inputs.xs)
-    plan = _plan(after, reverse)
+    plan = _plan(after, reverse, clip)
     hs, kept = run(plan, keep, pack(params), drive, inputs.h0, boundaries)
     outputs = as_given(Outputs(hs, *kept), time_axis, hs.dtype)
     return outputs if keep else outputs[:1]
 
 
-def tangent(*operands: Array, after: bool, reverse: bool, time_axis: int) -> Array:
+def tangent(
+    *operands: Array, after: bool, reverse: bool, time_axis: int, clip: float | None
+) -> Array:
     """Returns the tangent of the states from `Saved` and `Tangents`, linear in the latter.
 
     More operands may follow: the tangents of a_r, a_z, a_c and q, the first in `Gradients`.
@@ -67,13 +71,19 @@ def tangent(*operands: Array, after: bool, reverse: bool, time_axis: int) -> Arr
         r, z, c, q, *_ = time_major(Gradients(*nudges), time_axis)
         c = c if q is None else c + saved.r * q
         ddrive = jax.tree.map(jnp.add, ddrive, Drive(r, z, c))
-    linear = _linearize(saved, after, reverse)
+    linear = _linearize(saved, after, reverse, clip)
     dstates = given(d.h0, saved.h0), given(d.h_reset, saved.h_reset)
     return jnp.moveaxis(linear(pack(dparams), ddrive, *dstates), 0, time_axis)
 
 
 def backward(
-    *operands: Array, after: bool, reverse: bool, time_axis: int, products: bool, inputs: bool
+    *operands: Array,
+    after: bool,
+    reverse: bool,
+    time_axis: int,
+    clip: float | None,
+    products: bool,
+    inputs: bool,
 ) -> Sequence[Array]:
     """Returns `Gradients` from `Saved` and the gradient of the states.
 
@@ -83,7 +93,7 @@ def backward(
     saved = time_major(Saved(*kept), time_axis)
     params = _params(saved, after)
     zeros = pack(jax.tree.map(jnp.zeros_like, params))
-    linear = partial(_linearize(saved, after, reverse), zeros)
+    linear = partial(_linearize(saved, after, reverse, clip), zeros)
     like = Drive(saved.r, saved.z, saved.c), saved.h0, saved.h_reset
     transposed = jax.linear_transpose(linear, *like)
     a, h0, h_reset = transposed(jnp.moveaxis(dhs, time_axis, 0))
@@ -133,8 +143,8 @@ def _multiply(saved: Saved, gradients: Gradients, reverse: bool) -> Gradients:
     )
 
 
-def _plan(after: bool, reverse: bool) -> Plan:
-    fast = gru(1, reset="after" if after else "before").fast
+def _plan(after: bool, reverse: bool, clip: float | None = None) -> Plan:
+    fast = gru(1, reset="after" if after else "before", clip=clip).fast
     assert fast is not None
     return Plan(fast, reverse, keep=True, turns=1)
 
@@ -146,11 +156,17 @@ def _params(saved: Saved, after: bool) -> GRUParams:
     return GRUParams(W_r, b, W_z, b, W_c, b, b if after else None)
 
 
-def _linearize(saved: Saved, after: bool, reverse: bool) -> Callable[..., Array]:
+def _linearize(
+    saved: Saved, after: bool, reverse: bool, clip: float | None
+) -> Callable[..., Array]:
     """Returns the states' tangent, as a function of the tangents of weights, drive, h0, h_reset."""
     boundaries = Boundaries(saved.valid, saved.resets, h_reset=saved.h_reset)
     seen = _seen(saved, reverse)
-    values = GRUGates(saved.r, saved.z, saved.c, saved.q), seen, seen
+    gates = GRUGates(saved.r, saved.z, saved.c, saved.q)
+    if clip is not None:
+        # From the states, as the compiled code does: at the bound the gates may round otherwise.
+        gates = saturate(gates, jnp.abs(saved.hs) < clip)
+    values = gates, seen, seen
     weights = pack(_params(saved, after))
     return partial(state_tangent, _plan(after, reverse), weights, values, boundaries)
 

@@ -101,6 +101,7 @@ def _cpu_states(
         boundaries,
         reverse=program.reverse,
         time_axis=program.time_axis,
+        clip=program.fast.clip,
         required=program.required,
     )
 
@@ -128,7 +129,7 @@ def _kind(cell: Cell) -> str:
         (kind,) = kind.parts
     if kind and kind.builder != "gru":
         return f"a {kind.builder}"
-    plain = {"activation": "tanh", "gate_activation": "sigmoid", "clip": None}
+    plain = {"activation": "tanh", "gate_activation": "sigmoid"}
     others = [f"{n}={v!r}" for n, v in kind.options if v != plain.get(n, v)] if kind else []
     return f"a gru with {', '.join(others)}" if others else "a cell with functions of its own"
 

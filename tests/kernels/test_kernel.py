@@ -49,10 +49,11 @@ def native():
     reset=st.sampled_from(["before", "after"]),
     reverse=st.booleans(),
     bounded=st.booleans(),
+    clip=st.sampled_from([None, 0.3]),
     seed=st.integers(0, 2**31),
 )
 def test_states_of_any_size_are_those_of_numpy_on_every_instruction_set(
-    sizes, reset, reverse, bounded, seed
+    sizes, reset, reverse, bounded, clip, seed
 ):
     assert library.reason() is None, library.reason()
     import gru_jax.kernels.cpu._native as native
@@ -61,12 +62,12 @@ def test_states_of_any_size_are_those_of_numpy_on_every_instruction_set(
     bounds = {"mask": valid, "resets": resets, "h_reset": h_reset} if bounded else {}
     if not bounded:
         valid, resets = np.ones_like(valid), np.zeros_like(resets)
-    hs, h_last = reference.unroll(
-        params, xs.astype(float), h0, valid, resets=resets, h_reset=h_reset, reverse=reverse
-    )
+    ways = {"resets": resets, "h_reset": h_reset, "reverse": reverse, "clip": clip or np.inf}
+    hs, h_last = reference.unroll(params, xs.astype(float), h0, valid, **ways)
+    cell = gj.gru(sizes[-1], reset=reset, clip=clip)
     run = jax.jit(
         lambda params, xs, h0, bounds: gj.unroll(
-            gj.gru(sizes[-1], reset=reset), params, xs, h0, reverse=reverse, backend="cpu", **bounds
+            cell, params, xs, h0, reverse=reverse, backend="cpu", **bounds
         )
     )
     best = native.level()
@@ -117,7 +118,9 @@ def test_sigmoid_and_tanh_are_within_2_and_a_half_ulp(native):
         assert ulps(c, np.tanh(true))[normal].max() < 2.5, level
 
 
-def test_infinities_saturate_and_nan_stays(native):
+@pytest.mark.parametrize("clip", [None, 0.75])
+def test_infinities_saturate_and_nan_stays(native, clip):
+    cell, bound = gj.gru(1, clip=clip), clip or np.inf
     zero, one = np.zeros((2, 1), np.float32), np.full(1, 30, np.float32)
     for level in native.levels():
         native.use_level(level)
@@ -125,8 +128,9 @@ def test_infinities_saturate_and_nan_stays(native):
             b = np.full(1, value, np.float32)
             for b_z, b_c, wanted in ((one, b, tanh), (b, one, (1 + tanh) / 2)):
                 params = gj.GRUParams(zero, one, zero, b_z, zero, b_c)
-                _, h = gj.unroll(gj.gru(1), params, np.zeros((1, 1, 1), np.float32), backend="cpu")
-                np.testing.assert_equal(np.asarray(h), np.float32([[wanted]]), err_msg=level)
+                _, h = gj.unroll(cell, params, np.zeros((1, 1, 1), np.float32), backend="cpu")
+                wanted = np.clip(np.float32([[wanted]]), -bound, bound)
+                np.testing.assert_equal(np.asarray(h), wanted, err_msg=level)
 
 
 @pytest.mark.slow("runs 100,000 steps on both backends")
@@ -196,12 +200,15 @@ def test_wrong_shapes_come_back_as_an_error_not_as_a_crash():
     results = [jax.ShapeDtypeStruct((2, 3, 5), jnp.float32), *[none] * 4]
     call = jax.ffi.ffi_call(library.FORWARD, results)
     ways = {"time_axis": np.int64(0), "reverse": False, "after": False, "keep": False}
+    ways |= {"clip": np.float32(np.inf)}
     rest = none, h0, booleans, booleans, none
     assert call(some, W, W, W, b, b, b, *rest, **ways)[0].shape == (2, 3, 5)
     with pytest.raises(jax.errors.JaxRuntimeError, match=r"W_z must be \[9 5 \], got \[8 5 \]"):
         call(some, W, W[1:], W, b, b, b, *rest, **ways)
     with pytest.raises(jax.errors.JaxRuntimeError, match="both or neither of resets and h_reset"):
         call(some, W, W, W, b, b, b, *rest[:-1], h0, **ways)
+    with pytest.raises(jax.errors.JaxRuntimeError, match="clip must be 0 or more"):
+        call(some, W, W, W, b, b, b, *rest, **ways | {"clip": np.float32(np.nan)})
 
 
 def test_a_level_that_is_not_there_is_refused(native):

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import reference
 from kernel_problems import (
+    CLIP,
     autodiff,
     both_forms,
     close,
@@ -20,6 +21,7 @@ from kernel_problems import (
     make_loss,
     score,
     value_and_gradient,
+    with_and_without_clip,
 )
 from problems import BATCH, HIDDEN, INPUT, TIME
 
@@ -28,7 +30,7 @@ import gru_jax as gj
 pytestmark = pytest.mark.usefixtures("code")
 
 
-def check_a_map(reset, time_axis, mapped):
+def check_a_map(reset, time_axis, mapped, clip=None):
     """Asserts that a map over the arguments named is a Python loop."""
     moves = [name in mapped.split() for name in ("params", "xs", "h0", "h_reset")]
     point = draw(reset)[:4]
@@ -37,25 +39,25 @@ def check_a_map(reset, time_axis, mapped):
         return [jax.tree.map(make, a) if m else a for m, a in zip(moves, point, strict=True)]
 
     axes = [-1 if m else None for m in moves]
-    each = jax.vmap(value_and_gradient(make_loss(reset, time_axis=time_axis)), axes)
+    each = jax.vmap(value_and_gradient(make_loss(reset, time_axis=time_axis, clip=clip)), axes)
     got = jax.jit(each)(*scaled(lambda a: jnp.stack([a, -a, 2 * a], -1)))
     for i, factor in enumerate((1, -1, 2)):
-        want = autodiff(reset, scaled(lambda a, factor=factor: factor * a))
+        want = autodiff(reset, scaled(lambda a, factor=factor: factor * a), clip=clip)
         close(jax.tree.map(lambda a, i=i: a[i], got), want, rtol=1e-4)
 
 
 @pytest.mark.parametrize(
-    ("reset", "time_axis", "mapped"),
-    [("before", 1, "xs"), ("after", 0, "h0"), ("after", 1, "h_reset")],
+    ("reset", "time_axis", "mapped", "clip"),
+    [("before", 1, "xs", CLIP), ("after", 0, "h0", CLIP), ("after", 1, "h_reset", None)],
 )
-def test_vmap_over_what_is_of_rows_is_a_python_loop(reset, time_axis, mapped):
-    check_a_map(reset, time_axis, mapped)
+def test_vmap_over_what_is_of_rows_is_a_python_loop(reset, time_axis, mapped, clip):
+    check_a_map(reset, time_axis, mapped, clip)
 
 
-@pytest.mark.parametrize("mapped", ["params", "params xs h0 h_reset"])
-def test_vmap_over_weights_is_a_python_loop(form, mapped):
+@pytest.mark.parametrize(("mapped", "clip"), [("params", CLIP), ("params xs h0 h_reset", None)])
+def test_vmap_over_weights_is_a_python_loop(form, mapped, clip):
     """Both codes give them to the twin."""
-    check_a_map(form, {"before": 0, "after": 1}[form], mapped)
+    check_a_map(form, {"before": 0, "after": 1}[form], mapped, clip)
 
 
 def of_each_row(reset, point, **ways):
@@ -65,10 +67,11 @@ def of_each_row(reset, point, **ways):
 
 
 @both_forms
-def test_gradients_of_each_example_are_a_python_loop(reset):
+@with_and_without_clip
+def test_gradients_of_each_example_are_a_python_loop(reset, clip):
     """Data, states and boundaries, all are mapped, in one map, in two, and under the gradient."""
     params, *data = draw(reset)
-    cell = gj.gru(HIDDEN, reset=reset)
+    cell = gj.gru(HIDDEN, reset=reset, clip=clip)
     axes = (None, 0, 0, 0, 0, 0)
 
     def loss(params, xs, h0, h_reset, valid, resets):
@@ -88,8 +91,8 @@ def test_gradients_of_each_example_are_a_python_loop(reset):
         )
 
     point = params, *data[:3]
-    whole = autodiff(reset, point)[1]
-    want = of_each_row(reset, point), *whole[1:]
+    whole = autodiff(reset, point, clip=clip)[1]
+    want = of_each_row(reset, point, clip=clip), *whole[1:]
     close(ways(params, data), (want, want, whole[0]), atol=1e-4)
 
 

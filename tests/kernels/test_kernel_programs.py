@@ -100,7 +100,7 @@ def put(tree, mesh, *axes):
 
 
 for reset in ("before", "after"):
-    cell = gj.gru(H, reset=reset)
+    cell = gj.gru(H, reset=reset, clip={"before": 0.2, "after": None}[reset])
     params = cell.init(jax.random.key(0), I)
     everywhere = put(params, mesh)
     for bounds in ({}, {"mask": mask, "resets": resets}):

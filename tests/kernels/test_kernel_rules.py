@@ -4,7 +4,6 @@ Each test runs twice, with the compiled code and with its twin, which is what ot
 """
 
 from functools import partial
-from itertools import product
 
 import chex
 import jax
@@ -13,16 +12,19 @@ import numpy as np
 import pytest
 import reference
 from kernel_problems import (
+    CLIP,
     autodiff,
     both_forms,
     close,
     differences,
     dot,
     draw,
+    every_way,
     gradient,
     make_loss,
     score,
     value_and_gradient,
+    with_and_without_clip,
 )
 from problems import BATCH, HIDDEN, INPUT, TIME
 
@@ -30,7 +32,6 @@ import gru_jax as gj
 
 pytestmark = pytest.mark.usefixtures("code")
 
-RESETS = ("before", "after")
 SLOW = pytest.mark.slow("compiles second derivatives of loops in pieces")
 MEMORY = {
     "gates": {},
@@ -38,34 +39,29 @@ MEMORY = {
     "chunked": {"memory": "chunked", "chunk_size": 3, "reverse": True},  # 8 steps: two are left
 }
 
-every_way = pytest.mark.parametrize(
-    ("reset", "reverse", "time_axis", "bounded"),
-    [  # Any three of the four meet in every way.
-        (reset, reverse, int((reset == "after") ^ reverse ^ bounded), bounded)
-        for reset, reverse, bounded in product(RESETS, (False, True), (False, True))
-    ],
-)
-
 
 @every_way
-def test_states_are_those_of_numpy(reset, reverse, time_axis, bounded):
+def test_states_are_those_of_numpy(reset, clip, reverse, time_axis, bounded):
     params, xs, h0, h_reset, valid, resets = draw(reset)
     ways = {"mask": valid, "resets": resets} if bounded else {}
     ways = {name: jnp.moveaxis(a, 1, time_axis) for name, a in ways.items()}
     ways |= {"reverse": reverse, "time_axis": time_axis, "backend": "cpu"}
     ways |= {"h_reset": h_reset} if bounded else {}
     steps = jnp.moveaxis(xs, 1, time_axis)
-    hs, h_last = gj.unroll(gj.gru(HIDDEN, reset=reset), params, steps, h0, **ways)
+    cell = gj.gru(HIDDEN, reset=reset, clip=clip)
+    hs, h_last = gj.unroll(cell, params, steps, h0, **ways)
     valid = np.asarray(valid) if bounded else np.ones((BATCH, TIME), bool)
     begins = {"resets": np.asarray(resets), "h_reset": h_reset} if bounded else {}
+    begins |= {"clip": clip or np.inf}
     want = reference.unroll(params, xs, h0, valid, reverse=reverse, **begins)
+    assert 0.2 < (np.abs(want[0][valid]) == clip).mean() < 0.5 or not clip
     close((jnp.moveaxis(hs, time_axis, 1), h_last), want)
 
 
 @every_way
-def test_gradients_of_everything_are_autodiffs(reset, reverse, time_axis, bounded):
+def test_gradients_of_everything_are_autodiffs(reset, clip, reverse, time_axis, bounded):
     point = draw(reset)[:4]
-    ways = {"reverse": reverse, "bounded": bounded}
+    ways = {"clip": clip, "reverse": reverse, "bounded": bounded}
     loss = make_loss(reset, time_axis=time_axis, **ways)
     close(jax.jit(value_and_gradient(loss))(*point), autodiff(reset, point, **ways))
 
@@ -88,18 +84,21 @@ def test_a_gradient_asked_for_alone_is_the_one_among_all(form):
 
 
 @pytest.mark.parametrize(
-    ("reset", "memory", "ways"),
+    ("reset", "clip", "memory", "ways"),
     [  # Programs of pieces take long to compile: each is one way in one form.
-        ("before", "gates", ("product", "slope")),
-        pytest.param("after", "gates", ("product", "slope", "curvature"), marks=SLOW),
-        pytest.param("before", "states", ("product",), marks=SLOW),
-        pytest.param("after", "chunked", ("slope",), marks=SLOW),
+        ("before", None, "gates", ("product", "slope")),
+        ("after", CLIP, "gates", ("product", "slope")),
+        pytest.param("after", None, "gates", ("product", "slope", "curvature"), marks=SLOW),
+        pytest.param("before", None, "states", ("product",), marks=SLOW),
+        pytest.param("after", CLIP, "states", ("product",), marks=SLOW),
+        pytest.param("after", None, "chunked", ("slope",), marks=SLOW),
+        pytest.param("before", CLIP, "chunked", ("slope",), marks=SLOW),
     ],
 )
-def test_whatever_is_kept_each_order_and_mode_is_autodiffs(reset, memory, ways):
+def test_whatever_is_kept_each_order_and_mode_is_autodiffs(reset, clip, memory, ways):
     """Forward mode, both ways of a product with the Hessian, and the derivative of one of them."""
     point, along = (draw(reset, seed)[:4] for seed in (0, 1))
-    loss = make_loss(reset, **MEMORY[memory])
+    loss = make_loss(reset, clip=clip, **MEMORY[memory])
 
     def slope(*point):
         return jax.jvp(loss, point, along)[1]
@@ -111,7 +110,7 @@ def test_whatever_is_kept_each_order_and_mode_is_autodiffs(reset, memory, ways):
         return jax.jvp(gradient(loss), point, along)[1]
 
     reverse = MEMORY[memory].get("reverse", False)
-    gradients, products, third = differences(reset, point, along, reverse=reverse)
+    gradients, products, third = differences(reset, point, along, reverse=reverse, clip=clip)
     table = {
         "product": (product, products),
         "slope": (value_and_gradient(slope), (dot(gradients, along), products)),
@@ -144,9 +143,10 @@ def test_both_ways_to_a_hessian_are_autodiffs(code, reset):
 
 
 @both_forms
-def test_linearize_and_the_transposes_of_both_ways_are_autodiffs(reset):
+@with_and_without_clip
+def test_linearize_and_the_transposes_of_both_ways_are_autodiffs(reset, clip):
     point, along = (draw(reset, seed)[:4] for seed in (0, 1))
-    loss = make_loss(reset)
+    loss = make_loss(reset, clip=clip)
 
     @jax.jit
     def ways(point, along):
@@ -156,7 +156,7 @@ def test_linearize_and_the_transposes_of_both_ways_are_autodiffs(reset):
         (back,) = jax.linear_transpose(pull, jnp.float32(0))(along)
         return value, pulled, pull(jnp.float32(2)), back, jax.jvp(push, along, point)
 
-    value, gradients = autodiff(reset, point)
+    value, gradients = autodiff(reset, point, clip=clip)
     twice = jax.tree.map(lambda a: 2 * a, gradients)
     slope = dot(gradients, along)
     want = value, twice, twice, slope, (slope, dot(gradients, point))

@@ -110,7 +110,8 @@ def test_a_backend_that_is_named_runs_or_the_program_is_not_made(reason):
 
 
 def test_the_backend_can_be_asked_for():
-    assert gj.explain_backend(CELL, PARAMS, XS) == (("cpu", "it can run this"),)
+    for cell in (CELL, gj.gru(4, clip=0.5)):
+        assert gj.explain_backend(cell, PARAMS, XS) == (("cpu", "it can run this"),)
     assert gj.explain_backend(CELL, PARAMS, XS, zoneout=0.1) == (("xla", "zoneout"),)
     assert gj.explain_backend(CELL, PARAMS, XS, backend="xla") == (("xla", "backend says so"),)
     on_a_mesh = on_axes((AxisType.Explicit,), None)[2]

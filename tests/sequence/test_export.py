@@ -18,6 +18,7 @@ import pytest
 import gru_jax as gj
 
 INPUT, HIDDEN, CLASSES = 3, 4, 2
+CLIP = {"before": None, "after": 0.2}
 SIZES = (2, 5), (3, 7)
 EVERY = ("lengths", "mask", "resets")
 MEMORIES = (None, "gates", "states", "chunked")
@@ -74,7 +75,7 @@ def loss(outputs):
 @lru_cache
 def compile_one(form):
     """Returns `(params, x, bounds) -> outputs, gradients` of one sequence, by XLA's loop."""
-    cell = gj.gru(HIDDEN, reset=form)
+    cell = gj.gru(HIDDEN, reset=form, clip=CLIP[form])
 
     def one(params, x, bounds):
         return gj.unroll(cell, params, x, backend="xla", memory="gates", **bounds)
@@ -97,7 +98,7 @@ def rows(one, params, xs, bounds):
     ("form", "memory", "names"), [*CASES, *(pytest.param(*case, marks=SLOW) for case in MORE)]
 )
 def test_a_program_for_any_size_is_a_plain_loop(form, memory, names):
-    cell = gj.gru(HIDDEN, reset=form)
+    cell = gj.gru(HIDDEN, reset=form, clip=CLIP[form])
     params = cell.init(jax.random.key(0), INPUT)
 
     def program(params, xs, bounds):

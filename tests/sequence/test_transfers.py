@@ -50,6 +50,7 @@ LOOPS = {
 CASES = [
     *(("gru", backend, options) for backend in ("cpu", "xla") for options in BOTH),
     *(("gru", "xla", options) for options in LOOPS),
+    ("clip", "cpu", "everything"),
     *((cell, "xla", options) for cell in list(CELLS)[1:] for options in ("plain", "everything")),
 ]
 LAYERS = {

@@ -5,6 +5,7 @@ differences of it.
 """
 
 from functools import lru_cache, partial
+from itertools import product
 
 import chex
 import jax
@@ -15,7 +16,22 @@ from problems import BATCH, HIDDEN, draw_problem
 
 import gru_jax as gj
 
-both_forms = pytest.mark.parametrize("reset", ["before", "after"])
+CLIP = 0.5
+"""The bound of a clipped state, which about a third of all states reach."""
+
+with_and_without_clip = pytest.mark.parametrize("clip", [None, CLIP])
+RESETS = ("before", "after")
+
+both_forms = pytest.mark.parametrize("reset", RESETS)
+every_way = pytest.mark.parametrize(
+    ("reset", "clip", "reverse", "time_axis", "bounded"),
+    [  # Any four of the five meet in every way.
+        (reset, clip, reverse, int((reset == "after") ^ bool(clip) ^ reverse ^ bounded), bounded)
+        for reset, clip, reverse, bounded in product(
+            RESETS, (None, CLIP), (False, True), (False, True)
+        )
+    ],
+)
 
 gradient = partial(jax.grad, argnums=(0, 1, 2, 3))
 value_and_gradient = partial(jax.value_and_grad, argnums=(0, 1, 2, 3))
@@ -33,10 +49,12 @@ def score(hs, h_last):
     return (jnp.sin(hs) * hs).sum() + (h_last**3).sum()
 
 
-def make_loss(reset, *, reverse=False, time_axis=1, bounded=True, **ways):
+def make_loss(
+    reset, *, clip=None, dtype=jnp.float32, reverse=False, time_axis=1, bounded=True, **ways
+):
     """Returns the kernel's loss of params, xs, h0 and h_reset, with the boundaries of a problem."""
     *_, valid, resets = draw(reset)
-    cell = gj.gru(HIDDEN, reset=reset)
+    cell = gj.gru(HIDDEN, reset=reset, clip=clip, dtype=dtype)
 
     def loss(params, xs, h0, h_reset):
         xs, mask, begins = (jnp.moveaxis(a, 1, time_axis) for a in (xs, valid, resets))
@@ -48,9 +66,9 @@ def make_loss(reset, *, reverse=False, time_axis=1, bounded=True, **ways):
 
 
 @lru_cache
-def compile_autodiff(reset, reverse):
+def compile_autodiff(reset, reverse, clip):
     """Returns the oracle's program, which is still there when JAX's caches are cleared."""
-    cell = gj.gru(HIDDEN, reset=reset, dtype=jnp.float64)
+    cell = gj.gru(HIDDEN, reset=reset, clip=clip, dtype=jnp.float64)
     ways = {"reverse": reverse, "derivative": "autodiff"}
 
     def loss(params, xs, h0, h_reset, valid, resets, share):
@@ -62,7 +80,7 @@ def compile_autodiff(reset, reverse):
     return jax.jit(value_and_gradient(loss)).lower(*example[0], example[1]).compile()
 
 
-def autodiff(reset, point, *, reverse=False, bounded=True, share=None):
+def autodiff(reset, point, *, clip=None, reverse=False, bounded=True, share=None):
     """Returns the loss and its gradients in float64; `share` weighs the rows' losses."""
     valid, resets = draw_problem(0, reset)[4:]
     if not bounded:
@@ -70,7 +88,7 @@ def autodiff(reset, point, *, reverse=False, bounded=True, share=None):
     share = np.ones(BATCH) if share is None else share
     with jax.enable_x64(True):
         point = jax.tree.map(lambda a: np.asarray(a, float), tuple(point))
-        found = compile_autodiff(reset, reverse)(*point, valid, resets, share)
+        found = compile_autodiff(reset, reverse, clip)(*point, valid, resets, share)
         return jax.tree.map(np.asarray, found)
 
 

@@ -6,7 +6,8 @@
 //   reset="after":   dq = da_c r           da_r = da_c q r (1 - r)
 //                    l_{t-1} += l (1 - z) + [dq, da_r, da_z] [U_c, U_r, U_z]^T
 //
-// and afterwards, for many steps at once, dx = [da_r, da_z, da_c] [W_r, W_z, W_c]_x^T.
+// and afterwards, for many steps at once, dx = [da_r, da_z, da_c] [W_r, W_z, W_c]_x^T. Where h_t was
+// clipped, l is zero.
 
 #pragma once
 
@@ -118,6 +119,7 @@ static void backward(const Backward& f, const float* packed, const Share& share,
     return;
   }
 
+  const bool clips = f.clip < __builtin_inff();
   const int64_t ahead = i + 1 < f.time ? (f.reverse ? 1 : -1) * f.time_stride * H : 0;
   for (int64_t b = 0; b < rows; ++b) {
     const int64_t step = f.at(t, from + b) * H;
@@ -135,7 +137,8 @@ static void backward(const Backward& f, const float* packed, const Share& share,
       }
       __builtin_prefetch(f.dhs + step + ahead + j);
       const V z = load(f.gates[1] + step + j, n), c = load(f.gates[2] + step + j, n);
-      const V arrived = load(l + at) + load(f.dhs + step + j, n);
+      V arrived = load(l + at) + load(f.dhs + step + j, n);
+      if (clips && valid) arrived = unless_clipped(arrived, load(f.hs + step + j, n), f.clip);
       const V d = valid ? arrived : V{};
       const V da_c = d * z * (1.0f - c * c);
       store(l + at, valid ? arrived * (1.0f - z) : arrived);

@@ -62,13 +62,14 @@ void together(const char* names, bool one, bool other) {
 
 template <typename P>
 P problem(Floats xs, Floats h0, Bools valid, Bools resets, Floats h_reset, Floats W_r, Floats W_z,
-          Floats W_c, int64_t time_axis, bool reverse, bool after) {
+          Floats W_c, int64_t time_axis, bool reverse, bool after, float clip) {
   const auto shape = xs.dimensions();
   if (shape.size() != 3 || (time_axis != 0 && time_axis != 1)) {
     throw Mismatch{"gru_jax: xs must have three axes, and time must be one of the first two."};
   }
   P p{};
   p.time = shape[time_axis], p.rows = shape[1 - time_axis], p.input = shape[2];
+  if (!(clip >= 0)) throw Mismatch{"gru_jax: clip must be 0 or more."};
   if (h0.dimensions().size() != 2) throw Mismatch{"gru_jax: h0 must have two axes."};
   p.hidden = h0.dimensions()[1];
   if (p.time < 1 || p.rows < 1 || p.hidden < 1) {
@@ -76,7 +77,7 @@ P problem(Floats xs, Floats h0, Bools valid, Bools resets, Floats h_reset, Float
   }
   p.time_stride = time_axis == 0 ? p.rows : 1;
   p.row_stride = time_axis == 0 ? 1 : p.time;
-  p.reverse = reverse, p.after = after;
+  p.reverse = reverse, p.after = after, p.clip = clip;
   const int64_t outer = shape[0], inner = shape[1], joint = p.input + p.hidden;
   p.xs = xs.typed_data();
   p.W[0] = take("W_r", W_r, {joint, p.hidden});
@@ -108,10 +109,11 @@ ffi::Error guarded(const Body& body) {
 ffi::Error forward_call(ffi::ThreadPool threads, Floats xs, Floats W_r, Floats W_z, Floats W_c,
                         Floats b_r, Floats b_z, Floats b_c, Floats b_h, Floats h0, Bools valid,
                         Bools resets, Floats h_reset, Result hs, Result r, Result z, Result c,
-                        Result q, int64_t time_axis, bool reverse, bool after, bool keep) {
+                        Result q, int64_t time_axis, bool reverse, bool after, float clip,
+                        bool keep) {
   return guarded([&] {
     Forward f = problem<Forward>(xs, h0, valid, resets, h_reset, W_r, W_z, W_c, time_axis, reverse,
-                                 after);
+                                 after, clip);
     const int64_t H = f.hidden, outer = xs.dimensions()[0], inner = xs.dimensions()[1];
     f.b[0] = take("b_r", b_r, {H}), f.b[1] = take("b_z", b_z, {H}), f.b[2] = take("b_c", b_c, {H});
     f.b_h = after ? take("b_h", b_h, {H}) : nullptr;
@@ -131,10 +133,10 @@ ffi::Error backward_call(ffi::ThreadPool threads, Floats xs, Floats W_r, Floats 
                          Result da_c, Result dq, Result dh0, Result dh_reset, Result dxs,
                          Result dW_r, Result dW_z, Result dW_c, Result db_r, Result db_z,
                          Result db_c, Result db_h, int64_t time_axis, bool reverse, bool after,
-                         bool products, bool inputs) {
+                         float clip, bool products, bool inputs) {
   return guarded([&] {
     Backward f = problem<Backward>(xs, h0, valid, resets, h_reset, W_r, W_z, W_c, time_axis,
-                                   reverse, after);
+                                   reverse, after, clip);
     const int64_t H = f.hidden, I = f.input, outer = xs.dimensions()[0], inner = xs.dimensions()[1];
     f.hs = take("hs", hs, {outer, inner, H});
     f.dhs = take("dhs", dhs, {outer, inner, H});
@@ -162,7 +164,7 @@ ffi::Error backward_call(ffi::ThreadPool threads, Floats xs, Floats W_r, Floats 
 #define GRU_OPERANDS_4 .Arg<gru::Floats>().Arg<gru::Floats>().Arg<gru::Floats>().Arg<gru::Floats>()
 #define GRU_RESULTS_4 .Ret<gru::Floats>().Ret<gru::Floats>().Ret<gru::Floats>().Ret<gru::Floats>()
 #define GRU_ATTRIBUTES \
-  .Attr<int64_t>("time_axis").Attr<bool>("reverse").Attr<bool>("after")
+  .Attr<int64_t>("time_axis").Attr<bool>("reverse").Attr<bool>("after").Attr<float>("clip")
 
 XLA_FFI_DEFINE_HANDLER_SYMBOL(
     gru_jax_forward, gru::forward_call,

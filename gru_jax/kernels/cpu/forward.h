@@ -190,6 +190,7 @@ static void forward(const Forward& f, const float* packed, const Share& share, i
     return;
   }
   float* h_next = state(i + 1);
+  const bool clips = f.clip < __builtin_inff();
   sweep([&](int64_t b, int64_t j, int64_t at, int64_t gates) {
     const float* a = drive + gates;
     const V z = sigmoid(load(a + span)), old = load(h + at);
@@ -202,7 +203,8 @@ static void forward(const Forward& f, const float* packed, const Share& share, i
     }
     const V c = tanh(a_c);
     const bool valid = !f.valid || f.valid[f.at(t, from + b)];
-    const V next = valid ? (1.0f - z) * old + z * c : old;
+    V next = valid ? (1.0f - z) * old + z * c : old;
+    if (clips && valid) next = clipped(next, f.clip);
     keep(1, b, j, z);
     keep(2, b, j, c);
     store(f.hs + f.at(t, from + b) * H + j, next, H - j);

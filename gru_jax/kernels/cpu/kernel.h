@@ -13,6 +13,7 @@ struct Problem {
   int64_t time_stride, row_stride;
   bool reverse;
   bool after;
+  float clip;            // the bound of each state, infinite for none
   const float* xs;       // [steps][input]
   const float* W[3];     // [input + hidden][hidden]
   const float* h0;       // [rows][hidden]

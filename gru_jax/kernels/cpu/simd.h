@@ -57,6 +57,16 @@ GRU_INLINE V same(float x) { return x - V{}; }
 GRU_INLINE VI bits(V v) { return (VI)v; }
 GRU_INLINE V floats(VI v) { return (V)v; }
 
+// The nearest number within +-bound; NaN stays NaN.
+GRU_INLINE V clipped(V x, float bound) {
+  return x > bound ? same(bound) : x < -bound ? same(-bound) : x;
+}
+
+// x, but zero where the state is at the bound or NaN.
+GRU_INLINE V unless_clipped(V x, V state, float bound) {
+  return floats(bits(x) & (state > -bound) & (state < bound));
+}
+
 // x = n ln 2 + r with |r| <= ln(2) / 2; returns e^r - 1, and 2^n by `scale`.
 //
 // ln 2 is split so that n times its first part is exact. The polynomial is the minimax one of
