@@ -1,7 +1,7 @@
 """Equinox's `GRUCell` and `LSTMCell`.
 
 The rows of the GRU are in the order r, z, c, with z on the old state, one bias a gate, and one in
-the product. Those of the LSTM are in the order i, f, g, o, with one bias a gate.
+the product. The rows of the LSTM are in the order i, f, g, o, with one bias a gate.
 """
 
 import io

@@ -1,8 +1,8 @@
 """Haiku's `GRU` and `LSTM`.
 
-The GRU is the reset="before" form with z on the candidate, as here; its columns are z, r, c. Those
-of the LSTM are i, g, f, o, and it adds 1 to the pre-activation of f: its bias of f is 1 less than
-here, and that difference is rounded, once.
+The GRU is the reset="before" form with z on the candidate, as here. Its columns are z, r, c. The
+columns of the LSTM are i, g, f, o. The LSTM adds 1 to the pre-activation of f in each step, so its
+bias of f is 1 less than here. That difference is rounded, once.
 """
 
 import re
@@ -103,8 +103,8 @@ def _take(params: Modules, module: str) -> CellParams:
 def to_haiku(net: Cell | Layer, params: Params) -> dict[str, dict[str, Array]]:
     """Returns a net as the parameters of Haiku's modules, bit for bit but for the bias of f.
 
-    They are those of an `hk.GRU` or `hk.LSTM`, or of an `hk.DeepRNN` of several of one kind, by the
-    names that Haiku gives them: `gru`, `gru_1`, ..., or `lstm/linear`, `lstm_1/linear`, ...
+    They fit an `hk.GRU` or `hk.LSTM`, or an `hk.DeepRNN` of several of one kind. The names are
+    Haiku's: `gru`, `gru_1`, ..., or `lstm/linear`, `lstm_1/linear`, ...
 
     Raises:
         ValueError: if Haiku's modules cannot compute this net, and why.

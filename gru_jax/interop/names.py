@@ -17,7 +17,7 @@ def choose(
     """Returns the only place, or the one that is called `name` or ends in it.
 
     A place is a path to one, e.g. `"model.encoder.gru"`; "" is the whole. The error blames
-    `function` and, without places, says what is `needed` and lists the names in `among`.
+    `function` and, without places, names the `needed` thing and lists the names in `among`.
 
     Raises:
         ValueError: unless exactly one place fits.

@@ -52,7 +52,7 @@ class Run(NamedTuple):
 
     @property
     def reset(self) -> Literal["before", "after"] | None:
-        """Where the reset gate acts; None if there is none."""
+        """Where the reset gate acts; None for an LSTM."""
         if not isinstance(self.params, GRUParams):
             return None
         return "before" if self.params.b_h is None else "after"

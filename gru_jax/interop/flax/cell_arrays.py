@@ -4,8 +4,8 @@
     LSTMCell           linen  ii if ig io hi hf hg ho    nnx  ii if_ ig io hi hf hg ho
     OptimizedLSTMCell  linen  ii if ig io hi hf hg ho    nnx  dense_i dense_h
 
-Each part has a kernel, and some parts have a bias: in a GRU those of x, and hn; in an LSTM those of
-h. z weighs the old state.
+Each part has a kernel. In a GRU, the parts of x and hn have a bias; in an LSTM, the parts of h. z
+weighs the old state.
 """
 
 from collections.abc import Mapping
@@ -61,7 +61,7 @@ def is_cell(tree: Any) -> bool:
     if not isinstance(tree, Mapping):
         return False
     known = [{*names.x, *names.h} for _, names in SEPARATE]
-    flax = set(tree) in (*known, {*FUSED.values()})
+    flax = set(tree) in (*known, {"dense_i", "dense_h"})
     return (flax and all(isinstance(each, Mapping) for each in tree.values())) or is_own(tree)
 
 
