@@ -8,6 +8,7 @@ import pytest
 from flax import linen as nn
 from flax import nnx
 from interop_cases import INPUT
+from onnx_cases import W, model_of, node
 from refusals import refused
 
 import gru_jax as gj
@@ -60,6 +61,10 @@ REFUSED = {
     ),
     "to_onnx: net must be of GRUs, got an LSTM: gru_jax does not write ONNX's LSTM; use Keras, "
     "PyTorch, Flax linen, Flax nnx, Haiku or Equinox.": write(interop.to_onnx, gj.lstm(4)),
+    "from_onnx: source must have a GRU in its main graph, outside If, Loop and functions, got an "
+    "LSTM, which gru_jax does not read from ONNX.": lambda: interop.from_onnx(
+        model_of([node("LSTM", ["X", "W", "R"], ["Y", "Y_h"], hidden_size=5)], {"W": W, "R": W})
+    ),
     "to_keras: net must begin at zeros, got a learned initial state: Keras' LSTM has none; convert "
     "the cell inside with params.cell, and begin it at params.h0.": write(
         interop.to_keras, gj.learned_initial_state(gj.lstm(4))
