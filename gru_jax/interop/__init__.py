@@ -1,4 +1,4 @@
-"""GRUs of other frameworks in and out, and nets in files.
+"""GRUs and LSTMs of other frameworks in and out, and nets in files.
 
     net, params = interop.from_torch(torch.nn.GRU(12, 64))
     layer = interop.to_keras(net, params)
@@ -6,6 +6,7 @@
 Every framework meets the others in one place, a list of `Level`s:
 
     torch/ keras/ flax/ onnx/ haiku equinox  <->  stack.Level, gates  <->  net, params
+    kinds      GRU and LSTM: their parameters and gates
     conv_gru   convolutional GRUs of PyTorch code  <->  cell, params
     limits     the nets that each framework can compute
     formats    read, write, leftovers: any file, by its ending

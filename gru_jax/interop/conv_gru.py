@@ -103,7 +103,7 @@ def from_conv_gru(
             f"got a {type(tensors).__name__}."
         )
     layouts = _layouts(convolutions)
-    place = choose("from_conv_gru", _places(tensors, layouts), name, tensors, separator=".")
+    place = choose("from_conv_gru", _places(tensors, layouts), name, tensors, ".", "a GRU")
     prefix = f"{place}." if place else ""
     present = {key.removeprefix(prefix) for key in tensors if key.startswith(prefix)}
     layout = min(layouts, key=lambda each: len(present ^ each.arrays))

@@ -22,6 +22,7 @@ from gru_jax.interop.equinox import read_equinox, write_equinox
 from gru_jax.interop.flax.file import read_flax, write_flax
 from gru_jax.interop.haiku import read_modules, to_haiku
 from gru_jax.interop.keras.file import read_keras, write_keras
+from gru_jax.interop.kinds import ANY_KIND
 from gru_jax.interop.onnx.exporting import write_onnx
 from gru_jax.interop.onnx.importing import read_model
 from gru_jax.interop.torch.exporting import to_torch_state, write_torch
@@ -58,7 +59,7 @@ def read(
         path: of a file or, with Flax, a folder. PyTorch's and Haiku's arrays may also stand in
             `.npz` and `.safetensors`: they are known by their names.
         format: of the file; None is told by its ending, and by the names of its arrays.
-        name: which GRU, where the file holds more: `encoder.gru` in a state dict, a node's name in
+        name: which cell, where the file holds more: `encoder.gru` in a state dict, a node's name in
             ONNX, `encoder/rnn` in Flax and Haiku, a layer's name in Keras, its number in a stack of
             gru_jax.
 
@@ -67,7 +68,8 @@ def read(
 
     Raises:
         FileNotFoundError: if there is no such file.
-        ValueError: if it is damaged, holds no such GRU, or needs a framework that is not installed.
+        ValueError: if it is damaged, holds no such cell, or needs a framework that is not
+            installed.
     """
     return _read(Path(path), format, name)[:2]
 
@@ -210,12 +212,12 @@ def _guess(path: Path) -> FormatName:
         return _by_ending("read", path)
     if any("weight_ih" in name for name in names):
         return "torch"
-    if any(name.endswith("w_i") for name in names):
+    if any(name.endswith(("w_i", "/linear/w")) for name in names):
         return "haiku"
     if path.suffix == ".safetensors":
         return "safetensors"
     raise ValueError(
-        f"read: {path} must hold a GRU by PyTorch's or Haiku's names, got {list_names(names)}."
+        f"read: {path} must hold {ANY_KIND} by PyTorch's or Haiku's names, got {list_names(names)}."
     )
 
 

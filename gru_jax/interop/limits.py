@@ -1,4 +1,4 @@
-"""The nets that each framework's GRU can compute, and the sentence for one that it cannot.
+"""The nets that each framework's cells can compute, and the sentence for one that they cannot.
 
 net, params  --levels_within(TORCH, ...)-->  levels, or "reset must be ...; use Keras or ONNX."
 """
@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from gru_jax.interop.gates import SYMMETRIC, SYMMETRY
+from gru_jax.interop.kinds import GRU, LSTM, Kind
 from gru_jax.interop.stack import Level, disassemble
 from gru_jax.layers.layer import Layer
 from gru_jax.ops.activations import ACTIVATIONS
@@ -27,18 +28,19 @@ ONNX_ACTIVATIONS: dict[str, tuple[str, float | None, float | None]] = {
 
 
 class Limits(NamedTuple):
-    """The options of a framework's GRU.
+    """The options of a framework's cells.
 
     Attributes:
-        name: of the framework's GRU, as it stands in a sentence.
-        resets: its forms.
-        activations: of its candidate, by gru_jax's names.
-        gate_activations: of its gates.
+        name: of a cell, as it stands in a sentence, with {} for the kind.
+        resets: the forms of its GRU.
+        activations: of its GRU's candidate, by gru_jax's names.
+        gate_activations: of its GRU's gates.
         merges: how it combines two directions; empty if it has one direction alone.
         stacked: whether it can be several layers.
         reverse: whether one direction alone can run backward with outputs in input order.
         dropout: whether it can have dropout between layers.
         learned: whether it can begin at a learned initial state.
+        kinds: of cells that are written for it.
     """
 
     name: str
@@ -50,18 +52,30 @@ class Limits(NamedTuple):
     reverse: bool = False
     dropout: bool = False
     learned: bool = False
+    kinds: tuple[Kind, ...] = (GRU, LSTM)
+
+    def name_of(self, kind: Kind) -> str:
+        """Returns the name of a kind of cell, e.g. "Keras' {}"."""
+        return self.name.format(kind.name)
 
 
 BOTH, SUM = ("before", "after"), ("concat", "sum")
 
-KERAS = Limits("Keras' GRU", BOTH, ANY, SYMMETRIC, SUM, dropout=True)
-TORCH = Limits("PyTorch's GRU", dropout=True)
-LINEN = Limits("Flax linen's GRUCell", ("after",), ANY, SYMMETRIC, SUM, reverse=True)
-NNX = LINEN._replace(name="Flax nnx's GRUCell", dropout=True)
-HAIKU = Limits("Haiku's GRU", ("before",), merges=())
-EQUINOX = Limits("Equinox's GRUCell", merges=(), stacked=False)
+KERAS = Limits("Keras' {}", BOTH, ANY, SYMMETRIC, SUM, dropout=True)
+TORCH = Limits("PyTorch's {}", dropout=True)
+LINEN = Limits("Flax linen's {}Cell", ("after",), ANY, SYMMETRIC, SUM, reverse=True)
+NNX = LINEN._replace(name="Flax nnx's {}Cell", dropout=True)
+HAIKU = Limits("Haiku's {}", ("before",), merges=())
+EQUINOX = Limits("Equinox's {}Cell", merges=(), stacked=False)
 ONNX = Limits(
-    "ONNX's GRU", BOTH, tuple(ONNX_ACTIVATIONS), SYMMETRIC, reverse=True, dropout=True, learned=True
+    "ONNX's {}",
+    BOTH,
+    tuple(ONNX_ACTIVATIONS),
+    SYMMETRIC,
+    reverse=True,
+    dropout=True,
+    learned=True,
+    kinds=(GRU,),
 )
 FRAMEWORKS = (KERAS, TORCH, LINEN, NNX, HAIKU, EQUINOX, ONNX)
 
@@ -75,8 +89,8 @@ def levels_within(limits: Limits, function: str, net: Cell | Layer, params: Para
     levels = disassemble(function, net, params)
     if len(levels) > 1 and not limits.stacked:
         raise ValueError(
-            f"{function}: net must be one layer, got {len(levels)}: {limits.name} is a single one; "
-            "convert them one by one."
+            f"{function}: net must be one layer, got {len(levels)}: "
+            f"{limits.name_of(levels[0].runs[0].kind)} is a single one; convert them one by one."
         )
     for level in levels:
         for reason, hint in _reasons(level, limits):
@@ -96,7 +110,8 @@ def _alternatives(level: Level) -> str:
 
 def _reasons(level: Level, limits: Limits) -> Iterator[tuple[str, str | None]]:
     """Yields each option that a framework lacks and why, and a hint if not another framework."""
-    name, runs = limits.name, level.runs
+    runs = level.runs
+    name = limits.name_of(runs[0].kind)
     if level.dropout and not limits.dropout:
         needed = f"net must be without dropout, got a rate of {level.dropout}"
         hint = "the parameters are the same in a stack without it, but for its ()"
@@ -108,7 +123,11 @@ def _reasons(level: Level, limits: Limits) -> Iterator[tuple[str, str | None]]:
         why = f"{name} puts the outputs of its two directions side by side"
         yield f'merge must be "concat", got "{level.merge}": {why}', None
     for run in runs:
-        if run.reset not in limits.resets:
+        if run.kind not in limits.kinds:
+            known = " and ".join(f"{kind.name}s" for kind in limits.kinds)
+            why = f"gru_jax does not write {limits.name_of(run.kind)}"
+            yield f"net must be of {known}, got an {run.kind.name}: {why}", None
+        if run.reset not in (None, *limits.resets):
             product = "the product of h with its weights"
             if run.reset == "after":
                 product = "h before its product with the weights"

@@ -1,4 +1,4 @@
-"""A plain stack of GRUs, the hub between gru_jax and every framework.
+"""A plain stack of GRUs and LSTMs, the hub between gru_jax and every framework.
 
 net, params  --disassemble-->  levels  --(gates.join)-->  their arrays
 net, params  <---assemble----  levels  <--(gates.part)--  their arrays
@@ -8,14 +8,17 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, PyTree
 
 from gru_jax.architecture import Architecture
 from gru_jax.cells.gru import gru
 from gru_jax.cells.gru_params import GRUParams, check_params
 from gru_jax.cells.learned_initial_state import LearnedInitialStateParams, learned_initial_state
+from gru_jax.cells.lstm import lstm
 from gru_jax.interop.arrays import check_dtypes, floats
+from gru_jax.interop.kinds import GRU, KINDS, CellParams, Kind
 from gru_jax.layers.combine import stack
 from gru_jax.layers.layer import Layer
 from gru_jax.layers.pointwise import dropout
@@ -29,33 +32,45 @@ class Run(NamedTuple):
     Attributes:
         params: its parameters.
         activation: of the candidate, by name.
-        gate_activation: of both gates, by name.
+        gate_activation: of the gates, by name.
         clip: of the state, as in `gru`.
         h0: a learned initial state.
         reverse: whether it runs from the last step to the first.
     """
 
-    params: GRUParams
+    params: CellParams
     activation: str = "tanh"
     gate_activation: str = "sigmoid"
     clip: float | None = None
-    h0: Float[Array, " hidden"] | None = None
+    h0: PyTree[Float[Array, " hidden"]] | None = None
     reverse: bool = False
 
     @property
-    def reset(self) -> Literal["before", "after"]:
-        """Where the reset gate acts."""
+    def kind(self) -> Kind:
+        """The kind of cell."""
+        return next(kind for kind in KINDS.values() if isinstance(self.params, kind.params))
+
+    @property
+    def reset(self) -> Literal["before", "after"] | None:
+        """Where the reset gate acts; None for an LSTM."""
+        if not isinstance(self.params, GRUParams):
+            return None
         return "before" if self.params.b_h is None else "after"
 
     @property
     def hidden_size(self) -> int:
         """Features of the state."""
-        return self.params.b_c.shape[0]
+        return self.params[0].shape[1]
 
     @property
     def input_size(self) -> int:
         """Features of one step's input."""
-        return self.params.W_c.shape[0] - self.hidden_size
+        return self.params[0].shape[0] - self.hidden_size
+
+    @property
+    def dtype(self) -> jnp.dtype:
+        """The dtype of the parameters."""
+        return self.params[0].dtype
 
 
 class Level(NamedTuple):
@@ -104,13 +119,15 @@ def assemble(function: str, levels: Sequence[Level]) -> tuple[Layer, Params]:
 
 def assemble_cell(run: Run) -> tuple[Cell, Params]:
     """Returns the cell of one direction and its parameters."""
+    if run.reset is None:
+        return lstm(run.hidden_size, dtype=run.dtype), run.params
     cell = gru(
         run.hidden_size,
         reset=run.reset,
         activation=run.activation,
         gate_activation=run.gate_activation,
         clip=run.clip,
-        dtype=run.params.W_c.dtype,
+        dtype=run.dtype,
     )
     if run.h0 is None:
         return cell, run.params
@@ -121,8 +138,8 @@ def disassemble(function: str, net: Cell | Layer, params: Params) -> list[Level]
     """Returns the levels of a net; undoes `assemble`.
 
     Raises:
-        ValueError: if it is more than GRUs in `recurrent`, `bidirectional` and `stack` with dropout
-            between them, or the parameters are not its own.
+        ValueError: if it is more than GRUs and LSTMs in `recurrent`, `bidirectional` and `stack`
+            with dropout between them, or the parameters are not its own.
     """
     if not isinstance(net, Cell | Layer):
         raise ValueError(
@@ -189,34 +206,40 @@ def _take_run(function: str, entry: Architecture, params: Params) -> Run:
     if entry.builder == "learned_initial_state":
         _check_kind(function, params, LearnedInitialStateParams)
         run = _take_run(function, entry.parts[0], params.cell)
-        return run._replace(h0=floats(function, "params.h0", params.h0, (run.hidden_size,)))
-    if entry.builder != "gru":
+        h0 = params.h0  # Every framework refuses that of an LSTM.
+        if run.kind is GRU:
+            h0 = floats(function, "params.h0", h0, (run.hidden_size,))
+        return run._replace(h0=h0)
+    kind = KINDS.get(entry.builder)
+    if kind is None:
         raise ValueError(
-            f"{function}: net must be of GRUs in recurrent, bidirectional and stack, got "
+            f"{function}: net must be of GRUs and LSTMs in recurrent, bidirectional and stack, got "
             f"{entry.builder}: convert the recurrent layers by themselves, each with its part of "
             "the parameters, or keep the whole with interop.save."
         )
     options = dict(entry.options)
-    _check_kind(function, params, GRUParams)
+    _check_kind(function, params, kind.params)
     leaves = {
         name: leaf for name, leaf in params._asdict().items() if name != "b_h" or leaf is not None
     }
-    params = make_params(function, leaves, options["hidden_size"], place="params.")
+    params = make_params(function, kind, leaves, options["hidden_size"], place="params.")
+    if kind is not GRU:
+        return Run(params)
     check_params(function, GRUParams, options["hidden_size"], options["reset"], params)
     return Run(params, options["activation"], options["gate_activation"], options["clip"])
 
 
 def make_params(
-    function: str, leaves: Mapping[str, ArrayLike], hidden: int, *, place: str = ""
-) -> GRUParams:
+    function: str, kind: Kind, leaves: Mapping[str, ArrayLike], hidden: int, *, place: str = ""
+) -> CellParams:
     """Returns the parameters of a cell from its arrays by name, which follow `place` in an error.
 
     Raises:
         ValueError: if an array has another shape, or holds no floating-point numbers.
     """
-    joint = max((hidden + 1, *np.shape(leaves["W_r"])[:1]))
+    joint = max((hidden + 1, *np.shape(leaves[kind.params._fields[0]])[:1]))
     shapes = {"W": (joint, hidden), "b": (hidden,)}
-    return GRUParams(
+    return kind.params(
         **{name: floats(function, place + name, a, shapes[name[0]]) for name, a in leaves.items()}
     )
 

@@ -41,6 +41,6 @@ def test_equinoxs_cell_is_no_subclass_which_may_compute_something_else():
     class Own(eqx.nn.GRUCell):
         pass
 
-    needed = "from_equinox: source must be an eqx.nn.GRUCell, got a Own"
+    needed = "from_equinox: source must be an eqx.nn.GRUCell or LSTMCell, got a Own"
     with pytest.raises(ValueError, match=needed):
         interop.from_equinox(Own(INPUT, HIDDEN, key=jax.random.key(0)))

@@ -54,12 +54,12 @@ RNGS = nnx.Rngs(0)
 DENSE = {"kernel": np.ones((4, 12), "f"), "bias": np.ones(12, "f")}
 REFUSED = {
     "another cell": (
-        linen_case(nn.RNN(nn.LSTMCell(HIDDEN))),
-        "module must be an RNN of a GRUCell, got one with",
+        linen_case(nn.RNN(nn.SimpleCell(HIDDEN))),
+        "module must be an RNN of a GRU or an LSTM cell, got one with h, i.",
     ),
     "a minimal cell": (
         linen_case(nn.RNN(nn.MGUCell(HIDDEN))),
-        "module must be an RNN of a GRUCell, got one with hf, hn, if, in.",
+        "module must be an RNN of a GRU or an LSTM cell, got one with hf, hn, if, in.",
     ),
     "another order": (
         linen_case(nn.RNN(nn.GRUCell(HIDDEN), reverse=True)),
@@ -80,13 +80,14 @@ REFUSED = {
     ),
     "more layers": (
         linen_case(nn.Sequential([RNN.copy(), nn.relu, RNN.copy()])),
-        "module must have GRUs alone in a Sequential, with one dropout behind each and no "
-        "broadcast_dims, got relu.",
+        "module must have GRUs and LSTMs alone in a Sequential, with one dropout behind each and "
+        "no broadcast_dims, got relu.",
     ),
     "a dense layer": (
         linen_case(nn.Sequential([RNN.copy(), nn.Dense(3)])),
-        "module must be Flax's own GRUCell or RNN or Bidirectional or Sequential, got a Dense: "
-        "give the part that is one or, if it computes the same, its variables alone.",
+        "module must be Flax's own GRUCell or LSTMCell or OptimizedLSTMCell or RNN or "
+        "Bidirectional or Sequential, got a Dense: give the part that is one or, if it computes "
+        "the same, its variables alone.",
     ),
     "dropout first": (
         linen_case(nn.Sequential([nn.Dropout(0.5, deterministic=True), RNN.copy()])),
@@ -106,20 +107,23 @@ REFUSED = {
         lambda: interop.from_linen(
             nn.Sequential([RNN]), {"layers_0": {"cell": PLAIN}, "head": {"w": np.ones(2)}}
         ),
-        "variables must be those of a GRUCell, RNN, Bidirectional or Sequential of them, got head, "
-        "layers_0;",
+        "variables must be those of a GRU or an LSTM cell, RNN, Bidirectional or Sequential of "
+        "them, got head, layers_0;",
     ),
     "no dicts": (
         tree_case(dense_i=np.ones(3), dense_h=np.ones(3)),
-        "there must be a GRU, got dense_i, dense_h.",
+        "there must be a GRU or an LSTM, got dense_i, dense_h.",
     ),
     "b_h in nnx": (
         tree_case(dense_i=DENSE, dense_h=DENSE),
-        "must have dense_i/kernel, dense_i/bias and dense_h/kernel alone, got dense_h/bias, "
-        "dense_h/kernel, dense_i/bias, dense_i/kernel.",
+        "must have dense_i/kernel, dense_h/kernel and one bias, dense_i/bias in a GRU or "
+        "dense_h/bias in an LSTM, got dense_h/bias, dense_h/kernel, dense_i/bias, dense_i/kernel.",
     ),
-    "no GRU": (tree_case(Dense_0={"kernel": np.ones(3)}), "there must be a GRU, got Dense_0."),
-    "nothing": (tree_case(), "there must be a GRU, got nothing."),
+    "no GRU": (
+        tree_case(Dense_0={"kernel": np.ones(3)}),
+        "there must be a GRU or an LSTM, got Dense_0.",
+    ),
+    "nothing": (tree_case(), "there must be a GRU or an LSTM, got nothing."),
     "no bias": (
         tree_case(**PLAIN | {"hn": {"kernel": np.ones((4, 4), "f")}}),
         "must have hn/bias, got none",
@@ -133,8 +137,8 @@ REFUSED = {
         "name must be 'layers_0' or 'layers_2', got None.",
     ),
     "nnx's other cell": (
-        lambda: interop.from_nnx(nnx.OptimizedLSTMCell(3, 4, rngs=nnx.Rngs(0))),
-        "got a OptimizedLSTMCell",
+        lambda: interop.from_nnx(nnx.SimpleCell(3, 4, rngs=nnx.Rngs(0))),
+        "got a SimpleCell",
     ),
     "nnx's own reverse": (
         lambda: interop.from_nnx(nnx.RNN(nnx.GRUCell(3, 4, rngs=nnx.Rngs(0)), reverse=True)),
@@ -192,7 +196,7 @@ REFUSED = {
     ),
     "half a pair": (
         tree_case(forward_rnn={"cell": PLAIN}, backward_rnn="x"),
-        "backward_rnn must be an RNN of a GRUCell, got one with a str.",
+        "backward_rnn must be an RNN of a GRU or an LSTM cell, got one with a str.",
     ),
     "half a pair of ours": (
         tree_case(forward=OWN, backward={"W_r": 1}),
@@ -216,7 +220,7 @@ REFUSED = {
         lambda: interop.from_linen(RNN, {"forward_rnn": {"cell": PLAIN}, "backward_rnn": {}}),
         "variables must be those of the RNN, got forward_rnn.",
     ),
-    "no Flax": (lambda: interop.from_nnx({}), "there must be a GRU, got nothing."),
+    "no Flax": (lambda: interop.from_nnx({}), "there must be a GRU or an LSTM, got nothing."),
 }
 
 

@@ -16,7 +16,9 @@ def test_weights_that_are_no_gru_of_ours_are_one_sentence():
         with pytest.raises(ValueError, match=r"^from_linen: \w_\w must be \("):
             interop.from_linen(None, wrong)
     del tree["forward"]["b_z"]
-    with pytest.raises(ValueError, match=r"^from_linen: there must be a GRU, got forward"):
+    with pytest.raises(
+        ValueError, match=r"^from_linen: there must be a GRU or an LSTM, got forward"
+    ):
         interop.from_linen(None, tree)
 
 

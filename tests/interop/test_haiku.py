@@ -57,10 +57,13 @@ def test_haikus_gru_computes_what_ours_does(rng, dtype):
 @pytest.mark.parametrize(
     ("params", "message"),
     [
-        ({}, "there must be a GRU, got nothing."),
+        ({}, "there must be a GRU or an LSTM, got nothing."),
         (3, "params must be dicts of arrays by module, got a int."),
-        ({"linear": {"w": 1}}, "there must be a GRU, got linear."),
-        ({"own": dict.fromkeys(("w_i", "w_h", "b", "w_c"), 1)}, "there must be a GRU, got own."),
+        ({"linear": {"w": 1}}, "there must be a GRU or an LSTM, got linear."),
+        (
+            {"own": dict.fromkeys(("w_i", "w_h", "b", "w_c"), 1)},
+            "there must be a GRU or an LSTM, got own.",
+        ),
         (
             {
                 "gru": {

@@ -67,9 +67,9 @@ class Shifted(layers.Masking):
 
 CHAIN = "layers must each read the outputs of the one before and one mask, and be run once, got"
 FUNCTIONS = ", ".join(ACTIVATIONS)
-KINDS = "source must be of GRU, RNN, Bidirectional and Dropout layers, got"
+KINDS = "source must be of GRU, LSTM, RNN, Bidirectional and Dropout layers, got"
 CALLED = "must be called without fixed arguments, got"
-GIVE = "take the GRUs by name, and give h0, mask or key to apply."
+GIVE = "take the layers by name, and give h0, mask or key to apply."
 
 REFUSED = {
     "name must be 'one' or 'two', got None.": lambda rng: sequential(
@@ -77,11 +77,13 @@ REFUSED = {
         *(layers.GRU(2, return_sequences=True, name=name) for name in ("one", "two")),
         layers.Dense(1),
     ),
-    "there must be a GRU, got d.": lambda rng: sequential(rng, layers.Dense(1, name="d")),
-    "cell of 'l' must be a GRUCell, got a LSTMCell.": (
-        lambda rng: built(rng, layers.RNN(layers.LSTMCell(2), name="l"))
+    "there must be a GRU or an LSTM, got d.": lambda rng: sequential(
+        rng, layers.Dense(1, name="d")
     ),
-    "cell of 'b' must be a GRUCell, got a StackedRNNCells.": (
+    "cell of 'l' must be a GRUCell or an LSTMCell, got a SimpleRNNCell.": (
+        lambda rng: built(rng, layers.RNN(layers.SimpleRNNCell(2), name="l"))
+    ),
+    "cell of 'b' must be a GRUCell or an LSTMCell, got a StackedRNNCells.": (
         lambda rng: built(
             rng,
             layers.Bidirectional(layers.RNN(layers.StackedRNNCells([layers.GRUCell(2)])), name="b"),
@@ -116,14 +118,14 @@ REFUSED = {
     "and not recognised: give its name.": (
         lambda rng: built(rng, layers.GRU(2, activation=jnp.tanh, name="g"))
     ),
-    f"{KINDS} 'd', a Always: take the GRU alone, by name.": lambda rng: sequential(
+    f"{KINDS} 'd', a Always: take the layer alone, by name.": lambda rng: sequential(
         rng, layers.GRU(2), Always(0.1, name="d")
     ),
-    f"{KINDS} 'm', a Shifted: take the GRU alone, by name.": lambda rng: sequential(
+    f"{KINDS} 'm', a Shifted: take the layer alone, by name.": lambda rng: sequential(
         rng, Shifted(name="m"), layers.GRU(2)
     ),
-    "dropout must be drawn anew in each step, got 'd', a SpatialDropout1D: take the GRUs by name, "
-    "and put dropout(rate, per_sequence=True) between them.": lambda rng: sequential(
+    "dropout must be drawn anew in each step, got 'd', a SpatialDropout1D: take the layers by "
+    "name, and put dropout(rate, per_sequence=True) between them.": lambda rng: sequential(
         rng, layers.GRU(2, return_sequences=True), layers.SpatialDropout1D(0.1, name="d")
     ),
     f"'d' {CALLED} training=True: {GIVE}": lambda _: in_call(
@@ -140,11 +142,11 @@ REFUSED = {
     ),
     "source must be a Sequential or functional model, got 's', a Doubled of its own: take its "
     "layers one by one.": lambda _: Doubled([keras.Input((None, 2)), layers.GRU(2)], name="s"),
-    "dropout must be behind a GRU, one, and without a noise_shape, got 'd': take the GRUs by name, "
-    "and put ours where it is.": lambda rng: sequential(
+    "dropout must be behind a GRU or an LSTM, one, and without a noise_shape, got 'd': take the "
+    "layers by name, and put ours where it is.": lambda rng: sequential(
         rng, layers.Dropout(0.1, name="d"), layers.GRU(2)
     ),
-    "source must have a GRU, got none.": lambda rng: sequential(rng, layers.Masking()),
+    "source must have a GRU or an LSTM, got none.": lambda rng: sequential(rng, layers.Masking()),
     f"{CHAIN} an output that no layer has when it is run once: take them one by one, by name.": (
         shared
     ),
@@ -152,8 +154,8 @@ REFUSED = {
     f"{CHAIN} 'g', which reads something else: take them one by one, by name.": fed,
     "source must be a Sequential or functional model, got 'o', a Own of its own: take its layers "
     "one by one.": lambda _: Own(name="o"),
-    "source must be of GRU, RNN, Bidirectional and Dropout layers, got 'm', a str: take the GRU "
-    "alone, by name.": lambda _: "m",
+    "source must be of GRU, LSTM, RNN, Bidirectional and Dropout layers, got 'm', a str: take the "
+    "layer alone, by name.": lambda _: "m",
     f"{CHAIN} 'two', which is given another mask: take them one by one, by name.": half_masked,
 }
 

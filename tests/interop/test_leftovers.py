@@ -158,7 +158,9 @@ def test_a_cell_of_equinox_is_alone(rng, tmp_path):
 
 def test_what_cannot_be_read_has_no_leftovers(tmp_path):
     np.savez(tmp_path / "a.npz", **{"head.weight": HEAD})
-    with pytest.raises(ValueError, match=r"a\.npz must hold a GRU by PyTorch's or Haiku's names"):
+    with pytest.raises(
+        ValueError, match=r"a\.npz must hold a GRU or an LSTM by PyTorch's or Haiku's names"
+    ):
         interop.leftovers(tmp_path / "a.npz")
     with pytest.raises(FileNotFoundError, match="read: no file"):
         interop.leftovers(tmp_path / "b.npz")

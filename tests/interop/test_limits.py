@@ -49,14 +49,14 @@ REFUSED = {
     "layer norm": (
         interop.to_torch_state,
         gj.recurrent(gj.layer_norm_gru(4)),
-        "net must be of GRUs in recurrent, bidirectional and stack, got layer_norm_gru: "
+        "net must be of GRUs and LSTMs in recurrent, bidirectional and stack, got layer_norm_gru: "
         "convert the recurrent layers by themselves, each with its part of the parameters, or keep "
         "the whole with interop.save.",
     ),
     "a head": (
         interop.to_torch_state,
         gj.stack(gj.recurrent(AFTER), gj.pool(), gj.dense(2)),
-        "net must be of GRUs in recurrent, bidirectional and stack, got pool: "
+        "net must be of GRUs and LSTMs in recurrent, bidirectional and stack, got pool: "
         "convert the recurrent layers by themselves, each with its part of the parameters, or keep "
         "the whole with interop.save.",
     ),

@@ -125,7 +125,7 @@ def layers(inputs, dtypes=("f", "f")):
 @pytest.mark.parametrize(
     ("state", "message"),
     [
-        ({}, "there must be a GRU, got nothing."),
+        ({}, "there must be a GRU or an LSTM, got nothing."),
         (None, "source must be a module or a state dict, got a NoneType."),
         (gj.GRUParams, "source must be a module or a state dict, got GRUParams."),
         ("a.pt", "source must be a module or a state dict, got a str."),
@@ -139,9 +139,13 @@ def layers(inputs, dtypes=("f", "f")):
             "source must have plain weights, got parametrizations of bias_hh_l0: torch.nn.utils."
             "parametrize.remove_parametrizations makes them plain.",
         ),
-        ({"fc.weight": np.ones(3)}, "there must be a GRU, got fc.weight."),
-        (rows(4), "source must be a GRU, with 3 x 4 rows for 4 units, got an LSTM, with 4 x 4."),
-        (rows(1), "source must be a GRU, with 3 x 4 rows for 4 units, got an RNN, with 1 x 4."),
+        ({"fc.weight": np.ones(3)}, "there must be a GRU or an LSTM, got fc.weight."),
+        (
+            rows(1),
+            "source must be a GRU or an LSTM, with 3 or 4 x 4 rows for 4 units, got an RNN, with "
+            "1 x 4.",
+        ),
+        (plain(weight_hr_l0=np.ones((2, 4), "f")), "proj_size of source must be 0, got an LSTM"),
         (plain(weight_hh_l0=np.ones((16, 4), "f")), "weight_hh_l0 must be (12, 4), got (16, 4)"),
         (plain(weight_ih_l0=np.ones((9, 3), "f")), "weight_ih_l0 must be (12, 3), got (9, 3)"),
         (plain(weight_hh_l0=None), "source must have weight_hh_l0, got none"),
@@ -156,7 +160,10 @@ def layers(inputs, dtypes=("f", "f")):
         (layers((8, 8), ("f", np.float16)), "must have one dtype, got float16 and float32"),
         (layers((8, 9)), "layer 1 must be for 8 inputs, the outputs of the layer before, got 9"),
         (plain(bias_hh_l0=np.ones(12)), "must be float32 while JAX holds 32 bits, got float64"),
-        (plain(weight_hr_l0=np.ones((2, 4), "f")), "must be a GRU of PyTorch's, got one with weig"),
+        (
+            plain(weight_hx_l0=np.ones((2, 4), "f")),
+            "must be a GRU or an LSTM of PyTorch's, got one with weight_hx_l0, too.",
+        ),
         (
             plain(weight_ih_l1=np.ones((12, 9), "f"), weight_hh_l1=np.ones((12, 4), "f")),
             "layer 1 must be for 4 inputs, the outputs of the layer before, got 9",

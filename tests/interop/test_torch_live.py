@@ -160,7 +160,9 @@ def test_dropout_is_that_of_the_gru_inside_a_model(torch):
         pass
 
     own = Own(INPUT, HIDDEN)
-    with pytest.raises(ValueError, match=r"must be PyTorch's own GRU, got a Own, .* state_dict"):
+    with pytest.raises(
+        ValueError, match=r"must be PyTorch's own GRU or LSTM, got a Own, .* state_dict"
+    ):
         interop.from_torch(own)
     assert interop.from_torch(own.state_dict())
 

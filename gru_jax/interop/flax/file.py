@@ -1,6 +1,6 @@
 """Flax's files: `.msgpack`, and folders that Orbax wrote.
 
-path  ->  a tree of arrays  ->  the GRU in it  ->  net, params
+path  ->  a tree of arrays  ->  the cells in it  ->  net, params
 """
 
 import math
@@ -24,7 +24,7 @@ STATED = Limits("a file of variables without a module")
 
 
 def read_flax(path: Path, name: str | None) -> Contents:
-    """Returns the GRU in linen's variables or nnx's state, in a `.msgpack` or an Orbax folder.
+    """Returns the net in linen's variables or nnx's state, in a `.msgpack` or an Orbax folder.
 
     The module may be Flax's own, or of `gru_jax.linen` or `gru_jax.nnx`. A file holds no
     activations and no directions: the defaults of a new module are assumed. The folder of a

@@ -15,12 +15,14 @@ from gru_jax.interop.contents import list_names
 from gru_jax.interop.flax.cell_arrays import is_cell, take_cell
 from gru_jax.interop.flax.places import PAIR, Tree, check_tree, find, numbered
 from gru_jax.interop.gates import SYMMETRIC
+from gru_jax.interop.kinds import ANY_KIND, GRU, LSTM
 from gru_jax.interop.stack import Level, Run, assemble, assemble_cell
 from gru_jax.layers.layer import Layer
 from gru_jax.ops.activations import ACTIVATIONS
 from gru_jax.types import Cell, Params
 
-MODULES = ("GRUCell", "RNN", "Bidirectional", "Sequential")
+CELLS = {"GRUCell": GRU, "LSTMCell": LSTM, "OptimizedLSTMCell": LSTM}
+MODULES = (*CELLS, "RNN", "Bidirectional", "Sequential")
 
 
 def kind_of(module: Any) -> str | None:
@@ -112,8 +114,9 @@ def _take_chain(function: str, module: Any | None, tree: Tree) -> list[Level]:
     modules: list[Any] = [None] * len(trees) if module is None else list(module.layers)
     if not trees or not trees.keys() <= set(range(len(modules))):
         raise ValueError(
-            f"{function}: variables must be those of a GRUCell, RNN, Bidirectional or Sequential "
-            f"of them, got {_names(tree)}; layers without any must be said by the module."
+            f"{function}: variables must be those of {ANY_KIND} cell, RNN, Bidirectional or "
+            f"Sequential of them, got {_names(tree)}; layers without any must be said by the "
+            "module."
         )
     levels: list[Level] = []
     for number, each in enumerate(modules):
@@ -126,8 +129,8 @@ def _take_chain(function: str, module: Any | None, tree: Tree) -> list[Level]:
         else:
             kind = getattr(each, "__name__", type(each).__name__)
             raise ValueError(
-                f"{function}: module must have GRUs alone in a Sequential, with one dropout behind "
-                f"each and no broadcast_dims, got {kind}."
+                f"{function}: module must have GRUs and LSTMs alone in a Sequential, with one "
+                f"dropout behind each and no broadcast_dims, got {kind}."
             )
     return levels
 
@@ -136,7 +139,7 @@ def _take_rnn(function: str, module: Any | None, tree: Any, name: str = "") -> R
     inner = tree.get("cell", tree) if isinstance(tree, Mapping) else tree
     if inner is tree or not is_cell(inner):
         raise ValueError(
-            f"{function}: {name or 'module'} must be an RNN of a GRUCell, got one with "
+            f"{function}: {name or 'module'} must be an RNN of {ANY_KIND} cell, got one with "
             f"{_names(inner)}."
         )
     if module is None:
@@ -167,22 +170,28 @@ def _merge(function: str, module: Any | None) -> Literal["concat", "sum"]:
 
 
 def _take_run(function: str, module: Any | None, tree: Tree) -> Run:
-    _check_kind(function, "cell", module, "GRUCell")
+    _check_kind(function, "cell", module, *CELLS)
     run = Run(take_cell(function, tree))
-    if module is None:
+    kind = kind_of(module)
+    if module is None or kind is None:
         return run
+    if CELLS[kind] is not run.kind:
+        raise ValueError(f"{function}: variables must be those of the {kind}, got {_names(tree)}.")
     if module.carry_init not in (None, jax.nn.initializers.zeros):
         raise ValueError(
             f"{function}: carry_init must be zeros, got {module.carry_init}: give `apply` the "
             "state that it draws."
         )
+    options, reason = {"gate_fn": ("sigmoid",), "activation_fn": ("tanh",)}, "gj.lstm has no other"
+    if run.kind is GRU:
+        options = {"gate_fn": SYMMETRIC, "activation_fn": tuple(ACTIVATIONS)}
+        reason = "no activation of gru_jax is the same"
     names = {fn: name for name, fn in ACTIVATIONS.items()}
-    for option, known in (("gate_fn", SYMMETRIC), ("activation_fn", tuple(ACTIVATIONS))):
-        got = names.get(getattr(module, option))
-        if got not in known:
+    for option, known in options.items():
+        got = getattr(module, option)
+        if names.get(got) not in known:
             raise ValueError(
-                f"{function}: {option} must be {', '.join(known)} of jax.nn, got "
-                f"{getattr(module, option)}: no activation of gru_jax is the same."
+                f"{function}: {option} must be {', '.join(known)} of jax.nn, got {got}: {reason}."
             )
     return run._replace(
         gate_activation=names[module.gate_fn], activation=names[module.activation_fn]

@@ -1,14 +1,16 @@
-"""Flax nnx's `GRUCell`, in `RNN`, `Bidirectional` and `Sequential`.
+"""Flax nnx's GRU and LSTM cells, in `RNN`, `Bidirectional` and `Sequential`.
 
-Its columns are in the order r, z, c, its z weighs the old state, and it has no b_h.
+The GRU has no b_h. The LSTM has one bias for each gate.
 """
 
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from gru_jax.interop.flax.cell_arrays import FUSED, ORDERS
 from gru_jax.interop.flax.modules import build_level, kind_of, read_tree
 from gru_jax.interop.flax.places import bare, find
 from gru_jax.interop.gates import join
+from gru_jax.interop.kinds import GRU
 from gru_jax.interop.limits import NNX, levels_within
 from gru_jax.interop.stack import Run
 from gru_jax.layers.layer import Layer
@@ -22,19 +24,21 @@ if TYPE_CHECKING:
 def from_nnx(
     source: "nnx.Module | nnx.State | Mapping[Any, Any]", *, name: str | None = None
 ) -> tuple[Cell | Layer, Params]:
-    """Returns a Flax nnx GRU as a net of gru_jax, bit for bit; b_h is zeros.
+    """Returns a Flax nnx GRU or LSTM as a net of gru_jax, bit for bit; a GRU's b_h is zeros.
 
     Args:
-        source: `nnx.GRUCell`, or `nnx.RNN`, `nnx.Bidirectional` or an `nnx.Sequential` of them
-            with dropout between, or a module that has one. Or the state of one, as a checkpoint
-            holds it: activations and directions are taken to be those of a new module then.
-        name: where the GRU is among more, e.g. `"encoder/rnn"`; None is the only one there is.
+        source: `nnx.GRUCell`, `nnx.LSTMCell` or `nnx.OptimizedLSTMCell`, or `nnx.RNN`,
+            `nnx.Bidirectional` or an `nnx.Sequential` of them with dropout between, or a module
+            that has one. An LSTM must have the activations sigmoid and tanh. Or the state of one,
+            as a checkpoint holds it: activations and directions are taken to be those of a new
+            module then.
+        name: where the cell is among more, e.g. `"encoder/rnn"`; None is the only one there is.
 
     Returns:
-        The net and its parameters: of `nnx.GRUCell` a cell, of the others a layer.
+        The net and its parameters: of a cell a cell, of the others a layer.
 
     Raises:
-        ValueError: if there is no such GRU, or it has no equal in gru_jax.
+        ValueError: if there is no such cell, or it has no equal in gru_jax.
     """
     from flax import nnx
 
@@ -53,12 +57,13 @@ def to_nnx(net: Cell | Layer, params: Params) -> "nnx.Module":
     """Returns a net as a Flax nnx module, bit for bit.
 
     Args:
-        net: a cell, which becomes an `nnx.GRUCell`, or a layer, which becomes an `nnx.RNN`, an
-            `nnx.Bidirectional`, or an `nnx.Sequential` of them with dropout between.
-        params: its parameters; b_h must be zero, for nnx has none.
+        net: a cell, which becomes an `nnx.GRUCell` or an `nnx.OptimizedLSTMCell`, or a layer, which
+            becomes an `nnx.RNN`, an `nnx.Bidirectional`, or an `nnx.Sequential` of them with
+            dropout between.
+        params: its parameters; a GRU's b_h must be zero, for nnx has none.
 
     Raises:
-        ValueError: if Flax's GRU cannot compute this net, and why.
+        ValueError: if Flax's cells cannot compute this net, and why.
     """
     from flax import nnx
 
@@ -73,10 +78,10 @@ def to_nnx(net: Cell | Layer, params: Params) -> "nnx.Module":
     return modules[0] if len(modules) == 1 else nnx.Sequential(*modules)
 
 
-def _cell(run: Run) -> "nnx.GRUCell":
+def _cell(run: Run) -> "nnx.GRUCell | nnx.OptimizedLSTMCell":
     from flax import nnx
 
-    W_x, W_h, b_x, b_h = join(run.params, "rzc", old=True)
+    W_x, W_h, b_x, b_h = join(run.params, ORDERS[run.kind], old=True)
     if b_h.any():
         raise ValueError(
             "to_nnx: b_h must be zero, got other numbers: Flax nnx's GRUCell adds no bias to the "
@@ -85,8 +90,9 @@ def _cell(run: Run) -> "nnx.GRUCell":
     # Flax's default recurrent_kernel_init is orthogonal, which JAX cannot draw in 16 bits.
     narrow = b_x.dtype.itemsize == 2
     drawn: dict[str, Any] = {"recurrent_kernel_init": nnx.initializers.zeros} if narrow else {}
+    build = nnx.GRUCell if run.kind is GRU else nnx.OptimizedLSTMCell
     cell = nnx.eval_shape(  # abstract, for nothing needs to be drawn
-        lambda: nnx.GRUCell(
+        lambda: build(
             run.input_size,
             run.hidden_size,
             gate_fn=ACTIVATIONS[run.gate_activation],
@@ -96,5 +102,7 @@ def _cell(run: Run) -> "nnx.GRUCell":
             **drawn,
         )
     )
-    nnx.update(cell, {"dense_i": {"kernel": W_x, "bias": b_x}, "dense_h": {"kernel": W_h}})
+    weights = {"dense_i": {"kernel": W_x}, "dense_h": {"kernel": W_h}}
+    weights[FUSED[run.kind]]["bias"] = b_x
+    nnx.update(cell, weights)
     return cell

@@ -1,4 +1,4 @@
-"""Trees of arrays as Flax's modules and gru_jax's name them: the places of the GRUs in one.
+"""Trees of arrays as Flax's modules and gru_jax's name them: the places of the cells in one.
 
     {"params": {"encoder": {"cell": {...}}, "head": {...}}}  --bare, find-->  ("encoder",)
 
@@ -88,7 +88,7 @@ def _is_layer(tree: Any) -> bool:
     if keys in ({"forward"}, {"forward", "backward"}):
         return any(map(is_own, tree.values()))
     layers = numbered(tree) if keys else {}
-    # A number is missing where a layer has no arrays: each GRU is then a separate net.
+    # A number is missing where a layer has no arrays: each cell is then a separate net.
     whole = bool(layers) and max(layers) < len(layers)
     return whole and all(map(_is_layer, layers.values()))
 

@@ -34,7 +34,7 @@ DEFAULTS = ("glorot_uniform", "orthogonal", "uniform", "zeros", "ones")
 
 
 def read_keras(path: Path, name: str | None) -> Contents:
-    """Returns the GRUs in a `.keras` or `.h5` file of a model, as `from_keras` does.
+    """Returns the net in a `.keras` or `.h5` file of a model, as `from_keras` does.
 
     Code in the file (`Lambda` layers) is not run: Keras refuses it in its safe mode.
     """

@@ -1,6 +1,7 @@
 """From Keras: a model's layers one behind the other -> levels -> net, params."""
 
 import inspect
+from collections.abc import Collection
 from typing import Any
 
 import jax.numpy as jnp
@@ -10,30 +11,34 @@ from jaxtyping import Array
 from gru_jax.interop.arrays import floats
 from gru_jax.interop.contents import Contents
 from gru_jax.interop.gates import Joined, check_symmetric, part
+from gru_jax.interop.kinds import ANY_KIND, GRU, KINDS, LSTM
 from gru_jax.interop.names import choose
 from gru_jax.interop.stack import Level, Run, assemble, assemble_cell
 from gru_jax.layers.layer import Layer
 from gru_jax.ops.activations import ACTIVATIONS
 from gru_jax.types import Cell, Params
 
+ORDERS = {GRU: "zrc", LSTM: "ifgo"}
+
 
 def from_keras(source: Any, *, name: str | None = None) -> tuple[Cell | Layer, Params]:
-    """Returns Keras' GRUs as a net of gru_jax, bit for bit, whatever backend Keras has.
+    """Returns Keras' GRUs and LSTMs as a net of gru_jax, bit for bit, whatever backend Keras has.
 
     The net returns all steps and the last states, also for a layer without `return_sequences`.
     Masks are arguments of `apply`: for `Masking` it is `mask=(xs != mask_value).any(-1)`. In masked
     steps Keras repeats its last output; the net's is zero. `stateful` and `unroll` are ignored.
-    `dropout` and `recurrent_dropout` inside a GRU act in training alone and are left out: put
+    `dropout` and `recurrent_dropout` inside a layer act in training alone and are left out: put
     `dropout(rate, per_sequence=True)` before the layer, or build it with
     `recurrent(cell, recurrent_dropout=rate)`. Variables keep their own dtype, so that mixed
     precision is float32 here.
 
     Args:
-        source: a `GRUCell`, a `GRU`, an `RNN` of `GRUCell`s, a `Bidirectional` of one of these, or
-            a model of these alone, one behind the other, with `Dropout` between them and `Masking`
-            before them.
+        source: a `GRUCell` or `LSTMCell`, a `GRU` or `LSTM`, an `RNN` of such cells, a
+            `Bidirectional` of one of these, or a model of these alone, one behind the other, with
+            `Dropout` between them and `Masking` before them. An LSTM must have the activations
+            tanh and sigmoid.
         name: of the layer to take, where a model has others, too, e.g. `"encoder"`, or
-            `"inner/encoder"` in a model inside; None is the only GRU there.
+            `"inner/encoder"` in a model inside; None is the only GRU or LSTM there.
 
     Returns:
         The net and its parameters: of a cell a cell, of all else a layer. Without bias, the biases
@@ -46,7 +51,7 @@ def from_keras(source: Any, *, name: str | None = None) -> tuple[Cell | Layer, P
 
 
 def read_layers(source: Any, name: str | None) -> Contents:
-    """Returns the GRUs of a model, as `from_keras` does, and the names of the other weights."""
+    """Returns the net of a model, as `from_keras` does, and the names of the other weights."""
     import keras
 
     whole, kinds = source, keras.layers
@@ -54,7 +59,7 @@ def read_layers(source: Any, name: str | None) -> Contents:
     layers = getattr(source, "layers", ())
     if name is not None or not all(isinstance(layer, plain) for layer in layers):
         source = _find_layer(source, name)
-    if isinstance(source, keras.layers.GRUCell):
+    if isinstance(source, (kinds.GRUCell, kinds.LSTMCell)):
         return Contents(*assemble_cell(_take_run(source, source.name)))
     levels: list[Level] = []
     chosen = _chain(source)
@@ -62,21 +67,22 @@ def read_layers(source: Any, name: str | None) -> Contents:
         if type(layer) is keras.layers.Dropout:
             if not levels or levels[-1].dropout or layer.noise_shape is not None:
                 raise ValueError(
-                    "from_keras: dropout must be behind a GRU, one, and without a noise_shape, got "
-                    f"{layer.name!r}: take the GRUs by name, and put ours where it is."
+                    f"from_keras: dropout must be behind {ANY_KIND}, one, and without a "
+                    f"noise_shape, got {layer.name!r}: take the layers by name, and put ours "
+                    "where it is."
                 )
             levels[-1] = levels[-1]._replace(dropout=layer.rate)
         elif levels or type(layer) not in (keras.layers.InputLayer, keras.layers.Masking):
             levels += _take_levels(layer)
     if not levels:
-        raise ValueError("from_keras: source must have a GRU, got none.")
+        raise ValueError(f"from_keras: source must have {ANY_KIND}, got none.")
     taken = {id(weight) for layer in chosen for weight in layer.weights}
     leftovers = [each.path for each in whole.weights if id(each) not in taken]
     return Contents(*assemble("from_keras", levels), tuple(leftovers))
 
 
 def _find_layer(source: Any, name: str | None) -> Any:
-    """Returns the layer by this name, also in a model inside the model; None is the only GRU."""
+    """Returns the layer by this name, also in a model inside the model; None is the only one."""
     import keras
 
     layers, kinds = _layers_by_path(source, ""), keras.layers.RNN | keras.layers.Bidirectional
@@ -136,7 +142,7 @@ def _check_call(layer: Any) -> None:
             got = f"{name}={value}" if value is True else f"a constant {name}"
             raise ValueError(
                 f"from_keras: {layer.name!r} must be called without fixed arguments, got {got}: "
-                "take the GRUs by name, and give h0, mask or key to apply."
+                "take the layers by name, and give h0, mask or key to apply."
             )
 
 
@@ -167,14 +173,14 @@ def _take_levels(layer: Any) -> list[Level]:
     if type(layer) is keras.layers.SpatialDropout1D:
         raise ValueError(
             f"from_keras: dropout must be drawn anew in each step, got {layer.name!r}, a "
-            "SpatialDropout1D: take the GRUs by name, and put dropout(rate, per_sequence=True) "
+            "SpatialDropout1D: take the layers by name, and put dropout(rate, per_sequence=True) "
             "between them."
         )
-    if type(layer) not in (keras.layers.GRU, keras.layers.RNN):
+    if type(layer) not in (keras.layers.GRU, keras.layers.LSTM, keras.layers.RNN):
         raise ValueError(
-            f"from_keras: source must be of GRU, RNN, Bidirectional and Dropout layers, got "
-            f"{getattr(layer, 'name', layer)!r}, a {type(layer).__name__}: take the GRU alone, by "
-            "name."
+            "from_keras: source must be of GRU, LSTM, RNN, Bidirectional and Dropout layers, got "
+            f"{getattr(layer, 'name', layer)!r}, a {type(layer).__name__}: take the layer alone, "
+            "by name."
         )
     if layer.go_backwards and layer.return_sequences:
         raise ValueError(
@@ -190,26 +196,21 @@ def _take_levels(layer: Any) -> list[Level]:
 def _take_run(cell: Any, name: str) -> Run:
     import keras
 
-    if type(cell) is not keras.layers.GRUCell:
-        kind = type(cell).__name__
-        raise ValueError(f"from_keras: cell of {name!r} must be a GRUCell, got a {kind}.")
+    kinds = {getattr(keras.layers, f"{kind.name}Cell"): kind for kind in KINDS.values()}
+    kind = kinds.get(type(cell))
+    if kind is None:
+        needed, got = "a GRUCell or an LSTMCell", type(cell).__name__
+        raise ValueError(f"from_keras: cell of {name!r} must be {needed}, got a {got}.")
     if not cell.built:
         raise ValueError(
             f"from_keras: {name!r} must be built, got it without weights: call it once, or "
             "layer.build((None, None, input_size))."
         )
-    known = {keras.activations.get(each): each for each in ACTIVATIONS}
-    for option in ("activation", "recurrent_activation"):
-        function = getattr(cell, option)
-        if function not in known:
-            got = getattr(function, "__name__", function)
-            if got in ACTIVATIONS:
-                got = f"a function {got} that is not Keras' own and not recognised: give its name"
-            raise ValueError(
-                f"from_keras: {option} of {name!r} must be one of {', '.join(ACTIVATIONS)}, got "
-                f"{got}."
-            )
-    gate_activation = known[cell.recurrent_activation]
+    options = {"activation": ("tanh",), "recurrent_activation": ("sigmoid",)}
+    activation, gate_activation = (
+        _find_activation(cell, option, name, ACTIVATIONS if kind is GRU else known)
+        for option, known in options.items()
+    )
     check_symmetric("from_keras", f"recurrent_activation of {name!r}", gate_activation)
 
     def convert(variable: Any) -> Array:
@@ -219,8 +220,24 @@ def _take_run(cell: Any, name: str) -> Run:
 
     variables = (cell.kernel, cell.recurrent_kernel, cell.bias)
     W_x, W_h, *b = (convert(variable) for variable in variables if variable is not None)
-    zeros = jnp.zeros(3 * cell.units, W_x.dtype)
-    b_x, b_h = [*b[0]] if b and cell.reset_after else [*b, zeros, zeros][:2]
-    reset = "after" if cell.reset_after else "before"
-    params = part("from_keras", Joined(W_x, W_h, b_x, b_h), "zrc", old=True, reset=reset)
-    return Run(params, known[cell.activation], gate_activation)
+    zeros = jnp.zeros(W_x.shape[1], W_x.dtype)
+    after = kind is GRU and cell.reset_after
+    b_x, b_h = [*b[0]] if b and after else [*b, zeros, zeros][:2]
+    reset = "after" if after else "before"
+    params = part("from_keras", Joined(W_x, W_h, b_x, b_h), ORDERS[kind], old=True, reset=reset)
+    return Run(params, activation, gate_activation)
+
+
+def _find_activation(cell: Any, option: str, label: str, known: Collection[str]) -> str:
+    """Returns gru_jax's name of a cell's activation."""
+    import keras
+
+    function = getattr(cell, option)
+    name = {keras.activations.get(each): each for each in ACTIVATIONS}.get(function)
+    if name is not None and name in known:
+        return name
+    got = getattr(function, "__name__", function)
+    if name is None and got in ACTIVATIONS:
+        got = f"a function {got} that is not Keras' own and not recognised: give its name"
+    needed = f"one of {', '.join(known)}" if len(known) > 1 else f"{min(known)} in an LSTM"
+    raise ValueError(f"from_keras: {option} of {label!r} must be {needed}, got {got}.")

@@ -51,7 +51,7 @@ def to_onnx(
     from onnx import helper
 
     levels = levels_within(ONNX, "to_onnx", net, params)
-    dtype = levels[0].runs[0].params.W_c.dtype
+    dtype = levels[0].runs[0].dtype
     if dtype == "bfloat16":
         raise ValueError(
             "to_onnx: params must be float16, float32 or float64, got bfloat16, which no runtime "

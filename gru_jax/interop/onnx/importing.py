@@ -60,9 +60,11 @@ def read_model(
     chosen = [node for node in grus if name in (None, node_name(file, node))]
     many = list_names(repr(node_name(file, node)) for node in grus)
     if not grus:
+        lstm = any(node.op_type == "LSTM" for node in file.nodes)
+        got = "an LSTM, which gru_jax does not read from ONNX" if lstm else "none"
         raise ValueError(
             f"from_onnx: {file.label} must have a GRU in its main graph, outside If, Loop and "
-            "functions, got none."
+            f"functions, got {got}."
         )
     wanted = f"from_onnx: name must be that of one GRU in {file.label} ({many}), got {name!r}"
     if not chosen or (name is not None and len(chosen) > 1):
@@ -115,7 +117,7 @@ def _not_a_stack(
     # Two sizes, so that a shape written down in the file, which fits one, is seen.
     for time, batch in ((3, 2), (2, 5)):
         ys = rng.normal(size=(time, batch, len(level.runs), level.runs[0].hidden_size))
-        ys = ys.astype(level.runs[0].params.W_c.dtype)
+        ys = ys.astype(level.runs[0].dtype)
         xs = ys.reshape(time, batch, -1)
         given = ys.swapaxes(0, 1) if _layout(before) else ys.swapaxes(1, 2)
         try:

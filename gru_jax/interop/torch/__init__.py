@@ -1,8 +1,9 @@
-"""PyTorch's `nn.GRU` and `nn.GRUCell`, and their state dicts.
+"""PyTorch's `nn.GRU`, `nn.GRUCell`, `nn.LSTM`, `nn.LSTMCell`, and their state dicts.
 
     module or state dict  --from_torch-->  net, params  --to_torch-->        module
                                                         --to_torch_state-->  state dict
 
-Its rows are in the order r, z, n, its z weighs the old state, and each gate has two biases. The two
-biases of r, and of z, are only ever added: they become their sum, and on the way back a sum and 0.
+The rows of a GRU are in the order r, z, n, and z weighs the old state. The rows of an LSTM are in
+the order i, f, g, o. Each gate has two biases. But for n, they are only ever added: they become
+their sum, and on the way back a sum and 0.
 """

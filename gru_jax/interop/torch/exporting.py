@@ -11,7 +11,7 @@ from gru_jax import files
 from gru_jax.interop.gates import join
 from gru_jax.interop.limits import TORCH, levels_within
 from gru_jax.interop.stack import Level
-from gru_jax.interop.torch.importing import NAMES
+from gru_jax.interop.torch.importing import NAMES, ORDERS
 from gru_jax.layers.layer import Layer
 from gru_jax.types import Cell, Params
 
@@ -25,38 +25,40 @@ def to_torch_state(
     """Returns a net as a PyTorch state dict of JAX arrays; needs no PyTorch.
 
     Args:
-        net: a cell, for an `nn.GRUCell`, or a layer, for an `nn.GRU`.
+        net: a cell, for an `nn.GRUCell` or `nn.LSTMCell`, or a layer, for an `nn.GRU` or `nn.LSTM`.
         params: its parameters.
         bias: False leaves out the biases, which must be zero then.
 
     Raises:
-        ValueError: if PyTorch's GRU cannot compute this net, and why.
+        ValueError: if PyTorch's modules cannot compute this net, and why.
     """
     return _to_state("to_torch_state", net, params, bias)[1]
 
 
 def to_torch(
     net: Cell | Layer, params: Params, *, bias: bool = True
-) -> "torch.nn.GRU | torch.nn.GRUCell":
+) -> "torch.nn.RNNBase | torch.nn.RNNCellBase":
     """Returns a net as a PyTorch module on the CPU, batch-major.
 
     Args:
-        net: a cell, which becomes an `nn.GRUCell`, or a layer, which becomes an `nn.GRU`.
+        net: a cell, which becomes an `nn.GRUCell` or `nn.LSTMCell`, or a layer, which becomes an
+            `nn.GRU` or `nn.LSTM`.
         params: its parameters.
         bias: False builds a module without biases, which must be zero then.
 
     Raises:
-        ValueError: if PyTorch's GRU cannot compute this net, and why.
+        ValueError: if PyTorch's modules cannot compute this net, and why.
     """
     import torch
 
     levels, state = _to_state("to_torch", net, params, bias)
     first = levels[0].runs[0]
-    dtype = getattr(torch, str(first.params.W_c.dtype))
+    dtype = getattr(torch, str(first.dtype))
     if isinstance(net, Cell):
-        module = torch.nn.GRUCell(first.input_size, first.hidden_size, bias, dtype=dtype)
+        build = getattr(torch.nn, f"{first.kind.name}Cell")
+        module = build(first.input_size, first.hidden_size, bias, dtype=dtype)
     else:
-        module = torch.nn.GRU(
+        module = getattr(torch.nn, first.kind.name)(
             first.input_size,
             first.hidden_size,
             len(levels),
@@ -83,23 +85,29 @@ def _to_state(
     function: str, net: Cell | Layer, params: Params, bias: bool
 ) -> tuple[list[Level], dict[str, Array]]:
     levels = levels_within(TORCH, function, net, params)
+    kinds = {run.kind.name for level in levels for run in level.runs}
     shapes = {(len(level.runs), run.hidden_size) for level in levels for run in level.runs}
-    rates = {level.dropout for level in levels[:-1]}
-    for option, values in (("count of directions and hidden size", shapes), ("dropout", rates)):
+    same = {
+        "kind of cell": kinds,
+        "count of directions and hidden size": shapes,
+        "dropout": {level.dropout for level in levels[:-1]},
+    }
+    name = TORCH.name_of(levels[0].runs[0].kind)
+    for option, values in same.items():
         if len(values) > 1:
             raise ValueError(
                 f"{function}: net must have one {option} in all layers, got {sorted(values)}: "
-                "PyTorch's GRU has one for all; convert them one by one."
+                f"{name} has one for all; convert them one by one."
             )
     if levels[-1].dropout:
         raise ValueError(
             f"{function}: net must end without dropout, got a rate of {levels[-1].dropout}: "
-            "PyTorch's GRU has it between layers alone; put an nn.Dropout behind the module."
+            f"{name} has it between layers alone; put an nn.Dropout behind the module."
         )
     state = {}
     for number, level in enumerate(levels):
         for direction, run in enumerate(level.runs):
-            W_x, W_h, b_x, b_h = join(run.params, "rzc", old=True)
+            W_x, W_h, b_x, b_h = join(run.params, ORDERS[run.kind], old=True)
             if not bias and (b_x.any() or b_h.any()):
                 raise ValueError(
                     f"{function}: bias must be True where biases are not zero, got False: without "

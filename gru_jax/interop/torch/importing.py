@@ -1,4 +1,4 @@
-"""From PyTorch: file -> state dict -> the arrays of one GRU -> levels -> net, params."""
+"""From PyTorch: file -> state dict -> the arrays of one GRU or LSTM -> levels -> net, params."""
 
 import re
 import warnings
@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gru_jax.cells.gru_params import GRUParams
 from gru_jax.files import check_size
 from gru_jax.interop.arrays import as_numpy
 from gru_jax.interop.contents import Contents, damaged, list_names
 from gru_jax.interop.gates import take
+from gru_jax.interop.kinds import ANY_KIND, GRU, LSTM, CellParams
 from gru_jax.interop.names import choose
 from gru_jax.interop.stack import Level, Run, assemble, assemble_cell
 from gru_jax.layers.layer import Layer
@@ -25,31 +25,37 @@ if TYPE_CHECKING:
 NAMES = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
 """The arrays of a cell; of a layer with a suffix, e.g. `_l0` or `_l0_reverse`."""
 
+ORDERS = {GRU: "rzc", LSTM: "ifgo"}
+
 MOST, DEEPEST = 100_000, 64
 """Arrays of a model, and dots in their names."""
 
 
 def from_torch(
-    source: "torch.nn.GRU | torch.nn.GRUCell | Mapping[str, Any]", *, name: str | None = None
+    source: "torch.nn.RNNBase | torch.nn.RNNCellBase | Mapping[str, Any]",
+    *,
+    name: str | None = None,
 ) -> tuple[Cell | Layer, Params]:
-    """Returns a PyTorch GRU as a net of gru_jax.
+    """Returns a PyTorch GRU or LSTM as a net of gru_jax.
 
-    The weights do not know `batch_first`: `ys, state = net.apply(params, xs)` is batch-major.
-    PyTorch's `h_n` is `jnp.stack(jax.tree.leaves(state))`.
+    The weights do not know `batch_first`: `ys, state = net.apply(params, xs)` is batch-major. With
+    `leaves = jax.tree.leaves(state)`, a GRU's `h_n` is `jnp.stack(leaves)`; an LSTM's `h_n` and
+    `c_n` are `jnp.stack(leaves[::2])` and `jnp.stack(leaves[1::2])`.
 
     Args:
-        source: a module, or a state dict of one with tensors or NumPy arrays, alone or in a
-            checkpoint's dict. A state dict does not hold the rate of the dropout between layers: 0
-            then.
-        name: the GRU's place in a larger model, e.g. `"encoder.gru"`, or the end of that; None is
-            the only one there is.
+        source: an `nn.GRU`, `nn.GRUCell`, `nn.LSTM` or `nn.LSTMCell`, a module that has one, or a
+            state dict with tensors or NumPy arrays, alone or in a checkpoint's dict. A state dict
+            does not hold the rate of the dropout between layers: 0 then.
+        name: the place in a larger model, e.g. `"encoder.gru"`, or the end of that; None is the
+            only one there is.
 
     Returns:
-        The net and its parameters: of `nn.GRUCell` a cell, of `nn.GRU` a layer. Without bias, the
-        biases are zeros.
+        The net and its parameters: of `nn.GRUCell` and `nn.LSTMCell` a cell, of `nn.GRU` and
+        `nn.LSTM` a layer. Without bias, the biases are zeros.
 
     Raises:
-        ValueError: if there is no GRU by this name, or its arrays do not fit each other.
+        ValueError: if there is no such module by this name, its arrays do not fit each other, or
+            it has a `proj_size`.
     """
     if isinstance(source, Mapping):
         return read_state(source, name)[:2]
@@ -61,7 +67,7 @@ def from_torch(
 
 
 def read_state(source: Mapping[str, Any], name: str | None) -> Contents:
-    """Returns the GRU in a state dict, as `from_torch` does, and the names of the other arrays."""
+    """Returns the net in a state dict, as `from_torch` does, and the names of the other arrays."""
     state = flatten(source)
     place, arrays = _find(state, name)
     prefix = f"{place}." if place else ""
@@ -114,7 +120,7 @@ def flatten(state: Any) -> dict[str, Any]:
 
 
 def _find(state: Mapping[str, Any], name: str | None) -> tuple[str, dict[str, Any]]:
-    """Returns the name of the GRU and its arrays."""
+    """Returns the place of the GRU or LSTM and its arrays."""
     places = [re.fullmatch(r"(?:(.*)\.)?weight_ih(?:_l0)?", key) for key in state]
     known = [place[1] or "" for place in places if place]
     place = choose("from_torch", known, name, state, separator=".")
@@ -127,10 +133,15 @@ def _find(state: Mapping[str, Any], name: str | None) -> tuple[str, dict[str, An
             "remove_parametrizations makes them plain."
         )
     arrays = {key: array for key, array in arrays.items() if "." not in key}
+    if projections := [key for key in arrays if key.startswith("weight_hr_l")]:
+        raise ValueError(
+            f"from_torch: proj_size of {place or 'source'} must be 0, got an LSTM with "
+            f"{list_names(projections)}: the LSTM of gru_jax does not project its state."
+        )
     pattern = re.compile(rf"(?:{'|'.join(NAMES)})(?:_l\d+(?:_reverse)?)?")
     if unknown := [key for key in arrays if not pattern.fullmatch(key)]:
         raise ValueError(
-            f"from_torch: {place or 'source'} must be a GRU of PyTorch's, got one with "
+            f"from_torch: {place or 'source'} must be {ANY_KIND} of PyTorch's, got one with "
             f"{list_names(unknown)}, too."
         )
     return place, arrays
@@ -154,30 +165,30 @@ def _assemble(label: str, arrays: dict[str, Any], rate: float) -> tuple[Cell | L
     return assemble("from_torch", levels)
 
 
-def _take(label: str, arrays: dict[str, Any], suffix: str) -> GRUParams:
+def _take(label: str, arrays: dict[str, Any], suffix: str) -> CellParams:
     has_bias = any(f"{key}{suffix}" in arrays for key in NAMES[2:])
     keys = [key + suffix for key in NAMES[: 4 if has_bias else 2]]
     if missing := [key for key in keys if key not in arrays]:
         raise ValueError(f"from_torch: {label} must have {', '.join(missing)}, got none.")
     hidden = sum(np.shape(arrays[keys[1]])[1:])
-    for count, kind in ((1, "an RNN"), (4, "an LSTM")):
-        if all(np.shape(arrays[key])[:1] == (count * hidden,) for key in keys):
-            raise ValueError(
-                f"from_torch: {label} must be a GRU, with 3 x {hidden} rows for {hidden} units, "
-                f"got {kind}, with {count} x {hidden}."
-            )
+    if all(np.shape(arrays[key])[:1] == (hidden,) for key in keys):
+        raise ValueError(
+            f"from_torch: {label} must be {ANY_KIND}, with 3 or 4 x {hidden} rows for {hidden} "
+            f"units, got an RNN, with 1 x {hidden}."
+        )
     plain = {key: as_numpy("from_torch", key, arrays[key]) for key in keys}
-    return take("from_torch", plain, "rzc", old=True, reset="after", rows=True)
+    return take("from_torch", plain, ORDERS, old=True, reset="after", rows=True)
 
 
 def _dropout_of(module: "torch.nn.Module") -> float:
-    """Returns the rate between a GRU's layers."""
+    """Returns the rate between a module's layers."""
     import torch
 
-    own = (torch.nn.GRU, torch.nn.GRUCell)
+    layers = (torch.nn.GRU, torch.nn.LSTM)
+    own = (*layers, torch.nn.GRUCell, torch.nn.LSTMCell)
     if isinstance(module, own) and type(module) not in own:
         raise ValueError(
-            f"from_torch: source must be PyTorch's own GRU, got a {type(module).__name__}, which "
-            "may compute something else: give its state_dict()."
+            f"from_torch: source must be PyTorch's own GRU or LSTM, got a {type(module).__name__}, "
+            "which may compute something else: give its state_dict()."
         )
-    return module.dropout if isinstance(module, torch.nn.GRU) else 0.0
+    return module.dropout if isinstance(module, layers) else 0.0
