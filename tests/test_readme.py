@@ -264,6 +264,13 @@ def test_the_table_of_moving_digits_is_that_of_the_measured_file():
     assert len(lines) == 6
 
 
+def test_the_tables_of_images_are_those_of_the_measured_files():
+    script = runpy.run_path(str(ROOT / "notebooks/figures/images.py"))
+    page = script["PAGE"].read_text()
+    for measure in script["TITLES"]:
+        assert "\n\n" + "\n".join(script["table"](measure)) + "\n\n" in page
+
+
 def test_commands_in_the_text_are_understood(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     calls = [

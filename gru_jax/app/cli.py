@@ -23,7 +23,7 @@ from gru_jax.app import explain as inspection
 from gru_jax.app import runs
 from gru_jax.app.bench import measure as benchmark
 from gru_jax.app.bench import report, results
-from gru_jax.app.bench.problem import Size, parse_size
+from gru_jax.app.bench.problem import AnySize, parse_sizes
 from gru_jax.app.commands import Bench, Convert, Evaluate, Explain, Inspect, Predict, Train, parse
 from gru_jax.app.folder import find
 from gru_jax.app.tasks import TASKS
@@ -184,12 +184,15 @@ def inspect(command: Inspect | Convert, console: Console) -> int:
 
 def bench(command: Bench, console: Console) -> int:
     """Measures, prints tables, and writes the files; after Ctrl-C, with the results so far."""
-    sizes = list(dict.fromkeys(map(parse_size, command.sizes)))
+    sizes = parse_sizes(command.sizes, command.images)
     measures = tuple(dict.fromkeys(command.measure))
     if not sizes or not measures:
         raise ValueError(f"bench: {'measure' if sizes else 'sizes'} must be one or more, got none.")
     if command.rounds < 1:
         raise ValueError(f"bench: rounds must be 1 or more, got {command.rounds}.")
+    if not command.budget > 0:
+        raise ValueError(f"bench: budget must be above 0, got {command.budget}.")
+    contenders = benchmark.choose(sizes[0], command.peers)
     if command.figure and command.figure.suffix.lower() not in (".png", ".svg"):
         raise ValueError(f"bench: figure must end in .png or .svg, got {command.figure}.")
     if command.figure and importlib.util.find_spec("matplotlib") is None:
@@ -200,17 +203,17 @@ def bench(command: Bench, console: Console) -> int:
     if not sys.stdout.isatty():
         console.width = 100
     report.print_setup(console, command.rounds)
-    contenders = benchmark.choose(command.peers)
     total = benchmark.count_turns(len(sizes), contenders, len(measures), command.rounds)
     rows, text = [], ""
     with show.interruptible() as should_stop, show.turns(console, total) as show_turn:
 
-        def tell(size: Size, stage: str, label: str) -> None:
+        def tell(size: AnySize, stage: str, label: str) -> None:
             if should_stop():
                 raise benchmark.Stopped
             show_turn(size, stage, label)
 
-        for rows in benchmark.measure(sizes, contenders, measures, command.rounds, tell):
+        measure = partial(benchmark.measure, budget=command.budget)
+        for rows in measure(sizes, contenders, measures, command.rounds, tell):
             text = results.dumps(rows, command.rounds)
             if command.json:  # after each size, so that a later crash does not lose it
                 files.write_text(command.json, text)
@@ -219,7 +222,7 @@ def bench(command: Bench, console: Console) -> int:
 
         save = draw(results.loads(text)).savefig
         files.write(command.figure, partial(save, format=command.figure.suffix[1:], dpi=150))
-    report.print_results(console, rows, measures)
+    report.print_results(console, rows, measures, command.rounds)
     show.paths(console, targets)
     return _complain("stopped early.", INTERRUPTED) if should_stop() else 0
 

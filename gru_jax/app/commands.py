@@ -11,7 +11,6 @@ from gru_jax.app import runs
 from gru_jax.app.arguments import POSITIONAL, read, suggest
 from gru_jax.app.bench.contenders import PeerName
 from gru_jax.app.bench.measure import MEASURES, Measure
-from gru_jax.app.bench.problem import DEFAULT_SIZES
 from gru_jax.app.tasks import DEFAULT, TASKS
 from gru_jax.app.tasks.task import Config
 from gru_jax.interop import FormatName
@@ -71,18 +70,27 @@ class Explain(_OfRun):
 class Bench:
     """Time the GRU on this machine beside other libraries' GRUs.
 
+    The convolutional GRU is timed over images: six numbers are the size
+    batch,time,height,width,input,channels. Its peers are linen, linen_lstm and torch.
+
     In a checkout, pip install -e '.[bench]' brings all of them but PyTorch: pip install torch.
     Ctrl-C ends it with the results so far.
     """
 
-    sizes: tuple[str, ...] = DEFAULT_SIZES
-    """Problems, each batch,time,input,hidden."""
-    peers: tuple[PeerName, ...] = get_args(PeerName)
-    """Libraries to time beside gru_jax; xla is gru_jax without its kernel."""
+    sizes: tuple[str, ...] | None = None
+    """Problems, each batch,time,input,hidden, or six numbers; without it, a few that differ."""
+    images: bool = False
+    """Time the convolutional GRU; sizes of six numbers do so, too."""
+    peers: tuple[PeerName, ...] | None = None
+    """Libraries to time beside gru_jax; without it, all. xla is gru_jax without its kernel.
+    linen_lstm is another function."""
     measure: tuple[Measure, ...] = MEASURES
     """What to time: a forward pass, and a training step (loss and all gradients)."""
     rounds: int = 11
     """Rounds; in each, every library takes one turn, in shuffled order."""
+    budget: float = 60.0
+    """Seconds for each library, size and measure; then it has no more turns. It is timed once at
+    least, and no call is interrupted."""
     json: Path | None = None
     """Write versions, machine and all times into this file."""
     figure: Path | None = None

@@ -17,7 +17,7 @@ from rich.text import Text
 import gru_jax as gj
 from gru_jax import Row
 from gru_jax.app.bench.measure import Tell
-from gru_jax.app.bench.problem import Size
+from gru_jax.app.bench.problem import AnySize
 from gru_jax.app.explain import Report
 from gru_jax.app.runs import Run
 from gru_jax.app.tasks.task import Published, Task
@@ -93,7 +93,7 @@ def turns(console: Console, total: int) -> Iterator[Tell]:
     if not console.is_terminal:
         stages = set()
 
-        def print_stage(size: Size, stage: str, _: str) -> None:
+        def print_stage(size: AnySize, stage: str, _: str) -> None:
             if (size, stage) not in stages:
                 stages.add((size, stage))
                 console.print(f"{size}  {stage}")

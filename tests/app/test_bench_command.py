@@ -67,7 +67,7 @@ def test_every_turn_is_told():
     assert told[0] == (SIZE, "compare", "gru_jax (before)")
     assert told[2] == (SIZE, "forward", "gru_jax (before)")
     assert re.search(r"100%\S* 2,5,3,4  forward  gru_jax", capture.get())
-    assert list(choose(["onnx", "linen"])) == [OURS, "linen", "onnx"]
+    assert list(choose(SIZE, ["onnx", "linen"])) == [OURS, "linen", "onnx"]
 
 
 def test_stopping_keeps_whole_rounds_of_every_contender():
@@ -85,7 +85,7 @@ def test_stopping_keeps_whole_rounds_of_every_contender():
 
 
 def test_what_was_written_survives_a_size_that_crashes(tmp_path, monkeypatch):
-    def crash(*_):
+    def crash(*_, **__):
         yield [row(SIZE, OURS, "before", 1.0)]
         raise MemoryError("too much")
 
@@ -118,8 +118,8 @@ def test_help_names_every_flag_and_only_packages_that_are_published(capsys):
     with pytest.raises(SystemExit):
         main(["bench", "--help"])
     text = " ".join(capsys.readouterr().out.split())
-    for word in ("--sizes", "--peers", "--measure", "--rounds", "--json FILE", "--figure FILE"):
-        assert word in text
+    for word in ("sizes", "images", "peers", "measure", "rounds", "budget", "json", "figure"):
+        assert f"--{word}" in text
     commands = re.findall(r"pip install (-e \S+|\S+)", text)
     assert commands == ["-e '.[bench]'", "torch."]
 
@@ -130,11 +130,27 @@ def test_help_names_every_flag_and_only_packages_that_are_published(capsys):
         (
             ["--sizes", "16,100,32"],
             "bench: sizes must be batch,time,input,hidden, four whole numbers from 1, "
-            "got '16,100,32'.",
+            "or batch,time,height,width,input,channels, six, got '16,100,32'.",
         ),
-        (["--sizes", "1,2,3,0"], "four whole numbers from 1, got '1,2,3,0'."),
-        (["--sizes", "1,2,3,-4"], "four whole numbers from 1, got '1,2,3,-4'."),
-        (["--sizes", "1,2,3,4.5"], "four whole numbers from 1, got '1,2,3,4.5'."),
+        (["--sizes", "1,2,3,0"], "six, got '1,2,3,0'."),
+        (["--sizes", "1,2,3,-4"], "six, got '1,2,3,-4'."),
+        (["--sizes", "1,2,3,4.5"], "six, got '1,2,3,4.5'."),
+        (["--sizes", "2,3,5,4,2"], "six, got '2,3,5,4,2'."),
+        (["--sizes", "2,3,5,0,2,3"], "six, got '2,3,5,0,2,3'."),
+        (["--sizes", "2,3,5,4,2,3,1"], "six, got '2,3,5,4,2,3,1'."),
+        (
+            ["--sizes", "2,3,5,4,2,3", "1,2,3,4", "2,2,3,4"],
+            "sizes must be four numbers each or six numbers each, got 1,2,3,4 and 2,3,5,4,2,3.",
+        ),
+        (["--images", "--sizes", "1,2,3,4"], "six numbers with --images, got 1,2,3,4."),
+        (
+            ["--images", "--peers", "torch", "keras"],
+            "bench: peers must be among linen, linen_lstm, torch for sizes of 6 numbers, "
+            "got keras.",
+        ),
+        (["--peers", "linen_lstm"], "keras, torch, onnx for sizes of 4 numbers, got linen_lstm."),
+        (["--budget", "0"], "bench: budget must be above 0, got 0.0."),
+        (["--budget", "nan"], "bench: budget must be above 0, got nan."),
         (["--sizes"], "bench: sizes must be one or more, got none."),
         (["--measure"], "bench: measure must be one or more, got none."),
         (["--rounds", "0"], "bench: rounds must be 1 or more, got 0."),

@@ -6,11 +6,21 @@ import re
 import jax
 import numpy as np
 import pytest
-import reference
-from contenders import FORMS, SIZE, check_numbers, like_ours, ours, printed
+from contenders import (
+    FORMS,
+    IMAGE_FORMS,
+    IMAGES,
+    SIZE,
+    check_numbers,
+    like_ours,
+    ours,
+    printed,
+    unroll_reference,
+)
 
 from gru_jax.app.bench import agreement, results
 from gru_jax.app.bench.contenders import BOTH, CONTENDERS, OURS, Contender
+from gru_jax.app.bench.image_contenders import IMAGE_CONTENDERS
 from gru_jax.app.bench.measure import measure
 from gru_jax.app.bench.problem import Size
 
@@ -26,17 +36,21 @@ def test_every_contender_computes_the_reference_s_states_and_our_gradients(name,
     check_numbers(CONTENDERS[name].make, reset, gradients=name != "onnx")
 
 
-@pytest.mark.parametrize("reset", BOTH)
-def test_our_gradients_are_the_slopes_of_the_reference_s_loss(rng, reset):
-    problem, calls = ours(reset)
+@pytest.mark.parametrize("name", IMAGE_FORMS)
+def test_so_does_every_contender_over_images(name):
+    check_numbers(IMAGE_CONTENDERS[name].make, "before", IMAGES)
+
+
+@pytest.mark.parametrize(("reset", "size"), [("before", SIZE), ("after", SIZE), ("before", IMAGES)])
+def test_our_gradients_are_the_slopes_of_the_reference_s_loss(rng, reset, size):
+    problem, calls = ours(reset, size)
     grads, xs_grad = calls.gradients(calls.train())
     leaves, tree = jax.tree.flatten((problem.params, problem.xs))
     directions = [rng.standard_normal(np.shape(leaf)) for leaf in leaves]
 
     def loss(step):
         params, xs = tree.unflatten(a + step * d for a, d in zip(leaves, directions, strict=True))
-        h0, valid = np.zeros((SIZE.batch, SIZE.hidden)), np.ones((SIZE.batch, SIZE.time), bool)
-        return (problem.weigh * reference.unroll(params, xs, h0, valid)[0]).sum()
+        return (problem.weigh * unroll_reference(problem, params, xs)).sum()
 
     slope = (loss(1e-5) - loss(-1e-5)) / 2e-5
     products = [np.vdot(g, d) for g, d in zip([*grads, xs_grad], directions, strict=True)]
@@ -83,7 +97,7 @@ def rows():
     """The results of contenders that are wrong in every way."""
     with jax.numpy_rank_promotion("allow"):
         contenders = {OURS: like_ours(BOTH)} | OTHERS
-        (rows,) = measure([SIZE], contenders, ["forward"], 3, ignore)
+        (rows,) = measure([SIZE], contenders, ["forward", "train"], 3, ignore)
     return {row.name: row for row in rows if row.name != OURS}
 
 
@@ -102,7 +116,7 @@ def rows():
 )
 def test_who_disagrees_fails_or_is_missing_is_named_and_not_timed(rows, name, reason):
     row = rows[name]
-    assert row.values.keys() == ({"forward"} if reason is None else set())
+    assert row.values.keys() == ({"forward", "train"} if reason is None else set())
     if reason is None:
         assert row.reason is None
         assert len(row.values["forward"]) == 3

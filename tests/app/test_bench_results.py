@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 
 from gru_jax.app.bench import figure, report, results
 from gru_jax.app.bench.contenders import CONTENDERS, OURS, PeerName
+from gru_jax.app.bench.image_contenders import IMAGE_CONTENDERS
 from gru_jax.app.bench.problem import Size
 from gru_jax.app.bench.timing import spread
 
@@ -68,9 +69,10 @@ def test_the_picture_shows_ratios_to_ours_with_quartiles():
 
 
 def test_every_contender_has_a_mark_of_its_own_and_a_flag():
-    assert get_args(PeerName) == tuple(name for name in CONTENDERS if name != OURS)
-    assert len(set(figure.STYLES.values())) == len(CONTENDERS) - 1
-    assert len({marker for _, marker in figure.STYLES.values()}) == len(CONTENDERS) - 1
+    names = [name for name in CONTENDERS | IMAGE_CONTENDERS if name != OURS]
+    assert list(get_args(PeerName)) == names
+    assert len(set(figure.STYLES.values())) == len(names)
+    assert len({marker for _, marker in figure.STYLES.values()}) == len(names)
 
 
 @pytest.mark.parametrize(("width", "tables"), [(100, 3), (80, 3), (50, 6)])

@@ -32,10 +32,10 @@ class Clock:
 
         return call
 
-    def interleave(self, rounds, tell=lambda _: None):
+    def interleave(self, rounds, tell=lambda _: None, **options):
         """Returns an iterator over the rounds."""
         rest, clock = lambda: self.log.append("-"), lambda: self.now
-        return timing.interleave(self.calls, rounds, tell, rest=rest, clock=clock)
+        return timing.interleave(self.calls, rounds, tell, rest=rest, clock=clock, **options)
 
 
 def test_each_round_has_one_turn_of_every_contender_in_shuffled_order():
@@ -75,6 +75,20 @@ def test_stopping_keeps_whole_rounds(turns, whole):
     with pytest.raises(Stopped):
         rounds.extend(clock.interleave(9, tell))
     assert [set(each) for each in rounds] == [{"a", "b"}] * whole
+
+
+def test_who_has_spent_the_budget_has_no_more_turns_but_one_value():
+    clock = Clock(quick=0.03, slow=10.0, slower=70.0)
+    first, *rounds = clock.interleave(9, budget=60)
+    assert first == {"slower": pytest.approx(70.004)}  # the warm-up
+    assert [set(each) for each in rounds] == [{"quick", "slow"}] * 3 + [{"quick"}] * 6
+    assert clock.log.count("slower") == 1
+    assert clock.log.count("slow") == 1 + 3 * 2  # each turn has a run-in
+
+
+def test_a_warm_up_of_many_calls_gives_the_seconds_of_one():
+    ((seconds,),) = (each.values() for each in Clock(short=0.001).interleave(9, budget=0.01))
+    assert seconds == pytest.approx(0.001)
 
 
 def test_who_fails_is_out_and_the_rest_go_on():

@@ -9,30 +9,38 @@ from rich.console import Console
 
 from gru_jax.app.bench import agreement, report
 from gru_jax.app.bench.contenders import CONTENDERS, Contender, make_gru_jax
+from gru_jax.app.bench.image_contenders import IMAGE_CONTENDERS
 from gru_jax.app.bench.measure import Result
-from gru_jax.app.bench.problem import Size, draw_problem
+from gru_jax.app.bench.problem import ImageSize, Size, draw_problem
 
-SIZE = Size(2, 5, 3, 4)
+SIZE, IMAGES = Size(2, 5, 3, 4), ImageSize(2, 3, 5, 4, 2, 3)
 FORMS = [(name, reset) for name, each in CONTENDERS.items() for reset in each.resets]
+IMAGE_FORMS = [name for name, each in IMAGE_CONTENDERS.items() if each.resets != (None,)]
 # PyTorch's wheels take gigabytes: its case exists only where it is installed.
 if importlib.util.find_spec("torch") is None:
     FORMS = [(name, reset) for name, reset in FORMS if name != "torch"]
+    IMAGE_FORMS.remove("torch")
 
 
 @functools.cache
-def ours(reset):
+def ours(reset, size=SIZE):
     """Returns the problem and gru_jax's calls, compiled once for all tests."""
-    problem = draw_problem(SIZE, reset)
+    problem = draw_problem(size, reset)
     return problem, make_gru_jax(problem)
 
 
-def check_numbers(make, reset, *, gradients=True):
+def unroll_reference(problem, params, xs):
+    """Returns the states in NumPy, in float64."""
+    gates = reference.conv_gates if isinstance(problem.size, ImageSize) else reference.gates
+    valid = np.ones(xs.shape[:2], bool)
+    return reference.unroll(params, xs, np.zeros_like(problem.weigh[:, 0]), valid, gates=gates)[0]
+
+
+def check_numbers(make, reset, size=SIZE, *, gradients=True):
     """Asserts that `make(problem)` computes the reference's states and gru_jax's gradients."""
-    problem, own = ours(reset)
+    problem, own = ours(reset, size)
     calls = make(problem)
-    valid = np.ones((SIZE.batch, SIZE.time), bool)
-    zeros = np.zeros((SIZE.batch, SIZE.hidden))
-    hs, _ = reference.unroll(problem.params, problem.xs, zeros, valid)
+    hs = unroll_reference(problem, problem.params, problem.xs)
     np.testing.assert_allclose(calls.hs(calls.forward()), hs, atol=2e-6)
     differences = agreement.compare(calls, own, problem.params)
     assert set(differences) == {"states", "gradients"} if gradients else {"states"}
@@ -47,7 +55,7 @@ def like_ours(resets=("after",), **changes):
     """Returns a contender that is ours but for some fields of its calls: `(calls) -> field`."""
 
     def make(problem):
-        _, calls = ours("before" if problem.params.b_h is None else "after")
+        _, calls = ours("before" if problem.params.b_h is None else "after", problem.size)
         return calls._replace(**{name: change(calls) for name, change in changes.items()})
 
     return Contender(resets, make, {})
@@ -57,7 +65,7 @@ def row(size, name, reset, *train):
     return Result(size, name, reset, None, {}, {"train": list(train)})
 
 
-def printed(rows, measures=("train",), width=100):
+def printed(rows, measures=("train",), width=100, rounds=0):
     with (console := Console(width=width)).capture() as capture:
-        report.print_results(console, rows, measures)
+        report.print_results(console, rows, measures, rounds)
     return capture.get()

@@ -13,7 +13,6 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, PyTree
 
-import gru_jax as gj
 from gru_jax.app.bench.problem import Problem
 
 
@@ -36,14 +35,14 @@ class Calls(NamedTuple):
 
     forward: Callable[[], Any]
     hs: Callable[[Any], np.ndarray]
-    weights: Callable[[gj.GRUParams], list[Any]] = jax.tree.leaves
+    weights: Callable[[Any], list[Any]] = jax.tree.leaves
     train: Callable[[], Any] | None = None
     gradients: Callable[[Any], tuple[list[Any], np.ndarray]] | None = None
 
 
 def make_jax_calls(
     problem: Problem,
-    convert: Callable[[gj.GRUParams], PyTree],
+    convert: Callable[[Any], PyTree],
     apply: Callable[[PyTree, Array], Array],
     *,
     time_major: bool = False,

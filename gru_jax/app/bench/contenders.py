@@ -19,7 +19,9 @@ from gru_jax import interop
 from gru_jax.app.bench.calls import Calls, Unavailable, make_jax_calls, swap_time
 from gru_jax.app.bench.problem import Problem, Reset
 
-PeerName: TypeAlias = Literal["xla", "linen", "nnx", "equinox", "haiku", "keras", "torch", "onnx"]
+PeerName: TypeAlias = Literal[
+    "xla", "linen", "nnx", "equinox", "haiku", "keras", "torch", "onnx", "linen_lstm"
+]
 
 
 def make_gru_jax(problem: Problem, backend: Literal["auto", "xla"] = "auto") -> Calls:
@@ -62,7 +64,7 @@ def make_equinox(problem: Problem) -> Calls:
             h = cell(x, h)
             return h, h
 
-        return jax.lax.scan(body, jnp.zeros(problem.size.hidden, xs.dtype), xs)[1]
+        return jax.lax.scan(body, jnp.zeros(problem.hidden_size, xs.dtype), xs)[1]
 
     convert = partial(interop.to_equinox, problem.cell)
     return make_jax_calls(problem, convert, jax.vmap(unroll, in_axes=(None, 0)))
@@ -73,7 +75,7 @@ def make_haiku(problem: Problem) -> Calls:
     import haiku as hk
 
     def unroll(xs: Array) -> Array:
-        core = hk.GRU(problem.size.hidden)
+        core = hk.GRU(problem.hidden_size)
         return cast(Array, hk.dynamic_unroll(core, xs, core.initial_state(xs.shape[1]))[0])
 
     convert = partial(interop.to_haiku, problem.cell)
@@ -141,13 +143,13 @@ class Contender(NamedTuple):
     """A library, in each form that it computes.
 
     Attributes:
-        resets: the forms.
+        resets: the forms; None is another function, of which only the time counts.
         make: `(problem) -> Calls`.
         packages: modules that it needs, each with its name on the package index.
         in_jax: whether it is written in JAX; others run on the CPU only.
     """
 
-    resets: tuple[Reset, ...]
+    resets: tuple[Reset | None, ...]
     make: Callable[[Problem], Calls]
     packages: dict[str, str]
     in_jax: bool = True

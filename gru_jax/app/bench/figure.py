@@ -9,12 +9,12 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from gru_jax.app.bench.contenders import PeerName
 from gru_jax.app.bench.measure import MEASURES, Measure, Result
-from gru_jax.app.bench.report import TITLES
+from gru_jax.app.bench.report import TITLES, in_pairs
 from gru_jax.app.bench.results import relative
 from gru_jax.app.bench.timing import spread
 
-COLOURS = "#9467bd #0072b2 #56b4e9 #009e73 #d55e00 #e69f00 #cc79a7 #7f7f7f".split()
-MARKERS = "hos^vDPX"
+COLOURS = "#9467bd #0072b2 #56b4e9 #009e73 #d55e00 #e69f00 #cc79a7 #7f7f7f #8c564b".split()
+MARKERS = "hos^vDPX<"
 STYLES = dict(zip(get_args(PeerName), zip(COLOURS, MARKERS, strict=True), strict=True))
 """Colour and marker by name; the markers tell them apart in grey."""
 
@@ -37,7 +37,7 @@ def draw_measure(results: Sequence[Result], measure: Measure, ax: Axes) -> None:
     ratios = relative(results, measure)
     sizes = list(dict.fromkeys(size for by_size in ratios.values() for size in by_size))
     for number, (label, by_size) in enumerate(ratios.items()):
-        name, form = label.split()
+        name, _, form = label.partition(" ")
         colour, marker = STYLES[name]
         shift = 0.8 * ((number + 0.5) / len(ratios) - 0.5)
         x = [sizes.index(size) + shift for size in by_size]
@@ -55,7 +55,7 @@ def draw_measure(results: Sequence[Result], measure: Measure, ax: Axes) -> None:
     ax.yaxis.set_major_locator(LogLocator(subs=(1, 1.5, 2, 3, 5, 7)))
     ax.yaxis.set_major_formatter(FuncFormatter(lambda y, _: f"{y:g}"))
     ax.yaxis.set_minor_formatter(NullFormatter())
-    ax.set_xticks(range(len(sizes)), ["{},{},\n{},{}".format(*size) for size in sizes])
+    ax.set_xticks(range(len(sizes)), list(map(in_pairs, sizes)))
     ax.set_xlim(-0.5, len(sizes) - 0.5)
     ax.set_ylabel("time / gru_jax, same form")
     ax.set_title(TITLES[measure], loc="left", fontsize="medium", fontweight="bold")

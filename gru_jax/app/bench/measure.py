@@ -4,7 +4,9 @@ A contender that is not installed, fails, or disagrees with gru_jax gets a reaso
 """
 
 import importlib.util
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Literal, NamedTuple, TypeAlias, get_args
 
 import jax
@@ -12,7 +14,8 @@ import jax
 from gru_jax.app.bench import agreement, timing
 from gru_jax.app.bench.calls import Calls, Unavailable
 from gru_jax.app.bench.contenders import CONTENDERS, OURS, Contender
-from gru_jax.app.bench.problem import Reset, Size, draw_problem
+from gru_jax.app.bench.image_contenders import IMAGE_CONTENDERS
+from gru_jax.app.bench.problem import AnySize, ImageSize, Reset, draw_problem
 
 Measure: TypeAlias = Literal["forward", "train"]
 MEASURES: tuple[Measure, ...] = get_args(Measure)
@@ -28,15 +31,15 @@ class Result(NamedTuple):
     Attributes:
         size: of the problem.
         name: of the library.
-        reset: the form.
+        reset: the form; None is another function.
         reason: why it has no values; None if it took part.
         differences: from gru_jax, as in `agreement.compare`.
-        values: seconds of each whole round.
+        values: seconds of each whole round; fewer rounds where the budget was spent.
     """
 
-    size: Size
+    size: AnySize
     name: str
-    reset: Reset
+    reset: Reset | None
     reason: str | None
     differences: dict[str, float]
     values: dict[Measure, list[float]]
@@ -44,11 +47,11 @@ class Result(NamedTuple):
     @property
     def label(self) -> str:
         """Returns the name in tables."""
-        return f"{self.name} ({self.reset})"
+        return f"{self.name} ({self.reset})" if self.reset else self.name
 
 
-Results: TypeAlias = dict[tuple[Size, str], Result]
-Tell: TypeAlias = Callable[[Size, str, str], object]
+Results: TypeAlias = dict[tuple[AnySize, str], Result]
+Tell: TypeAlias = Callable[[AnySize, str, str], object]
 """`(size, stage, label)`, called before each turn; it may raise `Stopped`."""
 
 
@@ -69,17 +72,31 @@ def count_turns(sizes: int, contenders: Mapping[str, Contender], measures: int, 
     return sizes * forms * (1 + measures * (1 + rounds))
 
 
-def choose(peers: Sequence[str]) -> dict[str, Contender]:
-    """Returns gru_jax and the peers, in the order of the table."""
-    return {name: each for name, each in CONTENDERS.items() if name in (OURS, *peers)}
+def choose(size: AnySize, peers: Sequence[str] | None) -> dict[str, Contender]:
+    """Returns gru_jax and the peers, in the order of the table for such a size.
+
+    Raises:
+        ValueError: if a peer does not compute such a problem.
+    """
+    table = IMAGE_CONTENDERS if isinstance(size, ImageSize) else CONTENDERS
+    chosen = (OURS, *(table if peers is None else peers))
+    if unknown := [name for name in chosen if name not in table]:
+        names = ", ".join(name for name in table if name != OURS)
+        raise ValueError(
+            f"bench: peers must be among {names} for sizes of {len(size)} numbers, "
+            f"got {unknown[0]}."
+        )
+    return {name: each for name, each in table.items() if name in chosen}
 
 
 def measure(
-    sizes: Sequence[Size],
+    sizes: Sequence[AnySize],
     contenders: Mapping[str, Contender],
     measures: Sequence[Measure],
     rounds: int,
     tell: Tell,
+    *,
+    budget: float = math.inf,
 ) -> Iterator[list[Result]]:
     """Measures the contenders; yields all results so far after each size.
 
@@ -89,13 +106,15 @@ def measure(
         measures: what to time.
         rounds: turns of each contender.
         tell: called before each turn; if it raises `Stopped`, the results so far are the last.
+        budget: seconds of each contender, size and measure, after which it has no more turns.
     """
     results: Results = {}
+    interleave = partial(timing.interleave, rounds=rounds, budget=budget)
     for size in sizes:
         try:
-            calls = _set_up(size, contenders, results, tell)
+            calls = _set_up(size, contenders, measures, results, tell)
             for name in measures:
-                _time(size, name, calls, results, rounds, tell)
+                _time(size, name, calls, results, interleave, tell)
         except Stopped:
             sizes = ()
         yield list(results.values())
@@ -105,9 +124,16 @@ def measure(
 
 
 def _set_up(
-    size: Size, contenders: Mapping[str, Contender], results: Results, tell: Tell
+    size: AnySize,
+    contenders: Mapping[str, Contender],
+    measures: Sequence[Measure],
+    results: Results,
+    tell: Tell,
 ) -> dict[str, Calls]:
-    """Adds a result for each contender; returns the calls that agree with gru_jax."""
+    """Adds a result for each contender; returns the calls that agree with gru_jax.
+
+    No training step runs unless it is to be timed, since it may take minutes.
+    """
     ready: dict[str, Calls] = {}
     for name, contender in contenders.items():
         for reset in contender.resets:
@@ -115,15 +141,19 @@ def _set_up(
             if result.reason is None:
                 tell(size, "compare", result.label)
                 try:
-                    problem = draw_problem(size, reset)
+                    problem = draw_problem(size, reset or "before")
                     calls = contender.make(problem)
                     ours = calls if name == OURS else ready.get(f"{OURS} ({reset})")
-                    if ours is None:
+                    if reset is None:
+                        _run_once(calls, measures)
+                    elif ours is None:
                         raise Unavailable("nothing to compare with, since gru_jax failed")
-                    differences = agreement.compare(calls, ours, problem.params)
-                    reason = agreement.disagreement(differences)
-                    result = result._replace(reason=reason, differences=differences)
-                    if reason is None:
+                    else:
+                        params, train = problem.params, "train" in measures
+                        differences = agreement.compare(calls, ours, params, gradients=train)
+                        reason = agreement.disagreement(differences)
+                        result = result._replace(reason=reason, differences=differences)
+                    if result.reason is None:
                         ready[result.label] = calls
                 except Exception as error:
                     result = result._replace(reason=_describe(error))
@@ -131,13 +161,24 @@ def _set_up(
     return ready
 
 
+def _run_once(calls: Calls, measures: Sequence[Measure]) -> None:
+    """Runs each call, so that it is compiled before any clock runs."""
+    for name in measures:
+        if call := getattr(calls, name):
+            call()
+
+
 def _time(
-    size: Size, name: Measure, calls: dict[str, Calls], results: Results, rounds: int, tell: Tell
+    size: AnySize,
+    name: Measure,
+    calls: dict[str, Calls],
+    results: Results,
+    interleave: Callable[..., Iterator[dict[str, float | Exception]]],
+    tell: Tell,
 ) -> None:
     """Adds the seconds of each round to the results; drops a contender that fails."""
     chosen = {label: call for label, each in calls.items() if (call := getattr(each, name))}
-    turns = timing.interleave(chosen, rounds, lambda label: tell(size, name, label))
-    for each in turns:
+    for each in interleave(chosen, tell=lambda label: tell(size, name, label)):
         for label, value in each.items():
             result = results[size, label]
             if isinstance(value, Exception):

@@ -1,9 +1,13 @@
 """The problem that every contender solves: one layer, one batch, the same numbers.
 
 hs = GRU(params, xs)        loss = sum(weigh * hs)
+
+Four numbers are the size of a GRU, six that of a convolutional GRU over images.
 """
 
+import math
 import re
+from collections.abc import Sequence
 from typing import Literal, NamedTuple, TypeAlias
 
 import numpy as np
@@ -12,6 +16,8 @@ from jaxtyping import Float
 import gru_jax as gj
 
 Reset: TypeAlias = Literal["before", "after"]
+KERNEL = (3, 3)
+"""The kernel's size in every convolution."""
 
 
 class Size(NamedTuple):
@@ -27,10 +33,29 @@ class Size(NamedTuple):
         return ",".join(map(str, self))
 
 
+class ImageSize(NamedTuple):
+    """The size of a problem of images; `str` gives the word of the command line."""
+
+    batch: int
+    time: int
+    height: int
+    width: int
+    input: int
+    channels: int
+
+    def __str__(self) -> str:
+        """Returns `batch,time,height,width,input,channels`."""
+        return ",".join(map(str, self))
+
+
+AnySize: TypeAlias = Size | ImageSize
+
 DEFAULT_SIZES = (
     *("16,100,32,32", "64,32,32,128", "32,128,128,256"),
     *("64,100,512,512", "1,1000,64,128", "128,50,64,64"),
 )
+DEFAULT_IMAGE_SIZES = ("8,20,32,32,1,32", "4,12,64,64,16,64", "1,32,60,80,128,128")
+"""A small state, a larger one, and RAFT's: 128 channels at an eighth of 480 x 640 pixels."""
 
 
 class Problem(NamedTuple):
@@ -44,42 +69,75 @@ class Problem(NamedTuple):
         weigh: the factor of each state in the loss.
     """
 
-    size: Size
+    size: AnySize
     cell: gj.Cell
-    params: gj.GRUParams
-    xs: Float[np.ndarray, "batch time input"]
-    weigh: Float[np.ndarray, "batch time hidden"]
+    params: gj.Params
+    xs: Float[np.ndarray, "batch time *space input"]
+    weigh: Float[np.ndarray, "batch time *space hidden"]
+
+    @property
+    def hidden_size(self) -> int:
+        """Returns the features or channels of the state."""
+        return self.size[-1]
 
 
-def parse_size(text: str) -> Size:
-    """Returns the size that `16,100,32,32` names.
+def parse_sizes(texts: Sequence[str] | None, images: bool) -> list[AnySize]:
+    """Returns the sizes, each once, all of one kind.
+
+    Args:
+        texts: words of the command line; None are the default sizes.
+        images: whether the sizes must be those of images.
 
     Raises:
-        ValueError: if that is not four whole numbers from 1.
+        ValueError: if a word is not a size, or the sizes are of both kinds.
     """
-    if not re.fullmatch(r"0*[1-9]\d{0,8}(,0*[1-9]\d{0,8}){3}", text, re.ASCII):
+    if texts is None:
+        texts = DEFAULT_IMAGE_SIZES if images else DEFAULT_SIZES
+    sizes = list(dict.fromkeys(map(parse_size, texts)))
+    first = {type(size): str(size) for size in reversed(sizes)}
+    if images and Size in first:
+        raise ValueError(f"bench: sizes must be six numbers with --images, got {first[Size]}.")
+    if len(first) > 1:
+        raise ValueError(
+            "bench: sizes must be four numbers each or six numbers each, "
+            f"got {first[Size]} and {first[ImageSize]}."
+        )
+    return sizes
+
+
+def parse_size(text: str) -> AnySize:
+    """Returns the size that `16,100,32,32` or `8,20,32,32,1,32` names.
+
+    Raises:
+        ValueError: if that is not four or six whole numbers from 1.
+    """
+    numbers = r"0*[1-9]\d{0,8}(,0*[1-9]\d{0,8})"
+    if not re.fullmatch(f"{numbers}{{3}}|{numbers}{{5}}", text, re.ASCII):
         raise ValueError(
             "bench: sizes must be batch,time,input,hidden, four whole numbers from 1, "
-            f"got {text!r}."
+            f"or batch,time,height,width,input,channels, six, got {text!r}."
         )
-    return Size(*map(int, text.split(",")))
+    values = list(map(int, text.split(",")))
+    return Size(*values) if len(values) == len(Size._fields) else ImageSize(*values)
 
 
-def draw_problem(size: Size, reset: Reset) -> Problem:
-    """Draws the same numbers for both forms: weights from +-1/sqrt(hidden), and normal data.
+def draw_problem(size: AnySize, reset: Reset) -> Problem:
+    """Draws the same numbers for both forms: weights from +-1/sqrt(fan-in), and normal data.
 
-    b_h is zero because Flax's nnx cell has no such bias. Its gradient is not zero and is compared
-    wherever a library computes it.
+    The fan-in counts the state only. b_h is zero because Flax's nnx cell has no such bias. Its
+    gradient is not zero and is compared wherever a library computes it.
     """
-    batch, time, input_size, hidden_size = size
-    rng, scale = np.random.default_rng(0), hidden_size**-0.5
-    shapes = [(input_size + hidden_size, hidden_size), (hidden_size,)] * 3
+    batch, time, *space, input_size, hidden_size = size
+    kernel = KERNEL if space else ()
+    rng, scale = np.random.default_rng(0), (math.prod(kernel) * hidden_size) ** -0.5
+    shapes = [(*kernel, input_size + hidden_size, hidden_size), (hidden_size,)] * 3
     leaves = [rng.uniform(-scale, scale, shape).astype(np.float32) for shape in shapes]
     b_h = np.zeros(hidden_size, np.float32) if reset == "after" else None
+    build, params = (gj.conv_gru, gj.ConvGRUParams) if space else (gj.gru, gj.GRUParams)
     return Problem(
         size,
-        gj.gru(hidden_size, reset=reset),
-        gj.GRUParams(*leaves, b_h=b_h),  # type: ignore[arg-type]
-        xs=rng.standard_normal((batch, time, input_size), np.float32),
-        weigh=rng.standard_normal((batch, time, hidden_size), np.float32),
+        build(hidden_size, reset=reset),
+        params(*leaves, b_h=b_h),  # type: ignore[arg-type]
+        xs=rng.standard_normal((batch, time, *space, input_size), np.float32),
+        weigh=rng.standard_normal((batch, time, *space, hidden_size), np.float32),
     )

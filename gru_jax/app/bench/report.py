@@ -1,7 +1,7 @@
 """The tables: times, ratios and agreement, with no more digits than the spread supports."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import partial
 
 import numpy as np
@@ -12,16 +12,16 @@ from rich.text import Text
 from gru_jax.app import console as show
 from gru_jax.app.bench.contenders import OURS
 from gru_jax.app.bench.measure import Measure, Result
-from gru_jax.app.bench.problem import Size
-from gru_jax.app.bench.results import machine, relative, versions
+from gru_jax.app.bench.problem import AnySize
+from gru_jax.app.bench.results import average, machine, relative, versions
 from gru_jax.app.bench.timing import Spread, spread
 
 TITLES: dict[Measure, str] = {
     "forward": "Forward pass",
     "train": "Training step: loss and gradients of all weights and the inputs",
 }
-LABEL, CELL = len("gru_jax (before)"), len("0.0123 ±0.0004")
-"""Largest widths of a table's columns."""
+LABEL, CELL, FEWER = len("gru_jax (before)"), len("0.0123 ±0.0004"), len(" [10]")
+"""Largest widths of a table's columns, and of the number of rounds in a cell."""
 
 
 def digits(values: Spread) -> tuple[str, str]:
@@ -38,6 +38,12 @@ def digits(values: Spread) -> tuple[str, str]:
     return text, f" ±{spread}" if half else ""
 
 
+def in_pairs(words: Iterable[object]) -> str:
+    """Returns the words with commas, two a line."""
+    texts = list(map(str, words))
+    return ",\n".join(",".join(texts[i : i + 2]) for i in range(0, len(texts), 2))
+
+
 def print_setup(console: Console, rounds: int) -> None:
     """Prints the device, the versions and the number of rounds."""
     facts = machine()
@@ -49,20 +55,26 @@ def print_setup(console: Console, rounds: int) -> None:
     show.facts(console, texts)
 
 
-def print_results(console: Console, results: Sequence[Result], measures: Sequence[Measure]) -> None:
+def print_results(
+    console: Console, results: Sequence[Result], measures: Sequence[Measure], rounds: int
+) -> None:
     """Prints the times, a summary of each contender, and why some have no times."""
-    columns = max(1, (console.width - LABEL) // (CELL + 1))
     for measure in measures:
         rows = [row for row in results if measure in row.values]
+        fewer = any(len(row.values[measure]) < rounds for row in rows)
+        columns = max(1, (console.width - LABEL) // (CELL + fewer * FEWER + 1))
         sizes = list(dict.fromkeys(row.size for row in rows))
         for first in range(0, len(sizes), columns):
-            console.print(f"\n[bold]{TITLES[measure]}[/] (ms)")
-            console.print(_times(rows, measure, sizes[first : first + columns]))
+            note = "; \\[n]: only n rounds" if fewer else ""
+            console.print(f"\n[bold]{TITLES[measure]}[/] (ms{note})")
+            console.print(_times(rows, measure, sizes[first : first + columns], rounds))
     console.print(
         "\n[bold]Beside gru_jax of the same form[/]: times as long (geometric mean over sizes,\n"
         "least), and largest differences of states and gradients"
     )
     console.print(_summary(results, measures))
+    for name in dict.fromkeys(row.name for row in results if row.reset is None):
+        console.print(f"{name}: another function; only its time is compared")
     reasons: dict[str, list[str]] = {}
     for row in results:
         if row.reason:
@@ -71,12 +83,12 @@ def print_results(console: Console, results: Sequence[Result], measures: Sequenc
         console.print(f"{reason} ({' '.join(sizes)})", markup=False)
 
 
-def _times(rows: Sequence[Result], measure: Measure, sizes: Sequence[Size]) -> Table:
-    table = _frame("batch,time,\ninput,hidden", *("{},{},\n{},{}".format(*s) for s in sizes))
-    spreads = {
-        (row.label, row.size): spread([1e3 * seconds for seconds in row.values[measure]])
-        for row in rows
-    }
+def _times(
+    rows: Sequence[Result], measure: Measure, sizes: Sequence[AnySize], rounds: int
+) -> Table:
+    table = _frame(in_pairs(sizes[0]._fields), *map(in_pairs, sizes))
+    times = {(row.label, row.size): row.values[measure] for row in rows}
+    spreads = {key: spread([1e3 * seconds for seconds in each]) for key, each in times.items()}
     best = {s: min(v.median for (_, size), v in spreads.items() if size == s) for s in sizes}
     for label in dict.fromkeys(row.label for row in rows):
         cells = [Text(label)]
@@ -84,7 +96,9 @@ def _times(rows: Sequence[Result], measure: Measure, sizes: Sequence[Size]) -> T
             values = spreads.get((label, size))
             median, around = digits(values) if values else ("-", "")
             bold = values is not None and values.median == best[size]
-            cells.append(Text(median, "bold green" if bold else "").append(around, "dim"))
+            count = len(times.get((label, size), ()))
+            mark = f" [{count}]" if values and count < rounds else ""
+            cells.append(Text(median, "bold green" if bold else "").append(around + mark, "dim"))
         table.add_row(*cells)
     return table
 
@@ -96,10 +110,8 @@ def _summary(results: Sequence[Result], measures: Sequence[Measure]) -> Table:
     for label in dict.fromkeys(row.label for row in results if row.name != OURS):
         cells, own = [], [row.differences for row in results if row.label == label]
         for by_size in (each.get(label, {}) for each in ratios):
-            rounds = min(map(len, by_size.values()), default=0)  # fewer at a size that was stopped
-            logs = np.log([values[:rounds] for values in by_size.values()])
             least = min(map(spread, by_size.values()), default=None)
-            mean = spread(np.exp(logs.mean(0)).tolist()) if rounds else None
+            mean = spread(average(by_size)) if by_size else None
             cells += ["".join(digits(values)) if values else "-" for values in (mean, least)]
         for kind in kinds:
             values = [differences[kind] for differences in own if kind in differences]

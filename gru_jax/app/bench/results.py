@@ -4,7 +4,8 @@
      "results": [{"size": "16,100,32,32", "name": "linen", "reset": "after", "reason": null,
                   "differences": {"states": 1e-7, ...}, "values": {"train": [...], ...}}, ...]}
 
-Values are seconds, one a round. Medians, quartiles and ratios follow from them.
+Values are seconds, one a round. Medians, quartiles and ratios follow from them. A contender that is
+another function has the reset null.
 """
 
 import importlib.metadata
@@ -12,30 +13,44 @@ import json
 import math
 import os
 import platform
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
+import numpy as np
 
 from gru_jax.app.bench.contenders import CONTENDERS, OURS
 from gru_jax.app.bench.measure import Measure, Result
-from gru_jax.app.bench.problem import Size, parse_size
+from gru_jax.app.bench.problem import AnySize, parse_size
+from gru_jax.app.bench.timing import spread
 
 
-def relative(results: Sequence[Result], measure: Measure) -> dict[str, dict[Size, list[float]]]:
+def relative(results: Sequence[Result], measure: Measure) -> dict[str, dict[AnySize, list[float]]]:
     """Returns each contender's times over gru_jax's of the same form, round by round.
 
-    The keys are labels and sizes.
+    The keys are labels and sizes. Another function is compared with the form "before".
     """
     rows = [row for row in results if measure in row.values]
     ours = {(row.size, row.reset): row.values[measure] for row in rows if row.name == OURS}
-    table: dict[str, dict[Size, list[float]]] = {}
+    table: dict[str, dict[AnySize, list[float]]] = {}
     for row in rows:
-        base = ours.get((row.size, row.reset))
+        base = ours.get((row.size, row.reset or "before"))
         if base and row.name != OURS:
-            ratios = [a / b for a, b in zip(row.values[measure], base, strict=True)]
+            # The slower has fewer rounds where it has spent the budget.
+            ratios = [a / b for a, b in zip(row.values[measure], base, strict=False)]
             table.setdefault(row.label, {})[row.size] = ratios
     return table
+
+
+def average(by_size: Mapping[AnySize, Sequence[float]]) -> list[float]:
+    """Returns the geometric means over the sizes, round by round.
+
+    If the sizes have different numbers of rounds, it is one mean, of their medians.
+    """
+    values = list(by_size.values())
+    if len(set(map(len, values))) > 1:
+        values = [[spread(each).median] for each in values]
+    return np.exp(np.log(values).mean(0)).tolist() if values else []
 
 
 def dumps(results: Sequence[Result], rounds: int) -> str:

@@ -7,6 +7,9 @@ A slow second of the machine slows a whole round, so ratios are taken within rou
 turn the process comes to rest: threads of ONNX Runtime and PyTorch spin for up to 30 ms after a
 call. The next contender would miss their core. The run-in fills caches and lets the system spread
 woken threads over the cores.
+
+A contender whose turns have taken the budget has no more turns. If its warm-up alone takes the
+budget, the time of that call is its only value.
 """
 
 import math
@@ -51,6 +54,7 @@ def interleave(
     rounds: int,
     tell: Callable[[str], object],
     *,
+    budget: float = math.inf,
     rest: Callable[[], None] = settle,
     clock: Callable[[], float] = time.perf_counter,
 ) -> Iterator[dict[str, float | Exception]]:
@@ -60,14 +64,16 @@ def interleave(
         calls: by contender; each returns when its work is done.
         rounds: turns of each contender.
         tell: called with the contender before each turn; what it raises ends the measurement.
+        budget: seconds of each contender's warm-up and turns, after which it has no more turns.
         rest: called before each turn.
         clock: returns seconds.
 
     Yields:
         After each round, the seconds of one call, or the error of a contender that failed; it has
-        no more turns.
+        no more turns. After the warm-up, the errors, and the seconds of who has spent the budget.
     """
     repeats: dict[str, int] = {}
+    spent = dict.fromkeys(calls, 0.0)
     order, shuffle = list(calls), random.Random(0).shuffle
     for number in range(rounds + 1):
         results: dict[str, float | Exception] = {}
@@ -75,31 +81,37 @@ def interleave(
             tell(name)
             try:
                 rest()
-                if number == 0:
-                    repeats[name] = _count_repeats(calls[name], clock)
-                    continue
                 start = clock()
-                while clock() - start < RUN_IN:
-                    calls[name]()
-                results[name] = _time(calls[name], repeats[name], clock) / repeats[name]
+                if number == 0:
+                    seconds = _warm_up(calls[name], clock)
+                    repeats[name] = max(1, math.ceil(TURN / seconds))
+                else:
+                    while clock() - start < RUN_IN:
+                        calls[name]()
+                    seconds = _time(calls[name], repeats[name], clock)
+                spent[name] += clock() - start
+                if number or spent[name] >= budget:
+                    results[name] = seconds
             except Exception as error:
                 results[name] = error
-        order = [name for name in order if not isinstance(results.get(name), Exception)]
+                spent[name] = math.inf
+        order = [name for name in order if spent[name] < budget]
         shuffle(order)
         if results:
             yield results
 
 
-def _count_repeats(call: Callable[[], object], clock: Callable[[], float]) -> int:
-    """Returns how many calls fill a turn."""
+def _warm_up(call: Callable[[], object], clock: Callable[[], float]) -> float:
+    """Returns the seconds of one call, from calls that fill half a turn."""
     repeats = 1
-    while (seconds := _time(call, repeats, clock)) < TURN / 2:
+    while (seconds := _time(call, repeats, clock)) * repeats < TURN / 2:
         repeats *= 4
-    return max(1, math.ceil(repeats * TURN / seconds))
+    return seconds
 
 
 def _time(call: Callable[[], object], repeats: int, clock: Callable[[], float]) -> float:
+    """Returns the seconds of one call, the mean of `repeats` calls."""
     start = clock()
     for _ in range(repeats):
         call()
-    return clock() - start
+    return (clock() - start) / repeats

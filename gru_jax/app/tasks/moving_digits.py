@@ -6,7 +6,7 @@ frame; behind the frames seen, the net runs on its own output.
 
 import dataclasses
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -17,7 +17,6 @@ from jaxtyping import Array, Float
 import gru_jax as gj
 from gru_jax import Key, Params, Row
 from gru_jax.app.tasks.task import Arrays, Config, Parts, Range, Task
-from gru_jax.data.moving_digits import MovingDigits, Part, draw_moving_digits
 
 SEEN, FUTURE, SIZE = 10, 10, 32
 HELD_OUT = 200
@@ -56,21 +55,20 @@ class DigitsConfig(Config):
 
 def load(config: DigitsConfig) -> Parts:
     """Returns the first epoch's training sequences, and those held out."""
-    held_out = (_dataset(_draw(config, name)) for name in ("validation", "test"))
-    return Parts(draw(config, 0), *held_out)
+    return Parts(draw(config, 0), _dataset(_draw("validation")), _dataset(_draw("test")))
 
 
 def draw(config: DigitsConfig, epoch: int) -> gj.Dataset:
     """Returns an epoch's training sequences."""
-    return _dataset(draw_moving_digits(config.sequences, seed=[config.seed, epoch]))
+    return _dataset(gj.draw_moving_digits(config.sequences, seed=[config.seed, epoch]))
 
 
-def _draw(config: DigitsConfig, part: Part) -> MovingDigits:
-    del config  # The same sequences for every run, so that runs compare.
-    return draw_moving_digits(HELD_OUT, seed=0, part=part, seen=SEEN, future=FUTURE, size=SIZE)
+def _draw(part: Literal["validation", "test"]) -> gj.MovingDigits:
+    # With one seed, so that runs compare.
+    return gj.draw_moving_digits(HELD_OUT, seed=0, part=part, seen=SEEN, future=FUTURE, size=SIZE)
 
 
-def _dataset(digits: MovingDigits) -> gj.Dataset:
+def _dataset(digits: gj.MovingDigits) -> gj.Dataset:
     """Returns the frames seen, and for targets every frame's next one."""
     return gj.Dataset(list(digits.frames[:, :SEEN]), digits.frames[:, 1:])
 
@@ -125,7 +123,8 @@ def baselines(config: DigitsConfig, test: gj.Dataset) -> dict[str, Row]:
 
     The last frame again; and the true digits, had they kept their velocity and met no wall.
     """
-    digits, truth = _draw(config, "test"), test.targets[:, -FUTURE:]
+    del config
+    digits, truth = _draw("test"), test.targets[:, -FUTURE:]
     last = np.broadcast_to(digits.frames[:, SEEN - 1 : SEEN], truth.shape)
     rows = {}
     for name, frames in {"last_frame": last, "constant_velocity": digits.straight}.items():

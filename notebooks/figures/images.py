@@ -1,0 +1,55 @@
+"""Writes the tables of images on the page "Speed": `python notebooks/figures/images.py`.
+
+The times are in the files `images_*.json` beside this file, written by `gru-jax bench --json`. The
+page says how.
+"""
+
+import json
+from pathlib import Path
+
+from gru_jax.app.bench import results
+from gru_jax.app.bench.report import digits
+from gru_jax.app.bench.timing import spread
+
+FILES = sorted(Path(__file__).parent.glob("images_*.json"))
+PAGE = Path(__file__).parent.parent / "guide" / "speed.md"
+TITLES = {"forward": "forward pass, ms", "train": "training step, ms"}
+
+
+def table(measure):
+    """Returns the lines of the table: times by size, and the mean of the ratios to gru_jax.
+
+    A number in brackets is that of the rounds, where the budget allowed fewer than were wanted.
+    """
+    cells, ratios = {}, {}
+    for text in (path.read_text() for path in FILES):
+        rows, rounds = results.loads(text), json.loads(text)["rounds"]
+        for row in rows:
+            if times := row.values.get(measure):
+                milliseconds = "".join(digits(spread([1e3 * seconds for seconds in times])))
+                mark = f" [{len(times)}]" if len(times) < rounds else ""
+                cells.setdefault(row.name, {})[row.size] = milliseconds + mark
+        for label, by_size in results.relative(rows, measure).items():
+            ratios.setdefault(label.split()[0], {}).update(by_size)
+    sizes = list(dict.fromkeys(size for by_size in cells.values() for size in by_size))
+    heads = [TITLES[measure], *map(str, sizes), "times as long as gru_jax"]
+    lines = [f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
+    for name, by_size in cells.items():
+        mean = digits(spread(results.average(ratios[name])))[0] if name in ratios else "1"
+        texts = [by_size.get(size, "") for size in sizes]
+        lines.append(f"| {' | '.join([name, *texts, mean])} |")
+    return lines
+
+
+def write_page():
+    """Puts the tables into the page, each between its header and the next empty line."""
+    text = PAGE.read_text()
+    for measure, title in TITLES.items():
+        before, head, rest = text.partition(f"| {title} | 8,20,")
+        assert head, f"the page has lost its table of {title}"
+        text = before + "\n".join(table(measure)) + "\n\n" + rest.partition("\n\n")[2]
+    PAGE.write_text(text)
+
+
+if __name__ == "__main__":
+    write_page()
