@@ -70,27 +70,27 @@ class Explain(_OfRun):
 class Bench:
     """Time the GRU on this machine beside other libraries' GRUs.
 
-    The convolutional GRU is timed over images: six numbers are the size
-    batch,time,height,width,input,channels. Its peers are linen, linen_lstm and torch.
+    With --images, times the convolutional GRU. A size is then
+    batch,time,height,width,input,channels, and the peers are linen, linen_lstm and torch.
 
     In a checkout, pip install -e '.[bench]' brings all of them but PyTorch: pip install torch.
     Ctrl-C ends it with the results so far.
     """
 
     sizes: tuple[str, ...] | None = None
-    """Problems, each batch,time,input,hidden, or six numbers; without it, a few that differ."""
+    """Problems, each batch,time,input,hidden, or six numbers for images. Default: a few sizes."""
     images: bool = False
-    """Time the convolutional GRU; sizes of six numbers do so, too."""
+    """Time the convolutional GRU. Sizes of six numbers imply it."""
     peers: tuple[PeerName, ...] | None = None
-    """Libraries to time beside gru_jax; without it, all. xla is gru_jax without its kernel.
-    linen_lstm is another function."""
+    """Libraries to time beside gru_jax. Default: all. xla is gru_jax without its kernel. linen_lstm
+    computes a different function."""
     measure: tuple[Measure, ...] = MEASURES
     """What to time: a forward pass, and a training step (loss and all gradients)."""
     rounds: int = 11
     """Rounds; in each, every library takes one turn, in shuffled order."""
     budget: float = 60.0
-    """Seconds for each library, size and measure; then it has no more turns. It is timed once at
-    least, and no call is interrupted."""
+    """Seconds for each library, size and measure. Each is timed at least once, and no call is
+    interrupted."""
     json: Path | None = None
     """Write versions, machine and all times into this file."""
     figure: Path | None = None
@@ -117,8 +117,8 @@ class Convert:
     to: FormatName | None = None
     """Format of TARGET, where the ending does not say."""
     name: Annotated[str | None, "NAME"] = None
-    """Which GRU, where SOURCE holds more: encoder.gru, encoder/rnn, the name of a node or a layer;
-    of a net of ours, a layer's number in the stack, from 0."""
+    """Which GRU or LSTM, where SOURCE holds more: encoder.gru, encoder/rnn, the name of a node or a
+    layer; of a net of ours, a layer's number in the stack, from 0."""
     overwrite: bool = False
     """Replace TARGET if it is there."""
 
@@ -132,7 +132,7 @@ class Inspect:
     from_: FormatName | None = None
     """Its format, where the ending does not say."""
     name: Annotated[str | None, "NAME"] = None
-    """Which GRU, where the file holds more."""
+    """Which GRU or LSTM, where the file holds more."""
 
 
 Command: TypeAlias = Train | Evaluate | Predict | Explain | Convert | Inspect | Bench

@@ -80,8 +80,8 @@ def inspect(
     task, net = trained.task, trained.net
     if task.space:
         raise ValueError(
-            f"explain: task must be one of vectors, but the cells of {task.name} have images for "
-            "states; the figures of its run show their gates."
+            f"explain: task must have vectors as inputs, got {task.name}, whose inputs are images; "
+            "its gates are animated in the run's figures/."
         )
     longest = np.maximum.accumulate([len(x) for x in xs])
     count = max(1, int((longest * np.arange(1, len(xs) + 1) <= STEPS).sum()))

@@ -188,7 +188,7 @@ def load_trained(folder: Path | str) -> Trained:
 def evaluate(trained: Trained, test: gj.Dataset) -> dict[str, Any]:
     """Returns the means of the metrics, beside the task's baselines, and the number of parameters.
 
-    Of a task of classes, it also has the confusions.
+    For classification, also returns the confusion matrix.
     """
     task = trained.task
     ys = _outputs(trained, test.xs)

@@ -130,7 +130,7 @@ def block_gru(
     check_count("block_gru", "blocks", blocks)
     if hidden_size % blocks:
         raise ValueError(
-            f"block_gru: hidden_size must be a multiple of blocks, {blocks}, got {hidden_size}."
+            f"block_gru: hidden_size must be a multiple of blocks={blocks}, got {hidden_size}."
         )
     units = hidden_size // blocks if units is None else units
     check_count("block_gru", "units", units)

@@ -52,7 +52,7 @@ def read_sequences(path: Path, channels: int, space: tuple[int, ...] = ()) -> di
         if not np.isfinite(xs).all():
             step = int(np.argmin(np.isfinite(xs.reshape(len(xs), -1)).all(1)))
             raise ValueError(
-                f"{path}: sequence {name} must be finite numbers, not so at step {step}."
+                f"{path}: sequence {name} must be finite, got NaN or infinity at step {step}."
             )
     return sequences
 

@@ -18,7 +18,7 @@ from gru_jax.types import Key, Params, State
 
 @buildable
 def space_to_depth(size: int = 2, axes: int = 2) -> Layer:
-    """Makes each block of pixels the channels of one pixel: an image `size` times smaller.
+    """Turns each block of pixels into the channels of one pixel: an image `size` times smaller.
 
     Channel `i * channels + c` is channel c of the block's pixel i, counted along the last axis
     first. Nothing is lost; `depth_to_space` is the inverse. A GRU then runs on fewer pixels.
@@ -36,7 +36,7 @@ def space_to_depth(size: int = 2, axes: int = 2) -> Layer:
 
 @buildable
 def depth_to_space(size: int = 2, axes: int = 2) -> Layer:
-    """Makes the channels of each pixel a block of pixels, the inverse of `space_to_depth`.
+    """Turns the channels of each pixel into a block of pixels, the inverse of `space_to_depth`.
 
     Args:
         size: the block's side, in pixels.

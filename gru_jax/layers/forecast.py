@@ -1,4 +1,4 @@
-"""A layer run on its own outputs, behind a sequence.
+"""A layer run on its own outputs, after a sequence.
 
 ys, state = layer over xs
 y_1 = the last valid step of ys;   y_{k+1}, state = layer.step(feedback(y_k), state)
@@ -22,12 +22,12 @@ from gru_jax.types import ArrayLike, Key, Params, State, exportable
 
 @exportable
 class Forecast(NamedTuple):
-    """The outputs over a sequence and behind it.
+    """The outputs over a sequence and after it.
 
     Attributes:
         ys: the outputs over xs, as from `apply`; ys_t forecasts x_{t+1}.
         future: the outputs `[*batch, steps, *features]`: the last valid one of ys, and those after.
-        state: the state that has read xs and `future` up to the last step but one. To go on, call
+        state: the state after xs and all steps of `future` except the last. To go on, call
             `layer.step(params, feedback(y), state)` with y, the last step of `future`.
     """
 
@@ -51,8 +51,8 @@ def forecast(
 ) -> Forecast:
     """Runs a layer over sequences, then on its own outputs.
 
-    Works under `jit`, `vmap` and `grad`. The steps on its own outputs run in evaluation: noise acts
-    on the steps of xs alone.
+    Works under `jit`, `vmap` and `grad`. Noise acts only on the steps of xs; the steps on its own
+    outputs run in evaluation.
 
     Args:
         layer: a layer whose output at a step forecasts the next input.
@@ -62,8 +62,9 @@ def forecast(
         steps: the number of steps to forecast.
         feedback: maps an output to the next input: the name of an activation, e.g. "sigmoid" for
             outputs that are logits of pixels, or a function, e.g. of logits to a token.
-        lengths: the number of steps before padding; forecasts begin behind it.
-        mask: False steps are padding. A sequence of padding alone is forecast from an output of 0.
+        lengths: the number of steps before padding; the forecast starts after the last valid one.
+        mask: False steps are padding. If a sequence is all padding, its forecast starts from an
+            output of 0.
         resets: as in the layer's `apply`.
         key: as in the layer's `apply`.
 
@@ -106,8 +107,8 @@ def _run_on(
     x, like = jax.eval_shape(function, y), jax.eval_shape(lambda xs: xs.take(0, time), xs)
     if x.shape != like.shape or x.dtype != like.dtype:
         raise ValueError(
-            f"forecast: feedback must make the next input, {like.shape} {like.dtype}, of the "
-            f"layer's output {y.shape} {y.dtype}, got {x.shape} {x.dtype}."
+            f"forecast: feedback must map the layer's output, {y.shape} {y.dtype}, to an input, "
+            f"{like.shape} {like.dtype}, got {x.shape} {x.dtype}."
         )
 
     def body(carry: tuple[Array, State], _: None) -> tuple[tuple[Array, State], Array]:

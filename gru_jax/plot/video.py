@@ -22,9 +22,8 @@ def video(
 ) -> FuncAnimation:
     """Animates images side by side, each with its name above.
 
-    Dark is 0 and light is 1, as for gates. An image of fewer pixels is drawn as large as the
-    others, so that gates on a coarse grid lie over the pixels they belong to. Save it with
-    `save_gif`.
+    Dark is 0 and light is 1, as for gates. All images are drawn at one size, so that coarse gates
+    line up with the frames. Save the animation with `save_gif`.
 
     Args:
         panels: the images by name; all have the same number of steps. A step of NaN is blank.
@@ -45,7 +44,9 @@ def video(
         )
     (time,) = times
     if labels is not None and len(labels) != time:
-        raise ValueError(f"video: labels must be {time}, one for each step, got {len(labels)}.")
+        raise ValueError(
+            f"video: labels must have length {time}, one for each step, got {len(labels)}."
+        )
     columns = min(columns, len(arrays))
     rows = -(-len(arrays) // columns)
     _, high, wide = next(iter(shapes.values()))

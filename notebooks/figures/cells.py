@@ -26,7 +26,7 @@ CELLS = {
         "beside a GRU, or with weights from elsewhere",
         "everywhere",
     ),
-    "mgu": ("a GRU with r = z = f", "a third fewer parameters", "none; Flax's is another"),
+    "mgu": ("a GRU with r = z = f", "a third fewer parameters", "none; Flax's `MGUCell` differs"),
     "li_gru": ("no r, `c = relu(N(x W) + h U)`", "speech", "SpeechBrain"),
     "layer_norm_gru": ("a GRU of normalised products", "hard optimisation", "none"),
     "diagonal_gru": ("vectors act on h in place of matrices", "many units, few parameters", "none"),

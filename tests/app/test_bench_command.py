@@ -130,14 +130,14 @@ def test_help_names_every_flag_and_only_packages_that_are_published(capsys):
         (
             ["--sizes", "16,100,32"],
             "bench: sizes must be batch,time,input,hidden, four whole numbers from 1, "
-            "or batch,time,height,width,input,channels, six, got '16,100,32'.",
+            "or batch,time,height,width,input,channels, whole numbers from 1, got '16,100,32'.",
         ),
-        (["--sizes", "1,2,3,0"], "six, got '1,2,3,0'."),
-        (["--sizes", "1,2,3,-4"], "six, got '1,2,3,-4'."),
-        (["--sizes", "1,2,3,4.5"], "six, got '1,2,3,4.5'."),
-        (["--sizes", "2,3,5,4,2"], "six, got '2,3,5,4,2'."),
-        (["--sizes", "2,3,5,0,2,3"], "six, got '2,3,5,0,2,3'."),
-        (["--sizes", "2,3,5,4,2,3,1"], "six, got '2,3,5,4,2,3,1'."),
+        (["--sizes", "1,2,3,0"], "whole numbers from 1, got '1,2,3,0'."),
+        (["--sizes", "1,2,3,-4"], "whole numbers from 1, got '1,2,3,-4'."),
+        (["--sizes", "1,2,3,4.5"], "whole numbers from 1, got '1,2,3,4.5'."),
+        (["--sizes", "2,3,5,4,2"], "whole numbers from 1, got '2,3,5,4,2'."),
+        (["--sizes", "2,3,5,0,2,3"], "whole numbers from 1, got '2,3,5,0,2,3'."),
+        (["--sizes", "2,3,5,4,2,3,1"], "whole numbers from 1, got '2,3,5,4,2,3,1'."),
         (
             ["--sizes", "2,3,5,4,2,3", "1,2,3,4", "2,2,3,4"],
             "sizes must be four numbers each or six numbers each, got 1,2,3,4 and 2,3,5,4,2,3.",

@@ -132,7 +132,7 @@ def test_csv_holds_a_step_a_line(tmp_path, text, want):
         ("a.csv", "1,2\n3\n", "line 2 must have 2 numbers, got 3."),
         ("a.csv", "1,2\n\n3,x\n", "line 3 must have 2 numbers, got 3,x."),
         ("a.csv", "1,2,3\n", r"must be \[time, 2\] with one step or more, got \[1, 3\]"),
-        ("a.csv", "1,2\n3,nan\n", "must be finite numbers, not so at step 1"),
+        ("a.csv", "1,2\n3,nan\n", "must be finite, got NaN or infinity at step 1"),
         ("a.csv", "1,x\n2,3\n", "line 1 must have 2 numbers, got 1,x."),
         ("a.csv", b"\xff\xfe\x00", "must be text with commas"),
         ("a.npz", "no zip", "must be a whole .npz"),

@@ -80,8 +80,8 @@ REFUSED = {
     ),
     "more layers": (
         linen_case(nn.Sequential([RNN.copy(), nn.relu, RNN.copy()])),
-        "module must have GRUs and LSTMs alone in a Sequential, with one dropout behind each and "
-        "no broadcast_dims, got relu.",
+        "a Sequential must hold only GRUs and LSTMs, each followed by at most one dropout without "
+        "broadcast_dims, got relu.",
     ),
     "a dense layer": (
         linen_case(nn.Sequential([RNN.copy(), nn.Dense(3)])),
@@ -91,7 +91,7 @@ REFUSED = {
     ),
     "dropout first": (
         linen_case(nn.Sequential([nn.Dropout(0.5, deterministic=True), RNN.copy()])),
-        "with one dropout behind each and no broadcast_dims, got Dropout.",
+        "each followed by at most one dropout without broadcast_dims, got Dropout.",
     ),
     "both reversed": (
         linen_case(
@@ -182,13 +182,13 @@ REFUSED = {
                 ]
             )
         ),
-        "with one dropout behind each and no broadcast_dims, got Dropout.",
+        "each followed by at most one dropout without broadcast_dims, got Dropout.",
     ),
     "a dropout for all steps at once": (
         lambda: interop.from_nnx(
             nnx.Sequential(nnx.RNN(nnx_cell()), nnx.Dropout(0.5, broadcast_dims=(1,), rngs=RNGS))
         ),
-        "with one dropout behind each and no broadcast_dims, got Dropout.",
+        "each followed by at most one dropout without broadcast_dims, got Dropout.",
     ),
     "two RNNs of no pair": (
         tree_case(forward={"cell": PLAIN}, backward={"cell": PLAIN}),

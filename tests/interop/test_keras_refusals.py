@@ -142,8 +142,8 @@ REFUSED = {
     ),
     "source must be a Sequential or functional model, got 's', a Doubled of its own: take its "
     "layers one by one.": lambda _: Doubled([keras.Input((None, 2)), layers.GRU(2)], name="s"),
-    "dropout must be behind a GRU or an LSTM, one, and without a noise_shape, got 'd': take the "
-    "layers by name, and put ours where it is.": lambda rng: sequential(
+    "each dropout must directly follow a GRU or an LSTM, without a noise_shape, got 'd': convert "
+    "the layers by name, and put gj.dropout in its place.": lambda rng: sequential(
         rng, layers.Dropout(0.1, name="d"), layers.GRU(2)
     ),
     "source must have a GRU or an LSTM, got none.": lambda rng: sequential(rng, layers.Masking()),

@@ -111,7 +111,7 @@ REFUSED = {
         interop.to_torch_state,
         gj.stack(gj.recurrent(AFTER), gj.recurrent(gj.gru(5, reset="after"))),
         "net must have one count of directions and hidden size in all layers, got "
-        "[(1, 4), (1, 5)]: PyTorch's GRU has one for all; convert them one by one.",
+        "[(1, 4), (1, 5)]: a PyTorch module has the same for all; convert the layers one by one.",
     ),
 }
 

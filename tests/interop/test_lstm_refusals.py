@@ -47,7 +47,7 @@ REFUSED = {
     "from_linen: variables must be those of the LSTMCell, got hn, hr, hz, in, ir, iz.": (
         lambda: interop.from_linen(nn.RNN(nn.LSTMCell(4)), in_linen(nn.GRUCell(4))[1])
     ),
-    "from_linen: variables must be those of Flax's own cell, got ii/bias, too.": (
+    "from_linen: variables must be only those of Flax's own cell, got also ii/bias.": (
         lambda: interop.from_linen(
             None, with_bias(in_linen(nn.LSTMCell(4))[1]["params"]["cell"], "ii")
         )

@@ -118,8 +118,8 @@ def test_what_is_no_lstm_of_ours_is_refused(torch):
     cells = [gj.gru(4, reset="after"), gj.lstm(4)]
     net = gj.stack(*map(gj.recurrent, cells))
     with refused(
-        "to_torch: net must have one kind of cell in all layers, got ['GRU', 'LSTM']: PyTorch's "
-        "GRU has one for all; convert them one by one."
+        "to_torch: net must have one kind of cell in all layers, got ['GRU', 'LSTM']: a "
+        "PyTorch module has the same for all; convert the layers one by one."
     ):
         interop.to_torch(net, net.init(jax.random.key(0), INPUT))
     net = gj.recurrent(gj.lstm(4), reverse=True)

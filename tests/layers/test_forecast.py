@@ -125,8 +125,8 @@ BOTH = gj.bidirectional(gj.gru(3), merge="sum")
     ("message", "call"),
     [
         (
-            "forecast: feedback must make the next input, (2, 3) float32, of the layer's output "
-            "(2, 4) float32, got (2, 4) float32.",
+            "forecast: feedback must map the layer's output, (2, 4) float32, to an input, (2, 3) "
+            "float32, got (2, 4) float32.",
             lambda: gj.forecast(GRU, PARAMS, XS, steps=2),
         ),
         (

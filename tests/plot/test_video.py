@@ -39,7 +39,7 @@ def test_a_gif_has_every_step(tmp_path, rng):
         ({}, None, "panels must be images [time, height, width] with the same number of steps, "),
         ({"a": np.ones((3, 2, 2)), "b": np.ones((2, 2, 2))}, None, "panels must be images "),
         ({"a": np.ones((3, 2))}, None, "panels must be images "),
-        ({"a": np.ones((3, 2, 2))}, ["x"], "labels must be 3, one for each step, got 1."),
+        ({"a": np.ones((3, 2, 2))}, ["x"], "labels must have length 3, one for each step, got 1."),
     ],
 )
 @pytest.mark.untyped

@@ -114,8 +114,8 @@ def parse_size(text: str) -> AnySize:
     numbers = r"0*[1-9]\d{0,8}(,0*[1-9]\d{0,8})"
     if not re.fullmatch(f"{numbers}{{3}}|{numbers}{{5}}", text, re.ASCII):
         raise ValueError(
-            "bench: sizes must be batch,time,input,hidden, four whole numbers from 1, "
-            f"or batch,time,height,width,input,channels, six, got {text!r}."
+            "bench: sizes must be batch,time,input,hidden or "
+            f"batch,time,height,width,input,channels, whole numbers from 1, got {text!r}."
         )
     values = list(map(int, text.split(",")))
     return Size(*values) if len(values) == len(Size._fields) else ImageSize(*values)

@@ -1,7 +1,7 @@
-"""Moving digits: ten frames seen, ten foretold.
+"""Moving digits: ten frames seen, ten forecast.
 
 frames -> blocks of pixels as channels -> [convolutional GRU]* -> convolution -> logits of the next
-frame; behind the frames seen, the net runs on its own output.
+frame; after the frames seen, the net runs on its own output.
 """
 
 import dataclasses
@@ -26,15 +26,15 @@ SHOWN = 3
 DARK = -4.0
 """First logit of every pixel, as most are black."""
 CLEAR = 1e-3
-"""A forecast of 0 or 1 is taken for this far from it: its cross entropy would be infinite."""
+"""Baselines are clipped to [CLEAR, 1 - CLEAR]: a wrong 0 or 1 has an infinite cross entropy."""
 
 
 @dataclasses.dataclass(frozen=True)
 class DigitsConfig(Config):
     """Settings of a run; the defaults were chosen on the validation sequences."""
 
-    epochs: Annotated[int, Range(1, 10**6)] = 24
-    """Times that all training sequences are drawn anew."""
+    epochs: Annotated[int, Range(1, 10**6)] = 32
+    """Epochs; each draws new training sequences."""
     batch: Annotated[int, Range(1, 10**5)] = 8
     """Sequences in a batch."""
     learning_rate: Annotated[float, Range(0, np.inf)] = 1e-2
@@ -48,7 +48,7 @@ class DigitsConfig(Config):
     layers: Annotated[int, Range(1, 100)] = 1
     """Convolutional GRU layers."""
     block: Annotated[int, Range(1, SIZE + 1)] = 4
-    """Side of the blocks of pixels that are one pixel of the states; it divides 32."""
+    """Side of the pixel blocks: each becomes one pixel of the state. Must divide 32."""
     coordinates: bool = False
     """Let each gate see the pixels' coordinates (CoordConv)."""
 
@@ -141,7 +141,7 @@ def describe(config: DigitsConfig, parts: Parts) -> dict[str, str]:
     pixels = SIZE // config.block
     layers = "1 layer" if config.layers == 1 else f"{config.layers} layers"
     return {
-        "task": f"moving digits: {SEEN} frames seen, {FUTURE} to foretell",
+        "task": f"moving digits: {SEEN} frames seen, {FUTURE} to forecast",
         "data": f"{config.sequences} sequences drawn anew each epoch, {HELD_OUT} to validate, "
         f"{HELD_OUT} to test, of {SIZE} x {SIZE} pixels",
         "model": f"convolutional GRU{' with coordinates' * config.coordinates}, {layers} of "
@@ -166,7 +166,7 @@ def figures(trained: Any, test: gj.Dataset, folder: Path) -> list[Path]:
     for name, gate in {"update": gates.z, "reset": gates.r}.items():
         channel = int(gate.std((0, 1, 2, 3)).argmax())
         panels[f"{name} gate, channel {channel}"] = gate[..., channel]
-    steps = [f"frame {t + 2}: {'seen' if t < SEEN - 1 else 'foretold'}" for t in range(len(xs[0]))]
+    steps = [f"frame {t + 2}: {'seen' if t < SEEN - 1 else 'forecast'}" for t in range(len(xs[0]))]
     moving = plot.video({name: _pile(images) for name, images in panels.items()}, labels=steps)
     plot.save_gif(moving, folder / "forecast.gif", seconds=0.3)
     return [folder / "forecast.gif"]

@@ -108,8 +108,8 @@ class Task(NamedTuple):
         load: `(config) -> Parts`, sequences `[time, *space, input]` with one target each.
         make_net: `(config) -> net`.
         loss: `(config, outputs, targets) -> [sequences]`, minimised in training.
-        metrics: `(outputs, targets) -> {name: [sequences]}`; their means are reported. To be
-            explained, a task needs one of the name "loss", the loss as people know it.
+        metrics: `(outputs, targets) -> {name: [sequences]}`; their means are reported. `gru-jax
+            explain` needs one named "loss".
         predict: `(outputs) -> [sequences, ...]`, the answers: probabilities of classes, or values.
         describe: `(config, parts) -> {name: fact}`, the first lines of a training.
         monitor: the metric that tells the best parameters.

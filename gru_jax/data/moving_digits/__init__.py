@@ -1,6 +1,6 @@
 """Moving digits: one or two handwritten digits that move in a square and bounce off its walls.
 
-    p_t = the fold of p_0 + t v into the room of the digit, per axis;   image = maximum over digits
+    p_t = p_0 + t v, reflected at the walls, per axis;   image = maximum over digits
 
 The digits are images of 8 x 8 pixels, read from the file beside this one; see its LICENSE for
 origin and terms. The frames are drawn when they are needed, so that training never sees one twice.
@@ -24,7 +24,7 @@ SLOWEST, FASTEST = 1.0, 2.0
 """Speeds, in pixels per frame."""
 Part = Literal["train", "validation", "test"]
 LAST = {"train": 1297, "validation": 1497, "test": 1797}
-"""Each part has digits of its own: those up to this one, in the order of the file."""
+"""The end of each part's range in the file. No digit is in two parts."""
 
 
 class MovingDigits(NamedTuple):
@@ -50,8 +50,9 @@ def draw_moving_digits(
 ) -> MovingDigits:
     """Draws sequences of one or two digits; the same arguments give the same sequences.
 
-    Each sequence has one digit or two, as likely as not. Places and directions are uniform, speeds
-    are uniform from 1 to 2 pixels per frame. Between pixels, images are interpolated linearly.
+    Each sequence has one or two digits, with equal probability. Places and directions are uniform,
+    speeds are uniform from 1 to 2 pixels per frame. Between pixels, images are interpolated
+    linearly.
 
     Args:
         cases: the number of sequences.

@@ -101,8 +101,8 @@ def _take_separate(function: str, flat: Mapping[str, Any], order: str, names: Na
         raise ValueError(f"{function}: variables must have {', '.join(missing)}, got none.")
     if unknown := [name for name in flat if name not in shapes]:
         raise ValueError(
-            f"{function}: variables must be those of Flax's own cell, got {list_names(unknown)}, "
-            "too."
+            f"{function}: variables must be only those of Flax's own cell, got also "
+            f"{list_names(unknown)}."
         )
     arrays = {name: floats(function, name, flat[name], shape) for name, shape in shapes.items()}
     check_dtypes(function, arrays)

@@ -115,8 +115,8 @@ def _take_chain(function: str, module: Any | None, tree: Tree) -> list[Level]:
     if not trees or not trees.keys() <= set(range(len(modules))):
         raise ValueError(
             f"{function}: variables must be those of {ANY_KIND} cell, RNN, Bidirectional or "
-            f"Sequential of them, got {_names(tree)}; layers without any must be said by the "
-            "module."
+            f"Sequential of them, got {_names(tree)}; if a layer has no variables, pass "
+            "the module."
         )
     levels: list[Level] = []
     for number, each in enumerate(modules):
@@ -129,8 +129,8 @@ def _take_chain(function: str, module: Any | None, tree: Tree) -> list[Level]:
         else:
             kind = getattr(each, "__name__", type(each).__name__)
             raise ValueError(
-                f"{function}: module must have GRUs and LSTMs alone in a Sequential, with one "
-                f"dropout behind each and no broadcast_dims, got {kind}."
+                f"{function}: a Sequential must hold only GRUs and LSTMs, each followed by at "
+                f"most one dropout without broadcast_dims, got {kind}."
             )
     return levels
 

@@ -67,9 +67,9 @@ def read_layers(source: Any, name: str | None) -> Contents:
         if type(layer) is keras.layers.Dropout:
             if not levels or levels[-1].dropout or layer.noise_shape is not None:
                 raise ValueError(
-                    f"from_keras: dropout must be behind {ANY_KIND}, one, and without a "
-                    f"noise_shape, got {layer.name!r}: take the layers by name, and put ours "
-                    "where it is."
+                    f"from_keras: each dropout must directly follow {ANY_KIND}, without a "
+                    f"noise_shape, got {layer.name!r}: convert the layers by name, and put "
+                    "gj.dropout in its place."
                 )
             levels[-1] = levels[-1]._replace(dropout=layer.rate)
         elif levels or type(layer) not in (keras.layers.InputLayer, keras.layers.Masking):

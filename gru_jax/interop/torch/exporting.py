@@ -97,12 +97,12 @@ def _to_state(
         if len(values) > 1:
             raise ValueError(
                 f"{function}: net must have one {option} in all layers, got {sorted(values)}: "
-                f"{name} has one for all; convert them one by one."
+                "a PyTorch module has the same for all; convert the layers one by one."
             )
     if levels[-1].dropout:
         raise ValueError(
             f"{function}: net must end without dropout, got a rate of {levels[-1].dropout}: "
-            f"{name} has it between layers alone; put an nn.Dropout behind the module."
+            f"{name} has dropout only between layers; add an nn.Dropout after the module."
         )
     state = {}
     for number, level in enumerate(levels):
