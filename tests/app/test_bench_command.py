@@ -129,8 +129,8 @@ def test_help_names_every_flag_and_only_packages_that_are_published(capsys):
     [
         (
             ["--sizes", "16,100,32"],
-            "bench: sizes must be batch,time,input,hidden, four whole numbers from 1, "
-            "or batch,time,height,width,input,channels, whole numbers from 1, got '16,100,32'.",
+            "bench: sizes must be batch,time,input,hidden or "
+            "batch,time,height,width,input,channels, whole numbers from 1, got '16,100,32'.",
         ),
         (["--sizes", "1,2,3,0"], "whole numbers from 1, got '1,2,3,0'."),
         (["--sizes", "1,2,3,-4"], "whole numbers from 1, got '1,2,3,-4'."),
