@@ -27,9 +27,9 @@ from gru_jax.analysis.summary import summary as summary
 from gru_jax.architecture import Architecture as Architecture
 from gru_jax.architecture import build as build
 from gru_jax.architecture import buildable as buildable
-from gru_jax.cells.block_gru import BlockGRUParams as BlockGRUParams
-from gru_jax.cells.block_gru import BlockLayer as BlockLayer
 from gru_jax.cells.block_gru import block_gru as block_gru
+from gru_jax.cells.block_gru_params import BlockGRUParams as BlockGRUParams
+from gru_jax.cells.block_gru_params import BlockLayer as BlockLayer
 from gru_jax.cells.conv_gru import conv_gru as conv_gru
 from gru_jax.cells.conv_gru_params import ConvGRUParams as ConvGRUParams
 from gru_jax.cells.diagonal_gru import DiagonalGRUParams as DiagonalGRUParams

@@ -29,6 +29,9 @@ WIDE = 76
 OTHERS = 3
 """Classes of a sequence that are printed beside the likeliest one."""
 
+SHOWN = 16
+"""Values of a sequence that are printed."""
+
 _right_column = partial(Column, justify="right")
 
 
@@ -65,7 +68,8 @@ def epochs(console: Console, run: Run) -> Iterator[Callable[[Row], None]]:
         values = " ".join(f"{name} {_number(task, name, row[name])}" for name in names)
         validation = _number(task, task.monitor, row[f"validation_{task.monitor}"])
         rate = steps / row["seconds"]
-        speed = f" {rate:3.{rate < 10:d}f} steps/s" * wide
+        digits = 1 if rate < 10 else 0
+        speed = f" {rate:3.{digits}f} steps/s" * wide
         return f"{values} val {validation}{speed}"
 
     if not console.is_terminal:
@@ -208,6 +212,8 @@ def predictions(console: Console, task: Task, names: Sequence[str], answers: np.
             also = [f"{task.classes[i]} ({row[i]:.0%})" for i in others if row[i] >= 0.005]
             texts = Text(task.classes[best]), f"{row[best]:.0%}", ", ".join(also)
         else:
-            texts = (" ".join(f"{value:.4g}" for value in np.ravel(row)),)
+            numbers = " ".join(f"{value:.4g}" for value in np.ravel(row)[:SHOWN])
+            more = f" ... {row.size} values; a redirect prints all" * (row.size > SHOWN)
+            texts = (numbers + more,)
         table.add_row(Text(name), *texts)
     console.print(table)

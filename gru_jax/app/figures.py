@@ -23,9 +23,17 @@ FRAMES = 60
 
 
 def draw_training(
-    task: Task, rows: Sequence[dict[str, float]], confusions: Any, folder: Path
+    task: Task, rows: Sequence[dict[str, float]], confusions: Any, folder: Path, *, random: bool
 ) -> list[Path]:
-    """Draws the learning curves and, of classes, the confusions; returns the paths."""
+    """Draws the learning curves and, of classes, the confusions; returns the paths.
+
+    Args:
+        task: the task.
+        rows: one an epoch.
+        confusions: the confusion matrix, or None.
+        folder: for the figures; it is made.
+        random: whether the net is random in training.
+    """
     folder.mkdir(exist_ok=True)
     names = [name for name in rows[0] if f"validation_{name}" in rows[0]]
     names.sort(key=lambda name: name != "loss")
@@ -33,7 +41,8 @@ def draw_training(
     for name, ax in zip(names, curves.subplots(1, len(names), squeeze=False)[0], strict=True):
         unit = f" ({task.units[name]})" if name in task.units else ""
         plot.learning_curves(rows, name, ax, ylabel=name + unit)
-    curves.suptitle("regularisation is on in training alone", fontsize=10)
+    if random:
+        curves.suptitle("regularisation is on only in training", fontsize=10)
     paths = [_save(curves, folder / "learning_curves.png")]
     if confusions:
         counts = np.array(confusions)

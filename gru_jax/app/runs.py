@@ -149,7 +149,7 @@ def finish(run: Run) -> tuple[dict[str, Any], list[Path]]:
     from gru_jax.app import figures
 
     counts, folder = result.get("confusion_matrix"), run.folder / "figures"
-    drawn = figures.draw_training(problem.task, run.rows, counts, folder)
+    drawn = figures.draw_training(problem.task, run.rows, counts, folder, random=problem.net.random)
     return result, drawn + problem.task.figures(trained, problem.parts.test, folder)
 
 

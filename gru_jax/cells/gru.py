@@ -15,7 +15,6 @@ References:
     networks on sequence modeling", eqs. 4-7, with z on the candidate, as here.
 """
 
-import math
 from typing import Literal, NamedTuple
 
 import jax
@@ -34,6 +33,7 @@ from gru_jax.cells.params import (
     split_rows,
 )
 from gru_jax.ops.activations import Activation, find_activation
+from gru_jax.ops.checks import is_finite
 from gru_jax.ops.initializers import init_glorot_uniform, init_orthogonal
 from gru_jax.ops.products import add_bias, affine, matmul, matmul_each, tall_matmul
 from gru_jax.types import Cell, Fast, Initializer, Shape, exportable
@@ -177,8 +177,8 @@ def gru(
     dtype = check_options("gru", hidden_size, dtype)
     check_reset("gru", reset)
     options = InitOptions(hidden_size, dtype, kernel_init, recurrent_init, bias_init)
-    if clip is not None and not 0 < clip < math.inf:
-        raise ValueError(f"gru: clip must be None or above 0 and finite, got {clip}.")
+    if clip is not None and (not is_finite(clip) or clip <= 0):
+        raise ValueError(f"gru: clip must be None or above 0 and finite, got {clip!r}.")
     clip = None if clip is None else float(clip)
     activate = find_activation("gru", "activation", activation)
     activate_gate = find_activation("gru", "gate_activation", gate_activation)

@@ -83,7 +83,7 @@ def _input(cell: Cell, params: LearnedInitialStateParams) -> Input:
 
 def _initial_state(cell: Cell, params: LearnedInitialStateParams, x_shape: Shape) -> State:
     axes = _input(cell, params).shape
-    small = _small(axes, *x_shape[-1:] or (0,))
+    small = _small(axes, x_shape[-1] if x_shape else 0)
     own, like = (
         jax.eval_shape(lambda p, shape=shape: cell.initial_state(p, shape), params.cell)
         for shape in (x_shape, small)
@@ -95,5 +95,12 @@ def _initial_state(cell: Cell, params: LearnedInitialStateParams, x_shape: Shape
         raise ValueError(
             f"learned_initial_state: params.h0 must be {needed} to match the cell, got {got}."
         )
+    for free, one in zip(*map(jax.tree.leaves, (own, like)), strict=True):
+        sizes = zip(free.shape, one.shape, strict=False)
+        if free.ndim != one.ndim or any(size not in (one, 1) for one, size in sizes):
+            raise ValueError(
+                "learned_initial_state: cell must have a state whose axes have the sizes of its "
+                f"input's axes, got {free.shape}, and {one.shape} where the input has sizes of 1."
+            )
     # Copies even without batch axes: callers may donate the state, but not the parameters.
     return jax.tree.map(lambda h, own: jnp.array(jnp.broadcast_to(h, own.shape)), params.h0, own)

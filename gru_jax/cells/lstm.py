@@ -30,7 +30,7 @@ from gru_jax.cells.params import (
     split_rows,
 )
 from gru_jax.cells.params import initial_state as zeros
-from gru_jax.ops.checks import check_count, check_kind, is_number
+from gru_jax.ops.checks import check_count, check_kind, is_finite
 from gru_jax.ops.initializers import init_glorot_uniform, init_orthogonal
 from gru_jax.ops.products import add_bias, matmul_each, tall_matmul
 from gru_jax.types import Cell, Fast, Initializer, Key, Shape, exportable
@@ -123,7 +123,7 @@ def lstm(
         recurrent network architectures", for its bias of 1.
     """
     dtype = check_options("lstm", hidden_size, dtype)
-    if not is_number(forget_bias):
+    if not is_finite(forget_bias):
         raise ValueError(f"lstm: forget_bias must be a finite number, got {forget_bias!r}.")
     options = InitOptions(hidden_size, dtype, kernel_init, recurrent_init, bias_init)
     return Cell(

@@ -13,7 +13,7 @@ from gru_jax.layers.layer import Layer
 from gru_jax.layers.pointwise import free_input, no_state, run_each
 from gru_jax.ops.checks import check_count
 from gru_jax.recurrence.boundaries import Boundaries
-from gru_jax.types import Key, Params, State
+from gru_jax.types import Key, Params, Shape, State
 
 
 @buildable
@@ -31,7 +31,7 @@ def space_to_depth(size: int = 2, axes: int = 2) -> Layer:
         ValueError: if an option is out of range; in a call, if a space axis is no multiple of
             `size`.
     """
-    return _blocks("space_to_depth", size, axes)
+    return _blocks("space_to_depth", size, axes, _to_depth, _count_depth)
 
 
 @buildable
@@ -50,15 +50,18 @@ def depth_to_space(size: int = 2, axes: int = 2) -> Layer:
         Shi et al. (2016), "Real-time single image and video super-resolution using an efficient
         sub-pixel convolutional neural network", eq. 4, with the channels last.
     """
-    return _blocks("depth_to_space", size, axes)
+    return _blocks("depth_to_space", size, axes, _to_space, _count_space)
 
 
-def _blocks(function: str, size: int, axes: int) -> Layer:
+def _blocks(
+    function: str,
+    size: int,
+    axes: int,
+    move: Callable[[int, int, Array], Array],
+    count: Callable[[int, int, int], int],
+) -> Layer:
     check_count(function, "size", size)
     check_count(function, "axes", axes)
-    move, count = _to_depth, _count_depth
-    if function == "depth_to_space":
-        move, count = _to_space, _count_space
     advance = bind(_advance_blocks, move, int(size), int(axes))
     return Layer(
         init=bind(_init_blocks, count, int(size), int(axes)),
@@ -104,24 +107,26 @@ def _advance_blocks(
 
 
 def _to_depth(size: int, axes: int, x: Array) -> Array:
-    *batch, channels = x.shape
-    batch, space = batch[: len(batch) - axes], batch[len(batch) - axes :]
+    batch, space, inner = _split(axes, x)
     if any(side % size for side in space):
         raise ValueError(
-            f"space_to_depth: xs must have space axes that are multiples of {size}, "
-            f"got {tuple(space)}."
+            f"space_to_depth: xs must have space axes that are multiples of {size}, got {space}."
         )
-    x = x.reshape(*batch, *(n for side in space for n in (side // size, size)), channels)
-    inner = [len(batch) + 2 * axis + 1 for axis in range(axes)]
+    sides = [side // size for side in space]
+    x = x.reshape(*batch, *(n for side in sides for n in (side, size)), x.shape[-1])
     x = jnp.moveaxis(x, inner, range(x.ndim - 1 - axes, x.ndim - 1))
-    return x.reshape(*batch, *(side // size for side in space), channels * size**axes)
+    return x.reshape(*batch, *sides, x.shape[-1] * size**axes)
 
 
 def _to_space(size: int, axes: int, x: Array) -> Array:
-    *batch, channels = x.shape
-    batch, space = batch[: len(batch) - axes], batch[len(batch) - axes :]
-    channels = _count_space(size, axes, channels)
+    batch, space, inner = _split(axes, x)
+    channels = _count_space(size, axes, x.shape[-1])
     x = x.reshape(*batch, *space, *[size] * axes, channels)
-    inner = [len(batch) + 2 * axis + 1 for axis in range(axes)]
     x = jnp.moveaxis(x, range(x.ndim - 1 - axes, x.ndim - 1), inner)
     return x.reshape(*batch, *(side * size for side in space), channels)
+
+
+def _split(axes: int, x: Array) -> tuple[Shape, Shape, list[int]]:
+    """Returns the batch and the space axes, and the places of the pixels within a block."""
+    count = x.ndim - 1 - axes
+    return x.shape[:count], x.shape[count:-1], [count + 2 * axis + 1 for axis in range(axes)]

@@ -16,7 +16,14 @@ from gru_jax.layers.layer import OMITTED, Layer
 from gru_jax.ops.activations import Activation, find_activation
 from gru_jax.ops.checks import check_count, check_kind
 from gru_jax.recurrence.boundaries import select
-from gru_jax.sequence.checks import Limits, as_array, check_boundaries, clear_errors, input_of
+from gru_jax.sequence.checks import (
+    Limits,
+    as_array,
+    as_lengths,
+    check_boundaries,
+    clear_errors,
+    input_of,
+)
 from gru_jax.types import ArrayLike, Key, Params, State, exportable
 
 
@@ -76,6 +83,7 @@ def forecast(
     check_count("forecast", "steps", steps)
     function = find_activation("forecast", "feedback", feedback)
     xs = as_array("forecast", "xs", xs, "forecast(layer, params, xs, steps=10)")
+    lengths = as_lengths("forecast", lengths)
     boundaries: dict[str, Any] = {"lengths": lengths, "mask": mask, "resets": resets}
     ys, state = layer.apply(params, xs, state, **boundaries, key=key)
     with clear_errors():
@@ -105,10 +113,11 @@ def _run_on(
     time = len(shape) - 1
     y = _take_last(ys, check_boundaries("forecast", shape, time, limits).valid, time)
     x, like = jax.eval_shape(function, y), jax.eval_shape(lambda xs: xs.take(0, time), xs)
-    if x.shape != like.shape or x.dtype != like.dtype:
+    if getattr(x, "shape", None) != like.shape or x.dtype != like.dtype:
+        actual = f"{x.shape} {x.dtype}" if hasattr(x, "shape") else f"a {type(x).__name__}"
         raise ValueError(
             f"forecast: feedback must map the layer's output, {y.shape} {y.dtype}, to an input, "
-            f"{like.shape} {like.dtype}, got {x.shape} {x.dtype}."
+            f"{like.shape} {like.dtype}, got {actual}."
         )
 
     def body(carry: tuple[Array, State], _: None) -> tuple[tuple[Array, State], Array]:

@@ -10,7 +10,7 @@ from jaxtyping import Array, Float, Integer
 
 from gru_jax.architecture import bind, buildable
 from gru_jax.layers.layer import Layer, zero_padding
-from gru_jax.ops.checks import check_count, check_dtype, check_kind, is_number
+from gru_jax.ops.checks import check_count, check_dtype, check_kind, is_finite
 from gru_jax.ops.initializers import draw, init_glorot_uniform, init_normal
 from gru_jax.ops.products import affine
 from gru_jax.recurrence.boundaries import Boundaries
@@ -179,7 +179,7 @@ def dropout(rate: float, *, per_sequence: bool = False, axes: int = 1) -> Layer:
         Srivastava et al. (2014), "Dropout"; per sequence, Gal and Ghahramani (2016), "A
         theoretically grounded application of dropout in recurrent neural networks".
     """
-    if not is_number(rate) or not 0 <= rate < 1:
+    if not is_finite(rate) or not 0 <= rate < 1:
         raise ValueError(f"dropout: rate must be 0 <= rate < 1, got {rate!r}.")
     disturb = bind(_drop, float(rate), bool(per_sequence))
     return _random_layer("dropout", disturb, axes, random=rate > 0)
@@ -207,7 +207,7 @@ def gaussian_noise(stddev: float, *, axes: int = 1) -> Layer:
     Raises:
         ValueError: if `stddev` is negative or not finite, or `axes` is below 1.
     """
-    if not is_number(stddev) or stddev < 0:
+    if not is_finite(stddev) or stddev < 0:
         raise ValueError(f"gaussian_noise: stddev must be 0 or more and finite, got {stddev!r}.")
     return _random_layer("gaussian_noise", bind(_add_noise, float(stddev)), axes, random=stddev > 0)
 

@@ -21,7 +21,7 @@ def is_count(value: object) -> bool:
     return bool(value >= 1)
 
 
-def is_number(value: Any) -> bool:
+def is_finite(value: Any) -> bool:
     """Returns whether a value is a finite number."""
     try:
         return not isinstance(value, bool) and math.isfinite(value)

@@ -11,13 +11,13 @@ References:
 import jax
 from jaxtyping import Array, Float
 
-from gru_jax.ops.checks import is_number
+from gru_jax.ops.checks import is_finite
 from gru_jax.ops.products import scale, wide
 
 
 def check_epsilon(function: str, epsilon: float) -> float:
     """Returns epsilon as a float; raises unless it is above 0 and finite."""
-    if not is_number(epsilon) or epsilon <= 0:
+    if not is_finite(epsilon) or epsilon <= 0:
         raise ValueError(f"{function}: epsilon must be above 0 and finite, got {epsilon!r}.")
     return float(epsilon)
 

@@ -7,11 +7,11 @@
     learning_curves, confusion_matrix   the course of training
     video                               images that change in time
 
-Each function draws into `ax`, or into a new figure if it is None, and returns the axes. `animation`
-and `video` return the argument of `save_gif`. matplotlib's global state does not change. Steps
-count from 0, as in the arrays. Colours hold in grey and for colour-blind readers. Lines differ in
-dash, too. Shut to open and negative to positive go from dark to light. Cells of a matrix or diagram
-carry numbers.
+Each function but `video` draws into `ax`, or into a new figure if it is None, and returns the axes.
+`animation` and `video` return the argument of `save_gif`. matplotlib's global state does not
+change. Steps count from 0, as in the arrays. Colours hold in grey and for colour-blind readers.
+Lines differ in dash, too. Shut to open and negative to positive go from dark to light. Cells of a
+matrix or diagram carry numbers.
 """
 
 from gru_jax.plot.diagram import step as step

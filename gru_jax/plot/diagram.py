@@ -108,6 +108,12 @@ def one_sequence(function: str, trace: Trace) -> Any:
     if not isinstance(trace, Trace):
         raise ValueError(f"{function}: trace must be a Trace, got a {type(trace).__name__}.")
     values = {name: getattr(trace, name) for name in "rzch"}
+    names = getattr(trace.gates, "_fields", ("none",))
+    if not {*"rzc"} <= {*names}:
+        raise ValueError(
+            f"{function}: trace must be of a GRU, whose equations are drawn, with gates r, z and "
+            f"c, got a cell with gates {', '.join(names)}."
+        )
     got = {name: np.shape(value) for name, value in values.items() if value is not None}
     if [len(shape) for shape in got.values()] != 4 * [2]:
         raise ValueError(f"{function}: trace must have r, z, c, h [time, hidden], got {got}.")

@@ -110,7 +110,12 @@ def _read(
         value = getattr(trace, name)
         if value is None:
             continue
-        shape = getattr(value, "shape", type(value).__name__)
+        if not hasattr(value, "shape"):
+            raise ValueError(
+                f"gates: trace.{name} must be an array, as a GRU's, got a {type(value).__name__}: "
+                "draw trace.gates and the parts of the state one by one."
+            )
+        shape = value.shape
         if valid.ndim != 1 or len(shape) != 2 or shape[0] != len(valid):
             raise ValueError(
                 f"gates: trace.{name} must be [time, features] of one sequence, got {shape}."

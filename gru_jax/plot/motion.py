@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
-from matplotlib.animation import AbstractMovieWriter, Animation, FuncAnimation
+from matplotlib.animation import AbstractMovieWriter, FuncAnimation
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -77,17 +77,18 @@ def animation(
 
 
 def save_gif(
-    animation: Animation, path: Path | str, *, dpi: float = 80, seconds: float = SECONDS
+    animation: FuncAnimation, path: Path | str, *, dpi: float = 80, seconds: float | None = None
 ) -> None:
     """Writes an animation as a GIF that repeats, much smaller than with matplotlib's own writer.
 
     All frames have one palette and are not dithered, so that the file stores only what changes.
 
     Args:
-        animation: from `animation`, or any other.
+        animation: from `animation` or `video`, or any other.
         path: of the file; it ends in .gif.
         dpi: pixels in an inch.
-        seconds: duration of each frame; the last one stays three times as long.
+        seconds: duration of each frame; None is the animation's own. The last frame stays three
+            times as long.
 
     Raises:
         ValueError: unless the path ends in .gif.
@@ -96,7 +97,7 @@ def save_gif(
     path = Path(path)
     if path.suffix != ".gif":
         raise ValueError(f"save_gif: path must end in .gif, got {path}.")
-    writer = _Frames(seconds)
+    writer = _Frames(animation._interval / 1000 if seconds is None else seconds)
     files.write(path, lambda file: animation.save(file, writer=writer, dpi=dpi))
 
 

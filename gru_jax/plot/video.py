@@ -8,6 +8,7 @@ from matplotlib.animation import FuncAnimation
 from matplotlib.artist import Artist
 from matplotlib.figure import Figure
 
+from gru_jax.ops.checks import check_count
 from gru_jax.plot.style import SHARES
 
 SECONDS = 0.25
@@ -36,8 +37,8 @@ def video(
     """
     arrays = {name: np.asarray(images, float) for name, images in panels.items()}
     shapes = {name: images.shape for name, images in arrays.items()}
-    times = {shape[0] for shape in shapes.values() if len(shape) == 3}
-    if len(times) != 1 or any(len(shape) != 3 for shape in shapes.values()):
+    times = {shape[0] for shape in shapes.values() if len(shape) == 3 and all(shape)}
+    if len(times) != 1 or any(len(shape) != 3 or not all(shape) for shape in shapes.values()):
         raise ValueError(
             "video: panels must be images [time, height, width] with the same number of steps, "
             f"got {shapes}."
@@ -47,6 +48,7 @@ def video(
         raise ValueError(
             f"video: labels must have length {time}, one for each step, got {len(labels)}."
         )
+    check_count("video", "columns", columns)
     columns = min(columns, len(arrays))
     rows = -(-len(arrays) // columns)
     _, high, wide = next(iter(shapes.values()))

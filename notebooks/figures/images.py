@@ -19,7 +19,7 @@ TITLES = {"forward": "forward pass, ms", "train": "training step, ms"}
 def table(measure):
     """Returns the lines of the table: times by size, and the mean of the ratios to gru_jax.
 
-    A number in brackets is that of the rounds, where the budget allowed fewer than were wanted.
+    `[n]` means that the budget allowed only n rounds.
     """
     cells, ratios = {}, {}
     for text in (path.read_text() for path in FILES):

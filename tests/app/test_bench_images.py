@@ -88,7 +88,7 @@ def test_who_spends_the_budget_has_one_value():
     ((seconds,),) = rows[1].values.values()
     assert 0.1 <= seconds
     (ratios,) = results.relative(rows, "forward").values()
-    assert ratios == {IMAGES: [seconds / rows[0].values["forward"][0]]}
+    assert ratios == {IMAGES: [seconds / np.median(rows[0].values["forward"])]}
 
 
 def test_rounds_that_are_fewer_stand_in_the_table():

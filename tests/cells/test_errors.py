@@ -46,6 +46,7 @@ CASES = {
         CELL, PARAMS._replace(b_h=PARAMS.b_c), XS
     ),
     'gru: reset must be "before" or "after", got \'late\'.': lambda: gj.gru(3, reset="late"),
+    "gru: clip must be None or above 0 and finite, got '1'.": lambda: gj.gru(3, clip="1"),
     "gru: dtype must be a floating type, got 'foo'.": lambda: gj.gru(3, dtype="foo"),
     "gru: dtype must be a floating type, got int32.": lambda: gj.gru(3, dtype=jnp.int32),
     "gru: input_size must be a whole number from 1, got 0.": lambda: CELL.init(

@@ -1,6 +1,7 @@
 """Moving digits: their pixels, their motion, and who is held out."""
 
 import gzip
+import itertools
 import zipfile
 
 import numpy as np
@@ -103,6 +104,15 @@ def test_the_same_arguments_give_the_same_sequences():
     assert one.frames.dtype == one.straight.dtype == np.float32
 
 
+def test_each_part_moves_differently_with_one_seed(monkeypatch):
+    monkeypatch.setattr(moving_digits, "_digits", lambda _: np.float32([FIRST]) / 16)
+    parts = ("train", "validation", "test")
+    frames = [draw_moving_digits(20, seed=0, part=part).frames for part in parts]
+    epochs = [draw_moving_digits(20, seed=[0, epoch]).frames for epoch in (0, 1, 2)]
+    for one, other in itertools.combinations([*frames[1:], *epochs], 2):
+        assert (one != other).any((1, 2, 3, 4)).all()
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -110,6 +120,10 @@ def test_the_same_arguments_give_the_same_sequences():
         ({"size": 8}, "size must be a whole number from 9, got 8."),
         ({"seen": 0}, "seen must be a whole number from 1, got 0."),
         ({"future": 1.5}, "future must be a whole number from 0, got 1.5."),
+        ({"seed": -1}, "seed must be whole numbers from 0, got -1."),
+        ({"seed": "a"}, "seed must be whole numbers from 0, got 'a'."),
+        ({"seed": 1.5}, "seed must be whole numbers from 0, got 1.5."),
+        ({"cases": True}, "cases must be a whole number from 1, got True."),
         ({"cases": 0}, "cases must be a whole number from 1, got 0."),
     ],
 )

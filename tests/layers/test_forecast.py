@@ -44,9 +44,9 @@ def run_on(params, xs, steps):
 @pytest.mark.parametrize("padding", ["none", "lengths", "mask"])
 def test_forecast_is_the_net_on_its_own_output(problem, padding):
     params, xs = problem
-    options = {"none": {}, "lengths": {"lengths": [6, 4]}, "mask": {"mask": np.ones((2, 6), bool)}}
-    options["mask"]["mask"][1, [1, 5]] = False
-    options = {name: np.asarray(value) for name, value in options[padding].items()}
+    mask = np.ones((2, 6), bool)
+    mask[1, [1, 5]] = False
+    options = {"none": {}, "lengths": {"lengths": [6, 4]}, "mask": {"mask": mask}}[padding]
     steps = {"none": [*range(6)], "lengths": [0, 1, 2, 3], "mask": [0, 2, 3, 4]}[padding]
     result = gj.forecast(NET, params, xs, steps=4, feedback="tanh", **options)
     for i, kept in enumerate([[*range(6)], steps]):
@@ -128,6 +128,11 @@ BOTH = gj.bidirectional(gj.gru(3), merge="sum")
             "forecast: feedback must map the layer's output, (2, 4) float32, to an input, (2, 3) "
             "float32, got (2, 4) float32.",
             lambda: gj.forecast(GRU, PARAMS, XS, steps=2),
+        ),
+        (
+            "forecast: feedback must map the layer's output, (2, 4) float32, to an input, (2, 3) "
+            "float32, got a tuple.",
+            lambda: gj.forecast(GRU, PARAMS, XS, steps=2, feedback=lambda y: (y, y)),
         ),
         (
             "forecast: steps must be a whole number from 1, got 0.",

@@ -202,6 +202,18 @@ def test_a_failed_write_leaves_what_was_there(tmp_path):
     moving._draw_was_started = True  # matplotlib warns of animations that were never drawn.
 
 
+@pytest.mark.parametrize(("name", "gates"), [("lstm", "i, f, g, o"), ("min_gru", "z, c")])
+def test_cells_with_other_equations_are_refused_by_their_gates(name, gates):
+    cell = getattr(gj, name)(4)
+    trace = gj.trace(cell, cell.init(jax.random.key(0), 3), jnp.ones((5, 3)))
+    message = (
+        "trace must be of a GRU, whose equations are drawn, with gates r, z and c, got a cell "
+    )
+    for function in (lambda: plot.step(trace, 0), lambda: plot.animation(trace)):
+        with pytest.raises(ValueError, match=f"{message}with gates {gates}"):
+            function()
+
+
 @pytest.mark.untyped
 def test_wrong_input_is_one_clear_error(tmp_path):
     trace = make_trace()

@@ -163,7 +163,8 @@ def test_the_numbers_of_a_large_confusion_matrix_stay_in_their_cells():
         ),
         (
             lambda: plot.gates(TAPE._replace(h=(TAPE.h, TAPE.h))),
-            "gates: trace.h must be [time, features] of one sequence, got tuple.",
+            "gates: trace.h must be an array, as a GRU's, got a tuple: draw trace.gates and the "
+            "parts of the state one by one.",
         ),
         (
             lambda: plot.gates(with_gates(TAPE, z=TAPE.z[1:])),

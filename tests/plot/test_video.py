@@ -39,6 +39,7 @@ def test_a_gif_has_every_step(tmp_path, rng):
         ({}, None, "panels must be images [time, height, width] with the same number of steps, "),
         ({"a": np.ones((3, 2, 2)), "b": np.ones((2, 2, 2))}, None, "panels must be images "),
         ({"a": np.ones((3, 2))}, None, "panels must be images "),
+        ({"a": np.ones((0, 2, 2))}, None, "panels must be images "),
         ({"a": np.ones((3, 2, 2))}, ["x"], "labels must have length 3, one for each step, got 1."),
     ],
 )
@@ -51,3 +52,5 @@ def test_what_does_not_fit_is_refused(panels, labels, message):
         )
     with refused(f"video: {message}"):
         plot.video(panels, labels=labels)
+    with refused("video: columns must be a whole number from 1, got 0."):
+        plot.video({"a": np.ones((3, 2, 2))}, columns=0)

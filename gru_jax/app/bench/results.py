@@ -28,7 +28,8 @@ from gru_jax.app.bench.timing import spread
 def relative(results: Sequence[Result], measure: Measure) -> dict[str, dict[AnySize, list[float]]]:
     """Returns each contender's times over gru_jax's of the same form, round by round.
 
-    The keys are labels and sizes. Another function is compared with the form "before".
+    A single time is compared with gru_jax's median. The keys are labels and sizes. A different
+    function is compared with the form "before".
     """
     rows = [row for row in results if measure in row.values]
     ours = {(row.size, row.reset): row.values[measure] for row in rows if row.name == OURS}
@@ -36,9 +37,14 @@ def relative(results: Sequence[Result], measure: Measure) -> dict[str, dict[AnyS
     for row in rows:
         base = ours.get((row.size, row.reset or "before"))
         if base and row.name != OURS:
-            # The slower has fewer rounds where it has spent the budget.
-            ratios = [a / b for a, b in zip(row.values[measure], base, strict=False)]
-            table.setdefault(row.label, {})[row.size] = ratios
+            values = row.values[measure]
+            if len(values) == 1:  # It spent the budget before the first round.
+                base = [spread(base).median]
+            table.setdefault(row.label, {})[row.size] = [
+                # The slower has fewer rounds where it has spent the budget.
+                a / b
+                for a, b in zip(values, base, strict=False)
+            ]
     return table
 
 
@@ -92,7 +98,7 @@ def machine() -> dict[str, Any]:
     device = jax.devices()[0]
     affinity = getattr(os, "sched_getaffinity", None)  # Linux only
     return {
-        "platform": platform.platform(terse=True),
+        "platform": f"{platform.system()} {platform.machine()}",
         "cpus": len(affinity(0)) if affinity else os.cpu_count() or 1,
         "backend": device.platform,
         "device": device.device_kind,

@@ -70,7 +70,8 @@ def interleave(
 
     Yields:
         After each round, the seconds of one call, or the error of a contender that failed; it has
-        no more turns. After the warm-up, the errors, and the seconds of who has spent the budget.
+        no more turns. After the warm-up, the errors, and the seconds of each contender that has
+        spent its budget.
     """
     repeats: dict[str, int] = {}
     spent = dict.fromkeys(calls, 0.0)

@@ -6,7 +6,7 @@ frame; after the frames seen, the net runs on its own output.
 
 import dataclasses
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeAlias
 
 import jax
 import jax.numpy as jnp
@@ -18,6 +18,7 @@ import gru_jax as gj
 from gru_jax import Key, Params, Row
 from gru_jax.app.tasks.task import Arrays, Config, Parts, Range, Task
 
+Part: TypeAlias = Literal["train", "validation", "test"]
 SEEN, FUTURE, SIZE = 10, 10, 32
 HELD_OUT = 200
 """Sequences to validate with, and to test with."""
@@ -37,7 +38,7 @@ class DigitsConfig(Config):
     """Epochs; each draws new training sequences."""
     batch: Annotated[int, Range(1, 10**5)] = 8
     """Sequences in a batch."""
-    learning_rate: Annotated[float, Range(0, np.inf)] = 1e-2
+    learning_rate: Annotated[float, Range(0, np.inf)] = 5e-3
     """Rate at the end of the warm-up; it then falls to zero along a cosine."""
     weight_decay: Annotated[float, Range(0, np.inf)] = 0.0
     """Decoupled weight decay of AdamW."""
@@ -55,17 +56,18 @@ class DigitsConfig(Config):
 
 def load(config: DigitsConfig) -> Parts:
     """Returns the first epoch's training sequences, and those held out."""
-    return Parts(draw(config, 0), _dataset(_draw("validation")), _dataset(_draw("test")))
+    # Always the same sequences are held out, so that runs compare.
+    held_out = (_dataset(_draw(HELD_OUT, 0, part)) for part in ("validation", "test"))
+    return Parts(draw(config, 0), *held_out)
 
 
 def draw(config: DigitsConfig, epoch: int) -> gj.Dataset:
     """Returns an epoch's training sequences."""
-    return _dataset(gj.draw_moving_digits(config.sequences, seed=[config.seed, epoch]))
+    return _dataset(_draw(config.sequences, [config.seed, epoch], "train"))
 
 
-def _draw(part: Literal["validation", "test"]) -> gj.MovingDigits:
-    # With one seed, so that runs compare.
-    return gj.draw_moving_digits(HELD_OUT, seed=0, part=part, seen=SEEN, future=FUTURE, size=SIZE)
+def _draw(cases: int, seed: int | list[int], part: Part) -> gj.MovingDigits:
+    return gj.draw_moving_digits(cases, seed=seed, part=part, seen=SEEN, future=FUTURE, size=SIZE)
 
 
 def _dataset(digits: gj.MovingDigits) -> gj.Dataset:
@@ -124,7 +126,7 @@ def baselines(config: DigitsConfig, test: gj.Dataset) -> dict[str, Row]:
     The last frame again; and the true digits, had they kept their velocity and met no wall.
     """
     del config
-    digits, truth = _draw("test"), test.targets[:, -FUTURE:]
+    digits, truth = _draw(HELD_OUT, 0, "test"), test.targets[:, -FUTURE:]
     last = np.broadcast_to(digits.frames[:, SEEN - 1 : SEEN], truth.shape)
     rows = {}
     for name, frames in {"last_frame": last, "constant_velocity": digits.straight}.items():
@@ -150,7 +152,7 @@ def describe(config: DigitsConfig, parts: Parts) -> dict[str, str]:
 
 
 def figures(trained: Any, test: gj.Dataset, folder: Path) -> list[Path]:
-    """Animates three test sequences: truth, forecast, and gates of the first layer.
+    """Animates three test sequences: input, gates of the first layer, forecast and truth.
 
     Of each gate, the channel that varies most.
     """
@@ -162,13 +164,18 @@ def figures(trained: Any, test: gj.Dataset, folder: Path) -> list[Path]:
     xs = jnp.concatenate([seen, future[:, :-1]], axis=1)
     logits, _ = net.apply(params, xs, key=None)
     gates = gj.trace(net, params, xs, key=None)[1].gates
-    panels = {"truth": truth[..., 0], "forecast": jax.nn.sigmoid(logits)[..., 0]}
+    panels = {"input": xs[..., 0]}
     for name, gate in {"update": gates.z, "reset": gates.r}.items():
         channel = int(gate.std((0, 1, 2, 3)).argmax())
         panels[f"{name} gate, channel {channel}"] = gate[..., channel]
-    steps = [f"frame {t + 2}: {'seen' if t < SEEN - 1 else 'forecast'}" for t in range(len(xs[0]))]
-    moving = plot.video({name: _pile(images) for name, images in panels.items()}, labels=steps)
-    plot.save_gif(moving, folder / "forecast.gif", seconds=0.3)
+    panels |= {"forecast": jax.nn.sigmoid(logits)[..., 0], "truth": truth[..., 0]}
+    steps = [
+        f"reads {'frame' if t <= SEEN else 'its forecast of frame'} {t}, forecasts frame {t + 1}"
+        for t in range(1, SEEN + FUTURE)
+    ]
+    images = {name: _pile(images) for name, images in panels.items()}
+    moving = plot.video(images, columns=len(images), labels=steps)
+    plot.save_gif(moving, folder / "forecast.gif")
     return [folder / "forecast.gif"]
 
 

@@ -56,7 +56,7 @@ def draw_moving_digits(
 
     Args:
         cases: the number of sequences.
-        seed: of the draw, as of `numpy.random.default_rng`.
+        seed: one whole number, or several, from 0. Each part moves differently with one seed.
         part: the digits to draw from; no digit is in two parts.
         seen: frames to look at; the velocity at the last of them is that of `straight`.
         future: frames after those.
@@ -71,11 +71,17 @@ def draw_moving_digits(
         )
     counts = {"cases": (cases, 1), "seen": (seen, 1), "future": (future, 0), "size": (size, 9)}
     for name, (count, least) in counts.items():
-        if not isinstance(count, int | np.integer) or count < least:
+        if isinstance(count, bool) or not isinstance(count, int | np.integer) or count < least:
             raise ValueError(
                 f"draw_moving_digits: {name} must be a whole number from {least}, got {count!r}."
             )
-    rng, digits = np.random.default_rng(seed), _digits(part)
+    try:
+        rng = np.random.default_rng([get_args(Part).index(part), *np.atleast_1d(seed).tolist()])
+    except (TypeError, ValueError):
+        raise ValueError(
+            f"draw_moving_digits: seed must be whole numbers from 0, got {seed!r}."
+        ) from None
+    digits = _digits(part)
     images = digits[rng.integers(len(digits), size=(cases, 2))]
     images[:, 1] *= rng.integers(2, size=(cases, 1, 1))  # black: one digit alone
     room = float(size - SIDE)
