@@ -96,8 +96,8 @@ def _initial_state(cell: Cell, params: LearnedInitialStateParams, x_shape: Shape
             f"learned_initial_state: params.h0 must be {needed} to match the cell, got {got}."
         )
     for free, one in zip(*map(jax.tree.leaves, (own, like)), strict=True):
-        sizes = zip(free.shape, one.shape, strict=False)
-        if free.ndim != one.ndim or any(size not in (one, 1) for one, size in sizes):
+        sizes = zip(free.shape[::-1], one.shape[::-1], strict=False)  # without batch axes
+        if free.ndim < one.ndim or any(size not in (actual, 1) for actual, size in sizes):
             raise ValueError(
                 "learned_initial_state: cell must have a state whose axes have the sizes of its "
                 f"input's axes, got {free.shape}, and {one.shape} where the input has sizes of 1."

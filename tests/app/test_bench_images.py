@@ -40,6 +40,7 @@ def test_the_numbers_of_a_size_tell_the_problem():
     assert list(choose(IMAGES, ["torch"])) == [OURS, "torch"]
 
 
+@pytest.mark.slow("compiles Flax's training step")
 def test_another_function_is_timed_but_not_compared():
     other = like_ours((None,), hs=lambda _: None, gradients=lambda _: None)
     contenders = {OURS: like_ours(("before",)), "other": other}

@@ -89,6 +89,7 @@ def test_every_epoch_has_sequences_of_its_own_and_every_seed():
     np.testing.assert_array_equal(test, same)
 
 
+@pytest.mark.slow("trains a network")
 def test_resuming_draws_the_same_sequences(run, tmp_path):
     config = DigitsConfig(**TINY, coordinates=True)
     part, _ = runs.begin(tmp_path / "x", MOVING_DIGITS, config)

@@ -196,7 +196,7 @@ def test_it_runs_in_modules_of_flax(rng):
 CASES = {
     "block_gru: hidden_size must be a whole number from 1, got 0.": lambda: gj.block_gru(0),
     "block_gru: blocks must be a whole number from 1, got 0.": lambda: gj.block_gru(8, 0),
-    "block_gru: hidden_size must be a multiple of blocks, 8, got 100.": lambda: gj.block_gru(100),
+    "block_gru: hidden_size must be a multiple of blocks=8, got 100.": lambda: gj.block_gru(100),
     "block_gru: units must be a whole number from 1, got 0.": lambda: gj.block_gru(8, units=0),
     "block_gru: hidden_layers must be a whole number from 1, got 0.": (
         lambda: gj.block_gru(8, hidden_layers=0)

@@ -3,6 +3,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from refusals import refused
 
 import gru_jax as gj
 
@@ -117,3 +118,19 @@ def test_images_of_any_size_begin_with_one_value_for_each_channel(rng, separable
         np.testing.assert_allclose(learned(params), given(h0), rtol=1e-5)
         total = jax.grad(given)(h0).sum((0, 1, 2))
         np.testing.assert_allclose(jax.grad(learned)(params).h0[0, 0], total, rtol=1e-4)
+
+
+def test_a_state_that_grows_with_the_input_is_refused():
+    inner = gj.Cell(
+        init=lambda _, size: jnp.zeros(size),
+        initial_state=lambda _, x_shape: jnp.zeros((*x_shape[:-2], 2 * x_shape[-2])),
+        step=lambda *arguments: arguments[-1],
+        input=lambda _: gj.Input((None, 3)),
+    )
+    cell = gj.learned_initial_state(inner)
+    params = cell.init(jax.random.key(0), 3)
+    with refused(
+        "learned_initial_state: cell must have a state whose axes have the sizes of its input's "
+        "axes, got (2, 8), and (2,) where the input has sizes of 1."
+    ):
+        gj.unroll(cell, params, jnp.zeros((2, 5, 4, 3)))

@@ -104,8 +104,8 @@ REFUSED = {
     "dropout last": (
         interop.to_torch_state,
         gj.stack(gj.recurrent(AFTER), gj.dropout(0.2)),
-        "net must end without dropout, got a rate of 0.2: PyTorch's GRU has it between "
-        "layers alone; put an nn.Dropout behind the module.",
+        "net must end without dropout, got a rate of 0.2: PyTorch's GRU has "
+        "dropout only between layers; add an nn.Dropout after the module.",
     ),
     "two sizes": (
         interop.to_torch_state,
