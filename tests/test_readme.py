@@ -261,7 +261,7 @@ def test_the_table_of_moving_digits_is_that_of_the_measured_file():
     script = runpy.run_path(str(ROOT / "notebooks/figures/digits.py"))
     lines = script["table"](json.loads(script["FIGURES"].read_text()))
     assert "\n".join(lines) + "\n\n" in script["PAGE"].read_text()
-    assert len(lines) == 6
+    assert len(lines) == 7
 
 
 def test_the_tables_of_images_are_those_of_the_measured_files():

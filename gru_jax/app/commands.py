@@ -24,7 +24,7 @@ class Train:
     """
 
     task: Annotated[str, POSITIONAL, "TASK"] = DEFAULT.name
-    """Task to train on; comes first."""
+    """Task to train on, japanese_vowels or moving_digits; comes first. Each has its own settings."""
     out: Annotated[Path, "FOLDER"] = Path("runs") / DEFAULT.name
     """Folder of the run; a run that is there already is moved aside, not overwritten."""
     resume: bool = False
@@ -52,7 +52,8 @@ class Predict(_OfRun):
     """
 
     input: Path
-    """An .npz of arrays [time, input] or [cases, time, input], or a .csv with a step a line."""
+    """An .npz of arrays [time, input] or [cases, time, input], or a .csv with a step a line. Images
+    are [time, height, width, channels]."""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -140,6 +140,8 @@ def result(console: Console, task: Task, outcome: Mapping[str, Any]) -> None:
     ]
     rows = [*task.published, *baselines, Published("GRU (this run)", value, size)]
     columns, title = ("", _right_column(task.monitor), ""), f"Test {task.monitor} on {task.title}"
+    if task.mode == "min":
+        title += f", {task.units.get(task.monitor, '')}; lower is better".replace(", ;", ";")
     table = Table(*columns, title=title, title_justify="left", box=None)
     for row in sorted(rows, key=lambda row: row.value, reverse=task.mode == "max"):
         style = "bold green" if row is rows[-1] else None

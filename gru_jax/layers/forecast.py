@@ -117,7 +117,8 @@ def _run_on(
         actual = f"{x.shape} {x.dtype}" if hasattr(x, "shape") else f"a {type(x).__name__}"
         raise ValueError(
             f"forecast: feedback must map the layer's output, {y.shape} {y.dtype}, to an input, "
-            f"{like.shape} {like.dtype}, got {actual}."
+            f"{like.shape} {like.dtype}, got {actual}: give the layer outputs of its inputs' size, "
+            "or another feedback."
         )
 
     def body(carry: tuple[Array, State], _: None) -> tuple[tuple[Array, State], Array]:

@@ -15,8 +15,9 @@ from pathlib import Path
 FIGURES = Path(__file__).parent / "digits.json"
 PAGE = Path(__file__).parent.parent / "guide" / "images.md"
 BASELINES = {
+    "black frames": "_black_frames",
     "the last frame again": "_last_frame",
-    "the true digits at constant velocity, through the walls": "_constant_velocity",
+    "the true digits at constant velocity, without bouncing": "_constant_velocity",
 }
 
 
@@ -37,7 +38,7 @@ def table(figures):
     rows = {name: (plain, key) for name, key in BASELINES.items()}
     rows |= {"`conv_gru`": (plain, ""), "`conv_gru`, coordinates": (coordinates, "")}
     lines = [
-        "| forecast | squared error | cross entropy (nats) | training |",
+        "| forecast | squared error per frame | cross entropy per frame (nats) | training |",
         "|---|---|---|---|",
     ]
     for name, (result, key) in rows.items():

@@ -43,6 +43,7 @@ def test_the_result_stands_beside_its_baselines(run):
     future = runs.predict(trained, list(seen))
     frames = {
         "": future,
+        "_black_frames": np.zeros_like(truth),
         "_last_frame": np.broadcast_to(seen[:, -1:], truth.shape),
         "_constant_velocity": digits.straight,
     }
@@ -112,7 +113,12 @@ def test_predict_and_evaluate_take_images(run, tmp_path, capsys):
     np.testing.assert_allclose(np.array(rows[3][1:], float), expected.ravel(), rtol=1e-3, atol=1e-6)
     assert main(["evaluate", str(run)]) == 0
     text = capsys.readouterr().out
-    for word in ("Test mse on moving digits", "last frame", "constant velocity"):
+    for word in (
+        "Test mse on moving digits, squared intensity per frame",
+        "last frame",
+        "black frames",
+        "lower is better",
+    ):
         assert word in text
     np.savez(tmp_path / "flat.npz", a=np.ones((3, 32)))
     assert main(["predict", str(run), "--input", str(tmp_path / "flat.npz")]) == 2

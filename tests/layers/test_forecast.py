@@ -126,12 +126,14 @@ BOTH = gj.bidirectional(gj.gru(3), merge="sum")
     [
         (
             "forecast: feedback must map the layer's output, (2, 4) float32, to an input, (2, 3) "
-            "float32, got (2, 4) float32.",
+            "float32, got (2, 4) float32: give the layer outputs of its inputs' size, or another "
+            "feedback.",
             lambda: gj.forecast(GRU, PARAMS, XS, steps=2),
         ),
         (
             "forecast: feedback must map the layer's output, (2, 4) float32, to an input, (2, 3) "
-            "float32, got a tuple.",
+            "float32, got a tuple: give the layer outputs of its inputs' size, or another "
+            "feedback.",
             lambda: gj.forecast(GRU, PARAMS, XS, steps=2, feedback=lambda y: (y, y)),
         ),
         (

@@ -49,7 +49,7 @@ class DigitsConfig(Config):
     layers: Annotated[int, Range(1, 100)] = 1
     """Convolutional GRU layers."""
     block: Annotated[int, Range(1, SIZE + 1)] = 4
-    """Side of the pixel blocks: each becomes one pixel of the state. Must divide 32."""
+    """Side of the blocks of pixels in frames of 32 x 32; each becomes one pixel of the state."""
     coordinates: bool = False
     """Let each gate see the pixels' coordinates (CoordConv)."""
 
@@ -121,15 +121,21 @@ def predict(logits: Array) -> Float[Array, "sequences future size size 1"]:
 
 
 def baselines(config: DigitsConfig, test: gj.Dataset) -> dict[str, Row]:
-    """Returns the metrics of two forecasts that need no training.
+    """Returns the metrics of forecasts that need no training.
 
-    The last frame again; and the true digits, had they kept their velocity and met no wall.
+    Black frames; the last frame again; and the true digits, had they kept their velocity and met no
+    wall.
     """
     del config
     digits, truth = _draw(HELD_OUT, 0, "test"), test.targets[:, -FUTURE:]
     last = np.broadcast_to(digits.frames[:, SEEN - 1 : SEEN], truth.shape)
+    forecasts = {
+        "black_frames": np.zeros_like(truth),
+        "last_frame": last,
+        "constant_velocity": digits.straight,
+    }
     rows = {}
-    for name, frames in {"last_frame": last, "constant_velocity": digits.straight}.items():
+    for name, frames in forecasts.items():
         sure = np.clip(frames, CLEAR, 1 - CLEAR)
         entropy = -truth * np.log(sure) - (1 - truth) * np.log(1 - sure)
         errors = {"mse": (frames - truth) ** 2, "bce": entropy}

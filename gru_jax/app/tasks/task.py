@@ -50,7 +50,7 @@ class Config:
     epochs: Annotated[int, Range(1, 10**6)] = 60
     """Passes over the training data."""
     patience: Annotated[int, Range(1, 10**6)] = 30
-    """Epochs without a validation as good, after which training stops."""
+    """Stops after this many epochs without a better validation."""
     batch: Annotated[int, Range(1, 10**5)] = 32
     """Sequences in a batch."""
     learning_rate: Annotated[float, Range(0, math.inf)] = 3e-3
