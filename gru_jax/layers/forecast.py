@@ -131,7 +131,7 @@ def _run_on(
 
 
 def _take_last(ys: Array, valid: Bool[Array, "*steps"] | None, time: int) -> Array:
-    """Returns the last valid step, or the first one, which is zero, where there is none."""
+    """Returns the last valid step; without one, the first step, which is zero."""
     if valid is None:
         return jax.lax.index_in_dim(ys, -1, time, keepdims=False)
     steps = jax.lax.broadcasted_iota(jnp.int32, valid.shape, time)

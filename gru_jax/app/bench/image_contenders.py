@@ -1,8 +1,8 @@
 """The contenders over images, all with kernels of 3 x 3 and the reset gate before the product.
 
-Flax and PyTorch have no convolutional GRU: the cells here are those that their users write.
-linen_lstm is Flax's own convolutional LSTM. It is another function, so its numbers are not
-compared.
+Flax and PyTorch have no convolutional GRU, so these cells are written as their users write them.
+linen_lstm is Flax's own convolutional LSTM. It computes a different function, so its numbers are
+not compared.
 """
 
 from functools import partial

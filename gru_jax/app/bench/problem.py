@@ -2,7 +2,7 @@
 
 hs = GRU(params, xs)        loss = sum(weigh * hs)
 
-Four numbers are the size of a GRU, six that of a convolutional GRU over images.
+Four numbers give the size of a GRU, six the size of a convolutional GRU over images.
 """
 
 import math
