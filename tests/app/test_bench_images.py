@@ -1,4 +1,4 @@
-"""`gru-jax bench` over images: another function, the budget, files, tables."""
+"""`gru-jax bench` over images: a different function, the budget, files, tables."""
 
 import json
 import re
@@ -52,7 +52,7 @@ def test_another_function_is_timed_but_not_compared():
     assert other.reset is other.reason is None
     assert {name: len(values) for name, values in other.values.items()} == dict(forward=3, train=3)
     text = printed(rows, ["forward", "train"])
-    assert "\nother: another function; only its time is compared\n" in text
+    assert "\nother: a different function; only its time is compared\n" in text
     assert re.search(r"^other( +\d\S* ±\S+){4} +- +- *$", text, re.MULTILINE)
     assert "gru_jax (before): another" not in text
     assert results.loads(results.dumps(rows, 3)) == rows
@@ -144,4 +144,4 @@ def test_the_whole_command(tmp_path, capsys):
         assert each["reason"] is None
         assert set(each["differences"]) == compared
         assert {name: len(v) for name, v in each["values"].items()} == dict(forward=2, train=2)
-    assert "linen_lstm: another function; only its time is compared" in text
+    assert "linen_lstm: a different function; only its time is compared" in text

@@ -143,7 +143,7 @@ class Contender(NamedTuple):
     """A library, in each form that it computes.
 
     Attributes:
-        resets: the forms; None is another function, of which only the time counts.
+        resets: the forms; None is a different function, of which only the time counts.
         make: `(problem) -> Calls`.
         packages: modules that it needs, each with its name on the package index.
         in_jax: whether it is written in JAX; others run on the CPU only.

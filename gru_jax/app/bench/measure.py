@@ -31,7 +31,7 @@ class Result(NamedTuple):
     Attributes:
         size: of the problem.
         name: of the library.
-        reset: the form; None is another function.
+        reset: the form; None is a different function.
         reason: why it has no values; None if it took part.
         differences: from gru_jax, as in `agreement.compare`.
         values: seconds of each whole round; fewer rounds where the budget was spent.

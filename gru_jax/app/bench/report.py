@@ -74,7 +74,7 @@ def print_results(
     )
     console.print(_summary(results, measures))
     for name in dict.fromkeys(row.name for row in results if row.reset is None):
-        console.print(f"{name}: another function; only its time is compared")
+        console.print(f"{name}: a different function; only its time is compared")
     reasons: dict[str, list[str]] = {}
     for row in results:
         if row.reason:

@@ -5,7 +5,7 @@
                   "differences": {"states": 1e-7, ...}, "values": {"train": [...], ...}}, ...]}
 
 Values are seconds, one a round. Medians, quartiles and ratios follow from them. A contender that is
-another function has the reset null.
+a different function has the reset null.
 """
 
 import importlib.metadata

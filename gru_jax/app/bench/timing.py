@@ -8,7 +8,7 @@ turn the process comes to rest: threads of ONNX Runtime and PyTorch spin for up 
 call. The next contender would miss their core. The run-in fills caches and lets the system spread
 woken threads over the cores.
 
-A contender whose turns have taken the budget has no more turns. If its warm-up alone takes the
+A contender that has spent the budget has no more turns. If its warm-up alone takes the
 budget, the time of that call is its only value.
 """
 
