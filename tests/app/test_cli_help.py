@@ -8,6 +8,7 @@ import pytest
 
 import gru_jax as gj
 from gru_jax.app.cli import main
+from gru_jax.app.tasks import TASKS
 
 COMMANDS = ["train", "evaluate", "predict", "explain", "convert", "inspect", "bench"]
 
@@ -25,6 +26,16 @@ def test_help_names_every_flag_and_its_default(capsys):
         text = capsys.readouterr().out
         assert all(f"--{flag}" in text for flag in flags)
         assert "runs/japanese_vowels" in text
+
+
+def test_help_of_train_names_every_task_and_its_own_settings(capsys):
+    for name in ([], ["moving_digits"]):
+        with pytest.raises(SystemExit):
+            main(["train", *name, "--help"])
+        text = capsys.readouterr().out
+        assert all(task in text for task in TASKS)
+        assert ("--coordinates" in text) == bool(name)
+        assert ("--noise" in text) != bool(name)
 
 
 @pytest.mark.parametrize("columns", [50, 57, 60, 66, 73, 80])
