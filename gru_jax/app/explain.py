@@ -75,7 +75,8 @@ def inspect(
             task without classes, the sum of the outputs in place of the loss.
 
     Raises:
-        ValueError: if the steps are images, or the net has no recurrence in stacks and residuals.
+        ValueError: if the steps are images, the net has no recurrence in stacks and residuals, or
+            a cell's state is not one array.
     """
     task, net = trained.task, trained.net
     if task.space:
@@ -115,6 +116,11 @@ def _look(
     looks = {}
     for number, cells in enumerate(layers, 1):
         for backward, cell, own, trace, outputs in cells:
+            if not hasattr(trace.h, "shape"):
+                raise ValueError(
+                    "explain: net must have cells whose state is one array, as a GRU's, "
+                    f"got {cell}."
+                )
 
             def loss_fn(hs: Array, _: Array, outputs: Outputs = outputs) -> Array:
                 ys = outputs(hs)

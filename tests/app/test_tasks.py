@@ -159,6 +159,18 @@ def test_explain_looks_into_a_layer_of_one_direction(run, capsys):
     assert f"1 {direction}" in capsys.readouterr().out
 
 
+@pytest.mark.slow("trains a network")
+def test_explain_refuses_a_cell_with_two_states_by_its_name(tmp_path, monkeypatch, capsys):
+    def make_net(_):
+        return gj.stack(gj.recurrent(gj.lstm(4)), gj.pool("last"), gj.dense(1))
+
+    monkeypatch.setitem(TASKS, "sum", SUM._replace(make_net=make_net))
+    assert main(["train", "sum", "--epochs", "1", "--out", str(tmp_path / "x")]) == 0
+    assert main(["explain", str(tmp_path / "x")]) == 2
+    message = "explain: net must have cells whose state is one array, as a GRU's, got lstm(4)."
+    assert message in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("backend", ["auto", "xla"])
 def test_any_net_says_which_code_runs_it(tmp_path, monkeypatch, backend):
     monkeypatch.setenv("GRU_JAX_BACKEND", backend)
