@@ -139,10 +139,12 @@ def result(console: Console, task: Task, outcome: Mapping[str, Any]) -> None:
         if name.startswith(start)
     ]
     rows = [*task.published, *baselines, Published("GRU (this run)", value, size)]
-    columns, title = ("", _right_column(task.monitor), ""), f"Test {task.monitor} on {task.title}"
+    heading = f"Test {task.monitor} on {task.title}"
     if task.mode == "min":
-        title += f", {task.units.get(task.monitor, '')}; lower is better".replace(", ;", ";")
-    table = Table(*columns, title=title, title_justify="left", box=None)
+        unit = task.units.get(task.monitor)
+        heading += f", {unit}; lower is better" if unit else "; lower is better"
+    console.print(heading, style="italic", markup=False)
+    table = Table("", _right_column(task.monitor), "", box=None)
     for row in sorted(rows, key=lambda row: row.value, reverse=task.mode == "max"):
         style = "bold green" if row is rows[-1] else None
         table.add_row(row.model, _number(task, task.monitor, row.value), row.source, style=style)
