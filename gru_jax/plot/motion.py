@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
-from matplotlib.animation import AbstractMovieWriter, FuncAnimation
+from matplotlib.animation import AbstractMovieWriter, Animation, FuncAnimation
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -77,7 +77,7 @@ def animation(
 
 
 def save_gif(
-    animation: FuncAnimation, path: Path | str, *, dpi: float = 80, seconds: float | None = None
+    animation: Animation, path: Path | str, *, dpi: float = 80, seconds: float | None = None
 ) -> None:
     """Writes an animation as a GIF that repeats, much smaller than with matplotlib's own writer.
 
@@ -97,7 +97,8 @@ def save_gif(
     path = Path(path)
     if path.suffix != ".gif":
         raise ValueError(f"save_gif: path must end in .gif, got {path}.")
-    writer = _Frames(animation._interval / 1000 if seconds is None else seconds)
+    own = getattr(animation, "_interval", 1000 * SECONDS) / 1000
+    writer = _Frames(own if seconds is None else seconds)
     files.write(path, lambda file: animation.save(file, writer=writer, dpi=dpi))
 
 

@@ -185,7 +185,9 @@ def figures(trained: Any, test: gj.Dataset, folder: Path) -> list[Path]:
     return [folder / "forecast.gif"]
 
 
-def _pile(images: Float[Array, "sequences time height width"]) -> Float[np.ndarray, "time _ width"]:
+def _pile(
+    images: Float[Arrays, "sequences time height width"],
+) -> Float[np.ndarray, "time _ width"]:
     """Puts sequences one below the other, with a line of nothing between them."""
     line = np.full((images.shape[1], images.shape[2] // 8, images.shape[3]), np.nan)
     piles = [piece for each in np.asarray(images, float) for piece in (line, each)]
