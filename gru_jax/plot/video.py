@@ -8,7 +8,6 @@ from matplotlib.animation import FuncAnimation
 from matplotlib.artist import Artist
 from matplotlib.figure import Figure
 
-from gru_jax.ops.checks import check_count
 from gru_jax.plot.style import SHARES
 
 SECONDS = 0.25
@@ -48,7 +47,8 @@ def video(
         raise ValueError(
             f"video: labels must have length {time}, one for each step, got {len(labels)}."
         )
-    check_count("video", "columns", columns)
+    if columns < 1:
+        raise ValueError(f"video: columns must be 1 or more, got {columns}.")
     columns = min(columns, len(arrays))
     rows = -(-len(arrays) // columns)
     _, high, wide = next(iter(shapes.values()))

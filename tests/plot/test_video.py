@@ -52,5 +52,5 @@ def test_what_does_not_fit_is_refused(panels, labels, message):
         )
     with refused(f"video: {message}"):
         plot.video(panels, labels=labels)
-    with refused("video: columns must be a whole number from 1, got 0."):
+    with refused("video: columns must be 1 or more, got 0."):
         plot.video({"a": np.ones((3, 2, 2))}, columns=0)
