@@ -1,7 +1,7 @@
 """Writes the table of moving digits on the page "Images": `python notebooks/figures/digits.py`.
 
 With the folders of two runs, without and with `--coordinates`, it first takes their results into
-`digits.json` beside this file:
+`digits.json` beside this file, and the animation of the first run:
 
     gru-jax train moving_digits --out runs/plain
     gru-jax train moving_digits --out runs/coordinates --coordinates
@@ -9,6 +9,7 @@ With the folders of two runs, without and with `--coordinates`, it first takes t
 """
 
 import json
+import shutil
 import sys
 from pathlib import Path
 
@@ -30,6 +31,7 @@ def collect(plain, coordinates):
         result = json.loads(Path(folder, "result.json").read_text())
         runs[name] = {"config": config, "result": result}
     FIGURES.write_text(json.dumps(runs, indent=1) + "\n")
+    shutil.copy(Path(plain, "figures", "forecast.gif"), FIGURES.with_name("forecast.gif"))
 
 
 def table(figures):

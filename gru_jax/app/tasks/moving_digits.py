@@ -22,7 +22,7 @@ Part: TypeAlias = Literal["train", "validation", "test"]
 SEEN, FUTURE, SIZE = 10, 10, 32
 HELD_OUT = 200
 """Sequences to validate with, and to test with."""
-SHOWN = 3
+SHOWN = 2
 """Test sequences that are animated."""
 DARK = -4.0
 """First logit of every pixel, as most are black."""
@@ -158,7 +158,7 @@ def describe(config: DigitsConfig, parts: Parts) -> dict[str, str]:
 
 
 def figures(trained: Any, test: gj.Dataset, folder: Path) -> list[Path]:
-    """Animates three test sequences: input, gates of the first layer, forecast and truth.
+    """Animates two test sequences: input, gates of the first layer, forecast and truth.
 
     Of each gate, the channel that varies most.
     """
@@ -181,7 +181,7 @@ def figures(trained: Any, test: gj.Dataset, folder: Path) -> list[Path]:
     ]
     images = {name: _pile(images) for name, images in panels.items()}
     moving = plot.video(images, columns=len(images), labels=steps)
-    plot.save_gif(moving, folder / "forecast.gif")
+    plot.save_gif(moving, folder / "forecast.gif", dpi=68)  # small enough for a page
     return [folder / "forecast.gif"]
 
 
