@@ -6,13 +6,13 @@ y_1 = the last valid step of ys;   y_{k+1}, state = layer.step(feedback(y_k), st
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Integer, Shaped
 
-from gru_jax.layers.layer import OMITTED, Layer
+from gru_jax.layers.layer import OMITTED, Layer, compiled
 from gru_jax.ops.activations import Activation, find_activation
 from gru_jax.ops.checks import check_count, check_kind
 from gru_jax.recurrence.boundaries import select
@@ -84,12 +84,10 @@ def forecast(
     function = find_activation("forecast", "feedback", feedback)
     xs = as_array("forecast", "xs", xs, "forecast(layer, params, xs, steps=10)")
     lengths = as_lengths("forecast", lengths)
-    boundaries: dict[str, Any] = {"lengths": lengths, "mask": mask, "resets": resets}
-    ys, state = layer.apply(params, xs, state, **boundaries, key=key)
+    limits = Limits(lengths, mask, resets)
+    ys, state = compiled("run", layer, params, xs, state, limits, key)
     with clear_errors():
-        future, state = _run_on(
-            layer, function, int(steps), params, xs, ys, state, Limits(lengths, mask)
-        )
+        future, state = _run_on(layer, function, int(steps), params, xs, ys, state, limits)
     return Forecast(ys, future, state)
 
 

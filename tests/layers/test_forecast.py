@@ -46,7 +46,9 @@ def test_forecast_is_the_net_on_its_own_output(problem, padding):
     params, xs = problem
     mask = np.ones((2, 6), bool)
     mask[1, [1, 5]] = False
-    options = {"none": {}, "lengths": {"lengths": [6, 4]}, "mask": {"mask": mask}}[padding]
+    options = {"none": {}, "lengths": {"lengths": np.array([6, 4])}, "mask": {"mask": mask}}[
+        padding
+    ]
     steps = {"none": [*range(6)], "lengths": [0, 1, 2, 3], "mask": [0, 2, 3, 4]}[padding]
     result = gj.forecast(NET, params, xs, steps=4, feedback="tanh", **options)
     for i, kept in enumerate([[*range(6)], steps]):
@@ -54,6 +56,15 @@ def test_forecast_is_the_net_on_its_own_output(problem, padding):
         np.testing.assert_allclose(result.ys[i, kept], ys, rtol=1e-11, atol=1e-13)
         np.testing.assert_allclose(result.future[i], future, rtol=1e-11, atol=1e-13)
         np.testing.assert_allclose(result.state[0][i], h, rtol=1e-11, atol=1e-13)
+
+
+@pytest.mark.untyped
+@pytest.mark.usefixtures("x64")
+def test_lengths_may_be_a_list(problem):
+    params, xs = problem
+    listed = gj.forecast(NET, params, xs, steps=2, lengths=[6, 4])
+    given = gj.forecast(NET, params, xs, steps=2, lengths=np.array([6, 4]))
+    np.testing.assert_array_equal(listed.future, given.future)
 
 
 @pytest.mark.usefixtures("x64")
