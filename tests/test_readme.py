@@ -8,7 +8,6 @@ is marked `py`.
 import importlib
 import json
 import re
-import runpy
 import shlex
 import tomllib
 from pathlib import Path
@@ -232,43 +231,6 @@ def test_files_named_in_the_text_exist(path):
     ours = r"(?<![\w./-])(?:tests|notebooks|gru_jax|\.ci)/[\w./]*\w"
     text = re.sub(r"\]\([^)]*\)", "]", read(path))
     assert [file for file in re.findall(ours, text) if not (ROOT / file).exists()] == []
-
-
-def test_the_numbers_in_the_readme_are_those_of_the_pages():
-    rows = dict(re.findall(r"^\| ([^|]+?) \| (.+) \|$", README.read_text(), re.MULTILINE))
-    pages = {path.stem: path.read_text() for path in PAGES}
-    for row in ("training step", "forward pass"):
-        assert f"| {row} | {rows[row]} |" in pages["speed"]
-    assert f"`gru-jax train` takes {rows['`gru-jax train`, on two CPU cores']}," in pages["speed"]
-    assert f"**{rows['its test accuracy, median of five seeds']}** |" in pages["command_line"]
-    (memory,) = [value for row, value in rows.items() if "100,000 steps" in row]
-    assert f"At T = 100,000, temporaries take {memory}." in pages["sequences"]
-
-
-def test_the_table_of_cells_is_that_of_the_measured_file():
-    script = runpy.run_path(str(ROOT / "notebooks/figures/cells.py"))
-    figures = json.loads(script["FIGURES"].read_text())
-    page = script["PAGE"].read_text()
-    assert "\n".join(script["table"](figures)) in page
-    for name, row in figures["cells"].items():
-        _, (params, _) = script["build"](name)
-        assert gj.count_parameters(params) == row["parameters"]
-    for builder in ("conv_gru", "learned_initial_state", *script["CELLS"]):
-        assert f"`{builder}" in page
-
-
-def test_the_table_of_moving_digits_is_that_of_the_measured_file():
-    script = runpy.run_path(str(ROOT / "notebooks/figures/digits.py"))
-    lines = script["table"](json.loads(script["FIGURES"].read_text()))
-    assert "\n".join(lines) + "\n\n" in script["PAGE"].read_text()
-    assert len(lines) == 7
-
-
-def test_the_tables_of_images_are_those_of_the_measured_files():
-    script = runpy.run_path(str(ROOT / "notebooks/figures/images.py"))
-    page = script["PAGE"].read_text()
-    for measure in script["TITLES"]:
-        assert "\n\n" + "\n".join(script["table"](measure)) + "\n\n" in page
 
 
 def test_commands_in_the_text_are_understood(monkeypatch, tmp_path):

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import jax
 import numpy as np
+from page_table import write_table
 
 import gru_jax as gj
 
@@ -91,15 +92,8 @@ def table(figures):
     return lines
 
 
-def write_page():
-    """Puts the table into the page, between its header and the next empty line."""
-    new = table(json.loads(FIGURES.read_text()))
-    before, header, rest = PAGE.read_text().partition(new[0])
-    assert header, "the page has lost its table"
-    PAGE.write_text(before + "\n".join(new) + "\n\n" + rest.partition("\n\n")[2])
-
-
 if __name__ == "__main__":
     if "--measure" in sys.argv[1:]:
         measure()
-    write_page()
+    rows = table(json.loads(FIGURES.read_text()))
+    write_table(PAGE, rows[0], rows)

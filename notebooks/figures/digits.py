@@ -13,6 +13,8 @@ import shutil
 import sys
 from pathlib import Path
 
+from page_table import write_table
+
 FIGURES = Path(__file__).parent / "digits.json"
 PAGE = Path(__file__).parent.parent / "guide" / "images.md"
 BASELINES = {
@@ -50,15 +52,8 @@ def table(figures):
     return lines
 
 
-def write_page():
-    """Puts the table into the page, between its header and the next empty line."""
-    new = table(json.loads(FIGURES.read_text()))
-    before, header, rest = PAGE.read_text().partition(new[0])
-    assert header, "the page has lost its table"
-    PAGE.write_text(before + "\n".join(new) + "\n\n" + rest.partition("\n\n")[2])
-
-
 if __name__ == "__main__":
     if sys.argv[1:]:
         collect(*sys.argv[1:])
-    write_page()
+    rows = table(json.loads(FIGURES.read_text()))
+    write_table(PAGE, rows[0], rows)

@@ -7,6 +7,8 @@ page says how.
 import json
 from pathlib import Path
 
+from page_table import write_table
+
 from gru_jax.app.bench import results
 from gru_jax.app.bench.report import digits
 from gru_jax.app.bench.timing import spread
@@ -41,15 +43,6 @@ def table(measure):
     return lines
 
 
-def write_page():
-    """Puts the tables into the page, each between its header and the next empty line."""
-    text = PAGE.read_text()
-    for measure, title in TITLES.items():
-        before, head, rest = text.partition(f"| {title} | 8,20,")
-        assert head, f"the page has lost its table of {title}"
-        text = before + "\n".join(table(measure)) + "\n\n" + rest.partition("\n\n")[2]
-    PAGE.write_text(text)
-
-
 if __name__ == "__main__":
-    write_page()
+    for name, title in TITLES.items():
+        write_table(PAGE, f"| {title} | 8,20,", table(name))

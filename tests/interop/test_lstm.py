@@ -25,7 +25,10 @@ def test_linen_computes_what_ours_does(rng, name):
     net = make_nets()[name]
     params = draw_params(rng, net, "float64")
     module, variables = interop.to_linen(net, params)
-    convert = lambda grads: interop.to_linen(net, grads)[1]  # noqa: E731
+
+    def convert(grads):
+        return interop.to_linen(net, grads)[1]
+
     check_same(rng, net, params, module.apply, variables, convert)
     again, same = interop.from_linen(module, variables)
     assert again.architecture == net.architecture

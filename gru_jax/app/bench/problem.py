@@ -8,7 +8,7 @@ Four numbers give the size of a GRU, six the size of a convolutional GRU over im
 import math
 import re
 from collections.abc import Sequence
-from typing import Literal, NamedTuple, TypeAlias
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 import numpy as np
 from jaxtyping import Float
@@ -133,11 +133,12 @@ def draw_problem(size: AnySize, reset: Reset) -> Problem:
     shapes = [(*kernel, input_size + hidden_size, hidden_size), (hidden_size,)] * 3
     leaves = [rng.uniform(-scale, scale, shape).astype(np.float32) for shape in shapes]
     b_h = np.zeros(hidden_size, np.float32) if reset == "after" else None
-    build, params = (gj.conv_gru, gj.ConvGRUParams) if space else (gj.gru, gj.GRUParams)
+    build = gj.conv_gru if space else gj.gru
+    params: Any = gj.ConvGRUParams if space else gj.GRUParams
     return Problem(
         size,
         build(hidden_size, reset=reset),
-        params(*leaves, b_h=b_h),  # type: ignore[arg-type]
+        params(*leaves, b_h=b_h),
         xs=rng.standard_normal((batch, time, *space, input_size), np.float32),
         weigh=rng.standard_normal((batch, time, *space, hidden_size), np.float32),
     )

@@ -1,0 +1,11 @@
+"""Writes a table into a page."""
+
+
+def write_table(page, start, lines):
+    """Replaces a page's table by new lines, up to the next empty line.
+
+    `start` is the beginning of the table's first line.
+    """
+    before, header, rest = page.read_text().partition(start)
+    assert header, f"{page.name} has lost its table {start}"
+    page.write_text(before + "\n".join(lines) + "\n\n" + rest.partition("\n\n")[2])

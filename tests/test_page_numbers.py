@@ -1,0 +1,68 @@
+"""The numbers in the pages are those of the files that commands wrote."""
+
+import json
+import re
+import runpy
+from pathlib import Path
+
+import pytest
+
+import gru_jax as gj
+
+ROOT = Path(__file__).parent.parent
+README, FIGURES = ROOT / "README.md", ROOT / "notebooks" / "figures"
+PAGES = sorted((ROOT / "notebooks" / "guide").glob("*.md"))
+
+
+@pytest.fixture
+def run(monkeypatch):
+    """Returns a function that gives the names of a script in the folder of figures."""
+    monkeypatch.syspath_prepend(FIGURES)
+    return lambda name: runpy.run_path(str(FIGURES / f"{name}.py"))
+
+
+def test_the_numbers_in_the_readme_are_those_of_the_pages():
+    rows = dict(re.findall(r"^\| ([^|]+?) \| (.+) \|$", README.read_text(), re.MULTILINE))
+    pages = {path.stem: path.read_text() for path in PAGES}
+    for row in ("training step", "forward pass"):
+        assert f"| {row} | {rows[row]} |" in pages["speed"]
+    assert f"`gru-jax train` takes {rows['`gru-jax train`, on two CPU cores']}," in pages["speed"]
+    assert f"**{rows['its test accuracy, median of five seeds']}** |" in pages["command_line"]
+    (memory,) = [value for row, value in rows.items() if "100,000 steps" in row]
+    assert f"At T = 100,000, temporaries take {memory}." in pages["sequences"]
+
+
+def test_the_table_of_cells_is_that_of_the_measured_file(run):
+    script = run("cells")
+    figures = json.loads(script["FIGURES"].read_text())
+    page = script["PAGE"].read_text()
+    assert "\n".join(script["table"](figures)) in page
+    for name, row in figures["cells"].items():
+        _, (params, _) = script["build"](name)
+        assert gj.count_parameters(params) == row["parameters"]
+    for builder in ("conv_gru", "learned_initial_state", *script["CELLS"]):
+        assert f"`{builder}" in page
+
+
+def test_the_table_of_moving_digits_is_that_of_the_measured_file(run):
+    script = run("digits")
+    lines = script["table"](json.loads(script["FIGURES"].read_text()))
+    assert "\n".join(lines) + "\n\n" in script["PAGE"].read_text()
+    assert len(lines) == 7
+
+
+def test_the_tables_of_images_are_those_of_the_measured_files(run):
+    script = run("images")
+    page = script["PAGE"].read_text()
+    for measure in script["TITLES"]:
+        assert "\n\n" + "\n".join(script["table"](measure)) + "\n\n" in page
+
+
+def test_a_table_is_written_in_the_place_of_the_old_one(run, tmp_path):
+    page = tmp_path / "page.md"
+    page.write_text("before\n\n| a | b |\n|---|---|\n| 1 | 2 |\n\nafter\n")
+    write_table = run("page_table")["write_table"]
+    write_table(page, "| a |", ["| a | c |", "|---|---|", "| 3 | 4 |"])
+    assert page.read_text() == "before\n\n| a | c |\n|---|---|\n| 3 | 4 |\n\nafter\n"
+    with pytest.raises(AssertionError, match="has lost its table"):
+        write_table(page, "| b |", [])
