@@ -4,7 +4,7 @@ from typing import Literal, NamedTuple, TypeAlias
 
 import numpy as np
 
-from gru_jax.ops.checks import check_count
+from gru_jax.ops.checks import check_count, is_finite
 from gru_jax.types import Fast
 
 BackendName: TypeAlias = Literal["auto", "xla", "scan", "cpu"]
@@ -47,7 +47,7 @@ def check_options(function: str, options: RunOptions, reverse: bool) -> RunOptio
     """Returns the options, rates as floats; raises a ValueError if one is out of range."""
     for name in RATES:
         rate = getattr(options, name)
-        if isinstance(rate, str) or not 0 <= rate < 1:
+        if not is_finite(rate) or not 0 <= rate < 1:
             raise ValueError(f"{function}: {name} must be 0 <= {name} < 1, got {rate!r}.")
     if not isinstance(reverse, bool | np.bool_):
         raise ValueError(f"{function}: reverse must be True or False, got {reverse!r}.")

@@ -18,6 +18,9 @@ CASES = {
     "recurrent: chunk_size must be a whole number from 1, got 2.5.": lambda: gj.recurrent(
         CELL, chunk_size=2.5
     ),
+    "recurrent: zoneout must be 0 <= zoneout < 1, got None.": lambda: gj.recurrent(
+        CELL, zoneout=None
+    ),
     "recurrent: zoneout must be 0 <= zoneout < 1, got 1.5.": lambda: gj.recurrent(
         CELL, zoneout=1.5
     ),
