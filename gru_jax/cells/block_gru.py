@@ -74,7 +74,7 @@ def block_gru(
     bias_init: Initializer = jax.nn.initializers.zeros,
     gain_init: Initializer = jax.nn.initializers.ones,
 ) -> Cell:
-    """Builds the block-diagonal GRU of DreamerV3; its defaults are those of DreamerV3's code.
+    """Builds the block-diagonal GRU of DreamerV3, with the defaults of DreamerV3's code.
 
     Args:
         hidden_size: features of the state.

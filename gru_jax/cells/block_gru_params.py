@@ -76,7 +76,7 @@ def init_params(
     key: Key,
     input_size: int,
 ) -> BlockGRUParams:
-    """Returns the initial parameters; the initialisers are those of W, b and g."""
+    """Returns the initial parameters; `initializers` has one each for W, b and g."""
     check_count("block_gru", "input_size", input_size)
     needed, structure = jax.tree.flatten_with_path(shapes(sizes, dtype, input_size))
     by_letter = dict(zip("Wbg", initializers, strict=True))

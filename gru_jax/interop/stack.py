@@ -206,7 +206,7 @@ def _take_run(function: str, entry: Architecture, params: Params) -> Run:
     if entry.builder == "learned_initial_state":
         _check_kind(function, params, LearnedInitialStateParams)
         run = _take_run(function, entry.parts[0], params.cell)
-        h0 = params.h0  # Every framework refuses that of an LSTM.
+        h0 = params.h0  # No framework takes an LSTM's.
         if run.kind is GRU:
             h0 = floats(function, "params.h0", h0, (run.hidden_size,))
         return run._replace(h0=h0)

@@ -78,6 +78,14 @@ def check_parameters(rng, cell, gates):
         assert np.abs(want - before).max() > 1e-4
 
 
+def check_gradient_of_zeros(cell):
+    """Asserts that inputs and states of zeros, without any spread, have a finite gradient."""
+    params = cell.init(jax.random.key(0), 3)
+    loss = jax.grad(lambda p, xs: gj.unroll(cell, p, xs)[0].sum(), argnums=(0, 1))
+    for leaf in jax.tree.leaves(loss(params, jnp.zeros((2, 4, 3)))):
+        assert jnp.isfinite(leaf).all()
+
+
 def check_dtype(rng, make, dtype, input_size=3):
     """Asserts that results and gradients have the dtype, and that sums are wide enough."""
     cell = make(dtype=dtype)
