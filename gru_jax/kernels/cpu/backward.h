@@ -6,8 +6,8 @@
 //   reset="after":   dq = da_c r           da_r = da_c q r (1 - r)
 //                    l_{t-1} += l (1 - z) + [dq, da_r, da_z] [U_c, U_r, U_z]^T
 //
-// and afterwards, for many steps at once, dx = [da_r, da_z, da_c] [W_r, W_z, W_c]_x^T. Where h_t was
-// clipped, l is zero.
+// and afterwards, for many steps at once, dx = [da_r, da_z, da_c] [W_r, W_z, W_c]_x^T. Where h_t
+// was clipped, l is zero.
 
 #pragma once
 
@@ -64,14 +64,18 @@ static void backward(const Backward& f, const float* packed, const Share& share,
   const int64_t t = time_of(i);
   float* l = own;  // [rows][span]
   float* d_rh = l + rows * span;
-  float* da = common + i % 2 * rows * of_row;              // [rows][4][width]: of q, r, z, c
+  float* da = common + i % 2 * rows * of_row;  // [rows][4][width]: of q, r, z, c
   float* da_later = common + (i + 1) % 2 * rows * of_row;  // the step after this one
   const auto product = [&](const Left& left, int64_t place, const float* init, float* out) {
     fetch(left, rows, span < width);
     multiply(left, rows, count, [&](int64_t j) {
       const int64_t at = j * kPanel;
       return Right{packed + (3 * (share.panels.from + j) + place) * H * kPanel,
-                   init ? init + at : nullptr, span, out + at, span, kPanel};
+                   init ? init + at : nullptr,
+                   span,
+                   out + at,
+                   span,
+                   kPanel};
     });
   };
 
@@ -100,7 +104,8 @@ static void backward(const Backward& f, const float* packed, const Share& share,
     }
   } else {
     const auto of = [&](int gate) { return Left::Matrix{da_later + gate * width, H, of_row}; };
-    product(f.after ? Left{{of(0), of(1), of(2)}, 3} : Left{{of(1), of(2)}, 2}, f.after ? 0 : 1, l, l);
+    product(f.after ? Left{{of(0), of(1), of(2)}, 3} : Left{{of(1), of(2)}, 2}, f.after ? 0 : 1, l,
+            l);
     for (int64_t b = 0; f.resets && b < rows; ++b) {
       if (!f.resets[f.at(time_of(i - 1), from + b)]) continue;
       for (int64_t j = first; j < last; j += kLanes) {
@@ -162,8 +167,8 @@ static void inputs(const Backward& f, const float* packed, const Steps& steps) {
       const Left left{{of(0), of(1), of(2)}, 3};
       multiply(left, end - start < most ? end - start : most, panels(I), [&](int64_t j) {
         const int64_t width = I - j * kPanel < kPanel ? I - j * kPanel : kPanel;
-        return Right{weights + 3 * j * H * kPanel, nullptr, 0, f.dxs + start * I + j * kPanel, I,
-                     width};
+        return Right{weights + 3 * j * H * kPanel,   nullptr, 0,
+                     f.dxs + start * I + j * kPanel, I,       width};
       });
     }
   };
@@ -172,7 +177,8 @@ static void inputs(const Backward& f, const float* packed, const Steps& steps) {
   const Range inner = time_major ? steps.rows : steps.time;
   const int64_t length = time_major ? f.rows : f.time;
   if (inner.size() == length) return run(outer.from * length, outer.to * length);
-  for (int64_t i = outer.from; i < outer.to; ++i) run(i * length + inner.from, i * length + inner.to);
+  for (int64_t i = outer.from; i < outer.to; ++i)
+    run(i * length + inner.from, i * length + inner.to);
 }
 
 }  // namespace gru::GRU_LEVEL

@@ -166,6 +166,7 @@ ffi::Error backward_call(ffi::ThreadPool threads, Floats xs, Floats W_r, Floats 
 #define GRU_ATTRIBUTES \
   .Attr<int64_t>("time_axis").Attr<bool>("reverse").Attr<bool>("after").Attr<float>("clip")
 
+// clang-format off: the macros look like calls
 XLA_FFI_DEFINE_HANDLER_SYMBOL(
     gru_jax_forward, gru::forward_call,
     ffi::Ffi::Bind()
@@ -186,3 +187,4 @@ XLA_FFI_DEFINE_HANDLER_SYMBOL(
             GRU_RESULTS_4 GRU_RESULTS_4 GRU_RESULTS_4.Ret<gru::Floats>()
         .Ret<gru::Floats>() GRU_ATTRIBUTES.Attr<bool>("products")
         .Attr<bool>("inputs"));
+// clang-format on

@@ -47,9 +47,9 @@ static int64_t chunk(const Problem& p, int64_t rows) {
   return steps < 1 ? 1 : steps;
 }
 
-// Whether rows of inputs are whole pages apart, and so compete for the same few places in the cache.
-// If they are long, too, they are copied, and an odd number of lines lies from one to the next; for
-// rows one after the other that gains nothing.
+// Whether rows of inputs are whole pages apart, and so compete for the same few places in the
+// cache. If they are long, too, they are copied, and an odd number of lines lies from one to the
+// next; for rows one after the other that gains nothing.
 static bool crowded(const Problem& p) {
   return p.row_stride * p.input % 1024 == 0 && p.row_stride > 1 && p.input >= 256;
 }
@@ -58,8 +58,7 @@ constexpr int64_t staggered(int64_t columns) { return (columns / 32 * 2 + 3) * 1
 
 static int64_t forward_own(const Problem& p, int64_t rows, int64_t panels) {
   const int64_t drives = at_once(p, rows) ? 1 : chunk(p, rows);
-  return (3 * drives + 1) * rows * panels * kPanel +
-         (crowded(p) ? rows * staggered(p.input) : 0);
+  return (3 * drives + 1) * rows * panels * kPanel + (crowded(p) ? rows * staggered(p.input) : 0);
 }
 
 static int64_t forward_common(const Problem& p, int64_t rows) {
@@ -130,8 +129,12 @@ static void forward(const Forward& f, const float* packed, const Share& share, i
     const auto project = [&](const Left::Matrix& x, int64_t m, float* out, int64_t apart) {
       multiply(Left{{x}, 1}, m, 3 * count, [&](int64_t j) {
         const int64_t gate = j % 3, at = j / 3 * kPanel;
-        return Right{weights(gate, share.panels.from + j / 3), biases + gate * width + first + at, 0,
-                     out + gate * span + at, apart, kPanel};
+        return Right{weights(gate, share.panels.from + j / 3),
+                     biases + gate * width + first + at,
+                     0,
+                     out + gate * span + at,
+                     apart,
+                     kPanel};
       });
     };
     if (rows >= n) {
@@ -163,7 +166,8 @@ static void forward(const Forward& f, const float* packed, const Share& share, i
   };
   const auto q_panel = [&](int64_t j) {
     const float* bias = biases + 3 * width + first + j * kPanel;
-    return Right{weights(2, share.panels.from + j) + I * kPanel, bias, 0, qs + j * kPanel, span, kPanel};
+    return Right{
+        weights(2, share.panels.from + j) + I * kPanel, bias, 0, qs + j * kPanel, span, kPanel};
   };
   const bool reads_rh = !f.after && place % 2 == 1;
   const Left::Matrix x = inputs(t, together && !reads_rh);
@@ -175,9 +179,8 @@ static void forward(const Forward& f, const float* packed, const Share& share, i
     multiply(Left{{x}, 1}, rows, count, [&](int64_t j) { return gate_panel(2, j); });
     multiply(Left{{recurrent}, 1}, rows, count, q_panel);
   } else if (f.after) {
-    multiply(left, rows, 3 * count, [&](int64_t j) {
-      return j % 3 < 2 ? gate_panel(j % 3, j / 3) : q_panel(j / 3);
-    });
+    multiply(left, rows, 3 * count,
+             [&](int64_t j) { return j % 3 < 2 ? gate_panel(j % 3, j / 3) : q_panel(j / 3); });
   } else if (reads_rh) {
     multiply(left, rows, count, [&](int64_t j) { return gate_panel(2, j); });
   } else {

@@ -4,8 +4,8 @@
 
 namespace gru {
 
-#define GRU_DECLARE(name)  \
-  namespace name {         \
+#define GRU_DECLARE(name)   \
+  namespace name {          \
   extern const Level level; \
   }
 #if defined(__x86_64__)

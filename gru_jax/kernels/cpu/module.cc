@@ -32,7 +32,8 @@ NB_MODULE(_native, m) {
       "use_level",
       [](const std::string& name) {
         if (!gru::use_level(name)) {
-          throw nb::value_error(("use_level: name must be one of levels(), got " + name + ".").c_str());
+          throw nb::value_error(
+              ("use_level: name must be one of levels(), got " + name + ".").c_str());
         }
       },
       nb::arg("name"));

@@ -92,8 +92,8 @@ struct Stage {
 // Looks before a part is taken from the thread that has it.
 constexpr int kPatience = 100;
 
-// A part of every stage: how many have been begun, and how many are done. Those who wait look at the
-// second alone, so the first stays in the cache of whoever begins.
+// A part of every stage: how many have been begun, and how many are done. Those who wait look at
+// the second alone, so the first stays in the cache of whoever begins.
 struct Part {
   alignas(128) std::atomic<int64_t> begun{0};
   alignas(128) std::atomic<int64_t> done{0};
@@ -129,8 +129,7 @@ struct Team::Shared {
   }
 };
 
-Team::Team(Pool& pool, int64_t threads)
-    : threads_(threads), shared_(std::make_shared<Shared>()) {
+Team::Team(Pool& pool, int64_t threads) : threads_(threads), shared_(std::make_shared<Shared>()) {
   try {
     for (int64_t i = 1; i < threads; ++i) {
       pool.schedule([shared = shared_] { shared->help(); });
@@ -155,8 +154,7 @@ void Team::run(int64_t count, std::function<void(int64_t, int64_t)> task) {
   wait_for(stage.done, count);
 }
 
-void Team::relay(int64_t parts, int64_t stages,
-                 const std::function<void(int64_t, int64_t)>& task) {
+void Team::relay(int64_t parts, int64_t stages, const std::function<void(int64_t, int64_t)>& task) {
   std::vector<Part> all(parts);
   run(parts, [&](int64_t own, int64_t) {
     // The first stage of which not all is known to be done.

@@ -109,7 +109,8 @@ class Guarded {
  public:
   Guarded() = default;
   Guarded(size_t count, bool at_end) : count_(count) {
-    const size_t page = sysconf(_SC_PAGESIZE), inside = (count * sizeof(T) + page - 1) / page * page;
+    const size_t page = sysconf(_SC_PAGESIZE),
+                 inside = (count * sizeof(T) + page - 1) / page * page;
     bytes_ = inside + 2 * page;
     memory_ = static_cast<char*>(
         mmap(nullptr, bytes_, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
@@ -145,8 +146,8 @@ struct Case {
   float clip;
   std::string name() const {
     char text[160];
-    snprintf(text, sizeof text, "T %ld B %ld I %ld H %ld%s%s%s%s%s%s clip %g", long(T), long(B), long(I),
-             long(H), reverse ? " reverse" : "", after ? " after" : " before",
+    snprintf(text, sizeof text, "T %ld B %ld I %ld H %ld%s%s%s%s%s%s clip %g", long(T), long(B),
+             long(I), long(H), reverse ? " reverse" : "", after ? " after" : " before",
              time_major ? " time-major" : " batch-major", padded ? " padded" : "",
              reset ? " resets" : "", in_place ? " in place" : "", clip);
     return text;
@@ -177,7 +178,8 @@ struct Data {
     fill(xs, 1), fill(h0, 1), fill(h_reset, 1), fill(dhs, 1);
     for (auto& a : W) fill(a, scale);
     for (auto& a : b) fill(a, 0.3f);
-    for (int64_t i = 0; i < c.T * c.B; ++i) valid[i] = random() % 4 != 0, resets[i] = random() % 4 == 0;
+    for (int64_t i = 0; i < c.T * c.B; ++i)
+      valid[i] = random() % 4 != 0, resets[i] = random() % 4 == 0;
   }
 
   template <typename P>
@@ -209,7 +211,8 @@ struct Data {
     g.hs = hs.data(), g.dhs = dhs.data(), g.dh0 = dh0.data(), g.dxs = c.I ? dxs.data() : nullptr;
     g.dh_reset = c.reset ? dh_reset.data() : nullptr;
     for (int i = 0; i < (c.after ? 4 : 3); ++i) {
-      g.gates[i] = (c.in_place && (c.after || i > 0) ? da : gates)[i].data(), g.da[i] = da[i].data(), g.db[i] = db[i].data();
+      g.gates[i] = (c.in_place && (c.after || i > 0) ? da : gates)[i].data(),
+      g.da[i] = da[i].data(), g.db[i] = db[i].data();
       if (i < 3) g.dW[i] = dW[i].data();
     }
     gru::backward(level, g, pool);
@@ -217,9 +220,9 @@ struct Data {
 
   std::vector<std::pair<const char*, const Array*>> results(const Case& c) const {
     std::vector<std::pair<const char*, const Array*>> all = {
-        {"hs", &hs},       {"r", &gates[0]},  {"z", &gates[1]}, {"c", &gates[2]}, {"da_r", &da[0]},
-        {"da_z", &da[1]},  {"da_c", &da[2]},  {"dh0", &dh0},    {"dxs", &dxs},    {"dW_r", &dW[0]},
-        {"dW_z", &dW[1]},  {"dW_c", &dW[2]},  {"db_r", &db[0]}, {"db_z", &db[1]}, {"db_c", &db[2]}};
+        {"hs", &hs},      {"r", &gates[0]}, {"z", &gates[1]}, {"c", &gates[2]}, {"da_r", &da[0]},
+        {"da_z", &da[1]}, {"da_c", &da[2]}, {"dh0", &dh0},    {"dxs", &dxs},    {"dW_r", &dW[0]},
+        {"dW_z", &dW[1]}, {"dW_c", &dW[2]}, {"db_r", &db[0]}, {"db_z", &db[1]}, {"db_c", &db[2]}};
     if (c.after) all.insert(all.end(), {{"q", &gates[3]}, {"dq", &da[3]}, {"db_h", &db[3]}});
     if (c.reset) all.push_back({"dh_reset", &dh_reset});
     return all;
@@ -245,12 +248,15 @@ std::pair<std::vector<Doubles>, double> plain(const Case& c, const Data& d) {
     Doubles h(d.h0.data() + b * H, d.h0.data() + (b + 1) * H);
     for (int64_t k = 0; k < T; ++k) {
       const int64_t n = at(c.reverse ? T - 1 - k : k, b);
-      if (c.reset && d.resets[n]) h.assign(d.h_reset.data() + b * H, d.h_reset.data() + (b + 1) * H);
+      if (c.reset && d.resets[n])
+        h.assign(d.h_reset.data() + b * H, d.h_reset.data() + (b + 1) * H);
       before[n] = h;
       for (int64_t j = 0; j < H; ++j) {
         double a_r = d.b[0][j], a_z = d.b[1][j], u = c.after ? d.b[3][j] : 0;
-        for (int64_t i = 0; i < I; ++i) a_r += d.xs[n * I + i] * W(0, i, j), a_z += d.xs[n * I + i] * W(1, i, j);
-        for (int64_t i = 0; i < H; ++i) a_r += h[i] * W(0, I + i, j), a_z += h[i] * W(1, I + i, j), u += h[i] * W(2, I + i, j);
+        for (int64_t i = 0; i < I; ++i)
+          a_r += d.xs[n * I + i] * W(0, i, j), a_z += d.xs[n * I + i] * W(1, i, j);
+        for (int64_t i = 0; i < H; ++i)
+          a_r += h[i] * W(0, I + i, j), a_z += h[i] * W(1, I + i, j), u += h[i] * W(2, I + i, j);
         r[n * H + j] = sigmoid(a_r), z[n * H + j] = sigmoid(a_z), q[n * H + j] = u;
       }
       Doubles next(H);
@@ -322,7 +328,8 @@ std::pair<std::vector<Doubles>, double> plain(const Case& c, const Data& d) {
     }
     std::copy(l.begin(), l.end(), dh0.begin() + b * H);
   }
-  std::vector<Doubles> all = {hs, r, z, cc, da_r, da_z, da_c, dh0, dxs, dW[0], dW[1], dW[2], db[0], db[1], db[2]};
+  std::vector<Doubles> all = {hs,  r,     z,     cc,    da_r,  da_z,  da_c, dh0,
+                              dxs, dW[0], dW[1], dW[2], db[0], db[1], db[2]};
   if (c.after) all.insert(all.end(), {q, dq, db[3]});
   if (c.reset) all.push_back(dh_reset);
   return {all, margin};
@@ -382,18 +389,19 @@ struct Kind {
 };
 const Kind kSmall = {{1, 6}, {1, 15}, {0, 70}, {1, 70}};
 const Kind kKinds[] = {
-    {{11, 70}, {1, 4}, {0, 70}, {121, 190}},     // a few sequences, whose columns are shared
-    {{5, 12}, {1, 12}, {0, 20}, {210, 310}},     // the same, with more weights and sequences
-    {{1, 60}, {1, 70}, {0, 70}, {1, 70}},        // several threads, and blocks of steps
-    {{4, 24}, {1, 70}, {256, 256}, {61, 130}},   // with steps in fours, inputs whole pages apart
-    {{4, 24}, {3, 8}, {256, 256}, {106, 145}},   // the same, and shared columns
-    {{1601, 1660}, {1, 3}, {0, 9}, {1, 20}},     // the weights' gradients are several sums
-    {{101, 160}, {61, 130}, {0, 9}, {1, 20}},    // fewer features than there are threads
-    {{40, 40}, {6, 8}, {64, 123}, {106, 127}},   // shared columns of one product of inputs and state
+    {{11, 70}, {1, 4}, {0, 70}, {121, 190}},  // a few sequences, whose columns are shared
+    {{5, 12}, {1, 12}, {0, 20}, {210, 310}},  // the same, with more weights and sequences
+    {{1, 60}, {1, 70}, {0, 70}, {1, 70}},  // several threads, and blocks of steps
+    {{4, 24}, {1, 70}, {256, 256}, {61, 130}},  // with steps in fours, inputs whole pages apart
+    {{4, 24}, {3, 8}, {256, 256}, {106, 145}},  // the same, and shared columns
+    {{1601, 1660}, {1, 3}, {0, 9}, {1, 20}},  // the weights' gradients are several sums
+    {{101, 160}, {61, 130}, {0, 9}, {1, 20}},  // fewer features than there are threads
+    {{40, 40}, {6, 8}, {64, 123}, {106, 127}},  // shared columns of one product of inputs and state
 };
 const Kind kHuge = {{500, 520}, {250, 260}, {0, 2}, {8, 9}};  // results of several megabytes
 
-// A worker has one task at a time, there are no more of them than tasks, and each task is done once.
+// A worker has one task at a time, there are no more of them than tasks, and each task is done
+// once.
 void check_team(int rounds) {
   Threads pool(8, 7);
   for (int round = 0; round < rounds; ++round) {
@@ -432,23 +440,20 @@ int main(int argc, char** argv) {
   const int cases = argc > 1 ? atoi(argv[1]) : 100;
   std::mt19937 random(argc > 2 ? atoi(argv[2]) : 0);
   double worst = 0;
-  struct sigaction telling {};
+  struct sigaction telling{};
   telling.sa_handler = say_where;
   sigaction(SIGSEGV, &telling, &usual);
   try {
     check_team(6 * cases);
     for (int i = 0; i < cases; ++i) {
-      const Kind& kind = i == 61       ? kHuge
-                         : i % 5 == 4 ? kKinds[i / 5 % std::size(kKinds)]
-                                      : kSmall;
+      const Kind& kind = i == 61 ? kHuge : i % 5 == 4 ? kKinds[i / 5 % std::size(kKinds)] : kSmall;
       const auto draw = [&](const int64_t (&size)[2]) {
         return size[0] + int64_t(random() % (size[1] - size[0] + 1));
       };
       const auto toss = [&] { return random() % 2 == 1; };
-      Case c{draw(kind.T), draw(kind.B), draw(kind.I), draw(kind.H),
-             toss(),       toss(),       toss(),       toss(),
-             toss(),       toss(),       i / 20 % 2 == 0,
-             toss() && i != 61 ? 0.3f : INFINITY};
+      Case c{draw(kind.T), draw(kind.B), draw(kind.I),    draw(kind.H),
+             toss(),       toss(),       toss(),          toss(),
+             toss(),       toss(),       i / 20 % 2 == 0, toss() && i != 61 ? 0.3f : INFINITY};
       if (c.I == 256) c.T = c.T / 4 * 4;
       snprintf(now, sizeof now, "case %d: %s\n", i, c.name().c_str());
       worst = std::max(worst, check(c, i % 10 == 0 || i % 40 == 4, random));
