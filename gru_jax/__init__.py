@@ -11,6 +11,7 @@ Figures (`gj.plot`), other frameworks' weights and files (`gj.interop`), Flax mo
 """
 
 import importlib
+import importlib.metadata
 import importlib.util
 from typing import Any
 
@@ -154,6 +155,8 @@ def __getattr__(name: str) -> Any:
         return importlib.import_module(f"gru_jax.{name}")
     if name in _FUNCTIONS:
         return getattr(importlib.import_module(_FUNCTIONS[name]), name)
+    if name == "__version__":
+        return importlib.metadata.version("gru_jax")
     raise AttributeError(f"module 'gru_jax' has no attribute {name!r}")
 
 

@@ -1,8 +1,11 @@
 """The contract and the order of arguments, held by a test because rules without one decay."""
 
 import inspect
+import re
 import subprocess
 import sys
+import tomllib
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -102,3 +105,12 @@ except AttributeError as error:
 def test_a_misspelled_argument_is_one_of_apply():
     with pytest.raises(TypeError, match=r"^apply\(\) got an unexpected keyword argument"):
         gj.dense(2).apply((), jnp.ones((2, 3)), length=2)
+
+
+def test_the_version_is_the_project_s():
+    root = Path(__file__).parent.parent
+    project = tomllib.loads((root / "pyproject.toml").read_text())["project"]
+    citation = (root / "CITATION.cff").read_text()
+    assert re.search("^version: (.*)$", citation, re.MULTILINE)[1] == project["version"]
+    assert re.search('- name: "(.*)"', citation)[1] == project["authors"][0]["name"]
+    assert gj.__version__ == project["version"]

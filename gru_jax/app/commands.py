@@ -2,11 +2,11 @@
 
 import argparse
 import dataclasses
-import importlib.metadata
 import inspect
 from pathlib import Path
 from typing import Annotated, TypeAlias, get_args
 
+import gru_jax as gj
 from gru_jax.app import runs
 from gru_jax.app.arguments import POSITIONAL, read, suggest
 from gru_jax.app.bench.contenders import PeerName
@@ -151,7 +151,7 @@ def parse(args: list[str]) -> Command:
     if name in ("-h", "--help"):
         _parser().parse_args([name])  # Prints, and exits.
     if name == "--version":
-        print(f"gru-jax {importlib.metadata.version('gru_jax')}")
+        print(f"gru-jax {gj.__version__}")
         raise SystemExit(0)
     if name not in COMMANDS:
         raise ValueError(f"no command {name}{suggest(name, COMMANDS)} See gru-jax --help.")

@@ -1,0 +1,56 @@
+# The project's tasks. `just` lists them. Run them in a virtual environment.
+
+_list:
+    @just --list --unsorted
+
+# Install everything that the other tasks need
+setup:
+    pip install -e '.[lint,docs]'
+    pre-commit install
+
+# Run the tests but the slow ones; takes pytest's options
+test *options:
+    pytest {{ options }}
+
+# Run the slow tests: long sequences, whole trainings, notebooks
+slow *options:
+    pytest -m slow {{ options }}
+
+# Run the linters, the type checker and the import contracts
+lint:
+    ruff check .
+    ruff format --check .
+    find gru_jax tests -name '*.cc' -o -name '*.h' | xargs clang-format --dry-run -Werror
+    pyright
+    lint-imports
+
+# Format Python and C++
+format:
+    ruff check --fix .
+    ruff format .
+    find gru_jax tests -name '*.cc' -o -name '*.h' | xargs clang-format -i
+
+# Compile the kernel; after the first time, only the files that changed
+kernel:
+    pip install -q scikit-build-core nanobind cmake ninja
+    pip install --no-build-isolation -Cbuild-dir=build/native -e .
+
+# Check the kernel without Python: against plain loops, with sanitizers
+kernel-test:
+    tests/kernels/cpu/run.sh
+
+# Execute notebooks (all, or those named) and store their outputs
+notebooks *names:
+    python notebooks/execute.py {{ names }}
+
+# Write the tables and figures of the pages again, from the measured files
+tables:
+    for script in notebooks/figures/*.py; do python "$script" || exit 1; done
+
+# Build the site in build/docs; `just docs -D nb_execution_mode=off` takes the stored outputs
+docs *options:
+    sphinx-build -W --keep-going -j auto notebooks build/docs {{ options }}
+
+# Run all checks in new virtual environments, as for a release
+ci:
+    .ci/run
