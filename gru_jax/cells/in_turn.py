@@ -160,7 +160,7 @@ def _tangent(
     dseen: Array | None,
     dh: Array | None,
 ) -> Array:
-    """Returns dh after one cell; None stands for a tangent of zero."""
+    """Returns dh after one cell; a tangent of None means zero."""
     parts = []
     if dseen is not None and dh is not None:
         parts.append(rule.propagate(weights, k, dseen, dh))

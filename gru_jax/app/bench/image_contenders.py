@@ -58,7 +58,7 @@ def make_linen(problem: Problem) -> Calls:
 
 
 def make_linen_lstm(problem: Problem) -> Calls:
-    """Sets up Flax linen's `RNN(ConvLSTMCell)` with weights of its own."""
+    """Sets up Flax linen's `RNN(ConvLSTMCell)` with new weights."""
     from flax import linen as nn
 
     rnn: Any = nn.RNN(nn.ConvLSTMCell(problem.hidden_size, KERNEL))
