@@ -31,17 +31,8 @@ if os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1") == "1":
     if jax.__version_info__ < (0, 11) and FLAGS not in (flags := os.environ.get("XLA_FLAGS", "")):
         os.environ["XLA_FLAGS"] = flags + FLAGS
 
-QUICK_NOTEBOOKS = {"quickstart"}
 SLOW_CELLS = {"block", "diagonal", "layer-norm-after", "mgu", "min-gru"}
 SLOW = pytest.mark.slow("others stand for these cells")
-
-
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items):
-    """Marks the notebooks as slow, but for those that are always run."""
-    for item in items:
-        if item.path.suffix == ".ipynb" and item.path.stem not in QUICK_NOTEBOOKS:
-            item.add_marker(pytest.mark.slow("trains a network, in a process of its own"))
 
 
 @pytest.fixture(

@@ -1,17 +1,32 @@
-"""What every notebook keeps to: no stored outputs, public names alone, asserted claims."""
+"""What every notebook keeps to: outputs of its own code, public names alone, checked claims.
+
+Each runs with the answers to its exercises appended.
+"""
 
 import ast
 import inspect
-import json
+import re
+import runpy
 import sys
 from pathlib import Path
 
+import nbformat
 import pytest
+from nbclient.exceptions import CellExecutionError
 
 import gru_jax as gj
 from gru_jax import interop, plot
 
 FOLDER = Path(__file__).parent.parent / "notebooks"
+SCRIPT = runpy.run_path(str(FOLDER / "execute.py"))
+PATHS = sorted(FOLDER.glob("*.ipynb"))
+QUICK = {"quickstart"}
+SLOW = pytest.mark.slow("trains a network, in a process of its own")
+CLOSING = """
+}
+for claim, holds in checks.items():
+    print("yes" if holds else "NO ", claim)
+assert all(checks.values())"""
 ALLOWED = {"jax", "jaxlib", "numpy", "optax", "flax", "matplotlib", "IPython", "gru_jax"}
 PUBLIC = {
     module.__name__: {
@@ -26,18 +41,44 @@ OF_NAMED_TUPLES = {"_replace", "_asdict", "_fields", "_make"}
 """Public, and begin with an underscore only so as not to clash with fields."""
 
 
-@pytest.fixture(params=sorted(FOLDER.glob("*.ipynb")), ids=lambda path: path.stem)
-def cells(request):
-    return json.loads(request.param.read_text())["cells"]
+@pytest.fixture(params=PATHS, ids=lambda path: path.stem)
+def path(request):
+    return request.param
 
 
 @pytest.fixture
-def tree(cells):
-    return ast.parse("\n".join(source(cell) for cell in cells if cell["cell_type"] == "code"))
+def notebook(path):
+    return nbformat.read(path, 4)
 
 
-def source(cell):
-    return "".join(cell["source"])
+@pytest.fixture
+def code(notebook):
+    return [cell for cell in notebook.cells if cell.cell_type == "code"]
+
+
+@pytest.fixture
+def tree(code):
+    return ast.parse("\n".join(cell.source for cell in code))
+
+
+@pytest.fixture
+def make(tmp_path):
+    """Returns a function that writes a notebook of one cell."""
+
+    def write(source):
+        cell = nbformat.v4.new_code_cell(source, id="cell")
+        nbformat.write(nbformat.v4.new_notebook(cells=[cell]), tmp_path / "a.ipynb")
+        return tmp_path / "a.ipynb"
+
+    return write
+
+
+def answers(notebook):
+    """Returns the code in each folded answer."""
+    text = "\n\n".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown")
+    folded = re.findall(r"^<details>.*?^</details>", text, re.MULTILINE | re.DOTALL)
+    block = re.compile(r"^```py\n(.*?)^```", re.MULTILINE | re.DOTALL)
+    return ["\n".join(block.findall(answer)) for answer in folded]
 
 
 def imports(tree):
@@ -63,10 +104,49 @@ def test_there_are_notebooks():
     assert (FOLDER / "quickstart.ipynb").exists()
 
 
-def test_no_outputs_are_stored(cells):
-    code = [cell for cell in cells if cell["cell_type"] == "code"]
-    assert [cell["id"] for cell in code if cell["outputs"]] == []
-    assert [cell["id"] for cell in code if cell["execution_count"] is not None] == []
+def test_outputs_are_stored(path, notebook, code):
+    assert [cell.execution_count for cell in code] == list(range(1, len(code) + 1))
+    assert notebook.metadata.gru_jax.executed == SCRIPT["fingerprint"](notebook)
+    outputs = [output for cell in code for output in cell.outputs]
+    assert outputs
+    assert [o for o in outputs if o.output_type == "error" or o.get("name") == "stderr"] == []
+    assert path.stat().st_size <= SCRIPT["MAX_BYTES"]
+
+
+@pytest.mark.parametrize(
+    "path",
+    [pytest.param(p, id=p.stem, marks=() if p.stem in QUICK else SLOW) for p in PATHS],
+)
+def test_it_runs_and_so_do_the_answers_to_its_exercises(path):
+    notebook = nbformat.read(path, 4)
+    notebook.cells += map(nbformat.v4.new_code_cell, answers(notebook))
+    SCRIPT["execute"](notebook)
+
+
+@pytest.mark.parametrize(
+    ("source", "error"),
+    [
+        pytest.param("1 / 0", CellExecutionError, id="error"),
+        pytest.param("import warnings; warnings.warn('old')", ValueError, id="warning"),
+        pytest.param("print('x' * 300_000)", ValueError, id="large"),
+    ],
+)
+def test_what_fails_is_not_stored(make, source, error):
+    path = make(source)
+    before = path.read_text()
+    with pytest.raises(error):
+        SCRIPT["store"](path)
+    assert path.read_text() == before
+
+
+def test_pictures_are_small_and_stored_alike_each_time(make):
+    path = make("from matplotlib import pyplot\npyplot.matshow([[1, 2]])\npyplot.show()")
+    SCRIPT["store"](path)
+    first = path.read_text()
+    SCRIPT["store"](path)
+    assert path.read_text() == first
+    assert '"image/png": "iVBOR' in first
+    assert len(first) < 10_000
 
 
 def test_only_known_packages_are_imported(tree):
@@ -98,13 +178,16 @@ def test_nothing_private_is_used(tree):
     assert {name for name in names if name.startswith("_")} - OF_NAMED_TUPLES == set()
 
 
-def test_it_opens_with_what_the_reader_will_be_able_to_do(cells):
-    assert cells[0]["cell_type"] == "markdown"
-    assert "After this notebook you can" in source(cells[0])
+def test_it_opens_with_what_the_reader_will_be_able_to_do(notebook):
+    assert notebook.cells[0].cell_type == "markdown"
+    assert "After this notebook you can" in notebook.cells[0].source
 
 
-def test_it_ends_in_asserts(cells):
-    assert cells[-1]["cell_type"] == "code"
-    statements = ast.parse(source(cells[-1])).body
-    assert statements
-    assert {type(statement) for statement in statements} == {ast.Assert}
+def test_it_ends_in_exercises_and_a_check_that_a_student_can_read(notebook):
+    *text, last = notebook.cells
+    headings = re.findall(r"^## .*$", "\n".join(cell.source for cell in text), re.MULTILINE)
+    assert headings[-2:] == ["## Exercises", "## What we have seen"]
+    assert len(answers(notebook)) == 2
+    assert all(answers(notebook))
+    assert last.source.endswith(CLOSING)
+    assert re.findall(r"^(?:yes|NO )", "".join(o.text for o in last.outputs), re.MULTILINE)
