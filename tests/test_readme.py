@@ -129,6 +129,21 @@ def check_images(page):
     assert page.names["ys"].shape == (2, 5, 10)
 
 
+def check_episodes(page):
+    names = page.names
+    net, params, batch = (names[name] for name in ("net", "params", "batch"))
+    assert batch.resets.sum() > 8
+    np.testing.assert_allclose(names["logits"], batch.logits, atol=1e-5)
+    assert np.abs(names["late"] - batch.logits).max() > 0.1
+    assert names["agents"].shape == (8, 2, 32, 3)
+    assert names["rewards"][:, :10].mean() < 0.15
+    assert (names["rewards"][:, -10:].mean(1) > 0.2).all()
+    text = read(ROOT / "notebooks/guide/episodes.md")
+    (message,) = re.findall(r"`(stack: resets must be .*?)`", text)
+    with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
+        net.apply(params, batch.xs, resets=batch.resets.astype(float))
+
+
 CHECKS = {
     "README.md": check_readme,
     "cells.md": check_cells,
@@ -140,6 +155,7 @@ CHECKS = {
     "flax.md": check_flax,
     "own_cell.md": check_own_cell,
     "images.md": check_images,
+    "episodes.md": check_episodes,
 }
 
 
