@@ -144,6 +144,36 @@ def check_episodes(page):
         net.apply(params, batch.xs, resets=batch.resets.astype(float))
 
 
+def check_streaming(page):
+    names = page.names
+    xs, whole = names["xs"], names["whole"]
+    np.testing.assert_allclose(names["streamed"], whole, atol=1e-5)
+    np.testing.assert_allclose(names["chunked"], whole, atol=1e-5)
+    for ours in ("end", "state"):  # the state comes out of a file
+        for a, b in zip(*map(jax.tree.leaves, (names[ours], names["last"])), strict=True):
+            np.testing.assert_allclose(a, b, atol=1e-5)
+    hs, h_last = gj.unroll(names["cell"], names["weights"], xs)
+    np.testing.assert_allclose(names["h_last"], h_last, atol=1e-5)
+    np.testing.assert_allclose(names["h"], hs[:, 0], atol=1e-5)
+    np.testing.assert_array_equal(names["label"], whole[:, 0].argmax(-1))
+    np.testing.assert_allclose(names["y"][1], whole[1, 0], atol=1e-5)
+    assert not names["y"][2].any()
+    for row, changed in ((0, True), (2, False)):
+        before, after = (jax.tree.leaves(names[name]) for name in ("last", "after"))
+        moved = [np.abs(a[row] - b[row]).max() for a, b in zip(before, after, strict=True)]
+        assert (min(moved) > 1e-3) if changed else (max(moved) < 1e-5)
+    assert names["generated"].shape == names["sampled"].T.shape == (4, 6)
+    given = np.concatenate([names["tokens"], names["generated"][:, :-1]], 1)
+    logits, _ = names["language"].apply(names["language_params"], given)
+    np.testing.assert_array_equal(names["generated"], logits[:, -6:].argmax(-1))
+    text = read(ROOT / "notebooks/guide/streaming.md")
+    (message,) = re.findall(r"`(bidirectional: step must .*?)`", text)
+    both = gj.stack(gj.bidirectional(gj.gru(3)), gj.dense(2))
+    params = both.init(jax.random.key(0), 12)
+    with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
+        both.step(params, xs[:, 0], both.initial_state(params, (4, 12)))
+
+
 CHECKS = {
     "README.md": check_readme,
     "cells.md": check_cells,
@@ -156,6 +186,7 @@ CHECKS = {
     "own_cell.md": check_own_cell,
     "images.md": check_images,
     "episodes.md": check_episodes,
+    "streaming.md": check_streaming,
 }
 
 
