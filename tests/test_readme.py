@@ -174,6 +174,45 @@ def check_streaming(page):
         both.step(params, xs[:, 0], both.initial_state(params, (4, 12)))
 
 
+def check_recipes(page):
+    names, equal = page.names, np.testing.assert_array_equal
+    code = blocks(ROOT / "notebooks/guide/recipes.md", "python")[1:]
+    assert max(len(re.findall(r"^.*\S", block, re.MULTILINE)) for block in code) <= 12
+    assert names["hits"].mean() > 0.8  # of nine speakers
+    assert names["tag_losses"][-1] < 0.1 < names["tag_losses"][0]
+    waves, net, trained = (names[name] for name in ("waves", "net", "trained"))
+    np.testing.assert_allclose(names["future"], waves[:, 40:], atol=0.2)
+    assert names["written"] == names["text"][8:48]
+    sequences = names["train"].xs[:4]
+    for sequence, last in zip(sequences, names["h_last"], strict=True):
+        _, alone = gj.unroll(names["cell"], names["weights"], sequence)
+        np.testing.assert_allclose(last, alone, atol=1e-6)
+    assert names["fill_losses"][-1] < 0.05 < 0.3 < names["fill_losses"][0]
+    gradient = jax.grad(names["last_state"])(names["weights"], "states")
+    for a, b in zip(*map(jax.tree.leaves, (names["gradient"], gradient)), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-4)
+    certain, _ = names["deep"].apply(names["deep_params"], names["xs"], lengths=names["lengths"])
+    assert np.abs(names["dropped"] - certain).max() > 0.1
+    tx = gj.make_optimizer(1e-2, steps=100, weight_decay=1e-3)
+    own, _ = names["minimize"](names["huber_loss"], net.init(names["key"], 1), tx)
+    jax.tree.map(equal, names["own"], own)
+    assert names["reason"] == "patience"
+    assert names["progress"].best_epoch == names["progress"].epoch - 2
+    assert names["half_losses"][-1] < 0.1 * names["half_losses"][0]
+    assert {a.dtype for a in jax.tree.leaves(names["mixed"])} == {np.dtype("float32")}
+    start = net.init(names["key"], 1)
+    jax.tree.map(equal, names["tuned"][0], start[0])
+    assert np.abs(names["tuned"][1].W - start[1].W).max() > 0.1
+    assert names["loaded"] == net
+    jax.tree.map(equal, names["loaded_params"], trained)
+    assert page.files == {"net.safetensors"}
+    ys, _ = net.apply(trained, waves)
+    np.testing.assert_allclose(names["outputs"], ys[:3], atol=1e-5)
+    np.testing.assert_allclose(names["ys"], ys, atol=1e-5)
+    assert names["ys"].sharding.spec[0] == "batch"
+    jax.tree.map(equal, names["once"], names["again"])
+
+
 CHECKS = {
     "README.md": check_readme,
     "cells.md": check_cells,
@@ -187,6 +226,7 @@ CHECKS = {
     "images.md": check_images,
     "episodes.md": check_episodes,
     "streaming.md": check_streaming,
+    "recipes.md": check_recipes,
 }
 
 
