@@ -213,8 +213,18 @@ def check_recipes(page):
     jax.tree.map(equal, names["once"], names["again"])
 
 
+def check_contributing(page):
+    params, xs, h0 = page.names["cell_cases"].draw(np.random.default_rng(1), page.names["leaky"](5))
+    W_c, b_c, b_z = params
+    twin = gj.MinGRUParams(0 * W_c, b_z, W_c, b_c)
+    expected, _ = gj.unroll(gj.min_gru(5, activation="tanh"), twin, xs, h0)
+    actual, _ = gj.unroll(page.names["leaky"](5), params, xs, h0)
+    np.testing.assert_allclose(actual, expected, atol=1e-6)
+
+
 CHECKS = {
     "README.md": check_readme,
+    "CONTRIBUTING.md": check_contributing,
     "cells.md": check_cells,
     "sequences.md": check_sequences,
     "layers.md": check_layers,
