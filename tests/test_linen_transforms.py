@@ -84,6 +84,45 @@ def test_scan_over_pieces_of_time_goes_on_where_the_piece_before_ended():
     np.testing.assert_allclose(jax.tree.leaves(h_last), jax.tree.leaves(whole[1]), atol=1e-6)
 
 
+def test_a_scanned_cell_with_resets_is_our_layer():
+    """The `ScannedRNN` of code for reinforcement learning, time-major."""
+
+    class ScannedRNN(nn.Module):
+        @nn.compact
+        def __call__(self, carry, ins, resets):
+            def step(cell, carry, now):
+                x, begins = now
+                return cell(jax.numpy.where(begins[:, None], 0, carry), x)
+
+            scan = nn.scan(step, variable_broadcast="params", split_rngs={"params": False})
+            return scan(nn.GRUCell(HIDDEN, name="cell"), carry, (ins, resets))
+
+    keys = jax.random.split(KEY, 3)
+    ins, h0 = XS.swapaxes(0, 1), jax.random.normal(keys[0], (BATCH, HIDDEN))
+    resets = jax.random.bernoulli(keys[1], 0.4, (TIME, BATCH))
+    variables = ScannedRNN().init(keys[2], h0, ins, resets)
+    leaves, tree = jax.tree.flatten(variables)
+    leaves = [a + 0.3 * jax.random.normal(keys[0], a.shape) for a in leaves]
+    variables = tree.unflatten(leaves)
+    expected_last, expected = ScannedRNN().apply(variables, h0, ins, resets)
+    numbers = ScannedRNN().apply(variables, h0, ins, 2.0 * resets)
+    np.testing.assert_array_equal(numbers[1], expected)
+
+    weights = {"params": variables["params"]["cell"]}
+    cell, params = gj.interop.from_linen(nn.GRUCell(HIDDEN), weights)
+    rnn = gj.recurrent(gj.gru(HIDDEN, reset="after"))
+    assert gj.recurrent(cell) == rnn
+    hs, last = gj.unroll(cell, params, ins, h0, resets=resets, time_axis=0)
+    np.testing.assert_allclose(hs, expected, atol=1e-6)
+    np.testing.assert_allclose(last, expected_last, atol=1e-6)
+    ys, _ = rnn.apply(params, XS, h0, resets=resets.T)
+    np.testing.assert_allclose(ys.swapaxes(0, 1), expected, atol=1e-6)
+    state = h0
+    for x, begins, h in zip(ins, resets, expected, strict=True):
+        y, state = rnn.step(params, x, state, begins=begins)
+        np.testing.assert_allclose(y, h, atol=1e-6)
+
+
 def test_scan_over_layers_is_a_loop_over_their_parameters():
     class Tower(nn.Module):
         @nn.compact
