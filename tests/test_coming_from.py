@@ -18,6 +18,8 @@ import pytest
 PAGE = Path(__file__).parent.parent / "notebooks" / "guide" / "coming_from.md"
 OPENING, *SECTIONS = re.split(r"^## ", PAGE.read_text(), flags=re.MULTILINE)
 RESULTS = {"ys", "y", "h", "h_last"}
+SLOW = pytest.mark.slow("compiles a program for each line")
+MARKS = {"PyTorch": pytest.mark.peers, "Flax linen": SLOW, "Keras": SLOW}
 
 
 class Row(NamedTuple):
@@ -115,7 +117,7 @@ def compare(row, theirs, ours):
 
 @pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # of Keras
 @pytest.mark.parametrize(
-    "title", [pytest.param(t, marks=pytest.mark.peers if t == "PyTorch" else ()) for t in TABLES]
+    "title", [pytest.param(title, marks=MARKS.get(title, ())) for title in TABLES]
 )
 @pytest.mark.usefixtures("rank_promotion")
 def test_both_columns_of_a_table_compute_the_same(title):
