@@ -7,6 +7,7 @@ is marked `py`.
 
 import importlib
 import json
+import math
 import re
 import shlex
 import tomllib
@@ -19,6 +20,7 @@ import pytest
 
 import gru_jax as gj
 from gru_jax.app.commands import parse
+from gru_jax.kernels.cpu import library
 
 ROOT = Path(__file__).parent.parent
 README, CONTRIBUTING = (ROOT / "README.md"), (ROOT / "CONTRIBUTING.md")
@@ -222,6 +224,32 @@ def check_contributing(page):
     np.testing.assert_allclose(actual, expected, atol=1e-6)
 
 
+def check_install(page):
+    choice = page.names["choice"]
+    assert choice.backend == ("cpu" if library.reason() is None else "xla")
+    assert page.printed == f"{choice.backend} - {choice.reason}\n"
+
+
+def check_what_is_a_gru(page):
+    def sigmoid(a):
+        return 1 / (1 + math.exp(-a))
+
+    r, z = sigmoid(1 * 1 + 2 * 0.5 - 1), sigmoid(2 * 1 - 4 * 0.5)
+    c = math.tanh(1 * 1 - 2 * r * 0.5)
+    expected = {"r": r, "z": z, "c": c, "h_next": (1 - z) * 0.5 + z * c}
+    (code,) = blocks(ROOT / "notebooks/guide/what_is_a_gru.md", "python")
+    results = dict(re.findall(r"^(\w+) = .* = (\d\.\d+)$", code, re.MULTILINE))
+    assert results == {name: f"{value:.3f}" for name, value in expected.items()}
+    for name, value in expected.items():
+        np.testing.assert_allclose(page.names[name], [value], rtol=1e-6)
+
+
+def check_coming_from(page):
+    assert page.names["ys"].shape == (4, 7, 5)
+    expected = page.names["rnn"](page.names["xs"])
+    np.testing.assert_allclose(page.names["ys"], expected, atol=1e-5)
+
+
 CHECKS = {
     "README.md": check_readme,
     "CONTRIBUTING.md": check_contributing,
@@ -237,11 +265,14 @@ CHECKS = {
     "episodes.md": check_episodes,
     "streaming.md": check_streaming,
     "recipes.md": check_recipes,
+    "install.md": check_install,
+    "what_is_a_gru.md": check_what_is_a_gru,
+    "coming_from.md": check_coming_from,
 }
 
 
 SLOW = pytest.mark.slow("runs a page")
-QUICK = "README.md", "own_cell.md"
+QUICK = "README.md", "own_cell.md", "what_is_a_gru.md", "install.md"
 
 
 @pytest.mark.parametrize(
