@@ -1,10 +1,10 @@
-"""Writes a table into a page."""
+"""Writes a table or a paragraph into a page."""
 
 
 def write_table(page, start, lines):
-    """Replaces a page's table by new lines, up to the next empty line.
+    """Replaces a table or paragraph of a page by new lines, up to the next empty line.
 
-    `start` is the beginning of the table's first line.
+    `start` is the beginning of its first line.
     """
     before, header, rest = page.read_text().partition(start)
     assert header, f"{page.name} has lost its table {start}"

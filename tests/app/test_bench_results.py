@@ -1,18 +1,42 @@
 """Ratios, tables and the figure of the benchmark."""
 
+import json
+import platform
 import re
+from pathlib import Path
 from typing import get_args
 
 import numpy as np
 import pytest
-from contenders import FORMS, SIZE, printed, row
+from contenders import FORMS, IMAGES, SIZE, printed, row
 from matplotlib.figure import Figure
 
 from gru_jax.app.bench import figure, report, results
-from gru_jax.app.bench.contenders import CONTENDERS, OURS, PeerName
+from gru_jax.app.bench.contenders import CONTENDERS, FULL_NAMES, OURS, PeerName
 from gru_jax.app.bench.image_contenders import IMAGE_CONTENDERS
 from gru_jax.app.bench.problem import Size
 from gru_jax.app.bench.timing import spread
+
+PICTURED = [
+    *((OURS, "before"), (OURS, "after")),
+    *(("xla", "before"), ("xla", "after"), ("linen", "after")),
+    *(("keras", "before"), ("keras", "after")),
+]
+
+
+def test_a_file_holds_five_digits_of_the_times_and_the_machine():
+    result = row(SIZE, OURS, "after", 1.234567e-4, 12.0)
+    result = result._replace(differences={"states": 1.234567e-7, "gradients": np.nan})
+    text = results.dumps([result], 2)
+    (loaded,) = results.loads(text)
+    assert loaded.values == {"train": [1.2346e-4, 12.0]}
+    assert loaded.differences["states"] == 1.23e-7
+    assert np.isnan(loaded.differences["gradients"])
+    machine = json.loads(text)["machine"]
+    assert machine["platform"].split()[0] == platform.system()
+    assert isinstance(machine["processor"], str)
+    if (info := Path("/proc/cpuinfo")).exists() and "model name" in info.read_text():
+        assert f": {machine['processor']}\n" in info.read_text()
 
 
 def test_ratios_are_to_ours_of_the_same_form_round_by_round():
@@ -68,9 +92,53 @@ def test_the_picture_shows_ratios_to_ours_with_quartiles():
     assert len(figure.draw(some).axes) == 1
 
 
+def test_the_picture_can_be_read_without_knowing_the_command():
+    """One entry for each library, and one for each form, which filled and hollow marks show."""
+    some = [row(SIZE, name, reset, 1.0) for name, reset in PICTURED]
+    drawn = figure.draw(some)
+    libraries, forms = drawn.legends
+    texts = [[text.get_text() for text in each.get_texts()] for each in drawn.legends]
+    assert texts == [
+        ["gru_jax without its kernel (XLA)", "Flax linen", "Keras"],
+        ["reset gate before the matrix product", "reset gate after the matrix product"],
+    ]
+    (ax,) = drawn.axes
+    lines = {line.get_label(): line for line in ax.lines if "(" in line.get_label()}
+    filled, hollow = (line.get_markerfacecolor() for line in forms.legend_handles)
+    assert filled != hollow
+    for label, line in lines.items():
+        assert (line.get_markerfacecolor() == hollow) == ("(after)" in label)
+    keras = libraries.legend_handles[2]
+    for label in ("keras (before)", "keras (after)"):
+        assert lines[label].get_marker() == keras.get_marker()
+        assert lines[label].get_color() == keras.get_color()
+    assert [text.get_text() for text in ax.texts] == ["gru_jax"]
+    assert ax.texts[0].xy[1] == 1
+    assert ax.get_ylabel() == "time, as a multiple of gru_jax's\n(higher is slower)"
+
+
+@pytest.mark.parametrize(
+    ("size", "words"),
+    [
+        (Size(1, 1000, 64, 1), "batch 1, 1000 steps, 64 inputs, 1 unit"),
+        (IMAGES, "batch 2, 3 steps, 5 x 4 pixels, 2 inputs, 3 channels"),
+    ],
+)
+def test_the_picture_says_its_sizes_in_words(size, words):
+    rows = [row(size, name, "before", 1.0) for name in (OURS, "linen")]
+    (ax,) = figure.draw(rows).axes
+    (label,) = ax.get_xticklabels()
+    assert label.get_text().replace("\n", ", ") == words
+
+
+def test_a_picture_without_ratios_is_empty():
+    assert figure.draw([row(SIZE, OURS, "before", 1.0)]).axes == []
+
+
 def test_every_contender_has_a_mark_of_its_own_and_a_flag():
     names = [name for name in CONTENDERS | IMAGE_CONTENDERS if name != OURS]
     assert list(get_args(PeerName)) == names
+    assert list(FULL_NAMES) == [OURS, *names]
     assert len(set(figure.STYLES.values())) == len(names)
     assert len({marker for _, marker in figure.STYLES.values()}) == len(names)
 

@@ -1,13 +1,11 @@
 """oneDNN beside gru_jax: the same numbers, by the benchmark's own agreement check."""
 
-import subprocess
 from functools import partial
-from pathlib import Path
 
 import numpy as np
 import pytest
 from contenders import SIZE, check_numbers, ours
-from onednn import make_onednn
+from onednn_driver import build, make_onednn
 
 from gru_jax.app.bench import timing
 from gru_jax.app.bench.calls import Unavailable
@@ -19,10 +17,7 @@ pytestmark = pytest.mark.onednn
 @pytest.fixture(scope="module")
 def make(tmp_path_factory):
     """Builds the driver into a folder of its own; returns `(problem) -> Calls`."""
-    target = tmp_path_factory.mktemp("onednn") / "libgru_onednn.so"
-    source = Path(__file__).parent / "onednn"
-    subprocess.run(["make", "-C", source, f"TARGET={target}"], check=True)
-    return partial(make_onednn, target)
+    return partial(make_onednn, build(tmp_path_factory.mktemp("onednn")))
 
 
 @pytest.mark.parametrize("reset", BOTH)

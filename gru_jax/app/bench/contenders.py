@@ -22,6 +22,19 @@ from gru_jax.app.bench.problem import Problem, Reset
 PeerName: TypeAlias = Literal[
     "xla", "linen", "nnx", "equinox", "haiku", "keras", "torch", "onnx", "linen_lstm"
 ]
+FULL_NAMES = {
+    "gru_jax": "gru_jax",
+    "xla": "gru_jax without its kernel (XLA)",
+    "linen": "Flax linen",
+    "nnx": "Flax nnx",
+    "equinox": "Equinox",
+    "haiku": "Haiku",
+    "keras": "Keras",
+    "torch": "PyTorch",
+    "onnx": "ONNX Runtime",
+    "linen_lstm": "Flax linen's ConvLSTM, a different function",
+}
+"""The names for readers who do not know the flags."""
 
 
 def make_gru_jax(problem: Problem, backend: Literal["auto", "xla"] = "auto") -> Calls:

@@ -48,7 +48,8 @@ def print_setup(console: Console, rounds: int) -> None:
     """Prints the device, the versions and the number of rounds."""
     facts = machine()
     texts = {
-        "device": f"{facts['device']}, {facts['cpus']} CPUs, {facts['platform']}",
+        "device": f"{facts['device']}, {facts['cpus']} CPUs, {facts['platform']}, "
+        f"{facts['processor']}",
         "versions": ", ".join(f"{name} {version}" for name, version in versions().items()),
         "times": f"medians over {rounds} rounds ± half the interquartile range",
     }

@@ -4,8 +4,8 @@
      "results": [{"size": "16,100,32,32", "name": "linen", "reset": "after", "reason": null,
                   "differences": {"states": 1e-7, ...}, "values": {"train": [...], ...}}, ...]}
 
-Values are seconds, one a round. Medians, quartiles and ratios follow from them. A contender that is
-a different function has the reset null.
+Values are seconds, one a round, to five significant digits: no clock repeats more. Medians,
+quartiles and ratios follow from them. A contender that is a different function has the reset null.
 """
 
 import importlib.metadata
@@ -13,7 +13,9 @@ import json
 import math
 import os
 import platform
+import re
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -63,12 +65,25 @@ def dumps(results: Sequence[Result], rounds: int) -> str:
     """Returns the text of a JSON file; a difference that is not finite is null."""
 
     def row(result: Result) -> dict[str, Any]:
-        finite = {k: v if math.isfinite(v) else None for k, v in result.differences.items()}
-        return result._asdict() | {"size": str(result.size), "differences": finite}
+        finite = {
+            name: _round(value, 3) if math.isfinite(value) else None
+            for name, value in result.differences.items()
+        }
+        values = {name: [_round(v, 5) for v in each] for name, each in result.values.items()}
+        return result._asdict() | {
+            "size": str(result.size),
+            "differences": finite,
+            "values": values,
+        }
 
     content = {"versions": versions(), "machine": machine(), "rounds": rounds}
     content["results"] = [row(result) for result in results]
     return json.dumps(content, indent=1, allow_nan=False) + "\n"
+
+
+def _round(value: float, digits: int) -> float:
+    """Returns the value with this number of significant digits."""
+    return float(f"{value:.{digits}g}")
 
 
 def loads(text: str) -> list[Result]:
@@ -94,12 +109,21 @@ def versions() -> dict[str, str]:
 
 
 def machine() -> dict[str, Any]:
-    """Returns the platform, the CPUs that this process may use, and JAX's device."""
+    """Returns the platform, the processor, the CPUs of this process, and JAX's device."""
     device = jax.devices()[0]
     affinity = getattr(os, "sched_getaffinity", None)  # Linux only
     return {
         "platform": f"{platform.system()} {platform.machine()}",
+        "processor": _processor(),
         "cpus": len(affinity(0)) if affinity else os.cpu_count() or 1,
         "backend": device.platform,
         "device": device.device_kind,
     }
+
+
+def _processor() -> str:
+    """Returns the processor's name; Python knows it outside Linux only."""
+    info = Path("/proc/cpuinfo")
+    text = info.read_text() if info.exists() else ""
+    name = re.search(r"^model name\s*: (.+)$", text, re.MULTILINE)
+    return name[1] if name else platform.processor()

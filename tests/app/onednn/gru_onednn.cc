@@ -25,8 +25,8 @@ namespace {
 using dnnl::memory;
 using Tag = memory::format_tag;
 
-// In the order of `tests/support/onednn.py`. With `weigh` it is training; with `h0` it starts from
-// that state.
+// In the order of `tests/support/onednn_driver.py`. With `weigh` it is training; with `h0` it
+// starts from that state.
 struct Arrays {
   float *xs, *h0, *layer, *iter, *bias, *hs;
   float *weigh, *xs_grad, *layer_grad, *iter_grad, *bias_grad;

@@ -6,13 +6,16 @@ arrays each time.
 """
 
 import ctypes
+import subprocess
 import weakref
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 
 from gru_jax.app.bench.calls import Calls, Unavailable, swap_time
 
+SOURCE = Path(__file__).parent.parent / "app" / "onednn"
 WEIGHTS = ("layer", "iter", "bias")
 ARRAYS = ("xs", "h0", *WEIGHTS, "hs", "weigh", "xs_grad", *(f"{name}_grad" for name in WEIGHTS))
 
@@ -21,6 +24,18 @@ class Arrays(ctypes.Structure):
     """The addresses of the driver's arrays; 0 is none."""
 
     _fields_ = tuple((name, ctypes.c_void_p) for name in ARRAYS)
+
+
+def build(folder):
+    """Compiles the driver into a folder; returns its path."""
+    path = folder / "libgru_onednn.so"
+    subprocess.run(["make", "-C", SOURCE, f"TARGET={path}"], check=True)
+    return path
+
+
+def version(path):
+    """Returns oneDNN's version."""
+    return _load(path).gru_onednn_version().decode()
 
 
 def convert(params):
