@@ -22,7 +22,7 @@ VERSIONS = ("python", "gru_jax", "jax", "jaxlib", "numpy")
 
 
 def time_onednn(sizes, rounds):
-    """Returns the text of a file like that of `gru-jax bench --json`."""
+    """Returns the text of a JSON file, in the schema of `gru-jax bench --json`."""
     sys.path.insert(0, str(SUPPORT))
     from onednn_driver import build, make_onednn, version
 

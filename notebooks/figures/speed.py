@@ -56,12 +56,12 @@ class SpeedUp(NamedTuple):
 
 
 def ratios(measure, reset, files=(PEERS, ONEDNN)):
-    """Returns each opponent's times over those of gru_jax's form `reset`, by size, in rounds."""
+    """Returns, by opponent and size, the time of each round over gru_jax's in the form `reset`."""
     table = {}
     for path in files:
         rows = results.loads(path.read_text())
         ours = [row for row in rows if (row.name, row.reset) == (OURS, reset)]
-        # Each other form is compared with this one of gru_jax, under a name of its own.
+        # Every form is compared with this one of gru_jax, so the label becomes the name.
         others = [r._replace(name=r.label, reset=reset) for r in rows if r.name != OURS]
         for label, by_size in results.relative([*ours, *others], measure).items():
             for opponent, names in OPPONENTS.items():
