@@ -27,11 +27,11 @@ CENTRED: dict[str, Any] = {"ha": "center", "va": "center"}
 # In units of the diagram: the size of a cell, the middle of each column, the products with their
 # nonlinearity, and where one band ends and the next begins.
 WIDTH, HEIGHT = 5.8, 3.5
-X, H, R, RH, C, Z, KEPT, TAKEN, H_NEXT = 3.0, 12.4, 29.6, 41.2, 59.6, 79.6, 93.2, 104.4, 114.2
-SIGMA_R, TANH, SIGMA_Z = 21.4, 50.4, 71.4
-BANDS = (-7.6, 16.6, 35.2, 66.6, 85.2, 118.4)
+X, H, R, RH, C, Z, KEPT, TAKEN, H_NEXT = 2.4, 11.4, 30.8, 42.6, 60.0, 80.4, 94.2, 105.2, 114.8
+SIGMA_R, TANH, SIGMA_Z = 21.0, 51.2, 71.0
+BANDS = (-7.6, 15.2, 36.8, 65.2, 86.8, 118.4)
 FULL = 9.0
-"""Inches of width from which on text has its full size."""
+"""Inches of width at which text has the sizes below; it grows and shrinks with the diagram."""
 
 
 def step(
@@ -91,9 +91,11 @@ def step(
     for column, labels in ((X, names), (H, rows)):
         for label, y in zip(labels, _heights(len(labels)), strict=True):
             left = column - WIDTH / 2 - 0.5
-            ax.text(left, y, str(label), ha="right", va="center", size=7, color=DARK)
+            ax.text(left, y, str(label), ha="right", va="center", size=8, color=DARK)
+    height = ax.bbox.height * (BANDS[-1] - BANDS[0]) / (2 * top + 30)
+    scale = min(ax.bbox.width, height) / ax.figure.dpi / FULL
     for text in ax.texts:
-        text.set_fontsize(float(text.get_fontsize()) * min(1, ax.bbox.width / ax.figure.dpi / FULL))
+        text.set_fontsize(float(text.get_fontsize()) * scale)
     return ax
 
 
@@ -157,9 +159,9 @@ def _draw_bands(ax: Axes, top: float, t: int, shown: str, *, after: bool) -> Non
     )
     meanings = (
         shown,
-        "how much of the old state\nthe candidate sees",
+        "how much old state\nthe candidate sees",
         f"the state that is proposed,\n{detail}",
-        "how much of the candidate\nis taken",
+        "how much of the\ncandidate is taken",
         "what is kept of the old state,\nand what is taken of the candidate",
     )
     bands = zip(names, equations, meanings, BANDS, BANDS[1:], strict=False)
@@ -168,7 +170,7 @@ def _draw_bands(ax: Axes, top: float, t: int, shown: str, *, after: bool) -> Non
         ax.add_patch(Rectangle(corner, width, height, facecolor=PALE, zorder=0))
         middle = (left + right) / 2
         ax.text(middle, top + 10.2, name, weight="bold", size=11, **CENTRED)
-        ax.text(middle, -top - 9.6, equation, size=9.5, **CENTRED)
+        ax.text(middle, -top - 9.6, equation, size=8.5, **CENTRED)
         ax.text(middle, -top - 13.6, meaning, size=8, color=DARK, **CENTRED)
 
 

@@ -1,53 +1,27 @@
-"""The diagram of a step, and its animation, show the numbers of the trace."""
+"""The diagram of a step shows the numbers of the trace."""
 
 import re
-from itertools import pairwise
+from itertools import combinations
 
 import jax
 import jax.numpy as jnp
-import matplotlib.pyplot as plt
 import numpy as np
+import plot_cases
 import pytest
-from matplotlib.animation import AbstractMovieWriter
 from matplotlib.colors import same_color
 from matplotlib.figure import Figure
-from matplotlib.patches import Rectangle
-from PIL import Image
-from plot_cases import with_gates
+from plot_cases import boxes, columns
 
 import gru_jax as gj
 from gru_jax import plot
-from gru_jax.plot.diagram import H_NEXT, HEIGHT, KEPT, RH, TAKEN, WIDTH, C, H, R, X, Z
+from gru_jax.plot.diagram import BANDS, H_NEXT, KEPT, RH, TAKEN, WIDTH, C, H, R, X, Z
 from gru_jax.plot.style import SHARES, SIGNED
 
 TIME, INPUT, HIDDEN = 6, 7, 9
 
 
 def make_trace(reset="before", hidden=HIDDEN):
-    cell = gj.gru(hidden, reset=reset)
-    key, key_b, key_x = jax.random.split(jax.random.key(0), 3)
-    params = cell.init(key, INPUT)
-    params = params._replace(b_z=jax.random.normal(key_b, (hidden,)) - 1)
-    return gj.trace(cell, params, jax.random.normal(key_x, (TIME, INPUT)))
-
-
-def columns(ax):
-    """The numbers of each column of cells, from top to bottom, by where it stands."""
-    found = {}
-    for text in sorted(ax.texts, key=lambda text: -text.get_position()[1]):
-        x, y = text.get_position()
-        cell = [
-            p for p in boxes(ax) if p.get_xy() == pytest.approx((x - WIDTH / 2, y - HEIGHT / 2))
-        ]
-        if cell:
-            found.setdefault(x, []).append(float(text.get_text().replace("\N{MINUS SIGN}", "-")))
-    return found
-
-
-def boxes(ax):
-    size = (WIDTH, HEIGHT)
-    patches = (p for p in ax.patches if isinstance(p, Rectangle))
-    return [p for p in patches if (p.get_width(), p.get_height()) == pytest.approx(size)]
+    return plot_cases.make_trace(hidden, TIME, channels=INPUT, reset=reset)
 
 
 @pytest.mark.parametrize("reset", ["before", "after"])
@@ -92,114 +66,28 @@ def test_by_default_units_of_all_speeds_are_shown_the_slowest_at_the_bottom():
     assert len(columns(plot.step(small, 0))[Z]) == 2
 
 
-@pytest.mark.slow("draws an animation")
-def test_the_animation_draws_each_step_into_the_axes_given_and_is_saved_whole(tmp_path):
-    trace, before = make_trace(), plt.get_fignums()
-    ax = Figure(figsize=(6, 3)).subplots()
-    moving = plot.animation(trace, ax)
-    path = tmp_path / "cell.gif"
-    plot.save_gif(moving, path, dpi=50, seconds=0.5)
-    with Image.open(path) as gif:
-        assert (gif.n_frames, gif.size) == (TIME, (300, 150))
-        assert (gif.info["duration"], gif.info["loop"]) == (500, 0)
-        assert gif.convert("RGB").getpixel((1, 1)) == (255, 255, 255)
-        frames = [np.asarray(gif.convert("L")) for i in range(TIME) if not gif.seek(i)]
-    assert all((a != b).any() for a, b in pairwise(frames))
-    assert [path.name for path in tmp_path.iterdir()] == ["cell.gif"]
-    diagram, *strips = ax.child_axes
-    assert columns(diagram) == columns(plot.step(trace, TIME - 1))
-    order = np.argsort(np.asarray(trace.z).mean(0))[::-2]
-    for strip, values in zip(strips, (trace.z, trace.h), strict=True):
-        np.testing.assert_array_equal(strip.get_images()[0].get_array(), values[:, order].T)
-    assert plt.get_fignums() == before
-
-
-def test_what_is_yet_to_come_is_not_shown(tmp_path):
-    trace, shown = make_trace(), []
-    ax = Figure().subplots()
-    moving = plot.animation(trace, ax)
-
-    class Recorder(AbstractMovieWriter):
-        def setup(self, fig, outfile, dpi=None):
-            pass
-
-        def grab_frame(self, **_):
-            strip = ax.child_axes[2]
-            steps = np.flatnonzero(~np.ma.getmaskarray(strip.get_images()[0].get_array())[0])
-            shown.append((steps.tolist(), strip.patches[0].get_x() + 0.5))
-
-        def finish(self):
-            pass
-
-    moving.save(tmp_path / "none", writer=Recorder())
-    assert shown == [(list(range(t + 1)), t) for t in range(TIME)]
-
-
-@pytest.mark.slow("draws an animation")
-def test_the_colours_of_an_early_frame_are_in_the_file(tmp_path):
-    """All frames share 256 colours; none may lose its own to them."""
+def test_words_grow_and_shrink_with_the_diagram():
     trace = make_trace()
-    values = np.linspace(-1, 1, TIME)[:, None]
-    c = jnp.asarray(np.broadcast_to(values, trace.h.shape))
-    z = jnp.asarray((np.broadcast_to(values, trace.h.shape) + 1) / 2)
-    trace = with_gates(trace, c=c, z=z)._replace(h=(1 - z) * trace.h_before + z * c)
-    ax = Figure(figsize=(12, 6)).add_axes((0, 0.07, 1, 0.93))
-    moving = plot.animation(trace, ax, units=[0])
-    plot.save_gif(moving, tmp_path / "cell.gif", dpi=50)
-    with Image.open(tmp_path / "cell.gif") as gif:
-        for t in range(TIME):
-            gif.seek(t)
-            frame = np.asarray(gif.convert("RGB"), int)
-            for colour in (SIGNED((values[t, 0] + 1) / 2), SHARES((values[t, 0] + 1) / 2)):
-                want = 255 * np.array(colour[:3])
-                off = np.abs(frame - want).max(-1)
-                assert (off < 8).sum() > 250  # a cell is about 29 by 17 pixels, with a number on it
+    axes = (plot.step(trace, 0, Figure(figsize=(w, 5)).subplots()) for w in (4, 16))
+    sizes = [max(text.get_fontsize() for text in ax.texts) for ax in axes]
+    by_height = 5 * 0.77 * (BANDS[-1] - BANDS[0]) / 47.5  # In inches; five rows and the words.
+    assert sizes == pytest.approx([13 * 4 * 0.775 / 9, 13 * by_height / 9], rel=1e-3)
 
 
-def test_padding_is_no_frame_and_its_place_stays_white(tmp_path):
-    trace = make_trace()
-    trace = trace._replace(valid=jnp.array([1, 1, 0, 1, 0, 0], bool))
-    ax = Figure(figsize=(6, 3)).subplots()
-    plot.save_gif(plot.animation(trace, ax, inputs="abcdefg"), tmp_path / "cell.gif")
-    with Image.open(tmp_path / "cell.gif") as gif:
-        assert gif.n_frames == 3
-    shown = ax.child_axes[2].get_images()[0].get_array()
-    np.testing.assert_array_equal(np.ma.getmaskarray(shown)[0], [0, 0, 1, 0, 1, 1])
-    words = {text.get_text() for text in ax.child_axes[0].texts}
-    assert {"step 3", "a", "e"} <= words
-    assert "f" not in words
-
-
-def test_in_small_axes_words_shrink():
-    trace = make_trace()
-    small, large = (plot.step(trace, 0, Figure(figsize=(w, 5)).subplots()) for w in (4, 16))
-    sizes = [max(text.get_fontsize() for text in ax.texts) for ax in (small, large)]
-    assert sizes == pytest.approx([13 * 4 * 0.775 / 9, 13], rel=1e-3)
-
-
-@pytest.mark.slow("draws an animation")
-def test_it_plays_in_a_notebook():
-    moving = plot.animation(make_trace(), Figure(figsize=(2, 1)).subplots())
-    assert moving.to_jshtml().count("data:image/png") == TIME
-
-
-def test_a_failed_write_leaves_what_was_there(tmp_path):
-    path = tmp_path / "cell.gif"
-    path.write_bytes(b"before")
-    moving = plot.animation(make_trace(), Figure(figsize=(2, 1)).subplots())
-
-    class Broken(Exception):
-        pass
-
-    def fail(file, **_):
-        file.write_bytes(b"half")
-        raise Broken
-
-    moving.save = fail
-    with pytest.raises(OSError, match=r"cell\.gif must be written whole"):
-        plot.save_gif(moving, path)
-    assert path.read_bytes() == b"before"
-    moving._draw_was_started = True  # matplotlib warns of animations that were never drawn.
+@pytest.mark.parametrize("reset", ["before", "after"])
+@pytest.mark.parametrize("width", [9, 12])
+def test_words_stay_in_their_bands_and_off_each_other(reset, width):
+    figure = Figure(figsize=(width, width / 2.4))
+    ax = plot.step(make_trace(reset), 3, figure.add_axes((0, 0, 1, 1)), inputs=["value"] * INPUT)
+    figure.canvas.draw()
+    drawn = [(text, text.get_window_extent()) for text in ax.texts if text.get_text()]
+    for (one, box), (other, its) in combinations(drawn, 2):
+        assert not box.overlaps(its), (one, other)
+    edges = ax.transData.transform([(edge, 0) for edge in BANDS])[:, 0]
+    for text, box in drawn:
+        band = np.searchsorted(BANDS, text.get_position()[0])
+        assert edges[band - 1] < box.x0, text
+        assert box.x1 < edges[band], text
 
 
 @pytest.mark.parametrize(("name", "gates"), [("lstm", "i, f, g, o"), ("min_gru", "z, c")])
