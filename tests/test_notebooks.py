@@ -16,6 +16,7 @@ from nbclient.exceptions import CellExecutionError
 
 import gru_jax as gj
 from gru_jax import interop, plot
+from gru_jax.kernels.cpu import library
 
 FOLDER = Path(__file__).parent.parent / "notebooks"
 SCRIPT = runpy.run_path(str(FOLDER / "execute.py"))
@@ -117,7 +118,9 @@ def test_outputs_are_stored(path, notebook, code):
     "path",
     [pytest.param(p, id=p.stem, marks=() if p.stem in QUICK else SLOW) for p in PATHS],
 )
-def test_it_runs_and_so_do_the_answers_to_its_exercises(path):
+def test_it_runs_and_so_do_the_answers_to_its_exercises(path, monkeypatch):
+    if library.reason():  # of which a notebook would warn
+        monkeypatch.setenv("GRU_JAX_BACKEND", "xla")
     notebook = nbformat.read(path, 4)
     notebook.cells += map(nbformat.v4.new_code_cell, answers(notebook))
     SCRIPT["execute"](notebook)
