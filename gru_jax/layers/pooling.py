@@ -51,7 +51,7 @@ def pool(kind: Kind = "max") -> Layer:
 def _initial_state(kind: Kind, params: Params, x_shape: Shape) -> PoolState:
     del params
     # In the widest enabled dtype, so that sums of many half-precision steps stay accurate.
-    value = jnp.full(x_shape, -jnp.inf if kind == "max" else 0.0)
+    value = jnp.full(x_shape, -jnp.inf if kind == "max" else 0.0, float)
     return PoolState(value, jnp.zeros(x_shape[:-1], jnp.int32))
 
 

@@ -37,7 +37,7 @@ def animation(
 ) -> FuncAnimation:
     """Animates `step` over the valid steps; below it, update gate and state of the units so far.
 
-    Save it with `save_gif`, or show it in a notebook: `HTML(plot.animation(trace).to_jshtml())`.
+    Save it with `save_gif`. In a notebook, `HTML(plot.animation(trace).to_jshtml())` plays it.
 
     Args:
         trace: of one sequence, `[time, ...]`.

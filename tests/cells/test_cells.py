@@ -143,7 +143,9 @@ def test_float64_throughout(make_cell, rng):
     cell = make_cell(dtype=jnp.float64)
     params, xs, h0 = draw(cell, rng, np.float64)
     hs, h_last = gj.unroll(cell, params, xs, h0)
-    chex.assert_trees_all_close((hs, h_last), by_steps(cell, params, xs, h0), atol=1e-14)
+    chex.assert_trees_all_close(
+        (hs, h_last), by_steps(cell, params, xs, h0), rtol=1e-12, atol=1e-14
+    )
     assert hs.dtype == h_last.dtype == jnp.float64
 
 

@@ -89,6 +89,23 @@ def test_step_by_step_equals_the_whole_sequence(name, xs, rng):
     chex.assert_trees_all_close(state, last, atol=1e-6)
 
 
+@pytest.mark.parametrize("name", STREAMING)
+def test_all_steps_of_a_stream_are_one_program(name, xs, rng):
+    layer = LAYERS[name]()
+    params = draw_params(layer, rng)
+    traces = []
+
+    @jax.jit
+    def step(params, x, state):
+        traces.append(x)
+        return layer.step(params, x, state)[1]
+
+    state = layer.initial_state(params, (BATCH, INPUT))
+    for t in range(2):
+        state = step(params, xs[:, t], state)
+    assert len(traces) == 1
+
+
 def test_streaming_over_boundaries_is_as_the_contract_says(xs, rng):
     """Put the state back where a segment begins, keep it where a step is padding."""
     inner = gj.residual(gj.recurrent(gj.gru(4), zoneout=0.2))

@@ -74,8 +74,8 @@ def test_any_mix_is_the_numpy_loop(reset, reverse, way, lengths, mask, resets, o
     want, want_last = reference.unroll(
         params, xs, h0, valid, resets=resets, h_reset=h_reset, reverse=reverse
     )
-    np.testing.assert_allclose(hs, want, atol=1e-13)
-    np.testing.assert_allclose(h_last, want_last, atol=1e-13)
+    np.testing.assert_allclose(hs, want, rtol=1e-12, atol=1e-13)
+    np.testing.assert_allclose(h_last, want_last, rtol=1e-12, atol=1e-13)
 
 
 @given(FORM, REVERSE, st.sampled_from(sorted(RULE)), FLAGS, FLAGS, SEED)
@@ -181,8 +181,8 @@ def test_cutting_and_carrying_the_state_changes_nothing(reset, reverse, cut):
         else:
             first, h = piece(before, h0)
             second, h = piece(after, h)
-        np.testing.assert_allclose(jnp.concatenate([first, second], 1), hs, atol=1e-14)
-        np.testing.assert_allclose(h, h_last, atol=1e-14)
+        np.testing.assert_allclose(jnp.concatenate([first, second], 1), hs, rtol=1e-12, atol=1e-14)
+        np.testing.assert_allclose(h, h_last, rtol=1e-12, atol=1e-14)
 
 
 @both_directions
@@ -202,8 +202,8 @@ def test_a_batch_is_its_rows_without_their_padding(reverse):
             h_reset=h_reset,
             reverse=reverse,
         )
-        np.testing.assert_allclose(hs[row, valid], alone, atol=1e-14)
-        np.testing.assert_allclose(h_last[row], alone_last, atol=1e-14)
+        np.testing.assert_allclose(hs[row, valid], alone, rtol=1e-12, atol=1e-14)
+        np.testing.assert_allclose(h_last[row], alone_last, rtol=1e-12, atol=1e-14)
 
 
 @both_forms
@@ -219,8 +219,8 @@ def test_left_padding_is_no_padding(reset, reverse):
     }
     hs, h_last = run(problem._replace(**padded), reset, reverse=reverse)
     want, want_last = run(problem, reset, reverse=reverse)
-    np.testing.assert_allclose(hs[:, 3:], want, atol=1e-14)
-    np.testing.assert_allclose(h_last, want_last, atol=1e-14)
+    np.testing.assert_allclose(hs[:, 3:], want, rtol=1e-12, atol=1e-14)
+    np.testing.assert_allclose(h_last, want_last, rtol=1e-12, atol=1e-14)
 
 
 @both_directions
@@ -254,7 +254,7 @@ def test_h_reset_is_the_initial_state_unless_given(reverse):
             h_reset=h_reset,
             reverse=reverse,
         )
-        chex.assert_trees_all_close(got, want, atol=1e-13)
+        chex.assert_trees_all_close(got, want, rtol=1e-12, atol=1e-13)
 
 
 @pytest.mark.usefixtures("x64")
@@ -269,4 +269,4 @@ def test_both_directions_see_the_same_segments(rng):
     ys, _ = net.apply(params, xs, resets=resets)
     for start, end in pairwise([0, 3, 4, TIME]):
         alone, _ = net.apply(params, xs[start:end])
-        np.testing.assert_allclose(ys[start:end], alone, atol=1e-13)
+        np.testing.assert_allclose(ys[start:end], alone, rtol=1e-12, atol=1e-13)

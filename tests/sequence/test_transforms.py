@@ -65,7 +65,7 @@ def row(index):
 def test_vmap_over_sequences_resets_and_lengths_is_a_python_loop():
     one = jax.jit(apply)
     got = jax.jit(jax.vmap(apply, in_axes=(None, 0, 0, 0)))(*example())
-    np.testing.assert_allclose(got, [one(*row(i)) for i in range(BATCH)], atol=1e-13)
+    np.testing.assert_allclose(got, [one(*row(i)) for i in range(BATCH)], rtol=1e-12, atol=1e-13)
     assert (got[0] != got[1]).any()
 
 
@@ -85,7 +85,7 @@ def test_vmap_over_one_argument_is_a_python_loop(mapped):
     for i in range(BATCH):
         own = jax.tree.map(lambda leaf, i=i: leaf[i], arguments[mapped])
         want = evaluate(*(arguments | {mapped: own}).values())
-        np.testing.assert_allclose(got[i], want, atol=1e-13)
+        np.testing.assert_allclose(got[i], want, rtol=1e-12, atol=1e-13)
     assert (got[0] != got[1]).any()
 
 
@@ -152,8 +152,8 @@ def test_scan_around_goes_on_where_the_piece_before_ended():
     start = net.initial_state(params, (BATCH, INPUT))
     state, ys = jax.lax.scan(piece, start, jax.tree.map(pieces, (xs, resets, mask)))
     want, last = net.apply(params, xs, resets=resets, mask=mask)
-    np.testing.assert_allclose(ys.swapaxes(0, 1).reshape(want.shape), want, atol=1e-14)
-    chex.assert_trees_all_close(state, last, atol=1e-14)
+    np.testing.assert_allclose(ys.swapaxes(0, 1).reshape(want.shape), want, rtol=1e-12, atol=1e-14)
+    chex.assert_trees_all_close(state, last, rtol=1e-12, atol=1e-14)
 
 
 @pytest.mark.slow("compiles third derivatives")

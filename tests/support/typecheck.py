@@ -1,6 +1,6 @@
 """The checker of the typed pass: beartype, where an int is a float as it is for a static checker.
 
-PYTHONPATH=tests pytest -m "not untyped" --jaxtyping-packages=gru_jax,typecheck.typecheck
+pytest -m "not untyped" --jaxtyping-packages=gru_jax,typecheck.typecheck
 """
 
 from beartype import BeartypeConf, beartype

@@ -1,6 +1,6 @@
 """Writes pronunciation.npz: what g2p_en's own NumPy code makes of some words.
 
-    pip install g2p-en==2.1.0 && python tests/golden/make_pronunciation.py
+    pip install g2p-en==2.1.0 && python tests/interop/golden/make_pronunciation.py
 
 g2p_en (Kyubyong Park and Jongseok Kim, Apache-2.0) looks for NLTK's data when it is imported, and
 downloads it. The network needs none of it, so stand-ins take the place of what would.

@@ -1,6 +1,6 @@
 """Writes torch.npz: PyTorch's GRUs with random weights, what they compute, and its gradients.
 
-Needs the extra `peers`: python tests/golden/make_torch.py
+Needs the extra `peers`: python tests/interop/golden/make_torch.py
 """
 
 from pathlib import Path
