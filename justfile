@@ -49,7 +49,7 @@ tables:
 
 # Build the site in build/docs; `just docs -D nb_execution_mode=off` takes the stored outputs
 docs *options:
-    sphinx-build -W --keep-going -j auto notebooks build/docs {{ options }}
+    sphinx-build -W --keep-going notebooks build/docs {{ options }}
 
 # Run all checks in new virtual environments, as for a release
 ci:
