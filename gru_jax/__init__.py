@@ -156,7 +156,10 @@ def __getattr__(name: str) -> Any:
     if name in _FUNCTIONS:
         return getattr(importlib.import_module(_FUNCTIONS[name]), name)
     if name == "__version__":
-        return importlib.metadata.version("gru_jax")
+        try:
+            return importlib.metadata.version("gru_jax")
+        except importlib.metadata.PackageNotFoundError:
+            raise AttributeError("gru_jax.__version__ needs an installation: pip install -e .")
     raise AttributeError(f"module 'gru_jax' has no attribute {name!r}")
 
 

@@ -2,6 +2,7 @@
 
 import ast
 import inspect
+import os
 import re
 import textwrap
 from pathlib import Path
@@ -9,7 +10,6 @@ from pathlib import Path
 import gru_jax as gj
 
 project, author = "gru_jax", "The gru_jax authors"
-copyright = author
 version = release = gj.__version__
 
 extensions = [
@@ -20,12 +20,13 @@ extensions = [
     "sphinx_copybutton",
     "sphinx-mathjax-offline",
 ]
-exclude_patterns = ["figures", "execute.py"]
-
 myst_enable_extensions = ["dollarmath"]
 myst_heading_anchors = 4
 nb_execution_mode = "force"
 nb_execution_timeout = 600
+nb_execution_in_temp = True
+nb_output_stderr = "remove-warn"
+os.environ["MPLBACKEND"] = "module://matplotlib_inline.backend_inline"
 nb_execution_raise_on_error = True
 nb_merge_streams = True
 
@@ -40,11 +41,8 @@ add_module_names = False
 html_theme = "sphinx_book_theme"
 html_title = "gru_jax"
 html_theme_options = {"home_page_in_toc": False, "show_toc_level": 2, "use_download_button": False}
-html_show_copyright = False
 html_static_path = ["figures/site"]
 html_css_files = ["site.css"]
-copybutton_prompt_text = r">>> |\$ "
-copybutton_prompt_is_regexp = True
 
 ROOT = Path(__file__).parent.parent
 BACK = " [Back to the README](../../README.md)."

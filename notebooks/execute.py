@@ -1,8 +1,8 @@
 """Executes the notebooks and stores their outputs: `python notebooks/execute.py [NAME ...]`.
 
 Each runs in a fresh kernel of this interpreter, in an empty folder. The file changes only if every
-cell succeeds. The metadata hold a fingerprint of the code, so that a test can tell whether the
-outputs are current.
+cell succeeds. The metadata hold a fingerprint of the notebook's code and of `gru_jax.plot`, so that
+a test can tell whether the outputs are current. It does not cover the rest of gru_jax.
 """
 
 import hashlib
@@ -21,7 +21,7 @@ from jupyter_client.kernelspec import KernelSpecManager
 from nbclient import NotebookClient
 from PIL import Image
 
-from gru_jax import files
+from gru_jax import files, plot
 
 FOLDER = Path(__file__).parent
 MAX_BYTES = 300_000
@@ -33,8 +33,9 @@ SECONDS = 600
 
 
 def fingerprint(notebook):
-    """Returns a hash of the code."""
+    """Returns a hash of the notebook's code and of the code that draws its figures."""
     code = [cell.source for cell in notebook.cells if cell.cell_type == "code"]
+    code += [path.read_text() for path in sorted(Path(plot.__file__).parent.glob("*.py"))]
     return hashlib.sha256(json.dumps(code).encode()).hexdigest()
 
 

@@ -44,6 +44,7 @@ def check_sequences(page):
 def check_layers(page):
     assert page.names["ys"].shape == (32, 100, 9)
     np.testing.assert_allclose(page.names["y"], page.names["ys"][:, 0], atol=1e-5)
+    assert page.names["logits"].shape == (32, 100, 50)
 
 
 def check_training(page):
@@ -59,7 +60,9 @@ def check_look_inside(page):
 
 
 def check_weights(page):
-    logits, _ = page.names["net"].apply(page.names["params"], page.names["xs"])
+    net, params = gj.load("net.safetensors")
+    assert net == page.names["net"]
+    logits, _ = net.apply(params, page.names["xs"])
     assert logits.shape == (32, 9)
     assert page.files == {"cell.onnx", "net.safetensors"}
 

@@ -68,7 +68,9 @@ def look(net, params, key):
     states = np.abs(trace.h - trace.h_before).max(-1)
     answers = np.abs(np.diff(series["output"], prepend=0))
     for name, change in {"state of some unit": states, "output": answers}.items():
-        print(f"frames that change the {name} by more than 0.05: {(change > 0.05).sum()} of {TIME}")
+        moving = int((change > 0.05).sum())
+        print(f"frames that change the {name} by more than 0.05: {moving} of {TIME}")
+        assert moving > TIME / 2
     print(f"mean squared error in the pictures: {gj.squared_error(outputs, targets).mean():.5f}")
     for name, steps in {"at marks": marks, "between them": ~marks}.items():
         print(

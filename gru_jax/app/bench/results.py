@@ -62,7 +62,7 @@ def average(by_size: Mapping[AnySize, Sequence[float]]) -> list[float]:
 
 
 def dumps(results: Sequence[Result], rounds: int) -> str:
-    """Returns the text of a JSON file; a difference that is not finite is null."""
+    """Returns the text of a JSON file, a line for each result; null is not finite."""
 
     def row(result: Result) -> dict[str, Any]:
         finite = {
@@ -76,9 +76,9 @@ def dumps(results: Sequence[Result], rounds: int) -> str:
             "values": values,
         }
 
-    content = {"versions": versions(), "machine": machine(), "rounds": rounds}
-    content["results"] = [row(result) for result in results]
-    return json.dumps(content, indent=1, allow_nan=False) + "\n"
+    head = {"versions": versions(), "machine": machine(), "rounds": rounds}
+    rows = ",\n".join(f"  {json.dumps(row(result), allow_nan=False)}" for result in results)
+    return f'{json.dumps(head, indent=1)[:-2]},\n "results": [\n{rows}\n ]\n}}\n'
 
 
 def _round(value: float, digits: int) -> float:

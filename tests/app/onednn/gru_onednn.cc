@@ -1,8 +1,7 @@
 // oneDNN's GRU behind four C functions, for the tests to call through ctypes.
 //
-//     weights --reorder--> packed --+
-//                    xs, h0 --------+--> rnn forward --> hs, workspace --> rnn backward -->
-//                    gradients
+//   weights --reorder--> packed --+
+//                  xs, h0 --------+--> rnn forward --> hs, workspace --> rnn backward --> gradients
 //
 // Everything is made once, for one shape and for arrays that the caller keeps. They lie as in
 // oneDNN's own examples: sequences time-major, weights [input, gate, hidden], gates u, r, o. What
