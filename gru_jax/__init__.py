@@ -158,8 +158,9 @@ def __getattr__(name: str) -> Any:
     if name == "__version__":
         try:
             return importlib.metadata.version("gru_jax")
-        except importlib.metadata.PackageNotFoundError:
-            raise AttributeError("gru_jax.__version__ needs an installation: pip install -e .")
+        except importlib.metadata.PackageNotFoundError as error:
+            message = "gru_jax.__version__ needs an installation: pip install -e ."
+            raise AttributeError(message) from error
     raise AttributeError(f"module 'gru_jax' has no attribute {name!r}")
 
 
