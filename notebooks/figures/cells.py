@@ -24,7 +24,7 @@ CELLS = {
     "gru": ("`z c + (1 - z) h`, gates r and z", "the default", "everywhere"),
     "lstm": (
         "`f c + i g`, then `o tanh(c)`",
-        "beside a GRU, or with weights from elsewhere",
+        "comparison with a GRU; weights trained elsewhere",
         "everywhere",
     ),
     "mgu": ("a GRU with r = z = f", "a third fewer parameters", "none; Flax's `MGUCell` differs"),

@@ -137,7 +137,9 @@ def tables():
     parts["| speed-up of gru_jax over |"] = _table(lines)
     parts["gru_jax is slower in"] = slower()
     parts["The times are medians of"] = _wrap(f"The times are {conditions(PEERS)}")
-    parts["oneDNN ran apart,"] = _wrap(f"oneDNN ran apart, beside gru_jax: {conditions(ONEDNN)}")
+    parts["oneDNN and gru_jax"] = _wrap(
+        f"oneDNN and gru_jax were timed together in a separate run: {conditions(ONEDNN)}"
+    )
     return parts
 
 
