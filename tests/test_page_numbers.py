@@ -58,8 +58,8 @@ def test_the_table_of_moving_digits_is_that_of_the_measured_file(run):
 def test_the_tables_of_images_are_those_of_the_measured_files(run):
     script = run("images")
     page = script["PAGE"].read_text()
-    for measure in script["TITLES"]:
-        assert "\n\n" + "\n".join(script["table"](measure)) + "\n\n" in page
+    for lines in (*map(script["table"], script["TITLES"]), script["conditions"]()):
+        assert "\n\n" + "\n".join(lines) + "\n\n" in page
 
 
 def test_the_tables_of_speed_are_those_of_the_measured_files(run):

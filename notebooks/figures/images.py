@@ -5,6 +5,7 @@ page says how.
 """
 
 import json
+import textwrap
 from pathlib import Path
 
 from page_table import write_table
@@ -15,6 +16,7 @@ from gru_jax.app.bench.timing import spread
 
 FILES = sorted(Path(__file__).parent.glob("images_*.json"))
 PAGE = Path(__file__).parent.parent / "guide" / "speed.md"
+START = "Images were timed on"
 TITLES = {"forward": "forward pass, ms", "train": "training step, ms"}
 
 
@@ -43,6 +45,24 @@ def table(measure):
     return lines
 
 
+def conditions():
+    """Returns the machine, the versions and the largest differences, in words."""
+    text = FILES[0].read_text()
+    content, rows = json.loads(text), [r for p in FILES for r in results.loads(p.read_text())]
+    versions, machine = content["versions"], content["machine"]
+    states, gradients = (
+        max(row.differences.get(kind, 0) for row in rows) for kind in ("states", "gradients")
+    )
+    return textwrap.wrap(
+        f"{START} {machine['cpus']} CPU cores ({machine['platform']}), with JAX {versions['jax']}, "
+        f"Flax {versions['flax']} and PyTorch {versions['torch'].split('+')[0]}. States agree within "
+        f"{states:.1e}, and gradients within {gradients:.1e} of the largest entry of each.",
+        100,
+        break_on_hyphens=False,
+    )
+
+
 if __name__ == "__main__":
+    write_table(PAGE, START, conditions())
     for name, title in TITLES.items():
         write_table(PAGE, f"| {title} | 8,20,", table(name))
