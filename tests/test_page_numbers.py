@@ -58,6 +58,27 @@ def test_the_tables_of_images_are_those_of_the_measured_files(run):
         assert "\n\n" + "\n".join(script["table"](measure)) + "\n\n" in page
 
 
+def test_the_comparison_with_an_lstm_is_the_one_that_the_notebook_prints(run):
+    script = run("lstm")
+    page = script["PAGE"].read_text()
+    assert "\n\n" + "\n".join(script["table"]()) + "\n\n" in page
+    assert f"\n\n{script['default']()}\n\n" in page
+
+
+def test_a_notebook_without_outputs_is_refused(run, tmp_path):
+    script, notebook = run("lstm"), tmp_path / "notebook.ipynb"
+    cells = json.loads(script["NOTEBOOK"].read_text())["cells"]
+    notebook.write_text(json.dumps({"cells": [cell | {"outputs": []} for cell in cells]}))
+    with pytest.raises(ValueError, match=r"cell table of notebook.ipynb must have a stored output"):
+        script["table"](notebook)
+    shown = {"data": {"text/markdown": ["|  | a |\n", "| --- | --- |"]}}
+    printed = {"name": "stdout", "text": "GRU, gru_jax  2.00 ms\nGRU, default  1.00 ms (0.9)\n"}
+    outputs = [{"id": "table", "outputs": [shown]}, {"id": "time", "outputs": [printed]}]
+    notebook.write_text(json.dumps({"cells": outputs}))
+    assert script["table"](notebook) == ["|  | a |", "| --- | --- |"]
+    assert script["default"](notebook).endswith("runs in C++: 1.00 ms.")
+
+
 def test_a_table_is_written_in_the_place_of_the_old_one(run, tmp_path):
     page = tmp_path / "page.md"
     page.write_text("before\n\n| a | b |\n|---|---|\n| 1 | 2 |\n\nafter\n")
@@ -66,3 +87,5 @@ def test_a_table_is_written_in_the_place_of_the_old_one(run, tmp_path):
     assert page.read_text() == "before\n\n| a | c |\n|---|---|\n| 3 | 4 |\n\nafter\n"
     with pytest.raises(AssertionError, match="has lost its table"):
         write_table(page, "| b |", [])
+    write_table(page, "after", ["end"])
+    assert page.read_text().endswith("| 4 |\n\nend\n")
