@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 import gru_jax as gj
+from gru_jax.sequence.schedule import GATES_BYTES
 
 ROOT = Path(__file__).parent.parent
 README, FIGURES = ROOT / "README.md", ROOT / "notebooks" / "figures"
@@ -29,7 +30,7 @@ def test_the_numbers_in_the_readme_are_those_of_the_pages():
     assert f"`gru-jax train` takes {rows['`gru-jax train`, on two CPU cores']}," in pages["speed"]
     assert f"**{rows['its test accuracy, median of five seeds']}** |" in pages["command_line"]
     (memory,) = [value for row, value in rows.items() if "100,000 steps" in row]
-    assert f"At T = 100,000, temporaries take {memory}." in pages["sequences"]
+    assert re.search(rf"^\| T = 100,000 \|.*\| {memory} \|", pages["memory"], re.MULTILINE)
 
 
 def test_the_table_of_cells_is_that_of_the_measured_file(run):
@@ -56,6 +57,27 @@ def test_the_tables_of_images_are_those_of_the_measured_files(run):
     page = script["PAGE"].read_text()
     for measure in script["TITLES"]:
         assert "\n\n" + "\n".join(script["table"](measure)) + "\n\n" in page
+
+
+def test_the_tables_of_memory_are_those_of_the_measured_file(run):
+    script = run("memory")
+    figures, page = json.loads(script["FIGURES"].read_text()), script["PAGE"].read_text()
+    for name in ("modes_table", "losses_table", "lengths_table"):
+        assert "\n\n" + "\n".join(script[name](figures)) + "\n" in page
+    assert "take up to 16 MiB |" in page
+    assert GATES_BYTES == 16 * 2**20
+
+
+@pytest.mark.slow("compiles loops in loops")
+@pytest.mark.usefixtures("optimized")
+def test_long_sequences_still_take_the_memory_of_the_measured_file(run):
+    script = run("memory")
+    figures = json.loads(script["FIGURES"].read_text())
+    for row in figures["lengths"]["rows"]:
+        if row["backend"] == "xla":
+            options = {name: row[name] for name in ("memory", "backend")}
+            program = script["build"](row["steps"], 32, script["loss_of_last"], **options)
+            assert script["temporaries"](program) == pytest.approx(row["temporary_bytes"], rel=0.1)
 
 
 def test_the_comparison_with_an_lstm_is_the_one_that_the_notebook_prints(run):

@@ -129,6 +129,20 @@ def check_images(page):
     assert page.names["ys"].shape == (2, 5, 10)
 
 
+def check_memory(page):
+    taken = {line.split()[0]: float(line.split()[1]) for line in page.printed.splitlines()}
+    assert taken["gates"] > 5 * taken["chunked"]
+    cell, params, grads = (page.names[name] for name in ("cell", "params", "grads"))
+    xs, targets = (page.names[name].reshape(400, 16, 128) for name in ("xs", "targets"))
+
+    def loss(params):
+        hs, _ = gj.unroll(cell, params, xs, time_axis=0, derivative="autodiff")
+        return gj.squared_error(hs, targets).mean()
+
+    for actual, expected in zip(grads, jax.jit(jax.grad(loss))(params), strict=True):
+        np.testing.assert_allclose(actual, expected, atol=1e-5 * np.abs(expected).max())
+
+
 CHECKS = {
     "README.md": check_readme,
     "cells.md": check_cells,
@@ -140,6 +154,7 @@ CHECKS = {
     "flax.md": check_flax,
     "own_cell.md": check_own_cell,
     "images.md": check_images,
+    "memory.md": check_memory,
 }
 
 
