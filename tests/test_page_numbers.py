@@ -1,5 +1,6 @@
 """The numbers in the pages are those of the files that commands wrote."""
 
+import dataclasses
 import json
 import re
 import runpy
@@ -8,6 +9,7 @@ from pathlib import Path
 import pytest
 
 import gru_jax as gj
+from gru_jax.app.tasks.japanese_vowels import VowelsConfig
 from gru_jax.sequence.schedule import GATES_BYTES
 
 ROOT = Path(__file__).parent.parent
@@ -28,7 +30,7 @@ def test_the_numbers_in_the_readme_are_those_of_the_pages():
     for row in ("training step", "forward pass"):
         assert f"| {row} | {rows[row]} |" in pages["speed"]
     assert f"`gru-jax train` takes {rows['`gru-jax train`, on two CPU cores']}," in pages["speed"]
-    assert f"**{rows['its test accuracy, median of five seeds']}** |" in pages["command_line"]
+    assert f"**{rows['its test accuracy, median of five seeds']}** |" in pages["japanese_vowels"]
     (memory,) = [value for row, value in rows.items() if "100,000 steps" in row]
     assert re.search(rf"^\| T = 100,000 \|.*\| {memory} \|", pages["memory"], re.MULTILINE)
 
@@ -57,6 +59,28 @@ def test_the_tables_of_images_are_those_of_the_measured_files(run):
     page = script["PAGE"].read_text()
     for measure in script["TITLES"]:
         assert "\n\n" + "\n".join(script["table"](measure)) + "\n\n" in page
+
+
+def test_the_numbers_of_japanese_vowels_are_those_of_the_measured_files(run):
+    script = run("vowels")
+    figures, settings = (
+        json.loads(script[name].read_text()) for name in ("FIGURES", "CROSS_VALIDATION")
+    )
+    page = (script["GUIDE"] / "japanese_vowels.md").read_text()
+    for lines in (
+        script["seeds_table"](figures),
+        script["published_table"](figures),
+        script["settings_table"](settings),
+        [script["times"](figures)],
+    ):
+        assert "\n\n" + "\n".join(lines) + "\n\n" in page
+    for name, (_, lines) in script["listings"](figures).items():
+        assert "\n".join(lines) + "\n" in (script["GUIDE"] / name).read_text()
+    assert f"of {figures['seeds']['0']['parameters']:,} parameters" in page
+    best = {row["change"]: row["best"] for row in settings["rows"]}
+    assert min(best, key=lambda change: best[change]["held_out_loss"]) == ""
+    assert max(best, key=lambda change: best[change]["held_out_accuracy"]) == "--layers 1"
+    assert settings["rows"][0]["config"] == dataclasses.asdict(VowelsConfig())
 
 
 def test_the_tables_of_memory_are_those_of_the_measured_file(run):

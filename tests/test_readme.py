@@ -129,6 +129,17 @@ def check_images(page):
     assert page.names["ys"].shape == (2, 5, 10)
 
 
+def check_japanese_vowels(page):
+    text = read(ROOT / "notebooks/guide/japanese_vowels.md")
+    for part in ("train", "test"):
+        xs, speakers = page.names[part]
+        counts, steps = set(np.bincount(speakers)), [len(x) for x in xs]
+        each = " to ".join(map(str, sorted({min(counts), max(counts)})))
+        row = f"| {part} | {len(xs)} | {each} | {min(steps)} to {max(steps)} | {xs[0].shape[1]} |"
+        assert row in text
+    assert page.names["xs"].shape == (270, 26, 12)
+
+
 def check_memory(page):
     taken = {line.split()[0]: float(line.split()[1]) for line in page.printed.splitlines()}
     assert taken["gates"] > 5 * taken["chunked"]
@@ -154,6 +165,7 @@ CHECKS = {
     "flax.md": check_flax,
     "own_cell.md": check_own_cell,
     "images.md": check_images,
+    "japanese_vowels.md": check_japanese_vowels,
     "memory.md": check_memory,
 }
 
