@@ -207,6 +207,31 @@ def check_coming_from(page):
     np.testing.assert_allclose(page.names["ys"], expected, atol=1e-5)
 
 
+def check_japanese_vowels(page):
+    text = read(ROOT / "notebooks/guide/japanese_vowels.md")
+    for part in ("train", "test"):
+        xs, speakers = page.names[part]
+        counts, steps = set(np.bincount(speakers)), [len(x) for x in xs]
+        each = " to ".join(map(str, sorted({min(counts), max(counts)})))
+        row = f"| {part} | {len(xs)} | {each} | {min(steps)} to {max(steps)} | {xs[0].shape[1]} |"
+        assert row in text
+    assert page.names["xs"].shape == (270, 26, 12)
+
+
+def check_memory(page):
+    taken = {line.split()[0]: float(line.split()[1]) for line in page.printed.splitlines()}
+    assert taken["gates"] > 5 * taken["chunked"]
+    cell, params, grads = (page.names[name] for name in ("cell", "params", "grads"))
+    xs, targets = (page.names[name].reshape(400, 16, 128) for name in ("xs", "targets"))
+
+    def loss(params):
+        hs, _ = gj.unroll(cell, params, xs, time_axis=0, derivative="autodiff")
+        return gj.squared_error(hs, targets).mean()
+
+    for actual, expected in zip(grads, jax.jit(jax.grad(loss))(params), strict=True):
+        np.testing.assert_allclose(actual, expected, atol=1e-5 * np.abs(expected).max())
+
+
 CHECKS = {
     "README.md": check_readme,
     "CONTRIBUTING.md": check_contributing,
@@ -219,6 +244,8 @@ CHECKS = {
     "flax.md": check_flax,
     "own_cell.md": check_own_cell,
     "images.md": check_images,
+    "japanese_vowels.md": check_japanese_vowels,
+    "memory.md": check_memory,
     "episodes.md": check_episodes,
     "streaming.md": check_streaming,
     "recipes.md": check_recipes,

@@ -1,5 +1,6 @@
 """The numbers in the pages are those of the files that commands wrote."""
 
+import dataclasses
 import json
 import re
 import runpy
@@ -14,6 +15,8 @@ import gru_jax as gj
 from gru_jax.app.bench import results
 from gru_jax.app.bench.contenders import BOTH, FULL_NAMES, OURS
 from gru_jax.app.bench.problem import Size
+from gru_jax.app.tasks.japanese_vowels import VowelsConfig
+from gru_jax.sequence.schedule import GATES_BYTES
 
 ROOT = Path(__file__).parent.parent
 README, FIGURES = ROOT / "README.md", ROOT / "notebooks" / "figures"
@@ -155,6 +158,70 @@ def test_the_times_beside_onednn_are_in_the_benchmark_s_schema(run):
     assert re.fullmatch(r"\d+\.\d+\.\d+", json.loads(text)["versions"]["onednn"])
 
 
+def test_the_numbers_of_japanese_vowels_are_those_of_the_measured_files(run):
+    script = run("vowels")
+    figures, settings = (
+        json.loads(script[name].read_text()) for name in ("FIGURES", "CROSS_VALIDATION")
+    )
+    page = (script["GUIDE"] / "japanese_vowels.md").read_text()
+    for lines in (
+        script["seeds_table"](figures),
+        script["published_table"](figures),
+        script["settings_table"](settings),
+        [script["times"](figures)],
+    ):
+        assert "\n\n" + "\n".join(lines) + "\n\n" in page
+    for name, (_, lines) in script["listings"](figures).items():
+        assert "\n".join(lines) + "\n" in (script["GUIDE"] / name).read_text()
+    assert f"of {figures['seeds']['0']['parameters']:,} parameters" in page
+    best = {row["change"]: row["best"] for row in settings["rows"]}
+    assert min(best, key=lambda change: best[change]["held_out_loss"]) == ""
+    assert max(best, key=lambda change: best[change]["held_out_accuracy"]) == "--layers 1"
+    assert settings["rows"][0]["config"] == dataclasses.asdict(VowelsConfig())
+
+
+def test_the_tables_of_memory_are_those_of_the_measured_file(run):
+    script = run("memory")
+    figures, page = json.loads(script["FIGURES"].read_text()), script["PAGE"].read_text()
+    for name in ("modes_table", "losses_table", "lengths_table"):
+        assert "\n\n" + "\n".join(script[name](figures)) + "\n" in page
+    assert "up to 16 MiB of states |" in page
+    assert GATES_BYTES == 16 * 2**20
+
+
+@pytest.mark.slow("compiles loops in loops")
+@pytest.mark.usefixtures("optimized")
+def test_long_sequences_still_take_the_memory_of_the_measured_file(run):
+    script = run("memory")
+    figures = json.loads(script["FIGURES"].read_text())
+    for row in figures["lengths"]["rows"]:
+        if row["backend"] == "xla":
+            options = {name: row[name] for name in ("memory", "backend")}
+            program = script["build"](row["steps"], 32, script["loss_of_last"], **options)
+            assert script["temporaries"](program) == pytest.approx(row["temporary_bytes"], rel=0.1)
+
+
+def test_the_comparison_with_an_lstm_is_the_one_that_the_notebook_prints(run):
+    script = run("lstm")
+    page = script["PAGE"].read_text()
+    assert "\n\n" + "\n".join(script["table"]()) + "\n\n" in page
+    assert f"\n\n{script['default']()}\n\n" in page
+
+
+def test_a_notebook_without_outputs_is_refused(run, tmp_path):
+    script, notebook = run("lstm"), tmp_path / "notebook.ipynb"
+    cells = json.loads(script["NOTEBOOK"].read_text())["cells"]
+    notebook.write_text(json.dumps({"cells": [cell | {"outputs": []} for cell in cells]}))
+    with pytest.raises(ValueError, match=r"cell table of notebook.ipynb must have a stored output"):
+        script["table"](notebook)
+    shown = {"data": {"text/markdown": ["|  | a |\n", "| --- | --- |"]}}
+    printed = {"name": "stdout", "text": "GRU, gru_jax  2.00 ms\nGRU, default  1.00 ms (0.9)\n"}
+    outputs = [{"id": "table", "outputs": [shown]}, {"id": "time", "outputs": [printed]}]
+    notebook.write_text(json.dumps({"cells": outputs}))
+    assert script["table"](notebook) == ["|  | a |", "| --- | --- |"]
+    assert script["default"](notebook).endswith("runs in C++: 1.00 ms.")
+
+
 def test_a_table_is_written_in_the_place_of_the_old_one(run, tmp_path):
     page = tmp_path / "page.md"
     page.write_text("before\n\n| a | b |\n|---|---|\n| 1 | 2 |\n\nafter\n")
@@ -163,3 +230,5 @@ def test_a_table_is_written_in_the_place_of_the_old_one(run, tmp_path):
     assert page.read_text() == "before\n\n| a | c |\n|---|---|\n| 3 | 4 |\n\nafter\n"
     with pytest.raises(AssertionError, match="has lost its table"):
         write_table(page, "| b |", [])
+    write_table(page, "after", ["end"])
+    assert page.read_text().endswith("| 4 |\n\nend\n")

@@ -8,4 +8,5 @@ def write_table(page, start, lines):
     """
     before, header, rest = page.read_text().partition(start)
     assert header, f"{page.name} has lost its table {start}"
-    page.write_text(before + "\n".join(lines) + "\n\n" + rest.partition("\n\n")[2])
+    _, _, after = rest.partition("\n\n")
+    page.write_text(before + "\n".join(lines) + "\n" + (after and f"\n{after}"))
