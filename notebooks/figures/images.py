@@ -55,8 +55,8 @@ def conditions():
     )
     return textwrap.wrap(
         f"{START} {machine['cpus']} CPU cores ({machine['platform']}), with JAX {versions['jax']}, "
-        f"Flax {versions['flax']} and PyTorch {versions['torch'].split('+')[0]}. States agree within "
-        f"{states:.1e}, and gradients within {gradients:.1e} of the largest entry of each.",
+        f"Flax {versions['flax']} and PyTorch {versions['torch'].split('+')[0]}. States agree "
+        f"within {states:.1e}, and gradients within {gradients:.1e} of the largest entry of each.",
         100,
         break_on_hyphens=False,
     )
