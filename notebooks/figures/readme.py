@@ -23,7 +23,7 @@ def table():
     lines = [HEAD, "|---|---|"]
     for measure, title in TITLES.items():
         for opponent, value in speed_ups()[measure][FORM].items():
-            times = f"{value.mean:.1f} times as fast (from {value.worst:.1f})"
+            times = f"{value.mean:.1f} times as fast (at least {value.worst:.1f})"
             lines.append(f"| {title}, compared with {opponent} | {times} |")
     accuracy = f"{100 * vowels['median']['test_accuracy']:.1f} %"
     seconds = f"{vowels['median']['seconds']:.0f} s"
