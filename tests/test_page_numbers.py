@@ -63,6 +63,12 @@ def test_the_tables_of_images_are_those_of_the_measured_files(run):
     page = script["PAGE"].read_text()
     for lines in (*map(script["table"], script["TITLES"]), script["conditions"]()):
         assert "\n\n" + "\n".join(lines) + "\n\n" in page
+    rows = {line.split(" | ")[0]: line.split(" | ")[-1] for line in script["table"]("train")}
+    flax, torch = (float(rows[f"| {name}"].strip(" |")) for name in ("linen", "torch"))
+    words = " ".join((script["PAGE"].parent / "images.md").read_text().split())
+    assert f"Training Flax's cell takes {flax:.0f} times as long" in words
+    assert "Training in PyTorch takes half the time" in words
+    assert torch == pytest.approx(0.5, abs=0.05)
 
 
 def test_the_tables_of_speed_are_those_of_the_measured_files(run):
