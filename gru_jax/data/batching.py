@@ -40,7 +40,7 @@ def pad(
     """Returns the sequences with zeros behind them, and their lengths.
 
     Args:
-        sequences: one or more, with the same features.
+        sequences: one or more, with the same features; tokens, which are integers, may have none.
         time: steps to pad to; None is the longest sequence's.
 
     Raises:
@@ -48,18 +48,21 @@ def pad(
     """
     if not len(sequences):
         raise ValueError("pad: sequences must be one or more, got none.")
-    features = [np.shape(s)[1:] for s in sequences]
-    if len(set(features)) > 1 or not features[0]:
-        got = sorted({np.shape(s) for s in sequences})[:4]
+    sequences = list(map(np.asarray, sequences))
+    shapes, dtype = sorted({s.shape for s in sequences}), np.result_type(*sequences)
+    if not all(shapes) or len({shape[1:] for shape in shapes}) > 1:
         raise ValueError(
             "pad: sequences must all be [time, *features] with the same features, "
-            f"got shapes {got}."
+            f"got shapes {shapes[:4]}."
         )
+    features = shapes[0][1:]
+    if not features and not np.issubdtype(dtype, np.integer):
+        raise ValueError(f"pad: sequences [time] must be integers, got {dtype}.")
     lengths = np.array([len(s) for s in sequences], np.int32)
     time = int(lengths.max()) if time is None else time
     if lengths.max() > time:
         raise ValueError(f"pad: sequences must have {time} steps or fewer, got {lengths.max()}.")
-    xs = np.zeros((len(sequences), time, *features[0]), np.result_type(*sequences))
+    xs = np.zeros((len(sequences), time, *features), dtype)
     for row, sequence in zip(xs, sequences, strict=True):
         row[: len(sequence)] = sequence
     return xs, lengths

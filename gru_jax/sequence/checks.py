@@ -125,8 +125,10 @@ def check_time_axis(function: str, time_axis: int | None, xs: Array, count: int)
 
 def as_lengths(function: str, lengths: Any) -> ArrayLike | None:
     """Returns lengths as an array; raises a ValueError if concrete lengths are negative."""
-    if lengths is None or isinstance(lengths, Tracer):
-        return lengths
+    if any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves(lengths)):
+        return jnp.asarray(lengths)  # Or a list of them.
+    if lengths is None:
+        return None
     lengths = lengths if hasattr(lengths, "dtype") else np.asarray(lengths)
     if not jnp.issubdtype(lengths.dtype, jnp.integer) or not lengths.size:
         return lengths

@@ -25,7 +25,7 @@ def cross_entropy(
 
     Args:
         logits: unnormalised log-probabilities.
-        labels: classes, from 0 to one below the number of logits; their values are not checked.
+        labels: classes, from 0 to one below the number of logits; the loss of others is NaN.
         label_smoothing: share of the label's weight that is spread evenly over all classes.
 
     Returns:
@@ -42,6 +42,7 @@ def cross_entropy(
     if not 0 <= label_smoothing <= 1:
         raise ValueError(f"cross_entropy: label_smoothing must be 0 to 1, got {label_smoothing}.")
     loss = optax.losses.softmax_cross_entropy_with_integer_labels(logits, labels)
+    loss = jnp.where((labels >= 0) & (labels < logits.shape[-1]), loss, jnp.nan)
     if label_smoothing:
         even = jnp.full_like(logits, 1 / logits.shape[-1])
         spread = optax.losses.softmax_cross_entropy(logits, even)

@@ -54,6 +54,19 @@ def test_pad_puts_zeros_behind():
     np.testing.assert_array_equal(lengths, [2, 1])
 
 
+def test_pad_takes_tokens():
+    tokens, lengths = gj.pad([np.array([3, 1]), np.array([2])])
+    np.testing.assert_array_equal(tokens, [[3, 1], [2, 0]])
+    np.testing.assert_array_equal(lengths, [2, 1])
+
+
+@pytest.mark.untyped
+def test_pad_takes_lists():
+    xs, lengths = gj.pad([[[1.0, 2.0]], [[3.0, 4.0], [5.0, 6.0]]])
+    np.testing.assert_array_equal(xs, [[[1, 2], [0, 0]], [[3, 4], [5, 6]]])
+    np.testing.assert_array_equal(lengths, [1, 2])
+
+
 @pytest.mark.parametrize("boundaries", [None, (5, 10, 20), (20, 40)])
 @pytest.mark.parametrize("seed", [None, 3])
 def test_an_epoch_has_every_sequence_once(dataset, boundaries, seed):

@@ -12,6 +12,7 @@ CASES = {
     "pad: sequences must be one or more, got none.": lambda: gj.pad([]),
     "pad: sequences must all be [time, *features] with the same features, got shapes "
     "[(2, 1), (2, 2)].": lambda: gj.pad([np.zeros((2, 1)), np.zeros((2, 2))]),
+    "pad: sequences [time] must be integers, got float64.": lambda: gj.pad([np.zeros(2)]),
     "pad: sequences must have 2 steps or fewer, got 3.": lambda: gj.pad([np.zeros((3, 1))], 2),
     "split: fraction must be 0 < fraction < 1, got 1.": lambda: gj.split(DATA, 1, seed=0),
     "make_batches: batch_size and steps must be 1 or more, got 0 and 64.": lambda: next(

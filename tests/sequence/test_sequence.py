@@ -100,6 +100,15 @@ def test_numpy_data_is_taken_as_it_is(example):
     np.testing.assert_array_equal(hs, want)
 
 
+@pytest.mark.untyped
+def test_lengths_may_be_a_list_under_jit_too(example):
+    cell, params, xs, h0 = example
+    want = gj.unroll(cell, params, xs, h0, lengths=jnp.array([7, 2, 0, 4]))
+    for run in (gj.unroll, jax.jit(gj.unroll, static_argnums=0)):
+        actual = run(cell, params, xs, h0, lengths=[7, 2, 0, 4])
+        chex.assert_trees_all_close(actual, want, atol=1e-6)
+
+
 @pytest.mark.parametrize("dtype", [np.uint32, np.int64, np.uint64])
 def test_the_longest_length_there_is_means_no_padding(dtype):
     """It must not turn negative on its way to 32 bits."""

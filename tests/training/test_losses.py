@@ -42,6 +42,26 @@ def test_masked_mean_of_nothing_is_zero_and_of_all_the_mean(rng):
     np.testing.assert_allclose(gj.masked_mean(values), np.asarray(values).mean(), rtol=1e-6)
 
 
+@pytest.mark.parametrize("label", [-1, 5, -100])
+@pytest.mark.parametrize("label_smoothing", [0.0, 0.1])
+def test_a_label_that_is_no_class_gives_nan_unless_it_is_masked(rng, label, label_smoothing):
+    """A wrapped index would score the last class."""
+    logits = jnp.asarray(rng.normal(size=(3, 5)), jnp.float32)
+    labels, mask = jnp.array([2, label, 4]), jnp.array([True, False, True])
+
+    def loss(logits, labels, mask):
+        losses = gj.cross_entropy(logits, labels, label_smoothing=label_smoothing)
+        return gj.masked_mean(losses, mask)
+
+    assert jnp.isnan(loss(logits, labels, ~mask))
+    value, grads = jax.value_and_grad(loss)(logits, labels, mask)
+    rows = jnp.array([0, 2])
+    want, want_grads = jax.value_and_grad(loss)(logits[rows], labels[rows], mask[rows])
+    np.testing.assert_allclose(value, want, rtol=1e-6)
+    np.testing.assert_allclose(grads[rows], want_grads, rtol=1e-5, atol=1e-7)
+    np.testing.assert_array_equal(grads[1], 0)
+
+
 def test_accuracy_is_one_where_the_largest_logit_is_the_labels():
     logits = jnp.array([[1.0, 2.0, 0.0], [3.0, 2.0, 0.0], [0.0, 0.0, 1.0]])
     np.testing.assert_array_equal(gj.accuracy(logits, np.array([1, 2, 2])), [1, 0, 1])
