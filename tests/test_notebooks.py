@@ -84,7 +84,9 @@ def answers(notebook):
 
 def kinds(cell):
     """Returns the types of a cell's outputs."""
-    return [[output.output_type, *output.get("data", ())] for output in cell.get("outputs", ())]
+    return [
+        [output.output_type, *sorted(output.get("data", ()))] for output in cell.get("outputs", ())
+    ]
 
 
 def imports(tree):

@@ -124,7 +124,9 @@ def test_the_picture_names_another_function_without_a_form():
     ax = Figure().subplots()
     figure.draw_measure(rows, "train", ax)
     assert {line.get_label(): list(line.get_ydata()) for line in ax.lines}["linen_lstm"] == [2]
-    assert [label.get_text() for label in ax.get_xticklabels()] == ["2,3,\n5,4,\n2,3"]
+    assert [label.get_text() for label in ax.get_xticklabels()] == [
+        "batch 2\n3 steps\n5 x 4 pixels\n2 inputs\n3 channels"
+    ]
 
 
 @pytest.mark.slow("runs the whole command")
