@@ -2,7 +2,7 @@
 
 The numbers are the stored outputs of the notebook `gru_vs_lstm`. This makes them again:
 
-    jupyter execute --inplace notebooks/gru_vs_lstm.ipynb
+    python notebooks/execute.py gru_vs_lstm
 """
 
 import json
@@ -25,7 +25,7 @@ def output(notebook, cell, kind):
     if not texts:
         raise ValueError(
             f"lstm: cell {cell} of {notebook.name} must have a stored output, got none: "
-            f"jupyter execute --inplace notebooks/{notebook.name}"
+            f"python notebooks/execute.py {notebook.stem}"
         )
     return "".join(texts)
 

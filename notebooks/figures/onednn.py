@@ -38,7 +38,7 @@ def time_onednn(sizes, rounds):
     content = json.loads(results.dumps(rows, rounds))
     versions = {name: content["versions"][name] for name in VERSIONS}
     content["versions"] = versions | {"onednn": onednn_version}
-    return json.dumps(content, indent=1) + "\n"
+    return results.lay_out(content)
 
 
 def tell(size, stage, label):

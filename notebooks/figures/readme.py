@@ -20,9 +20,9 @@ FORM = "after"
 def table():
     """Returns the lines of the table."""
     vowels, memory = (json.loads((FOLDER / f"{n}.json").read_text()) for n in ("vowels", "memory"))
-    lines = [HEAD, "|---|---|"]
+    lines, speeds = [HEAD, "|---|---|"], speed_ups()
     for measure, title in TITLES.items():
-        for opponent, value in speed_ups()[measure][FORM].items():
+        for opponent, value in speeds[measure][FORM].items():
             times = f"{value.mean:.1f} times as fast (at least {value.worst:.1f})"
             lines.append(f"| {title}, compared with {opponent} | {times} |")
     accuracy = f"{100 * vowels['median']['test_accuracy']:.1f} %"

@@ -62,7 +62,7 @@ def average(by_size: Mapping[AnySize, Sequence[float]]) -> list[float]:
 
 
 def dumps(results: Sequence[Result], rounds: int) -> str:
-    """Returns the text of a JSON file, a line for each result; null is not finite."""
+    """Returns the text of a JSON file; null is not finite."""
 
     def row(result: Result) -> dict[str, Any]:
         finite = {
@@ -77,8 +77,14 @@ def dumps(results: Sequence[Result], rounds: int) -> str:
         }
 
     head = {"versions": versions(), "machine": machine(), "rounds": rounds}
-    rows = ",\n".join(f"  {json.dumps(row(result), allow_nan=False)}" for result in results)
-    return f'{json.dumps(head, indent=1)[:-2]},\n "results": [\n{rows}\n ]\n}}\n'
+    return lay_out(head | {"results": [row(result) for result in results]})
+
+
+def lay_out(content: dict[str, Any]) -> str:
+    """Returns the text of a JSON file, a line for each result."""
+    head = {name: value for name, value in content.items() if name != "results"}
+    lines = ",\n".join(f"  {json.dumps(row, allow_nan=False)}" for row in content["results"])
+    return f'{json.dumps(head, indent=1)[:-2]},\n "results": [\n{lines}\n ]\n}}\n'
 
 
 def _round(value: float, digits: int) -> float:
