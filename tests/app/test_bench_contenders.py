@@ -129,9 +129,9 @@ def test_small_gradients_are_compared_by_their_size_and_zeros_agree():
     problem, calls = ours("after")
     small = calls._replace(gradients=with_grads(lambda b_h: b_h / 50)(calls))
     zero = calls._replace(gradients=with_grads(lambda b_h: 0 * b_h)(calls))
-    error = lambda a, b: agreement.compare(a, b, problem.params)["gradients"]  # noqa: E731
-    assert error(calls, small) == pytest.approx(49)
-    assert error(zero, zero) == 0
+    for a, b, error in ((calls, small, 49), (zero, zero, 0)):
+        differences = agreement.compare(a, b, problem.params)
+        assert differences["gradients"] == pytest.approx(error)
 
 
 def test_without_ours_there_is_nothing_to_compare_with():

@@ -81,7 +81,9 @@ def test_linen_computes_what_ours_does(rng, dtype, name):
         def theirs(variables, xs):
             return module.apply(variables, xs, **lengths)
 
-    convert = lambda grads: interop.to_linen(net, grads)[1]  # noqa: E731
+    def convert(grads):
+        return interop.to_linen(net, grads)[1]
+
     check_same(rng, dtype, net, params, theirs, variables, convert)
     again, same = interop.from_linen(module, variables)
     assert again.architecture == net.architecture

@@ -1,5 +1,7 @@
 """Keras in and out, with Keras' own layers as oracles: values and gradients."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import keras
@@ -56,9 +58,9 @@ def test_a_layers_values_and_gradients_are_keras(rng, reset_after, use_bias):
 
     net, params = interop.from_keras(layer)
     weights = [variable.value for variable in layer.trainable_variables]
-    differentiate = lambda loss: jax.jit(jax.value_and_grad(loss, (0, 1, 2), True))  # noqa: E731
-    (_, want), (d_weights, *d_rest) = differentiate(theirs)(weights, xs, h0)
-    (_, got), (d_params, *d_mine) = differentiate(ours)(params, xs, h0)
+    differentiate = partial(jax.value_and_grad, argnums=(0, 1, 2), has_aux=True)
+    (_, want), (d_weights, *d_rest) = jax.jit(differentiate(theirs))(weights, xs, h0)
+    (_, got), (d_params, *d_mine) = jax.jit(differentiate(ours))(params, xs, h0)
     np.testing.assert_allclose(got, want, atol=1e-6)
     assert_same(d_mine, d_rest, atol=1e-5)
     # Back through a layer that holds them; what it adds up is one and the same gradient twice.

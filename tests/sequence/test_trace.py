@@ -260,9 +260,16 @@ def test_a_gate_that_a_cell_does_not_have_is_none():
         z: jax.Array
 
     gru = gj.gru(3)
-    gates = lambda _w, d, _h: Only(jax.nn.sigmoid(d.z))  # noqa: E731
-    mix = lambda gates, h: (1 - gates.z) * h + gates.z  # noqa: E731
-    step = lambda p, x, h: mix(gates(None, gru.fast.project(p, x), h), h)  # noqa: E731
+
+    def gates(_, drive, __):
+        return Only(jax.nn.sigmoid(drive.z))
+
+    def mix(gates, h):
+        return (1 - gates.z) * h + gates.z
+
+    def step(params, x, h):
+        return mix(gates(None, gru.fast.project(params, x), h), h)
+
     fast = gru.fast._replace(step=step, gates=gates, mix=mix, derivative=None, gru=None)
     cell = gru._replace(step=step, fast=fast)
     trace = gj.trace(cell, cell.init(jax.random.key(0), 2), jnp.ones((5, 2)))
