@@ -8,7 +8,7 @@ import numpy as np
 from jax.core import Tracer
 from jaxtyping import Array
 
-RESERVED = ("loss", "grad_norm", "finite", "epoch", "step", "seconds")
+RESERVED = ("loss", "grad_norm", "finite", "epoch", "step", "seconds", "waiting")
 """Names in the rows of a training step and of `fit` that its loss function must leave to them."""
 
 

@@ -76,8 +76,9 @@ def fit(
         patience: epochs without an equal or better value, after which training stops; None never
             stops.
         epochs: the total number of epochs, including the epochs of `progress`.
-        report: takes a row of numbers after each epoch: "epoch", "step", "seconds", the means of
-            the training metrics, and the numbers of `validate` with the prefix "validation_".
+        report: takes a row of numbers after each epoch: "epoch", "step", "seconds", "waiting" (the
+            share of these seconds in which batches were made), the means of the training metrics,
+            and the numbers of `validate` with the prefix "validation_".
         save: takes the progress after each epoch.
         should_stop: called after each call of the loop. True discards the current epoch and returns
             the progress before it.
@@ -113,8 +114,14 @@ def fit(
         if patience is not None and progress.epoch - progress.best_epoch >= patience:
             return progress, "patience"
         epoch, start = int(progress.epoch), time.perf_counter()
-        rows, state = [], jax.tree.map(jnp.copy, progress.state)
-        for batches in _check_epoch(epoch, epoch_batches(epoch)):
+        rows, waited, state = [], 0.0, jax.tree.map(jnp.copy, progress.state)
+        stacks = iter(_check_epoch(epoch, epoch_batches(epoch)))
+        while True:
+            asked = time.perf_counter()
+            batches = next(stacks, None)
+            waited += time.perf_counter() - asked
+            if batches is None:
+                break
             state, metrics = train_loop(state, batches)
             finite, row = _part(metrics)
             if not finite.all():
@@ -137,7 +144,8 @@ def fit(
         means = {name: float(np.concatenate([r[name] for r in rows]).mean()) for name in rows[0]}
         seconds = time.perf_counter() - start
         report(
-            {"epoch": epoch, "step": int(state.step), "seconds": seconds, **means}
+            {"epoch": epoch, "step": int(state.step), "seconds": seconds}
+            | {"waiting": waited / seconds, **means}
             | {f"validation_{name}": number for name, number in validation.items()}
         )
         save(progress)

@@ -24,7 +24,7 @@ from gru_jax.training.checks import (
     is_key,
     is_number,
 )
-from gru_jax.types import Key, Params
+from gru_jax.types import Key, Params, State
 
 Metrics: TypeAlias = dict[str, Array]
 LossFn: TypeAlias = Callable[[Params, Any, Key], tuple[Float[Array, ""], Metrics]]
@@ -42,6 +42,8 @@ class TrainState(NamedTuple):
     """The number of steps taken."""
     key: Key
     """Each step folds its number into this key, so a resumed run draws the same numbers."""
+    carry: State = ()
+    """The recurrent state that `make_truncated_step` carries from chunk to chunk."""
 
 
 TrainStep: TypeAlias = Callable[[TrainState, Any], tuple[TrainState, Metrics]]
@@ -57,13 +59,16 @@ def is_differentiating() -> bool:
     return _differentiating.get()
 
 
-def init_train_state(key: Key, params: Params, tx: optax.GradientTransformation) -> TrainState:
+def init_train_state(
+    key: Key, params: Params, tx: optax.GradientTransformation, carry: State = ()
+) -> TrainState:
     """Returns the state before the first step; it owns its buffers, so they can be donated.
 
     Args:
         key: the key of all randomness in training.
         params: a tree of floating-point arrays.
         tx: the optimiser.
+        carry: for `make_truncated_step`, the recurrent state before the first chunk.
 
     Raises:
         ValueError: if an argument has the wrong type, e.g. if two are swapped.
@@ -80,7 +85,7 @@ def init_train_state(key: Key, params: Params, tx: optax.GradientTransformation)
             f"{describe(params)}; the order is key, params, tx."
         )
     check_optimizer("init_train_state", tx)
-    state = TrainState(params, tx.init(params), jnp.zeros((), jnp.int32), key)
+    state = TrainState(params, tx.init(params), jnp.zeros((), jnp.int32), key, carry)
     return jax.tree.map(jnp.copy, state)
 
 
@@ -108,25 +113,23 @@ def make_train_step(loss_fn: LossFn, tx: optax.GradientTransformation) -> TrainS
     check_optimizer(name, tx)
 
     def train_step(state: TrainState, batch: Any) -> tuple[TrainState, Metrics]:
-        def loss_and_metrics(params: Params, key: Key) -> tuple[Array, tuple[Metrics, Any]]:
+        def loss_and_metrics(params: Params, key: Key) -> tuple[Array, tuple[Metrics, State]]:
             loss, metrics = check_loss(name, loss_fn(params, batch, key))
-            return loss, (check_metrics(name, metrics), ())
+            return loss, (check_metrics(name, metrics), state.carry)
 
-        (state, _), metrics = descend(loss_and_metrics, tx, state, ())
-        return state, metrics
+        return descend(loss_and_metrics, tx, state)
 
     return train_step
 
 
 def descend(
-    loss_fn: Callable[[Params, Key], tuple[Array, tuple[Metrics, Any]]],
+    loss_fn: Callable[[Params, Key], tuple[Array, tuple[Metrics, State]]],
     tx: optax.GradientTransformation,
     state: TrainState,
-    carry: Any,
-) -> tuple[tuple[TrainState, Any], Metrics]:
+) -> tuple[TrainState, Metrics]:
     """Takes one step down the gradient of `(params, key) -> (loss, (metrics, carry))`."""
 
-    def traced(params: Params, key: Key) -> tuple[Array, tuple[Metrics, Any]]:
+    def traced(params: Params, key: Key) -> tuple[Array, tuple[Metrics, State]]:
         token = _differentiating.set(True)
         try:
             return loss_fn(params, key)
@@ -135,7 +138,7 @@ def descend(
 
     key = jax.random.fold_in(state.key, state.step)
     value_and_grad = jax.value_and_grad(traced, has_aux=True)
-    (loss, (metrics, new_carry)), grads = value_and_grad(state.params, key)
+    (loss, (metrics, carry)), grads = value_and_grad(state.params, key)
     with jax.numpy_dtype_promotion("standard"):  # Optax's own arithmetic needs it.
         updates, opt_state = tx.update(grads, state.opt_state, state.params)
         params = optax.apply_updates(state.params, updates)
@@ -145,6 +148,6 @@ def descend(
     finite = jnp.isfinite(loss) & jnp.isfinite(grad_norm)
     for leaf in jax.tree.leaves(params):
         finite &= jnp.isfinite(leaf).all()
-    moved = TrainState(params, opt_state, state.step + 1, state.key), new_carry
-    kept = optax.tree.where(finite, moved, (state, carry))
+    moved = TrainState(params, opt_state, state.step + 1, state.key, carry)
+    kept = optax.tree.where(finite, moved, state)
     return kept, {**metrics, "loss": loss, "grad_norm": grad_norm, "finite": finite}

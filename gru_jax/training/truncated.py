@@ -18,7 +18,7 @@ import optax
 from jaxtyping import Array, Float, PyTree
 
 from gru_jax.training.checks import check_loss, check_metrics, check_optimizer, check_same, describe
-from gru_jax.training.step import Metrics, TrainState, descend
+from gru_jax.training.step import Metrics, TrainState, TrainStep, descend
 from gru_jax.types import ArrayLike, Key, Params, State
 
 CarryLossFn: TypeAlias = Callable[
@@ -26,25 +26,23 @@ CarryLossFn: TypeAlias = Callable[
 ]
 """`(params, carry, batch, key) -> (loss, (metrics, carry))`."""
 
-StateAndCarry: TypeAlias = tuple[TrainState, State]
-TruncatedStep: TypeAlias = Callable[[StateAndCarry, Any], tuple[StateAndCarry, Metrics]]
-"""`((state, carry), batch) -> ((state, carry), metrics)`."""
 
+def make_truncated_step(loss_fn: CarryLossFn, tx: optax.GradientTransformation) -> TrainStep:
+    """Builds `step(state, batch) -> (state, metrics)` for truncated BPTT.
 
-def make_truncated_step(loss_fn: CarryLossFn, tx: optax.GradientTransformation) -> TruncatedStep:
-    """Builds `step((state, carry), batch) -> ((state, carry), metrics)` for truncated BPTT.
+    The recurrent state is carried from one chunk of a sequence to the next, in `state.carry`; the
+    gradient is not. With `make_train_loop` and `cut_time` it trains on long sequences, with one
+    step for each chunk:
 
-    The recurrent state is carried from one chunk of a sequence to the next; the gradient is not.
-    With `make_train_loop` and `cut_time` it trains on long sequences, with one step for each chunk:
-
+        state = init_train_state(key, params, tx, carry)
         loop = make_train_loop(make_truncated_step(loss_fn, tx))
-        (state, carry), metrics = loop((state, carry), cut_time(batch, 100))
+        state, metrics = loop(state, cut_time(batch, 100))
 
     Args:
         loss_fn: `(params, carry, batch, key) -> (loss, (metrics, carry))`, where `carry` is the
             recurrent state before and after the chunk, e.g. a layer's `state`. The first is the
-            layer's `initial_state(params, x_shape)`. Create it anew for each sequence, because the
-            loop donates it.
+            layer's `initial_state(params, x_shape)`. Another sequence begins with
+            `state._replace(carry=...)`, with one created anew, because the loop donates it.
         tx: the optimiser.
 
     Returns:
@@ -61,8 +59,8 @@ def make_truncated_step(loss_fn: CarryLossFn, tx: optax.GradientTransformation) 
     name = "make_truncated_step"
     check_optimizer(name, tx)
 
-    def step(state_and_carry: StateAndCarry, batch: Any) -> tuple[StateAndCarry, Metrics]:
-        state, carry = state_and_carry
+    def step(state: TrainState, batch: Any) -> tuple[TrainState, Metrics]:
+        carry = state.carry
 
         def loss_from_here(params: Params, key: Key) -> tuple[Array, tuple[Metrics, State]]:
             result = loss_fn(params, jax.lax.stop_gradient(carry), batch, key)
@@ -76,7 +74,7 @@ def make_truncated_step(loss_fn: CarryLossFn, tx: optax.GradientTransformation) 
             check_same(f"{name}: loss_fn must return the carry as it came", carry, new_carry)
             return loss, (metrics, new_carry)
 
-        return descend(loss_from_here, tx, state, carry)
+        return descend(loss_from_here, tx, state)
 
     return step
 

@@ -1,3 +1,5 @@
+import time
+
 import chex
 import jax
 import jax.numpy as jnp
@@ -18,6 +20,19 @@ def test_every_epoch_is_reported_and_saved():
     assert rows[-1].keys() >= {"loss", "grad_norm", "draw", "validation_loss", "seconds"}
     assert len(saved) == 10
     chex.assert_trees_all_equal(saved[-1], progress)
+
+
+def test_the_share_of_time_in_which_batches_are_made_is_reported():
+    def slow(epoch):
+        for batch in epoch_batches(epoch):
+            time.sleep(0.05)
+            yield batch
+
+    quick, late = [], []
+    for made, rows in ((epoch_batches, quick), (slow, late)):
+        gj.fit(start(), LOOP, made, validate, epochs=3, report=rows.append)
+    assert all(row["waiting"] * row["seconds"] < 0.05 for row in quick)
+    assert all(0.1 <= row["waiting"] * row["seconds"] < row["seconds"] for row in late)
 
 
 def test_the_best_parameters_are_those_of_the_lowest_validation_loss():

@@ -58,11 +58,13 @@ def run_step(loss_fn, tx=SGD):
     return jax.jit(gj.make_train_step(loss_fn, tx))(init(tx), first(batches(1)))
 
 
-@pytest.mark.parametrize("name", ["loss", "grad_norm", "finite", "epoch", "step", "seconds"])
+@pytest.mark.parametrize(
+    "name", ["loss", "grad_norm", "finite", "epoch", "step", "seconds", "waiting"]
+)
 def test_a_metric_of_the_loss_function_may_not_have_the_name_of_one_of_the_steps(name):
     message = (
         "make_train_step: the metrics of loss_fn must not be named loss, grad_norm, finite, epoch, "
-        f"step, seconds, which training adds, got '{name}'."
+        f"step, seconds, waiting, which training adds, got '{name}'."
     )
     with refused(message):
         run_step(lambda params, batch, key: (quadratic(params, batch, key)[0], {name: 0.0}))

@@ -11,7 +11,7 @@ import gru_jax as gj
 
 
 def truncated(reset, tx):
-    """Returns a cell's parameters, its state before training, its loop over chunks, and data."""
+    """Returns a cell's parameters, its first state, the training's, its loop, and data."""
     cell, rng = gj.gru(5, reset=reset), np.random.default_rng(3)
     params = jax.tree.map(
         lambda leaf: jnp.asarray(rng.normal(0, 0.5, leaf.shape), leaf.dtype),
@@ -25,27 +25,26 @@ def truncated(reset, tx):
         hs, carry = gj.unroll(cell, params, batch[0], carry)
         return ((hs - batch[1]) ** 2).mean(), ({}, carry)
 
-    state = gj.init_train_state(jax.random.key(1), params, tx)
-    return params, state, gj.make_train_loop(gj.make_truncated_step(loss_fn, tx)), batch
+    h0 = rng.normal(size=(4, 5)).astype(np.float32)
+    state = gj.init_train_state(jax.random.key(1), params, tx, jnp.asarray(h0))
+    return params, h0, state, gj.make_train_loop(gj.make_truncated_step(loss_fn, tx)), batch
 
 
 @pytest.mark.parametrize("reset", ["before", "after"])
 @pytest.mark.parametrize("size", [1, 4, 12])
 def test_truncated_chunks_go_forward_as_the_whole_sequence(reset, size):
-    params, state, loop, batch = truncated(reset, optax.set_to_zero())
-    h0 = np.random.default_rng(4).normal(size=(4, 5)).astype(np.float32)
-    (_, carry), metrics = loop((state, jnp.asarray(h0)), gj.cut_time(batch, size))
+    params, h0, state, loop, batch = truncated(reset, optax.set_to_zero())
+    state, metrics = loop(state, gj.cut_time(batch, size))
     hs, h_last = reference.unroll(params, np.asarray(batch[0]), h0, np.ones((4, 12), bool))
     errors = ((hs - np.asarray(batch[1])) ** 2).reshape(4, -1, size, 5).mean((0, 2, 3))
-    np.testing.assert_allclose(carry, h_last, atol=1e-6)
+    np.testing.assert_allclose(state.carry, h_last, atol=1e-6)
     np.testing.assert_allclose(metrics["loss"], errors, rtol=1e-5)
 
 
 def test_the_gradient_stops_where_a_chunk_begins():
     """The step of the second chunk is that of a sequence which begins there."""
-    params, state, loop, batch = truncated("after", optax.sgd(0.1))
-    h0 = np.zeros((4, 5), np.float32)
-    (moved, _), metrics = loop((state, jnp.asarray(h0)), gj.cut_time(batch, 6))
+    params, h0, state, loop, batch = truncated("after", optax.sgd(0.1))
+    moved, metrics = loop(state, gj.cut_time(batch, 6))
     assert moved.step == len(metrics["loss"]) == 2
     by_hand = params
     for part in (slice(0, 6), slice(6, 12)):
@@ -60,13 +59,13 @@ def test_the_gradient_stops_where_a_chunk_begins():
 
 
 def test_a_chunk_that_is_not_finite_moves_neither_parameters_nor_carry():
-    params, state, loop, (xs, ys) = truncated("before", optax.sgd(0.1))
+    params, _, state, loop, (xs, ys) = truncated("before", optax.sgd(0.1))
     batch = gj.cut_time((xs.at[:, 4].set(jnp.nan), ys), 4)
-    _, good, loop_again, _ = truncated("before", optax.sgd(0.1))
-    want, _ = loop_again((good, jnp.zeros((4, 5))), jax.tree.map(lambda a: a[:1], batch))
-    (state, carry), metrics = loop((state, jnp.zeros((4, 5))), batch)
+    _, _, good, loop_again, _ = truncated("before", optax.sgd(0.1))
+    want, _ = loop_again(good, jax.tree.map(lambda a: a[:1], batch))
+    state, metrics = loop(state, batch)
     np.testing.assert_array_equal(metrics["finite"], [True, False, False])
-    chex.assert_trees_all_equal((state.params, carry), (want[0].params, want[1]))
+    chex.assert_trees_all_equal((state.params, state.carry), (want.params, want.carry))
     assert not np.allclose(state.params.W_c, params.W_c)
 
 
@@ -76,8 +75,11 @@ WRONG_RETURNS = {
     ),
     "loss_fn must return (loss, (metrics, carry)), got dict of nothing in place of (metrics, "
     "carry).": lambda loss, _: (loss, {}),
-    "the metrics of loss_fn must not be named loss, grad_norm, finite, epoch, step, seconds, which "
-    "training adds, got 'loss'.": lambda loss, carry: (loss, ({"loss": loss}, carry)),
+    "the metrics of loss_fn must not be named loss, grad_norm, finite, epoch, step, seconds, "
+    "waiting, which training adds, got 'loss'.": lambda loss, carry: (
+        loss,
+        ({"loss": loss}, carry),
+    ),
     "the metrics of loss_fn must be scalars, e.g. means, got carry float32[4, 5].": (
         lambda loss, carry: (loss, ({"carry": carry}, carry))
     ),
@@ -101,10 +103,11 @@ def test_a_loss_function_that_returns_something_else_is_refused(message):
         return WRONG_RETURNS[message]((params["w"] * batch).mean(), carry["h"])
 
     tx = optax.sgd(0.1)
-    state = gj.init_train_state(jax.random.key(0), {"w": jnp.float32(1)}, tx)
+    carry = {"h": jnp.zeros((4, 5))}
+    state = gj.init_train_state(jax.random.key(0), {"w": jnp.float32(1)}, tx, carry)
     loop = gj.make_train_loop(gj.make_truncated_step(loss_fn, tx))
     with refused(f"make_truncated_step: {message}"):
-        loop((state, {"h": jnp.zeros((4, 5))}), np.ones((2, 4, 3), "f"))
+        loop(state, np.ones((2, 4, 3), "f"))
 
 
 def test_layers_can_ask_whether_they_are_being_trained():
@@ -117,7 +120,7 @@ def test_layers_can_ask_whether_they_are_being_trained():
 
     tx = optax.sgd(0.1)
     state = gj.init_train_state(jax.random.key(0), {"w": jnp.float32(1)}, tx)
-    gj.make_truncated_step(loss_fn, tx)((state, ()), jnp.ones(3))
+    gj.make_truncated_step(loss_fn, tx)(state, jnp.ones(3))
     assert asked == [True]
 
 
@@ -131,16 +134,15 @@ def test_truncation_runs_where_promotion_is_strict():
     loop = gj.make_train_loop(gj.make_truncated_step(loss_fn, tx))
     for promotion in ("standard", "strict"):
         with jax.numpy_dtype_promotion(promotion):
-            state = gj.init_train_state(jax.random.key(0), {"w": jnp.float32(0)}, tx)
-            chunks = gj.cut_time(jnp.ones((4, 6)), 2)
-            results.append(loop((state, jnp.zeros(4)), chunks))
+            params = {"w": jnp.float32(0)}
+            state = gj.init_train_state(jax.random.key(0), params, tx, jnp.zeros(4))
+            results.append(loop(state, gj.cut_time(jnp.ones((4, 6)), 2)))
     chex.assert_trees_all_equal(*results)
-    np.testing.assert_array_equal(results[1][0][1], [3, 3, 3, 3])
+    np.testing.assert_array_equal(results[1][0].carry, [3, 3, 3, 3])
 
 
 def test_a_carry_that_was_donated_is_refused_by_name():
-    _, state, loop, batch = truncated("before", optax.sgd(0.1))
-    carry = jnp.zeros((4, 5))
-    (state, _), _ = loop((state, carry), gj.cut_time(batch, 6))
-    with pytest.raises(ValueError, match=r"^train_loop: state must not be .*, got 1 deleted\."):
-        loop((state, carry), gj.cut_time(batch, 6))
+    _, _, state, loop, batch = truncated("before", optax.sgd(0.1))
+    moved, _ = loop(state, gj.cut_time(batch, 6))
+    with pytest.raises(ValueError, match=r"^train_loop: state must not be .*, got carry deleted\."):
+        loop(moved._replace(carry=state.carry), gj.cut_time(batch, 6))
