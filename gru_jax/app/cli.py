@@ -83,7 +83,7 @@ def train(command: Train, console: Console) -> int:
         best = int(run.progress.best_epoch)
         console.print(f"Stopped early after epoch {epoch}: none since {best} was as good.")
     result, drawn = runs.finish(run)
-    show.result(console, task, result)
+    show.result(console, run.problem.goal, result)
     names = ("result.json", "config.json", "metrics.jsonl", "best.safetensors", "checkpoints")
     show.paths(console, [run.folder / name for name in names] + drawn)
     if not drawn:
@@ -95,30 +95,29 @@ def evaluate(command: Evaluate, console: Console) -> int:
     """Prints a run's test metrics and, of classes, its confusions."""
     trained = runs.load_trained(command.run)
     result = runs.evaluate(trained, trained.task.load(trained.config).test)
-    if trained.task.classes:
-        show.confusions(console, trained.task, result["confusion_matrix"])
-    show.result(console, trained.task, result)
+    if trained.goal.classes:
+        show.confusions(console, trained.goal, result["confusion_matrix"])
+    show.result(console, trained.goal, result)
     return 0
 
 
 def predict(command: Predict, console: Console) -> int:
-    """Prints the answers for each sequence of a file."""
+    """Prints the answers for each sequence of a file, or writes them into a file."""
     trained = runs.load_trained(command.run)
-    task = trained.task
-    sequences = gj.read_sequences(command.input, task.input_size, task.space)
-    answers = runs.predict(trained, list(sequences.values()))
-    if sys.stdout.isatty():
-        show.predictions(console, task, list(sequences), answers)
+    names, data, _ = runs.read(trained, command.input)
+    answers = runs.predict(trained, data)
+    if command.output is None and sys.stdout.isatty():
+        show.predictions(console, trained.goal, names, answers)
         return 0
-    writer = csv.writer(sys.stdout, lineterminator="\n")
-    rows = answers.reshape(len(answers), -1)
-    heads, digits = [f"value_{i}" for i in range(rows.shape[1])], ".6g"
-    if task.classes:
-        heads, digits = ["label", *(f"p_{name}" for name in task.classes)], ".6f"
-    writer.writerow(["sequence", *heads])
-    for name, row in zip(sequences, rows, strict=True):
-        label = [task.classes[int(np.argmax(row))]] if task.classes else []
-        writer.writerow([name, *label, *(f"{value:{digits}}" for value in row)])
+    table, text = trained.task.tabulate(trained, names, answers), io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(table.columns)
+    writer.writerows(table.rows)
+    if command.output:
+        files.write_text(command.output, text.getvalue())
+        show.paths(console, [command.output])
+        return 0
+    sys.stdout.write(text.getvalue())
     sys.stdout.flush()
     return 0
 
@@ -126,26 +125,27 @@ def predict(command: Predict, console: Console) -> int:
 def explain(command: Explain, console: Console) -> int:
     """Prints reports on the cells of a run, and draws them."""
     trained = runs.load_trained(command.run)
-    task, folder = trained.task, command.run / "figures"
+    goal, folder, name = trained.goal, command.run / "figures", ""
     if command.input is None:
-        test = task.load(trained.config).test
-        xs, targets, shown = test.xs, test.targets, int(np.argmax([len(x) for x in test.xs]))
-        name = f"test {task.sample} {shown + 1}"
-        if task.classes:
-            name += f", {task.target} {task.classes[targets[shown]]}"
+        data, known = trained.task.load(trained.config).test, True
     else:
-        sequences = gj.read_sequences(command.input, task.input_size)
-        xs, targets, shown, name = list(sequences.values()), None, 0, next(iter(sequences))
+        (name, *_), data, known = runs.read(trained, command.input)
         folder /= command.input.stem
-    with console.status(f"looking into {len(xs)} sequences"):
-        cells = inspection.inspect(trained, xs, targets)
-    show.reports(console, list(map(inspection.report, cells)), len(cells[0].exponents), len(xs))
+    with console.status("looking into the cells"):
+        cells, given = inspection.inspect(trained, data, known=known)
+    lengths = np.asarray(cells[0].trace.valid).sum(1)
+    show.reports(console, list(map(inspection.report, cells)), len(lengths), given)
     if not importlib.util.find_spec("matplotlib"):
         console.print(NO_FIGURES)
         return 0
     from gru_jax.app import figures
 
-    length = len(xs[shown])
+    shown = int(lengths.argmax()) if command.input is None else 0
+    if command.input is None:
+        name = f"test {goal.sample} {shown + 1}"
+        if goal.classes:
+            name += f", {goal.target} {goal.classes[data.targets[shown]]}"
+    length = int(lengths[shown])
     steps = f"{length} step{'s' * (length > 1)}"
     if length > figures.FRAMES:
         steps += f", {figures.FRAMES} of them moving"

@@ -12,7 +12,7 @@ from gru_jax.app.arguments import POSITIONAL, read, suggest
 from gru_jax.app.bench.contenders import PeerName
 from gru_jax.app.bench.measure import MEASURES, Measure
 from gru_jax.app.tasks import DEFAULT, TASKS
-from gru_jax.app.tasks.task import Config
+from gru_jax.app.tasks.config import Config
 from gru_jax.interop import FormatName
 
 
@@ -54,6 +54,8 @@ class Predict(_OfRun):
     input: Path
     """An .npz of arrays [time, input] or [cases, time, input], or a .csv with a step a line. Images
     are [time, height, width, channels]."""
+    output: Path | None = None
+    """Write CSV into this file."""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -20,7 +20,7 @@ from gru_jax.app.bench.measure import Tell
 from gru_jax.app.bench.problem import AnySize
 from gru_jax.app.explain import Report
 from gru_jax.app.runs import Run
-from gru_jax.app.tasks.task import Published, Task
+from gru_jax.app.tasks.task import Goal, Published
 
 LINES = 20
 """Plain lines that a whole run prints where there is no terminal."""
@@ -35,7 +35,7 @@ SHOWN = 16
 _right_column = partial(Column, justify="right")
 
 
-def facts(console: Console, texts: Mapping[str, str]) -> None:
+def print_facts(console: Console, texts: Mapping[str, str]) -> None:
     """Prints facts with their names, one below the other."""
     table = Table.grid(padding=(0, 2))
     for name, text in texts.items():
@@ -45,7 +45,7 @@ def facts(console: Console, texts: Mapping[str, str]) -> None:
 
 def describe(console: Console, run: Run) -> None:
     """Prints the task, the settings and the device of a training."""
-    task, config = run.problem.task, run.problem.config
+    task, config, facts, *_ = run.problem
     more = {
         "parameters": f"{gj.count_parameters(run.progress.best_params):,}",
         "recurrence": run.problem.recurrence,
@@ -54,19 +54,19 @@ def describe(console: Console, run: Run) -> None:
         "device": f"{jax.devices()[0].device_kind} x {jax.device_count()}, jax {jax.__version__}",
         "folder": str(run.folder),
     }
-    facts(console, task.describe(config, run.problem.parts) | more)
+    print_facts(console, task.describe(config, facts, run.problem.parts) | more)
 
 
 @contextlib.contextmanager
 def epochs(console: Console, run: Run) -> Iterator[Callable[[Row], None]]:
     """Shows training as it goes: yields the function that takes each epoch's row."""
-    task, total, first = run.problem.task, run.problem.config.epochs, int(run.progress.epoch)
+    goal, total, first = run.problem.goal, run.problem.config.epochs, int(run.progress.epoch)
     steps, wide = run.problem.steps, console.width >= WIDE
 
     def describe_row(row: Row) -> str:
-        names = dict.fromkeys(("loss", task.monitor) if wide else ("loss",))
-        values = " ".join(f"{name} {_number(task, name, row[name])}" for name in names)
-        validation = _number(task, task.monitor, row[f"validation_{task.monitor}"])
+        names = dict.fromkeys(("loss", goal.monitor) if wide else ("loss",))
+        values = " ".join(f"{name} {_number(goal, name, row[name])}" for name in names)
+        validation = _number(goal, goal.monitor, row[f"validation_{goal.monitor}"])
         rate = steps / row["seconds"]
         digits = 1 if rate < 10 else 0
         speed = f" {rate:3.{digits}f} steps/s" * wide
@@ -129,30 +129,30 @@ def interruptible() -> Iterator[Callable[[], bool]]:
         signal.signal(signal.SIGINT, before)
 
 
-def result(console: Console, task: Task, outcome: Mapping[str, Any]) -> None:
+def result(console: Console, goal: Goal, outcome: Mapping[str, Any]) -> None:
     """Prints the test metric among the published ones, the best first."""
-    value, size = outcome[f"test_{task.monitor}"], f"{outcome['parameters']:,} parameters"
-    start = f"test_{task.monitor}_"
+    value, size = outcome[f"test_{goal.monitor}"], f"{outcome['parameters']:,} parameters"
+    start = f"test_{goal.monitor}_"
     baselines = [
         Published(name.removeprefix(start).replace("_", " "), number, "no training")
         for name, number in outcome.items()
         if name.startswith(start)
     ]
-    rows = [*task.published, *baselines, Published("GRU (this run)", value, size)]
-    heading = f"Test {task.monitor} on {task.title}"
-    if task.mode == "min":
-        unit = task.units.get(task.monitor)
+    rows = [*goal.published, *baselines, Published("GRU (this run)", value, size)]
+    heading = f"Test {goal.monitor} on {goal.title}"
+    if goal.mode == "min":
+        unit = goal.units.get(goal.monitor)
         heading += f", {unit}; lower is better" if unit else "; lower is better"
     console.print(heading, style="italic", markup=False)
-    table = Table("", _right_column(task.monitor), "", box=None)
-    for row in sorted(rows, key=lambda row: row.value, reverse=task.mode == "max"):
+    table = Table("", _right_column(goal.monitor), "", box=None)
+    for row in sorted(rows, key=lambda row: row.value, reverse=goal.mode == "max"):
         style = "bold green" if row is rows[-1] else None
-        table.add_row(row.model, _number(task, task.monitor, row.value), row.source, style=style)
+        table.add_row(row.model, _number(goal, goal.monitor, row.value), row.source, style=style)
     console.print(table)
 
 
-def _number(task: Task, name: str, value: float) -> str:
-    return f"{value:6.1%}" if task.units.get(name) == "fraction" else f"{value:.3f}"
+def _number(goal: Goal, name: str, value: float) -> str:
+    return f"{value:6.1%}" if goal.units.get(name) == "fraction" else f"{value:.3f}"
 
 
 def reports(console: Console, rows: Sequence[Report], looked_at: int, given: int) -> None:
@@ -189,32 +189,32 @@ def paths(console: Console, written: Sequence[Path]) -> None:
         console.print(f"  {path}", soft_wrap=True, markup=False)
 
 
-def confusions(console: Console, task: Task, counts: Sequence[Sequence[int]]) -> None:
+def confusions(console: Console, goal: Goal, counts: Sequence[Sequence[int]]) -> None:
     """Prints for each class the number of cases, the share of right ones, and the mistakes."""
-    headings = task.target, f"{task.sample}s", "right"
+    headings = goal.target, f"{goal.sample}s", "right"
     table = Table(*map(_right_column, headings), "taken for", box=None)
     for i, row in enumerate(counts):
-        cases = zip(task.classes, row, strict=True)
-        wrong = [f"{name} ({n}x)" for name, n in cases if n and name != task.classes[i]]
+        cases = zip(goal.classes, row, strict=True)
+        wrong = [f"{name} ({n}x)" for name, n in cases if n and name != goal.classes[i]]
         right = f"{row[i] / max(sum(row), 1):.1%}"
-        table.add_row(Text(task.classes[i]), str(sum(row)), right, ", ".join(wrong))
+        table.add_row(Text(goal.classes[i]), str(sum(row)), right, ", ".join(wrong))
     console.print(table)
 
 
-def predictions(console: Console, task: Task, names: Sequence[str], answers: np.ndarray) -> None:
+def predictions(console: Console, goal: Goal, names: Sequence[str], answers: np.ndarray) -> None:
     """Prints the likeliest classes of each sequence with their probabilities, or its values."""
     column = Column("sequence", overflow="fold")
-    if task.classes:
+    if goal.classes:
         table = Table(
-            column, _right_column(task.target), _right_column("probability"), "or", box=None
+            column, _right_column(goal.target), _right_column("probability"), "or", box=None
         )
     else:
         table = Table(column, _right_column("value"), box=None)
     for name, row in zip(names, answers, strict=True):
-        if task.classes:
+        if goal.classes:
             best, *others = np.argsort(-row, kind="stable")[: OTHERS + 1]
-            also = [f"{task.classes[i]} ({row[i]:.0%})" for i in others if row[i] >= 0.005]
-            texts = Text(task.classes[best]), f"{row[best]:.0%}", ", ".join(also)
+            also = [f"{goal.classes[i]} ({row[i]:.0%})" for i in others if row[i] >= 0.005]
+            texts = Text(goal.classes[best]), f"{row[best]:.0%}", ", ".join(also)
         else:
             numbers = " ".join(f"{value:.4g}" for value in np.ravel(row)[:SHOWN])
             more = f" ... {row.size} values; a redirect prints all" * (row.size > SHOWN)

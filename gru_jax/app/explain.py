@@ -3,7 +3,7 @@
 trained, sequences --inspect--> Inspection --report--> numbers of a cell
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from typing import Any, NamedTuple, TypeAlias
 
@@ -14,7 +14,8 @@ from jaxtyping import Array, Float
 
 import gru_jax as gj
 from gru_jax import Architecture, Params
-from gru_jax.app import runs
+from gru_jax.app import problem
+from gru_jax.app.problem import Trained
 
 STEPS = 50_000
 """Limit of steps, with the padding of shorter sequences; `inspect` leaves out the rest."""
@@ -63,51 +64,62 @@ class Report(NamedTuple):
     lyapunov: float
 
 
-def inspect(
-    trained: runs.Trained, xs: Sequence[np.ndarray], targets: np.ndarray | None = None
-) -> list[Inspection]:
-    """Runs the net over sequences `[time, input]` and inspects each of its cells.
+def inspect(trained: Trained, data: Any, *, known: bool = True) -> tuple[list[Inspection], int]:
+    """Runs the net over sequences and inspects each of its cells.
 
     Args:
         trained: the run.
-        xs: the sequences, of which `STEPS` limits the number, but not below one.
-        targets: of the sequences; None takes the classes that the net thinks likeliest or, of a
-            task without classes, the sum of the outputs in place of the loss.
+        data: as its task loads them; `STEPS` limits the sequences looked at, but not below one.
+        known: whether the data hold the targets. Else the loss is that of the classes that the net
+            thinks likeliest or, of a task without classes, the sum of the outputs.
+
+    Returns:
+        The cells, and the number of sequences in the data.
 
     Raises:
         ValueError: if the steps are images, the net has no recurrence in stacks and residuals, or
             a cell's state is not one array.
     """
-    task, net = trained.task, trained.net
-    if task.space:
+    task, config, facts, net, params = trained
+    if not task.explainable:
         raise ValueError(
             f"explain: task must have vectors as inputs, got {task.name}, whose inputs are images; "
             "its gates are animated in the run's figures/."
         )
-    longest = np.maximum.accumulate([len(x) for x in xs])
-    count = max(1, int((longest * np.arange(1, len(xs) + 1) <= STEPS).sum()))
-    padded, lengths = gj.pad(task.prepare(trained.statistics, xs[:count]))
-    if targets is not None:
-        targets = targets[:count]
-    elif task.classes:
-        targets = np.argmax(runs.predict(trained, xs[:count]), -1)
-    looks = _look(net, task.metrics, trained.params, padded, lengths, targets)
+    batch, given = _take(problem.unstack(task.batches(config, task.prepare(facts, data), None)))
+
+    def losses(ys: Array) -> Array:
+        if known:
+            return task.metrics(facts, ys, batch)["loss"].total
+        return gj.cross_entropy(ys, ys.argmax(-1)) if trained.goal.classes else ys
+
+    looks = _look(net, losses, params, batch.xs, batch.lengths)
     if not looks:
         raise ValueError(f"explain: net of {task.name} must have a recurrent layer, got none.")
-    return [
+    cells = [
         Inspection(layer, "backward" if backward else "forward", *look)
         for (layer, backward), look in looks.items()
     ]
+    return cells, given
+
+
+def _take(batches: Iterable[Any]) -> tuple[Any, int]:
+    """Returns the first sequences as one batch, and the number of all."""
+    taken, given, longest = [], 0, 0
+    for batch in batches:
+        rows = np.flatnonzero(batch.valid)
+        longests = np.maximum.accumulate([longest, *batch.lengths[rows]])[1:]
+        fits = longests * np.arange(given + 1, given + 1 + len(rows)) <= STEPS
+        if count := max(int(fits.sum()), given == 0):
+            taken.append(jax.tree.map(lambda a, rows=rows[:count]: a[rows], batch))
+        given, longest = given + len(rows), longests[-1]
+    whole = jax.tree.map(lambda *parts: np.concatenate(parts), *taken)
+    return whole._replace(xs=whole.xs[:, : whole.lengths.max()]), given
 
 
 @partial(jax.jit, static_argnums=(0, 1))
 def _look(
-    net: gj.Layer,
-    metrics: Callable[[Array, Any], dict[str, Array]],
-    params: Params,
-    xs: Array,
-    lengths: Array,
-    targets: Array | None,
+    net: gj.Layer, losses: Outputs, params: Params, xs: Array, lengths: Array
 ) -> dict[tuple[int, bool], tuple[gj.Trace, Array, Array]]:
     """Returns trace, gradients and exponents by recurrent layer, from 1, and direction."""
     assert net.architecture is not None
@@ -123,8 +135,7 @@ def _look(
                 )
 
             def loss_fn(hs: Array, _: Array, outputs: Outputs = outputs) -> Array:
-                ys = outputs(hs)
-                return ys.sum() if targets is None else metrics(ys, targets)["loss"].sum()
+                return losses(outputs(hs)).sum()
 
             steps = {"lengths": lengths, "reverse": backward}
             gradients = gj.gradient_norms(cell, own, trace.x, loss_fn, **steps)

@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 import gru_jax as gj
 from gru_jax import plot
 from gru_jax.app.explain import Inspection
-from gru_jax.app.tasks.task import Task
+from gru_jax.app.tasks.task import Goal
 from gru_jax.files import write
 
 FRAMES = 60
@@ -23,12 +23,12 @@ FRAMES = 60
 
 
 def draw_training(
-    task: Task, rows: Sequence[dict[str, float]], confusions: Any, folder: Path, *, random: bool
+    goal: Goal, rows: Sequence[dict[str, float]], confusions: Any, folder: Path, *, random: bool
 ) -> list[Path]:
     """Draws the learning curves and, of classes, the confusions; returns the paths.
 
     Args:
-        task: the task.
+        goal: what was measured.
         rows: one an epoch.
         confusions: the confusion matrix, or None.
         folder: for the figures; it is made.
@@ -39,7 +39,7 @@ def draw_training(
     names.sort(key=lambda name: name != "loss")
     curves = Figure(figsize=(4.5 * len(names), 3.4), layout="constrained")
     for name, ax in zip(names, curves.subplots(1, len(names), squeeze=False)[0], strict=True):
-        unit = f" ({task.units[name]})" if name in task.units else ""
+        unit = f" ({goal.units[name]})" if name in goal.units else ""
         plot.learning_curves(rows, name, ax, ylabel=name + unit)
     if random:
         curves.suptitle("regularisation is on only in training", fontsize=10)
@@ -47,9 +47,9 @@ def draw_training(
     if confusions:
         counts = np.array(confusions)
         matrix = Figure(figsize=(5, 5), layout="constrained")
-        ax = plot.confusion_matrix(counts, task.classes, matrix.subplots())
-        ax.set(xlabel=f"predicted {task.target}", ylabel=f"true {task.target}")
-        ax.set_title(f"{np.trace(counts)} of {counts.sum()} test {task.sample}s right")
+        ax = plot.confusion_matrix(counts, goal.classes, matrix.subplots())
+        ax.set(xlabel=f"predicted {goal.target}", ylabel=f"true {goal.target}")
+        ax.set_title(f"{np.trace(counts)} of {counts.sum()} test {goal.sample}s right")
         paths.append(_save(matrix, folder / "confusion_matrix.png"))
     return paths
 

@@ -1,21 +1,37 @@
-"""A task made ready: its net is built once, its data are loaded and prepared once.
+"""A task made ready: its data are loaded, learned from and prepared once, its net is built once.
 
 make_problem(task, config) -> Problem
 train(problem, make_loop(problem), init_progress(problem)) -> Progress
-evaluate(task, outputs(task, net, params, xs), targets) -> means of the metrics
+measure, answer(trained, prepared data) -> means of the metrics, answers
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 import optax
-from jaxtyping import Array, Float
+from jaxtyping import Array
 
 import gru_jax as gj
 from gru_jax import Key, Metrics, Params, Row, TrainStep
-from gru_jax.app.tasks.task import Config, Parts, Statistics, Task, check
+from gru_jax.app.tasks.config import Config, check
+from gru_jax.app.tasks.task import Facts, Goal, Mean, Parts, Task
+
+
+class Trained(NamedTuple):
+    """A task with its settings, what it learned of the data, and its net with parameters."""
+
+    task: Task
+    config: Config
+    facts: Facts
+    net: gj.Layer
+    params: Params
+
+    @property
+    def goal(self) -> Goal:
+        """What the task measures, in words."""
+        return self.task.goal(self.facts)
 
 
 class Problem(NamedTuple):
@@ -23,67 +39,79 @@ class Problem(NamedTuple):
 
     task: Task
     config: Config
+    facts: Facts
     net: gj.Layer
+    goal: Goal
     recurrence: str
     """The code that runs the net's recurrences in training."""
     parts: Parts
-    statistics: Statistics
-    train: gj.Dataset
-    validation: gj.Dataset
+    train: Any
+    validation: Any
     steps: int
     """Batches in one pass over the training data."""
     tx: optax.GradientTransformation
 
+    def with_params(self, params: Params) -> Trained:
+        """Returns the trained task."""
+        return Trained(self.task, self.config, self.facts, self.net, params)
+
 
 def make_problem(task: Task, config: Config) -> Problem:
-    """Builds the net of a task, then loads its data and prepares them.
+    """Loads the data of a task, learns from them, builds the net, and prepares the data.
 
     Raises:
-        ValueError: before it loads data, if a setting is out of range, the net cannot be written
-            to a file, or the environment asks for a backend that is not there.
+        ValueError: if a setting is out of range, a file is not what it must be, the net cannot be
+            written to a file, or the environment asks for a backend that is not there.
     """
-    net = task.make_net(check(config))
+    check(config)
+    # A backend that is not there is refused before large files are read.
+    one = gj.recurrent(gj.gru(1))
+    gj.explain_backend(one, one.init(jax.random.key(0), 1), np.zeros((1, 1, 1), np.float32))
+    parts = task.load(config)
+    facts = task.learn(config, parts)
+    net = task.make_net(config, facts)
     if net.architecture is None:
         raise ValueError(
             f"train: make_net of {task.name} must build a net that can be saved, of gru_jax's "
             "builders with activations given by name, got one that holds a function."
         )
-    params = jax.eval_shape(lambda: net.init(jax.random.key(0), task.input_size))
-    xs = jax.ShapeDtypeStruct((1, 1, *task.space, task.input_size), np.float32)
-    choices = gj.explain_backend(net, params, xs, key=jax.random.key(0))
+    train, validation = (task.prepare(facts, part) for part in parts[:2])
+    batch = next(unstack(task.batches(config, validation, None)))
+    params = jax.eval_shape(lambda: net.init(jax.random.key(0), task.input_size(facts)))
+    choices = gj.explain_backend(net, params, batch.xs, key=jax.random.key(0))
     recurrence = "; ".join(dict.fromkeys(map(str, choices))) or "none"
-    parts = task.load(config)
-    statistics = task.statistics(parts.train)
-    train, validation = (part._replace(xs=task.prepare(statistics, part.xs)) for part in parts[:2])
-    steps, decay = -(-len(train.xs) // config.batch), config.weight_decay
-    tx = gj.make_optimizer(config.learning_rate, steps=config.epochs * steps, weight_decay=decay)
-    return Problem(task, config, net, recurrence, parts, statistics, train, validation, steps, tx)
+    steps = task.steps(config, train)
+    tx, goal = task.optimizer(config, config.epochs * steps), task.goal(facts)
+    return Problem(task, config, facts, net, goal, recurrence, parts, train, validation, steps, tx)
 
 
 def init_progress(problem: Problem) -> gj.Progress:
     """Returns the progress of a training that has not begun."""
-    key_params, key_train = jax.random.split(jax.random.key(problem.config.seed))
-    params = problem.net.init(key_params, problem.task.input_size)
-    return gj.init_progress(gj.init_train_state(key_train, params, problem.tx))
+    task, config, facts, net = problem[:4]
+    key_params, key_train = jax.random.split(jax.random.key(config.seed))
+    params = net.init(key_params, task.input_size(facts))
+    carry = task.carry(config, net, params)
+    return gj.init_progress(gj.init_train_state(key_train, params, problem.tx, carry))
 
 
 def make_loss(problem: Problem) -> Any:
-    """Builds `(params, batch, key) -> (loss, metrics)`, means over the valid rows of a batch."""
-    task, config, net = problem[:3]
+    """Builds `(params, carry, batch, key) -> (loss, (metrics, carry))`, means over a batch."""
+    task, config, facts, net = problem[:4]
 
-    def loss_fn(params: Params, batch: gj.Batch, key: Key) -> tuple[Array, Metrics]:
-        ys = task.apply(net, params, batch.xs, batch.lengths, key)
-        metrics = task.metrics(ys, batch.targets)
-        losses = task.loss(config, ys, batch.targets)
-        means = {k: gj.masked_mean(v, batch.valid) for k, v in metrics.items() if k != "loss"}
-        return gj.masked_mean(losses, batch.valid), means
+    def loss_fn(
+        params: Params, carry: Any, batch: Any, key: Key
+    ) -> tuple[Array, tuple[Metrics, Any]]:
+        ys, carry = task.apply(net, params, batch, carry, key)
+        metrics = task.metrics(facts, ys, batch)
+        means = {name: _divide(mean) for name, mean in metrics.items() if name != "loss"}
+        return _divide(task.loss(config, facts, ys, batch)), (means, carry)
 
     return loss_fn
 
 
 def make_loop(problem: Problem) -> TrainStep:
     """Builds the compiled training loop."""
-    return gj.make_train_loop(gj.make_train_step(make_loss(problem), problem.tx))
+    return gj.make_train_loop(gj.make_truncated_step(make_loss(problem), problem.tx))
 
 
 def train(
@@ -92,16 +120,11 @@ def train(
     """Trains to the last epoch, or until patience or a hook of `fit` ends it."""
     task, config = problem.task, problem.config
 
-    def validate(params: Params) -> Row:
-        ys = outputs(task, problem.net, params, problem.validation.xs)
-        return evaluate(task, ys, problem.validation.targets)
+    def batches(epoch: int) -> Iterator[Any]:
+        return task.batches(config, problem.train, epoch)
 
-    def batches(epoch: int) -> Iterator[gj.Batch]:
-        train = problem.train
-        if task.draw:
-            train = task.draw(config, epoch)
-            train = train._replace(xs=task.prepare(problem.statistics, train.xs))
-        return gj.make_batches(train, config.batch, seed=config.seed, epoch=epoch)
+    def validate(params: Params) -> Row:
+        return measure(problem.with_params(params), problem.validation)
 
     return gj.fit(
         progress,
@@ -109,24 +132,56 @@ def train(
         batches,
         validate,
         epochs=config.epochs,
-        monitor=task.monitor,
-        mode=task.mode,
+        monitor=problem.goal.monitor,
+        mode=problem.goal.mode,
         patience=config.patience,
         **hooks,
     )
 
 
-def outputs(
-    task: Task, net: gj.Layer, params: Params, xs: Sequence[np.ndarray]
-) -> Float[Array, "cases ..."]:
-    """Returns the net's outputs for prepared sequences, one row each, in evaluation."""
-    return _apply(task.apply, net, params, *gj.pad(xs), None)
+def run(trained: Trained, prepared: Any) -> Iterator[tuple[Any, Array]]:
+    """Yields the batches of prepared data, in order, and the net's outputs for them."""
+    task, config, _, net, params = trained
+    carry = task.carry(config, net, params)
+    for batch in unstack(task.batches(config, prepared, None)):
+        ys, carry = _apply(task.apply, net, params, batch, carry, None)
+        yield batch, ys
 
 
 _apply = jax.jit(lambda apply, *args: apply(*args), static_argnums=(0, 1))
 
 
-def evaluate(task: Task, ys: Array, targets: np.ndarray) -> Row:
-    """Returns the means of the task's metrics."""
-    metrics = task.metrics(ys, targets)
-    return {name: float(np.asarray(values, float).mean()) for name, values in metrics.items()}
+def measure(trained: Trained, prepared: Any) -> Row:
+    """Returns the means of the task's metrics on prepared data."""
+    sums: dict[str, np.ndarray] = {}
+    for batch, ys in run(trained, prepared):
+        for name, mean in trained.task.metrics(trained.facts, ys, batch).items():
+            # Summed in float64 over the batches.
+            both = np.array([np.asarray(each, float).sum() for each in mean])
+            sums[name] = sums.get(name, 0) + both
+    return {name: float(total / weight) for name, (total, weight) in sums.items()}
+
+
+def answer(trained: Trained, prepared: Any) -> np.ndarray:
+    """Returns the task's answers for prepared data, one row a sequence.
+
+    A row holds the probability of each class or, of a task without classes, its values.
+    """
+    answers = (
+        np.asarray(trained.task.predict(trained.facts, ys))[np.asarray(batch.valid)]
+        for batch, ys in run(trained, prepared)
+    )
+    return np.concatenate(list(answers))
+
+
+def _divide(mean: Mean) -> Array:
+    """Returns the mean, zero of nothing."""
+    total, weight = mean.total.sum(), mean.weight.sum().astype(mean.total.dtype)
+    return total / jax.numpy.where(weight == 0, 1, weight)
+
+
+def unstack(stacks: Iterator[Any]) -> Iterator[Any]:
+    """Yields the batches of stacks `[steps, batch, ...]`."""
+    for stack in stacks:
+        for step in range(len(jax.tree.leaves(stack)[0])):
+            yield jax.tree.map(lambda a, step=step: a[step], stack)

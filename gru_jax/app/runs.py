@@ -4,7 +4,7 @@
     load_trained --> evaluate, predict        best.safetensors  result.json  figures/
 
 Using a run needs `best.safetensors` alone: its net with the best parameters, and, in its header,
-the task, the settings and the statistics of the data. Going on needs `checkpoints/`. Files are
+the task, the settings and the facts about the data. Going on needs `checkpoints/`. Files are
 written beside their place and moved there. `metrics.jsonl` grows by whole lines, and going on cuts
 it back to the epochs of the checkpoint.
 """
@@ -13,7 +13,7 @@ import dataclasses
 import importlib.util
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -21,12 +21,13 @@ import jax
 import numpy as np
 
 import gru_jax as gj
-from gru_jax import Params, Row, interop
+from gru_jax import Row, interop
 from gru_jax.app import problem as problems
 from gru_jax.app.folder import find, locked, move_aside, one_error, read_rows
-from gru_jax.app.problem import Problem
+from gru_jax.app.problem import Problem, Trained
 from gru_jax.app.tasks import TASKS
-from gru_jax.app.tasks.task import Config, Statistics, Task, check
+from gru_jax.app.tasks.config import Config, from_json
+from gru_jax.app.tasks.task import Input, Task
 from gru_jax.files import write_text
 
 SAVE_EVERY = 5.0
@@ -43,16 +44,6 @@ class Run(NamedTuple):
     """One an epoch, as in `metrics.jsonl`."""
     started: float
     """On the clock of `time.perf_counter`, earlier sittings counted in."""
-
-
-class Trained(NamedTuple):
-    """The content of `best.safetensors`."""
-
-    task: Task
-    config: Config
-    net: gj.Layer
-    params: Params
-    statistics: Statistics
 
 
 def begin(folder: Path, task: Task, config: Config) -> tuple[Run, Path | None]:
@@ -86,7 +77,7 @@ def reopen(folder: Path, task: Task, config: Config) -> Run:
     """
     problem = problems.make_problem(task, config)
     progress = gj.load_checkpoint(folder / "checkpoints", problems.init_progress(problem))
-    rows = read_rows(folder / "metrics.jsonl", int(progress.epoch), task.monitor)
+    rows = read_rows(folder / "metrics.jsonl", int(progress.epoch), problem.goal.monitor)
     started = time.perf_counter() - sum(row["seconds"] for row in rows)
     with locked(folder):
         write_text(folder / "metrics.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
@@ -131,8 +122,8 @@ def finish(run: Run) -> tuple[dict[str, Any], list[Path]]:
         The result, and the paths of the figures.
     """
     problem, best = run.problem, run.rows[int(run.progress.best_epoch) - 1]
-    params, monitor = run.progress.best_params, f"validation_{problem.task.monitor}"
-    trained = Trained(*problem[:3], params, problem.statistics)
+    monitor = f"validation_{problem.goal.monitor}"
+    trained = problem.with_params(run.progress.best_params)
     result = evaluate(trained, problem.parts.test) | {
         monitor: best[monitor],
         "best_epoch": best["epoch"],
@@ -149,8 +140,8 @@ def finish(run: Run) -> tuple[dict[str, Any], list[Path]]:
     from gru_jax.app import figures
 
     counts, folder = result.get("confusion_matrix"), run.folder / "figures"
-    drawn = figures.draw_training(problem.task, run.rows, counts, folder, random=problem.net.random)
-    return result, drawn + problem.task.figures(trained, problem.parts.test, folder)
+    drawn = figures.draw_training(problem.goal, run.rows, counts, folder, random=problem.net.random)
+    return result, drawn + problem.task.extras(trained, problem.parts.test, folder)
 
 
 def read_config(folder: Path) -> tuple[Task, Config]:
@@ -166,7 +157,7 @@ def read_config(folder: Path) -> tuple[Task, Config]:
 
 
 def load_trained(folder: Path | str) -> Trained:
-    """Returns a run's best parameters with their net, settings and statistics.
+    """Returns a run's best parameters with their net, settings and facts.
 
     Raises:
         FileNotFoundError: if there is no run, or none that has saved anything.
@@ -177,43 +168,39 @@ def load_trained(folder: Path | str) -> Trained:
     with one_error(path):
         header = interop.load_metadata(path)
         task, config = _settings(json.loads(header["settings"]))
-        statistics = json.loads(header["statistics"])
-        task.prepare(
-            statistics, [np.zeros((1, *task.space, task.input_size), np.float32)]
-        )  # or says why not
+        facts = json.loads(header["facts"])
+        task.goal(facts)  # or says why not
         assert isinstance(net, gj.Layer)
-        return Trained(task, config, net, params, statistics)
+        return Trained(task, config, facts, net, params)
 
 
-def evaluate(trained: Trained, test: gj.Dataset) -> dict[str, Any]:
+def evaluate(trained: Trained, data: Any) -> dict[str, Any]:
     """Returns the means of the metrics, beside the task's baselines, and the number of parameters.
 
     For classification, also returns the confusion matrix.
     """
-    task = trained.task
-    ys = _outputs(trained, test.xs)
-    means = problems.evaluate(task, ys, test.targets)
-    result = {"task": task.name, **{f"test_{name}": mean for name, mean in means.items()}}
-    for name, row in task.baselines(trained.config, test).items():
+    task, config, facts = trained[:3]
+    prepared, count = task.prepare(facts, data), len(trained.goal.classes)
+    result: dict[str, Any] = {"task": task.name}
+    for name, mean in problems.measure(trained, prepared).items():
+        result[f"test_{name}"] = mean
+    for name, row in task.baselines(config, facts, data).items():
         result |= {f"test_{metric}_{name}": value for metric, value in row.items()}
     result["parameters"] = gj.count_parameters(trained.params)
-    if task.classes:
-        answers, count = np.argmax(task.predict(ys), -1), len(task.classes)
-        result["confusion_matrix"] = gj.confusion_matrix(test.targets, answers, count).tolist()
+    if count:
+        answers = problems.answer(trained, prepared).argmax(-1)
+        result["confusion_matrix"] = gj.confusion_matrix(data.targets, answers, count).tolist()
     return result
 
 
-def predict(trained: Trained, xs: Sequence[np.ndarray]) -> np.ndarray:
-    """Returns the task's answers for sequences `[time, *space, input]`, one row a sequence.
-
-    A row holds the probability of each class or, of a task without classes, its values.
-    """
-    return np.asarray(trained.task.predict(_outputs(trained, xs)))
+def read(trained: Trained, path: Path) -> Input:
+    """Returns the content of a user's file, as the task reads it."""
+    return trained.task.read(trained.config, trained.facts, path)
 
 
-def _outputs(trained: Trained, xs: Sequence[np.ndarray]) -> jax.Array:
-    prepared = trained.task.prepare(trained.statistics, xs)
-    return problems.outputs(trained.task, trained.net, trained.params, prepared)
+def predict(trained: Trained, data: Any) -> np.ndarray:
+    """Returns the task's answers for data, one row a sequence, as `problem.answer` does."""
+    return problems.answer(trained, trained.task.prepare(trained.facts, data))
 
 
 def _settings(settings: dict[str, Any]) -> tuple[Task, Config]:
@@ -221,13 +208,7 @@ def _settings(settings: dict[str, Any]) -> tuple[Task, Config]:
     if settings["task"] not in TASKS:
         raise ValueError(f"task must be one of {', '.join(TASKS)}")
     task = TASKS[settings.pop("task")]
-    needed = {field.name for field in dataclasses.fields(task.Config)}
-    if other := settings.keys() ^ needed:
-        raise ValueError(
-            f"its settings are of another version of gru_jax, {', '.join(sorted(other))} differ; "
-            "train again"
-        )
-    return task, check(task.Config(**settings))
+    return task, from_json(task.Config, settings)
 
 
 def _as_settings(problem: Problem) -> dict[str, Any]:
@@ -241,6 +222,6 @@ def _write_config(folder: Path, problem: Problem) -> None:
 def _save(run: Run, progress: gj.Progress) -> None:
     gj.save_checkpoint(run.folder / "checkpoints", progress)
     path, net, best = run.folder / "best.safetensors", run.problem.net, progress.best_params
-    header = {"settings": _as_settings(run.problem), "statistics": run.problem.statistics}
+    header = {"settings": _as_settings(run.problem), "facts": run.problem.facts}
     metadata = {name: json.dumps(value) for name, value in header.items()}
     interop.save(path, net, best, metadata=metadata)

@@ -22,7 +22,7 @@ from page_table import write_table
 from gru_jax.app.arguments import read
 from gru_jax.app.bench.results import machine, versions
 from gru_jax.app.tasks import cross_validate
-from gru_jax.app.tasks.japanese_vowels import JAPANESE_VOWELS, VowelsConfig
+from gru_jax.app.tasks.japanese_vowels import PUBLISHED, VowelsConfig
 
 FIGURES = Path(__file__).parent / "vowels.json"
 CROSS_VALIDATION = FIGURES.with_name("cross_validation.json")
@@ -144,7 +144,7 @@ def seeds_table(figures):
 def published_table(figures):
     """Returns the lines of the table of published results, with the median of ours."""
     ours = "**gru_jax, median of five seeds**", figures["median"]["test_accuracy"], "this page"
-    rows = sorted([*JAPANESE_VOWELS.published, ours], key=lambda row: -row[1])
+    rows = sorted([*PUBLISHED, ours], key=lambda row: -row[1])
     lines = ["| model | test accuracy | source |", "|---|---|---|"]
     return lines + [f"| {model} | {percent(value, 1)} | {who} |" for model, value, who in rows]
 

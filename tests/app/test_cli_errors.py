@@ -12,6 +12,13 @@ from gru_jax import interop
 from gru_jax.app.cli import main
 from gru_jax.app.tasks import TASKS
 
+FACTS = {
+    "channels": [f"LPC {i}" for i in range(12)],
+    "classes": list("123456789"),
+    "mean": [0.0] * 12,
+    "std": [1.0] * 12,
+}
+
 
 @pytest.mark.parametrize("columns", [40, 80])
 def test_a_message_breaks_no_word_in_a_terminal(tmp_path, columns):
@@ -68,11 +75,11 @@ def test_a_message_breaks_no_word_in_a_terminal(tmp_path, columns):
         (["train", "--seed", "99999999999999999999"], "train: seed must be a whole number"),
         (
             ["train", "--validation", "0.001"],
-            "validation must leave utterances on both sides",
+            "validation must leave sequences on both sides",
         ),
         (
             ["train", "--validation", "0.999"],
-            "validation must leave utterances on both sides",
+            "validation must leave sequences on both sides",
         ),
         (
             ["train", "--noise", "nan"],
@@ -196,19 +203,20 @@ def test_a_config_that_lies_is_one_line(run, tmp_path, capsys, change):
         {"settings": None},
         {"settings": '{"task": "mnist"}'},
         {"settings": '{"task": "japanese_vowels", "hidden": 6}'},
-        {"statistics": None},
-        {"statistics": "3"},
-        {"statistics": json.dumps({"mean": [0.0] * 12, "std": [0.0] * 12})},
-        {"statistics": json.dumps({"mean": [0.0] * 12, "std": ["x"] * 12})},
-        {"statistics": json.dumps({"mean": [0.0] * 7, "std": [1.0] * 7})},
-        {"statistics": json.dumps({"mean": [0.0] * 12})},
+        {"facts": None},
+        {"facts": "3"},
+        {"facts": json.dumps(FACTS | {"std": [0.0] * 12})},
+        {"facts": json.dumps(FACTS | {"std": ["x"] * 12})},
+        {"facts": json.dumps(FACTS | {"mean": [0.0] * 7, "std": [1.0] * 7})},
+        {"facts": json.dumps({name: FACTS[name] for name in ("mean", "channels", "classes")})},
+        {"facts": json.dumps(FACTS | {"classes": list(range(9))})},
     ],
 )
 def test_a_header_that_lies_is_one_line(run, tmp_path, capsys, change):
     (tmp_path / "config.json").write_text((run / "config.json").read_text())
     path = tmp_path / "best.safetensors"
     header = interop.load_metadata(run / path.name)
-    header = {name: header[name] for name in ("settings", "statistics")} | change
+    header = {name: header[name] for name in ("settings", "facts")} | change
     header = {name: text for name, text in header.items() if text is not None}
     interop.save(path, *interop.load(run / path.name), metadata=header)
     assert main(["evaluate", str(tmp_path)]) == 2

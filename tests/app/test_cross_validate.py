@@ -24,13 +24,13 @@ def test_folds_follow_the_order_of_recording_and_cover_the_training_set():
 def test_cross_validation_tests_each_fold_on_what_it_left_out(monkeypatch):
     """After one epoch the best parameters are the last; all utterances are left out once."""
     monkeypatch.setattr(cross_validate, "SEEDS", 1)
-    seen, evaluate = [], problems.evaluate
+    seen, measure = [], problems.measure
 
-    def count(task, ys, targets):
-        seen.append(len(targets))
-        return evaluate(task, ys, targets)
+    def count(trained, prepared):
+        seen.append(len(prepared.xs))
+        return measure(trained, prepared)
 
-    monkeypatch.setattr(problems, "evaluate", count)
+    monkeypatch.setattr(problems, "measure", count)
     rows = cross_validate.cross_validate(VowelsConfig(hidden=4, layers=1, epochs=1))
     assert rows["best"] == rows["last"]
     assert rows["best"].keys() == {"loss", "accuracy"}

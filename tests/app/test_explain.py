@@ -14,7 +14,8 @@ from PIL import Image
 import gru_jax as gj
 from gru_jax.app import explain, figures, runs
 from gru_jax.app.cli import main
-from gru_jax.app.tasks.japanese_vowels import standardise
+from gru_jax.app.problem import Trained
+from gru_jax.app.tasks.classify import standardise
 
 SIZE, LAYERS = 6, 2
 
@@ -32,7 +33,9 @@ def folder(tmp_path_factory):
 def found(folder):
     _, test = gj.load_japanese_vowels()
     trained = runs.load_trained(folder)
-    return trained, test, explain.inspect(trained, test.xs[:40], test.targets[:40])
+    cells, given = explain.inspect(trained, gj.take(test, np.arange(40)))
+    assert given == 40
+    return trained, test, cells
 
 
 def test_each_cell_is_inspected_on_what_it_reads(found):
@@ -40,7 +43,7 @@ def test_each_cell_is_inspected_on_what_it_reads(found):
     assert [(c.layer, c.direction) for c in cells] == [
         (layer, direction) for layer in (1, 2) for direction in ("forward", "backward")
     ]
-    xs = standardise(trained.statistics, test.xs[:40])
+    xs = standardise(trained.facts, gj.take(test, np.arange(40))).xs
     row = int(np.argmax([len(x) for x in xs]))
     read = xs[row]
     for layer in range(LAYERS):
@@ -178,9 +181,10 @@ def test_the_table_keeps_to_the_width_and_breaks_no_number(folder, monkeypatch, 
 def test_of_too_many_steps_the_first_sequences_are_looked_at(found, monkeypatch):
     trained, test, _ = found
     monkeypatch.setattr(explain, "STEPS", 2 * max(len(test.xs[0]), len(test.xs[1])))
-    assert len(explain.inspect(trained, test.xs)[0].exponents) == 2
+    assert len(explain.inspect(trained, test)[0][0].exponents) == 2
     monkeypatch.setattr(explain, "STEPS", 1)
-    assert len(explain.inspect(trained, test.xs)[0].exponents) == 1
+    cells, given = explain.inspect(trained, test)
+    assert (len(cells[0].exponents), given) == (1, 370)
 
 
 def test_without_matplotlib_there_are_reports_alone(folder, capsys, monkeypatch):
@@ -196,13 +200,16 @@ def test_without_matplotlib_there_are_reports_alone(folder, capsys, monkeypatch)
 
 def test_labels_not_given_are_those_that_the_network_thinks_likeliest(found):
     trained, test, _ = found
-    xs = test.xs[:6]
-    labels = np.argmax(runs.predict(trained, xs), -1)
-    given, own = explain.inspect(trained, xs, labels), explain.inspect(trained, xs)
-    np.testing.assert_array_equal(given[0].gradients, own[0].gradients)
-    assert not jnp.array_equal(
-        own[0].gradients, explain.inspect(trained, xs, (labels + 1) % 9)[0].gradients
-    )
+    data = gj.take(test, np.arange(6))
+    labels = np.argmax(runs.predict(trained, data), -1)
+
+    def gradients(labels, known):
+        cells, _ = explain.inspect(trained, data._replace(targets=labels), known=known)
+        return cells[0].gradients
+
+    likeliest = gradients(labels, known=True)
+    np.testing.assert_array_equal(gradients((labels + 1) % 9, known=False), likeliest)
+    assert not jnp.array_equal(gradients((labels + 1) % 9, known=True), likeliest)
 
 
 @pytest.mark.slow("traces three layers")
@@ -212,8 +219,8 @@ def test_explain_sees_through_residuals_sums_and_stacks_in_stacks(rng):
     net = gj.stack(inner, gj.bidirectional(gj.gru(3), merge="sum"), gj.pool("mean"), gj.dense(2))
     params = net.init(jax.random.key(0), 2)
     x = rng.normal(size=(6, 2)).astype("float32")
-    trained = runs.Trained(SIGN, SumConfig(), net, params, {"scale": [1.0]})
-    found = explain.inspect(trained, [x], np.array([1]))
+    trained = Trained(SIGN, SumConfig(), {"scale": 1.0}, net, params)
+    found, _ = explain.inspect(trained, gj.Dataset([x], np.array([1])))
     places = [(each.layer, each.direction) for each in found]
     assert places == [(1, "forward"), (2, "forward"), (2, "backward")]
 
@@ -239,6 +246,6 @@ def test_explain_sees_through_residuals_sums_and_stacks_in_stacks(rng):
 def test_explain_needs_a_recurrence():
     net = gj.stack(gj.dense(2), gj.pool("mean"))
     params = net.init(jax.random.key(0), 2)
-    trained = runs.Trained(SIGN, SumConfig(), net, params, {"scale": [1.0]})
+    trained = Trained(SIGN, SumConfig(), {"scale": 1.0}, net, params)
     with pytest.raises(ValueError, match=r"^explain: net of sign must have a recurrent layer"):
-        explain.inspect(trained, [np.ones((3, 2), "float32")])
+        explain.inspect(trained, gj.Dataset([np.ones((3, 2), "float32")], np.array([1])))

@@ -40,7 +40,7 @@ def test_the_result_stands_beside_its_baselines(run):
     digits = draw_moving_digits(200, seed=0, part="test")
     seen, truth = digits.frames[:, :10], digits.frames[:, 10:].astype(float)
     trained = runs.load_trained(run)
-    future = runs.predict(trained, list(seen))
+    future = runs.predict(trained, trained.task.load(trained.config).test)
     frames = {
         "": future,
         "_black_frames": np.zeros_like(truth),
@@ -57,12 +57,16 @@ def test_the_result_stands_beside_its_baselines(run):
         assert image.n_frames == 19
 
 
+def batch_of(xs, targets=None):
+    return gj.Batch(xs, np.full(len(xs), xs.shape[1]), targets, np.ones(len(xs), bool))
+
+
 def test_the_net_foretells_from_its_own_frames(rng):
     """The oracle is the net over seen frames and its own; it runs no step of `forecast`."""
-    net = MOVING_DIGITS.make_net(DigitsConfig(**TINY))
+    net = MOVING_DIGITS.make_net(DigitsConfig(**TINY), {})
     params = net.init(jax.random.key(0), 1)
     xs = rng.uniform(size=(2, 10, 32, 32, 1)).astype(np.float32)
-    logits = apply(net, params, xs, np.array([10, 10]), None)
+    logits, _ = apply(net, params, batch_of(xs), (), None)
     assert logits.shape == (2, 19, 32, 32, 1)
     frames = jnp.concatenate([xs, jax.nn.sigmoid(logits[:, 9:-1])], axis=1)
     np.testing.assert_allclose(net.apply(params, frames)[0], logits, rtol=1e-4, atol=1e-5)
@@ -74,17 +78,24 @@ def test_metrics_are_of_the_future_alone(rng):
     p = 1 / (1 + np.exp(-logits[:, 9:].astype(float)))
     truth = frames[:, 9:]
     entropy = -truth * np.log(p) - (1 - truth) * np.log(1 - p)
-    values = metrics(logits, frames)
-    np.testing.assert_allclose(values["mse"], ((p - truth) ** 2).sum((2, 3, 4)).mean(1), rtol=1e-5)
-    np.testing.assert_allclose(values["bce"], entropy.sum((2, 3, 4)).mean(1), rtol=1e-5)
+    values = metrics({}, logits, batch_of(frames[:, :10], frames))
+    for name, pixels in {"mse": (p - truth) ** 2, "bce": entropy}.items():
+        expected = pixels.sum((2, 3, 4)).mean(1)
+        np.testing.assert_allclose(values[name].total, expected, rtol=1e-5)
+        np.testing.assert_array_equal(values[name].weight, [1, 1, 1])
 
 
 def test_every_epoch_has_sequences_of_its_own_and_every_seed():
     config = DigitsConfig(**TINY)
-    first, again, second = (MOVING_DIGITS.draw(config, epoch).xs[0] for epoch in (0, 0, 1))
+    data = MOVING_DIGITS.load(config).train
+
+    def draw(config, epoch):
+        return next(MOVING_DIGITS.batches(config, data, epoch)).xs
+
+    first, again, second = (draw(config, epoch) for epoch in (0, 0, 1))
     np.testing.assert_array_equal(first, again)
     assert (first != second).any()
-    other = MOVING_DIGITS.draw(DigitsConfig(**TINY, seed=1), 0).xs[0]
+    other = draw(DigitsConfig(**TINY, seed=1), 0)
     assert (first != other).any()
     test, same = (MOVING_DIGITS.load(DigitsConfig(**TINY, seed=s)).test.xs[0] for s in (0, 1))
     np.testing.assert_array_equal(test, same)
@@ -109,7 +120,8 @@ def test_predict_and_evaluate_take_images(run, tmp_path, capsys):
     assert main(["predict", str(run), "--input", str(tmp_path / "in.npz")]) == 0
     rows = [line.split(",") for line in capsys.readouterr().out.splitlines()]
     assert [row[0] for row in rows] == ["sequence", "both[0]", "both[1]", "short"]
-    expected = runs.predict(runs.load_trained(run), [frames[0, :3]])
+    short = gj.Dataset([frames[0, :3]], np.zeros((1, 19, 32, 32, 1), np.float32))
+    expected = runs.predict(runs.load_trained(run), short)
     np.testing.assert_allclose(np.array(rows[3][1:], float), expected.ravel(), rtol=1e-3, atol=1e-6)
     assert main(["evaluate", str(run)]) == 0
     text = capsys.readouterr().out
@@ -133,7 +145,7 @@ def test_what_has_no_meaning_for_images_is_refused(run, tmp_path, capsys):
     )
     assert message in capsys.readouterr().err
     with refused("train: block must divide 32, got 3."):
-        MOVING_DIGITS.make_net(DigitsConfig(block=3))
+        MOVING_DIGITS.make_net(DigitsConfig(block=3), {})
     (tmp_path / "in.csv").write_text("1,2\n")
     with refused(f"{tmp_path / 'in.csv'} must end in .npz."):
         gj.read_sequences(tmp_path / "in.csv", 1, (32, 32))

@@ -46,7 +46,7 @@ def test_the_result_is_that_of_the_best_parameters_on_standardised_data(finished
     logits, _ = net.apply(tuple(params), xs, lengths=lengths)
     right = np.argmax(logits, -1) == test.targets
     assert result["test_accuracy"] == pytest.approx(right.mean())
-    probabilities = runs.predict(runs.load_trained(run.folder), test.xs)
+    probabilities = runs.predict(runs.load_trained(run.folder), test)
     shares = np.exp(logits) / np.exp(logits).sum(-1, keepdims=True)
     np.testing.assert_allclose(probabilities, shares, atol=1e-5)
 
@@ -99,12 +99,14 @@ def test_the_settings_reach_the_training_loss(finished):
 
     def loss(**changes):
         config = VowelsConfig(**(CONFIG.__dict__ | changes))
-        problem = run.problem._replace(config=config, net=JAPANESE_VOWELS.make_net(config))
-        return float(problems.make_loss(problem)(run.progress.best_params, one, key)[0])
+        net = JAPANESE_VOWELS.make_net(config, run.problem.facts)
+        loss_fn = problems.make_loss(run.problem._replace(config=config, net=net))
+        return float(loss_fn(run.progress.best_params, (), one, key)[0])
 
     plain = {"noise": 0.0, "dropout": 0.0, "label_smoothing": 0.0}
     train = run.problem.train
-    logits = problems.outputs(run.problem.task, run.problem.net, run.progress.best_params, train.xs)
+    xs, lengths = gj.pad(train.xs)
+    logits, _ = run.problem.net.apply(run.progress.best_params, xs, lengths=lengths)
     nats = np.log(np.exp(logits).sum(-1)) - logits[np.arange(len(train.xs)), train.targets]
     assert loss(**plain) == pytest.approx(float(nats.mean()), rel=1e-4)
     values = [loss(**plain), *(loss(**(plain | {k: getattr(CONFIG, k)})) for k in plain)]

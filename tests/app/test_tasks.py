@@ -17,7 +17,7 @@ from gru_jax import interop
 from gru_jax.app import explain, runs
 from gru_jax.app.cli import main
 from gru_jax.app.tasks import TASKS
-from gru_jax.app.tasks.task import check
+from gru_jax.app.tasks.config import check
 
 
 @pytest.fixture(autouse=True)
@@ -47,31 +47,31 @@ def test_training_learns_and_says_what_it_is(run, tmp_path, capsys):
     task, folder = run
     rows = read_rows(folder)
     assert len(rows) == EPOCHS
-    monitored = [row[f"validation_{task.monitor}"] for row in rows]
-    best = max(monitored) if task.mode == "max" else min(monitored)
+    monitored = [row[f"validation_{task.goal({}).monitor}"] for row in rows]
+    best = max(monitored) if task.goal({}).mode == "max" else min(monitored)
     result = json.loads((folder / "result.json").read_text())
-    assert result[f"validation_{task.monitor}"] == best
+    assert result[f"validation_{task.goal({}).monitor}"] == best
     assert result["best_epoch"] == EPOCHS - monitored[::-1].index(best)
     assert rows[-1]["loss"] < 0.85 * rows[0]["loss"]
-    assert ("confusion_matrix" in result) == bool(task.classes)
+    assert ("confusion_matrix" in result) == bool(task.goal({}).classes)
     drawn = {path.name for path in (folder / "figures").glob("*n*.png")}
     assert {"learning_curves.png"} <= drawn
     assert main(["train", task.name, "--out", str(tmp_path / "x"), "--epochs", "1"]) == 0
     text = capsys.readouterr().out
     assert "the sum of 64 sequences" in text
-    assert f"Test {task.monitor} on {task.title}" in text
+    assert f"Test {task.goal({}).monitor} on {task.goal({}).title}" in text
 
 
 def test_the_best_parameters_are_a_file_that_needs_nothing_else(run):
     """The oracle is the net, built here, and the test set's own sums."""
     task, folder = run
     net, params = interop.load(folder / "best.safetensors")
-    assert net.architecture == task.make_net(SumConfig()).architecture
+    assert net.architecture == task.make_net(SumConfig(), {}).architecture
     parts = task.load(SumConfig())
     scale = np.float32(np.concatenate(parts.train.xs).std())
     ys = np.stack([np.asarray(net.apply(params, x / scale)[0]) for x in parts.test.xs])
     result = json.loads((folder / "result.json").read_text())
-    if task.classes:
+    if task.goal({}).classes:
         right = (ys[:, 1] > ys[:, 0]) == parts.test.targets
         assert result["test_hits"] == pytest.approx(right.mean())
         assert np.trace(result["confusion_matrix"]) == right.sum()
@@ -96,7 +96,7 @@ def test_using_a_run_needs_no_net_from_the_task(run, tmp_path, monkeypatch, caps
     assert main(["inspect", str(folder)]) == 0
     assert main(["convert", str(folder), str(tmp_path / "out.safetensors")]) == 0
     assert main(["explain", str(folder), "--input", str(tmp_path / "in.npz")]) == 0
-    assert f"Test {task.monitor} on {task.title}" in capsys.readouterr().out
+    assert f"Test {task.goal({}).monitor} on {task.goal({}).title}" in capsys.readouterr().out
 
 
 @pytest.mark.slow("trains a network")
@@ -118,15 +118,15 @@ def test_a_run_goes_on_to_the_same_bits(run, tmp_path):
 
 def test_predict_prints_classes_or_values(run, tmp_path, capsys):
     task, folder = run
-    xs = task.load(SumConfig()).test.xs
-    np.savez(tmp_path / "in.npz", **{f"s{i}": x for i, x in enumerate(xs)})
+    test = task.load(SumConfig()).test
+    np.savez(tmp_path / "in.npz", **{f"s{i}": x for i, x in enumerate(test.xs)})
     assert main(["predict", str(folder), "--input", str(tmp_path / "in.npz")]) == 0
     rows = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
-    answers = runs.predict(runs.load_trained(folder), xs)
+    answers = runs.predict(runs.load_trained(folder), test)
     assert [row.pop("sequence") for row in rows] == [f"s{i}" for i in range(20)]
-    if task.classes:
+    if task.goal({}).classes:
         labels = [row.pop("label") for row in rows]
-        assert labels == [task.classes[i] for i in answers.argmax(-1)]
+        assert labels == [task.goal({}).classes[i] for i in answers.argmax(-1)]
         assert rows[0].keys() == {"p_minus", "p_plus"}
     else:
         assert rows[0].keys() == {"value_0"}
@@ -140,13 +140,13 @@ def test_explain_looks_into_a_layer_of_one_direction(run, capsys):
     task, folder = run
     trained = runs.load_trained(folder)
     test = task.load(SumConfig()).test
-    direction = "backward" if task.classes else "forward"
-    (found,) = explain.inspect(trained, test.xs, test.targets)
+    direction = "backward" if task.goal({}).classes else "forward"
+    (found,), _ = explain.inspect(trained, test)
     assert (found.layer, found.direction) == (1, direction)
     W = np.asarray(trained.params[-1].W, float)
-    xs, lengths = gj.pad(task.prepare(trained.statistics, test.xs))
+    xs, lengths = gj.pad(task.prepare(trained.facts, test).xs)
     ys = np.asarray(trained.net.apply(trained.params, xs, lengths=lengths)[0], float)
-    if task.classes:
+    if task.goal({}).classes:
         slopes = np.exp(ys) / np.exp(ys).sum(-1, keepdims=True) - np.eye(2)[test.targets]
     else:
         slopes = 2 * (ys - test.targets)
@@ -161,7 +161,7 @@ def test_explain_looks_into_a_layer_of_one_direction(run, capsys):
 
 @pytest.mark.slow("trains a network")
 def test_explain_refuses_a_cell_with_two_states_by_its_name(tmp_path, monkeypatch, capsys):
-    def make_net(_):
+    def make_net(*_):
         return gj.stack(gj.recurrent(gj.lstm(4)), gj.pool("last"), gj.dense(1))
 
     monkeypatch.setitem(TASKS, "sum", SUM._replace(make_net=make_net))
@@ -177,7 +177,7 @@ def test_any_net_says_which_code_runs_it(tmp_path, monkeypatch, backend):
     run, _ = runs.begin(tmp_path / "x", SUM, SumConfig())
     assert ("the compiled kernel" in run.problem.recurrence) == (backend == "auto")
     held = gj.stack(gj.recurrent(gj.gru(3), zoneout=0.1), gj.pool("last"), gj.dense(1))
-    task = SUM._replace(make_net=lambda _: held)
+    task = SUM._replace(make_net=lambda *_: held)
     run, _ = runs.begin(tmp_path / "y", task, SumConfig())
     assert run.problem.recurrence.startswith("XLA's loops")
 
@@ -186,7 +186,7 @@ def test_a_net_that_cannot_be_saved_is_refused_before_training(tmp_path):
     cell = gj.gru(3, activation=lambda x: x)
     net = gj.stack(gj.recurrent(cell), gj.pool("last"), gj.dense(1))
     with pytest.raises(ValueError, match=r"^train: make_net of sum must build a net that can be"):
-        runs.begin(tmp_path / "x", SUM._replace(make_net=lambda _: net), SumConfig())
+        runs.begin(tmp_path / "x", SUM._replace(make_net=lambda *_: net), SumConfig())
     assert not list(tmp_path.iterdir())
 
 

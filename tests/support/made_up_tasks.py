@@ -7,7 +7,8 @@ import jax
 import numpy as np
 
 import gru_jax as gj
-from gru_jax.app.tasks.task import Config, Parts, Range, Task
+from gru_jax.app.tasks.config import Config, Range
+from gru_jax.app.tasks.task import Goal, Input, Parts, Task, weigh
 
 EPOCHS = 15
 
@@ -44,39 +45,54 @@ def make_net(config, outputs):
     return gj.stack(gj.residual(gj.dense(2)), memory, gj.pool("last"), gj.dense(outputs))
 
 
-def describe(config, parts):
+def describe(config, _, parts):
     return {"task": f"the sum of {len(parts.train.xs)} sequences", "model": f"{config.hidden}"}
+
+
+def read(_, __, path):
+    sequences = gj.read_sequences(path, 2)
+    xs = list(sequences.values())
+    return Input(list(sequences), gj.Dataset(xs, np.zeros(len(xs), "int32")), known=False)
+
+
+def scale(facts, data):
+    return data._replace(xs=[x / np.float32(facts["scale"]) for x in data.xs])
+
+
+def error(ys, batch):
+    return weigh(gj.squared_error(ys, batch.targets).mean(-1), batch.valid)
+
+
+def entropy(ys, batch):
+    return weigh(gj.cross_entropy(ys, batch.targets), batch.valid)
 
 
 SUM = Task(
     name="sum",
-    title="sums",
     Config=SumConfig,
-    input_size=2,
     load=lambda config: load(config, sign=False),
-    make_net=lambda config: make_net(config, 1),
-    loss=lambda _, ys, targets: gj.squared_error(ys, targets).mean(-1),
-    metrics=lambda ys, targets: {"loss": gj.squared_error(ys, targets).mean(-1)},
-    predict=lambda ys: ys,
+    learn=lambda _, parts: {"scale": float(np.concatenate(parts.train.xs).std())},
+    goal=lambda _: Goal("sums"),
+    make_net=lambda config, _: make_net(config, 1),
+    input_size=lambda _: 2,
+    loss=lambda _, __, ys, batch: error(ys, batch),
+    metrics=lambda _, ys, batch: {"loss": error(ys, batch)},
+    predict=lambda _, ys: ys,
     describe=describe,
-    statistics=lambda train: {"scale": [float(np.concatenate(train.xs).std())]},
-    prepare=lambda statistics, xs: [x / np.float32(statistics["scale"][0]) for x in xs],
+    read=read,
+    prepare=scale,
 )
 SIGN = SUM._replace(
     name="sign",
-    title="signs",
     load=lambda config: load(config, sign=True),
-    make_net=lambda config: make_net(config, 2),
-    loss=lambda _, ys, targets: gj.cross_entropy(ys, targets),
-    metrics=lambda ys, targets: {
-        "loss": gj.cross_entropy(ys, targets),
-        "hits": gj.accuracy(ys, targets),
+    goal=lambda _: Goal(
+        "signs", "hits", "max", {"hits": "fraction"}, ("minus", "plus"), "walk", "sign"
+    ),
+    make_net=lambda config, _: make_net(config, 2),
+    loss=lambda _, __, ys, batch: entropy(ys, batch),
+    metrics=lambda _, ys, batch: {
+        "loss": entropy(ys, batch),
+        "hits": weigh(gj.accuracy(ys, batch.targets), batch.valid),
     },
-    predict=jax.nn.softmax,
-    monitor="hits",
-    mode="max",
-    classes=("minus", "plus"),
-    units={"hits": "fraction"},
-    sample="walk",
-    target="sign",
+    predict=lambda _, ys: jax.nn.softmax(ys),
 )

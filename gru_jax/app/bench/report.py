@@ -53,7 +53,7 @@ def print_setup(console: Console, rounds: int) -> None:
         "versions": ", ".join(f"{name} {version}" for name, version in versions().items()),
         "times": f"medians over {rounds} rounds ± half the interquartile range",
     }
-    show.facts(console, texts)
+    show.print_facts(console, texts)
 
 
 def print_results(

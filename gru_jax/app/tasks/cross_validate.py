@@ -18,8 +18,9 @@ import gru_jax as gj
 from gru_jax import Row, take
 from gru_jax.app import problem as problems
 from gru_jax.app.arguments import read
+from gru_jax.app.tasks.config import check
 from gru_jax.app.tasks.japanese_vowels import JAPANESE_VOWELS, VowelsConfig
-from gru_jax.app.tasks.task import Parts, check
+from gru_jax.app.tasks.task import Parts
 
 FOLDS, SEEDS = 5, 3
 
@@ -37,20 +38,18 @@ def cross_validate(config: VowelsConfig) -> dict[str, Row]:
     """Returns the mean loss and accuracy on the utterances left out."""
     dataset, _ = gj.load_japanese_vowels()
     rows: dict[str, list[Row]] = {"best": [], "last": []}
-    net, loop = JAPANESE_VOWELS.make_net(config), None  # of one shape, and so compiled once
+    loop = None  # of one shape, and so compiled once
     for fold in range(FOLDS):
         rest, left_out = split_by_order(dataset, fold)
         for seed in range(SEEDS):
             parts = Parts(*gj.split(rest, config.validation, seed=seed), left_out)
             task = JAPANESE_VOWELS._replace(load=lambda _, parts=parts: parts)
             problem = problems.make_problem(task, dataclasses.replace(config, seed=seed))
-            problem = problem._replace(net=net)
             loop = loop or problems.make_loop(problem)
             progress, _ = problems.train(problem, loop, problems.init_progress(problem))
-            xs = task.prepare(problem.statistics, left_out.xs)
+            prepared = task.prepare(problem.facts, left_out)
             for name, params in (("best", progress.best_params), ("last", progress.state.params)):
-                ys = problems.outputs(task, net, params, xs)
-                rows[name].append(problems.evaluate(task, ys, left_out.targets))
+                rows[name].append(problems.measure(problem.with_params(params), prepared))
     return {
         name: {key: float(np.mean([row[key] for row in each])) for key in each[0]}
         for name, each in rows.items()

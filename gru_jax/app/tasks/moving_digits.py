@@ -5,6 +5,8 @@ frame; after the frames seen, the net runs on its own output.
 """
 
 import dataclasses
+import math
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeAlias
 
@@ -16,7 +18,18 @@ from jaxtyping import Array, Float
 
 import gru_jax as gj
 from gru_jax import Key, Params, Row
-from gru_jax.app.tasks.task import Arrays, Config, Parts, Range, Task
+from gru_jax.app.tasks.config import Config, Range
+from gru_jax.app.tasks.task import (
+    Arrays,
+    Facts,
+    Goal,
+    Input,
+    Mean,
+    Parts,
+    Task,
+    make_batches,
+    weigh,
+)
 
 Part: TypeAlias = Literal["train", "validation", "test"]
 SEEN, FUTURE, SIZE = 10, 10, 32
@@ -32,7 +45,7 @@ CLEAR = 1e-3
 
 @dataclasses.dataclass(frozen=True)
 class DigitsConfig(Config):
-    """Settings of a run; the defaults were chosen on the validation sequences."""
+    """The net and its data; the defaults were chosen on the validation sequences."""
 
     epochs: Annotated[int, Range(1, 10**6)] = 32
     """Epochs; each draws new training sequences."""
@@ -58,11 +71,15 @@ def load(config: DigitsConfig) -> Parts:
     """Returns the first epoch's training sequences, and those held out."""
     # Always the same sequences are held out, so that runs compare.
     held_out = (_dataset(_draw(HELD_OUT, 0, part)) for part in ("validation", "test"))
-    return Parts(draw(config, 0), *held_out)
+    return Parts(_draw_epoch(config, 0), *held_out)
 
 
-def draw(config: DigitsConfig, epoch: int) -> gj.Dataset:
-    """Returns an epoch's training sequences."""
+def batches(config: DigitsConfig, data: gj.Dataset, epoch: int | None) -> Iterator[gj.Batch]:
+    """Yields an epoch's training sequences, drawn anew, or the data, for evaluation."""
+    return make_batches(config, data if epoch is None else _draw_epoch(config, epoch), epoch)
+
+
+def _draw_epoch(config: DigitsConfig, epoch: int) -> gj.Dataset:
     return _dataset(_draw(config.sequences, [config.seed, epoch], "train"))
 
 
@@ -75,7 +92,7 @@ def _dataset(digits: gj.MovingDigits) -> gj.Dataset:
     return gj.Dataset(list(digits.frames[:, :SEEN]), digits.frames[:, 1:])
 
 
-def make_net(config: DigitsConfig) -> gj.Layer:
+def make_net(config: DigitsConfig, _: Facts) -> gj.Layer:
     """Builds the net: frames in, the logits of each next frame out."""
     if SIZE % config.block:
         raise ValueError(f"train: block must divide {SIZE}, got {config.block}.")
@@ -88,26 +105,28 @@ def make_net(config: DigitsConfig) -> gj.Layer:
     )
 
 
-def apply(net: gj.Layer, params: Params, xs: Arrays, lengths: Arrays, key: Key | None) -> Array:
+def apply(
+    net: gj.Layer, params: Params, batch: gj.Batch, carry: Any, key: Key | None
+) -> tuple[Array, Any]:
     """Returns the logits of the frames after the first: of those seen, then of the future."""
-    result = gj.forecast(
-        net, params, xs, steps=FUTURE, feedback="sigmoid", lengths=lengths, key=key
-    )
-    return jnp.concatenate([result.ys[:, :-1], result.future], axis=1)
+    steps: dict[str, Any] = {"steps": FUTURE, "feedback": "sigmoid", "lengths": batch.lengths}
+    result = gj.forecast(net, params, batch.xs, key=key, **steps)
+    return jnp.concatenate([result.ys[:, :-1], result.future], axis=1), carry
 
 
-def loss(config: DigitsConfig, logits: Array, frames: Array) -> Float[Array, " sequences"]:
+def loss(_: DigitsConfig, __: Facts, logits: Array, batch: gj.Batch) -> Mean:
     """Returns the cross entropy in nats, mean over the pixels of all frames but the first."""
-    del config
-    return optax.sigmoid_binary_cross_entropy(logits, frames).mean((-4, -3, -2, -1))
+    entropy = optax.sigmoid_binary_cross_entropy(logits, jnp.asarray(batch.targets))
+    return weigh(entropy.mean((-4, -3, -2, -1)), batch.valid)
 
 
-def metrics(logits: Array, frames: Array) -> dict[str, Float[Array, " sequences"]]:
+def metrics(_: Facts, logits: Array, batch: gj.Batch) -> dict[str, Mean]:
     """Returns the squared error and the cross entropy of a future frame, sums over its pixels."""
-    logits, frames = logits[:, -FUTURE:], frames[:, -FUTURE:]
+    logits, frames = logits[:, -FUTURE:], jnp.asarray(batch.targets)[:, -FUTURE:]
     errors = gj.squared_error(jax.nn.sigmoid(logits), frames)
     entropy = optax.sigmoid_binary_cross_entropy(logits, frames)
-    return {"mse": _per_frame(errors), "bce": _per_frame(entropy)}
+    values = {"mse": errors, "bce": entropy}
+    return {name: weigh(_per_frame(each), batch.valid) for name, each in values.items()}
 
 
 def _per_frame(pixels: Any) -> Any:
@@ -115,18 +134,17 @@ def _per_frame(pixels: Any) -> Any:
     return pixels.sum((-3, -2, -1)).mean(-1)
 
 
-def predict(logits: Array) -> Float[Array, "sequences future size size 1"]:
+def predict(_: Facts, logits: Array) -> Float[Array, "sequences future size size 1"]:
     """Returns the future frames."""
     return jax.nn.sigmoid(logits[:, -FUTURE:])
 
 
-def baselines(config: DigitsConfig, test: gj.Dataset) -> dict[str, Row]:
+def baselines(_: DigitsConfig, __: Facts, test: gj.Dataset) -> dict[str, Row]:
     """Returns the metrics of forecasts that need no training.
 
     Black frames; the last frame again; and the true digits, had they kept their velocity and met no
     wall.
     """
-    del config
     digits, truth = _draw(HELD_OUT, 0, "test"), test.targets[:, -FUTURE:]
     last = np.broadcast_to(digits.frames[:, SEEN - 1 : SEEN], truth.shape)
     forecasts = {
@@ -143,9 +161,8 @@ def baselines(config: DigitsConfig, test: gj.Dataset) -> dict[str, Row]:
     return rows
 
 
-def describe(config: DigitsConfig, parts: Parts) -> dict[str, str]:
+def describe(config: DigitsConfig, _: Facts, __: Parts) -> dict[str, str]:
     """Returns the task, the data and the model in words."""
-    del parts
     pixels = SIZE // config.block
     layers = "1 layer" if config.layers == 1 else f"{config.layers} layers"
     return {
@@ -157,7 +174,14 @@ def describe(config: DigitsConfig, parts: Parts) -> dict[str, str]:
     }
 
 
-def figures(trained: Any, test: gj.Dataset, folder: Path) -> list[Path]:
+def read(_: DigitsConfig, __: Facts, path: Path) -> Input:
+    """Returns the frames in a user's file, without the frames that follow."""
+    sequences = gj.read_sequences(path, 1, (SIZE, SIZE))
+    targets = np.zeros((len(sequences), SEEN + FUTURE - 1, SIZE, SIZE, 1), np.float32)
+    return Input(list(sequences), gj.Dataset(list(sequences.values()), targets), known=False)
+
+
+def draw_forecasts(trained: Any, test: gj.Dataset, folder: Path) -> list[Path]:
     """Animates two test sequences: input, gates of the first layer, forecast and truth.
 
     Of each gate, the channel that varies most.
@@ -166,7 +190,8 @@ def figures(trained: Any, test: gj.Dataset, folder: Path) -> list[Path]:
 
     net, params = trained.net, trained.params
     seen, truth = np.stack(test.xs[:SHOWN]), test.targets[:SHOWN]
-    future = predict(gj.forecast(net, params, seen, steps=FUTURE, feedback="sigmoid").future)
+    result = gj.forecast(net, params, seen, steps=FUTURE, feedback="sigmoid")
+    future = jax.nn.sigmoid(result.future)
     xs = jnp.concatenate([seen, future[:, :-1]], axis=1)
     logits, _ = net.apply(params, xs, key=None)
     gates = gj.trace(net, params, xs, key=None)[1].gates
@@ -196,21 +221,26 @@ def _pile(
 
 MOVING_DIGITS = Task(
     name="moving_digits",
-    title="moving digits",
     Config=DigitsConfig,
-    input_size=1,
-    space=(SIZE, SIZE),
     load=load,
-    draw=draw,
+    learn=lambda *_: {},
+    goal=lambda _: Goal(
+        title="moving digits",
+        monitor="mse",
+        units={"mse": "squared intensity per frame", "bce": "nats per frame"},
+        target="frame",
+    ),
     make_net=make_net,
-    apply=apply,
+    input_size=lambda _: 1,
     loss=loss,
     metrics=metrics,
     predict=predict,
-    baselines=baselines,
     describe=describe,
-    figures=figures,
-    monitor="mse",
-    units={"mse": "squared intensity per frame", "bce": "nats per frame"},
-    target="frame",
+    read=read,
+    batches=batches,
+    steps=lambda config, _: math.ceil(config.sequences / config.batch),
+    apply=apply,
+    baselines=baselines,
+    extras=draw_forecasts,
+    explainable=False,
 )

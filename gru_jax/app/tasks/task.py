@@ -1,92 +1,65 @@
 """What can be trained: a task is a value, so that another one is another value.
 
-    load(config)       -> Parts of raw sequences         statistics(train) -> what prepare needs
-    make_net(config)   -> net                            prepare(statistics, sequences) -> inputs
-    apply(net, inputs) -> outputs                        loss, metrics, predict: of the outputs
+    load(config)           -> Parts, of data in a form of the task's own
+    learn(config, parts)   -> facts, all that using the net needs to know of the data
+    prepare(facts, data)   -> data --batches--> stacks of batches
+    apply(net, params, batch, carry, key) -> outputs, carry
+    loss, metrics          -> Mean of outputs and a batch
+    predict(facts, outputs) -> answers
 
 Runs, evaluation, prediction and explanation know a task by these functions alone.
 """
 
-import dataclasses
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import (
-    Annotated,
-    Any,
-    Literal,
-    NamedTuple,
-    TypeAlias,
-    TypeVar,
-    get_args,
-    get_origin,
-    get_type_hints,
-)
+from typing import Any, Literal, NamedTuple, TypeAlias
 
+import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array
+import optax
+from jaxtyping import Array, Bool, Float, Num
 
 import gru_jax as gj
 from gru_jax import Key, Params, Row
+from gru_jax.app.tasks.config import Config
 
 Arrays: TypeAlias = Array | np.ndarray
-Statistics: TypeAlias = dict[str, list[float]]
-AnyConfig = TypeVar("AnyConfig", bound="Config")
-
-
-class Range(NamedTuple):
-    """The least value of a setting, and the one that it stays below."""
-
-    least: float
-    below: float
-
-
-@dataclasses.dataclass(frozen=True)
-class Config:
-    """The settings of any run; a task's own class adds to them."""
-
-    seed: Annotated[int, Range(0, 2**32)] = 0
-    """Seeds the split, the parameters, the order of the data, noise and dropout."""
-    epochs: Annotated[int, Range(1, 10**6)] = 60
-    """Passes over the training data."""
-    patience: Annotated[int, Range(1, 10**6)] = 30
-    """Stops after this many epochs without a better validation."""
-    batch: Annotated[int, Range(1, 10**5)] = 32
-    """Sequences in a batch."""
-    learning_rate: Annotated[float, Range(0, math.inf)] = 3e-3
-    """Rate at the end of the warm-up; it then falls to zero along a cosine."""
-    weight_decay: Annotated[float, Range(0, math.inf)] = 1e-2
-    """Decoupled weight decay of AdamW."""
-
-
-def check(config: AnyConfig) -> AnyConfig:
-    """Returns the settings; raises ValueError if one has another type or is out of its range."""
-    for name, hint in get_type_hints(type(config), include_extras=True).items():
-        value, (kind, *marks) = getattr(config, name), get_args(hint) or (hint,)
-        if get_origin(hint) is Literal:
-            right, needed = value in get_args(hint), f"one of {', '.join(map(str, get_args(hint)))}"
-        elif kind in (int, float):
-            (least, below), whole = marks[0], kind is int
-            right = type(value) in ((int,) if whole else (int, float)) and least <= value < below
-            needed = f"a {'whole ' if whole else ''}number from {least} to below {below}"
-        else:
-            right, needed = type(value) is kind, f"a {kind.__name__}"
-        if not right:
-            raise ValueError(f"train: {name} must be {needed}, got {value!r}.")
-    return config
+Facts: TypeAlias = dict[str, Any]
+"""What JSON can hold: names of classes and channels, means and deviations, ..."""
+BATCH = 256
+"""Sequences in a batch of evaluation, at most."""
 
 
 class Parts(NamedTuple):
     """The data of a task, as its source has them."""
 
-    train: gj.Dataset
-    validation: gj.Dataset
-    test: gj.Dataset
+    train: Any
+    validation: Any
+    test: Any
 
 
-def apply(net: gj.Layer, params: Params, xs: Arrays, lengths: Arrays, key: Key | None) -> Array:
-    """Returns the net's outputs: the usual `Task.apply`."""
-    return net.apply(params, xs, lengths=lengths, key=key)[0]
+class Input(NamedTuple):
+    """The content of a user's file."""
+
+    names: Sequence[str]
+    data: Any
+    known: bool
+    """Whether the data hold the targets, too."""
+
+
+class Mean(NamedTuple):
+    """A mean to be taken over batches: the sum of `total` over the sum of `weight`."""
+
+    total: Float[Array, "..."]
+    weight: Num[Array, "..."]
+
+
+class Table(NamedTuple):
+    """Answers for people and files."""
+
+    columns: Sequence[str]
+    rows: Sequence[Sequence[Any]]
 
 
 class Published(NamedTuple):
@@ -97,58 +70,125 @@ class Published(NamedTuple):
     source: str
 
 
-class Task(NamedTuple):
-    """A problem with its data, its net, and its words.
+class Goal(NamedTuple):
+    """What a task measures on its data, in words.
 
     Attributes:
-        name: key in `TASKS`, and the folder of its runs.
-        title: name for people.
-        Config: dataclass of its settings: numbers with their `Range`, Literals, strings, bools.
-        input_size: features of one step.
-        load: `(config) -> Parts`, sequences `[time, *space, input]` with one target each.
-        make_net: `(config) -> net`.
-        loss: `(config, outputs, targets) -> [sequences]`, minimised in training.
-        metrics: `(outputs, targets) -> {name: [sequences]}`; their means are reported. `gru-jax
-            explain` needs one named "loss".
-        predict: `(outputs) -> [sequences, ...]`, the answers: probabilities of classes, or values.
-        describe: `(config, parts) -> {name: fact}`, the first lines of a training.
+        title: name of the data, for people.
         monitor: the metric that tells the best parameters.
         mode: whether its lowest or its highest value is the best.
-        apply: `(net, params, xs, lengths, key) -> outputs`, one row a sequence.
-        space: the space axes of one step, () where it is a vector.
-        draw: `(config, epoch) -> train`, where each epoch draws its sequences anew.
-        baselines: `(config, test) -> {name: metrics}`, of forecasts that need no training.
-        figures: `(trained, test, folder) -> paths`; draws, with matplotlib, a task's own figures.
-        statistics: `(train) -> {name: numbers}`, all that preparing needs to know of the data.
-        prepare: `(statistics, sequences) -> sequences`, the net's inputs.
-        classes: names of the classes that `predict` has probabilities of; () if it has values.
         units: units of metrics; a "fraction" is printed in per cent.
+        classes: names of the classes that `predict` has probabilities of; () if it has values.
         sample: word for a sequence.
         target: word for its class.
         published: values of `monitor` to compare with.
     """
 
-    name: str
     title: str
-    Config: type[Config]
-    input_size: int
-    load: Callable[[Any], Parts]
-    make_net: Callable[[Any], gj.Layer]
-    loss: Callable[[Any, Array, Any], Array]
-    metrics: Callable[[Array, Any], dict[str, Array]]
-    predict: Callable[[Array], Array]
-    describe: Callable[[Any, Parts], dict[str, str]]
     monitor: str = "loss"
     mode: Literal["min", "max"] = "min"
-    apply: Callable[[gj.Layer, Params, Arrays, Arrays, Key | None], Array] = apply
-    space: tuple[int, ...] = ()
-    draw: Callable[[Any, int], gj.Dataset] | None = None
-    baselines: Callable[[Any, gj.Dataset], dict[str, Row]] = lambda *_: {}
-    figures: Callable[[Any, gj.Dataset, Path], list[Path]] = lambda *_: []
-    statistics: Callable[[gj.Dataset], Statistics] = lambda _: {}
-    prepare: Callable[[Statistics, Sequence[np.ndarray]], Sequence[np.ndarray]] = lambda _, xs: xs
-    classes: tuple[str, ...] = ()
     units: Mapping[str, str] = {}
+    classes: tuple[str, ...] = ()
     sample: str = "sequence"
     target: str = "class"
     published: tuple[Published, ...] = ()
+
+
+def weigh(values: Float[Arrays, "*shape"], mask: Bool[Arrays, "*shape"]) -> Mean:
+    """Returns the mean of the values where the mask is True."""
+    return Mean(jnp.where(mask, values, 0), jnp.asarray(mask))
+
+
+def apply(net: gj.Layer, params: Params, batch: Any, carry: Any, key: Key | None) -> Any:
+    """Returns the net's outputs, and the carry as it came: the usual `Task.apply`."""
+    return net.apply(params, batch.xs, lengths=batch.lengths, key=key)[0], carry
+
+
+def make_batches(config: Config, data: gj.Dataset, epoch: int | None) -> Iterator[gj.Batch]:
+    """Yields stacks of batches of a `gj.Dataset`: the usual `Task.batches`."""
+    if epoch is None:
+        return gj.make_batches(data, min(len(data.xs), BATCH), steps=1)
+    return gj.make_batches(data, config.batch, seed=config.seed, epoch=epoch)
+
+
+def count_steps(config: Config, data: gj.Dataset) -> int:
+    """Returns the number of batches in an epoch of a `gj.Dataset`: the usual `Task.steps`."""
+    return math.ceil(len(data.xs) / config.batch)
+
+
+def make_optimizer(config: Config, steps: int) -> optax.GradientTransformation:
+    """Builds the usual `Task.optimizer`."""
+    return gj.make_optimizer(config.learning_rate, steps=steps, weight_decay=config.weight_decay)
+
+
+def tabulate(trained: Any, names: Sequence[str], answers: np.ndarray) -> Table:
+    """Returns label and probabilities, or values, of each sequence: the usual `Task.tabulate`."""
+    classes, rows = trained.goal.classes, answers.reshape(len(answers), -1)
+    if classes:
+        heads = ["sequence", "label", *(f"p_{name}" for name in classes)]
+        labels = [classes[i] for i in rows.argmax(-1)]
+        return Table(
+            heads,
+            [
+                [name, label, *(f"{p:.6f}" for p in row)]
+                for name, label, row in zip(names, labels, rows, strict=True)
+            ],
+        )
+    return Table(
+        ["sequence", *(f"value_{i}" for i in range(rows.shape[1]))],
+        [[name, *(f"{value:.6g}" for value in row)] for name, row in zip(names, rows, strict=True)],
+    )
+
+
+class Task(NamedTuple):
+    """A problem with its data, its net, and its words.
+
+    Attributes:
+        name: key in `TASKS`, and the folder of its runs.
+        Config: dataclass of its settings, see `config.check`.
+        load: `(config) -> Parts`.
+        learn: `(config, parts) -> facts`, of the training part alone.
+        goal: `(facts) -> Goal`; raises ValueError if the facts are not such a task's.
+        make_net: `(config, facts) -> net`.
+        input_size: `(facts) -> int`, the features of one step, or the number of tokens.
+        loss: `(config, facts, outputs, batch) -> Mean`, minimised in training.
+        metrics: `(facts, outputs, batch) -> {name: Mean}`. `gru-jax explain` needs "loss".
+        predict: `(facts, outputs) -> [sequences, ...]`, the answers: probabilities of classes, or
+            values.
+        describe: `(config, facts, parts) -> {name: fact}`, the first lines of a training.
+        read: `(config, facts, path) -> Input`, of a user's file.
+        prepare: `(facts, data) -> data`, as `batches` takes it.
+        batches: `(config, data, epoch) -> stacks of batches` with `xs`, `lengths` and `valid`,
+            `[steps, batch, ...]`. Epoch None is for evaluation, in order.
+        steps: `(config, data) -> int`, the batches of an epoch.
+        apply: `(net, params, batch, carry, key) -> (outputs, carry)`, one row a sequence.
+        carry: `(config, net, params) -> carry` before the first batch.
+        optimizer: `(config, steps) -> tx`, for so many steps in all.
+        tabulate: `(trained, names, answers) -> Table`, for a file.
+        baselines: `(config, facts, data) -> {name: metrics}`, of answers that need no training.
+        extras: `(trained, data, folder) -> paths` of more figures and files for the test data.
+        explainable: whether the steps are vectors or tokens, as `gru-jax explain` needs.
+    """
+
+    name: str
+    Config: type[Config]
+    load: Callable[[Any], Parts]
+    learn: Callable[[Any, Parts], Facts]
+    goal: Callable[[Facts], Goal]
+    make_net: Callable[[Any, Facts], gj.Layer]
+    input_size: Callable[[Facts], int]
+    loss: Callable[[Any, Facts, Array, Any], Mean]
+    metrics: Callable[[Facts, Array, Any], dict[str, Mean]]
+    predict: Callable[[Facts, Array], Array]
+    describe: Callable[[Any, Facts, Parts], dict[str, str]]
+    read: Callable[[Any, Facts, Path], Input]
+    prepare: Callable[[Facts, Any], Any] = lambda _, data: data
+    batches: Callable[[Any, Any, int | None], Iterator[Any]] = make_batches
+    steps: Callable[[Any, Any], int] = count_steps
+    apply: Callable[[gj.Layer, Params, Any, Any, Key | None], tuple[Array, Any]] = apply
+    carry: Callable[[Any, gj.Layer, Params], Any] = lambda *_: ()
+    optimizer: Callable[[Any, int], optax.GradientTransformation] = make_optimizer
+    tabulate: Callable[[Any, Sequence[str], np.ndarray], Table] = tabulate
+    baselines: Callable[[Any, Facts, Any], dict[str, Row]] = lambda *_: {}
+    extras: Callable[[Any, Any, Path], list[Path]] = lambda *_: []
+    explainable: bool = True
