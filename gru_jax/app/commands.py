@@ -20,7 +20,7 @@ from gru_jax.interop import FormatName
 class Train:
     """Train a net on a task, and test it.
 
-    After Ctrl-C, --resume goes on with it. The options from --seed on are settings of the task.
+    After Ctrl-C, --resume goes on with it. The settings below the options are the task's.
     """
 
     task: Annotated[str, POSITIONAL, "TASK"] = DEFAULT.name

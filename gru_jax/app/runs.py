@@ -28,6 +28,7 @@ from gru_jax.app.problem import Problem, Trained
 from gru_jax.app.tasks import TASKS
 from gru_jax.app.tasks.config import Config, from_json
 from gru_jax.app.tasks.task import Input, Task
+from gru_jax.app.warm_start import take_over
 from gru_jax.files import write_text
 
 SAVE_EVERY = 5.0
@@ -44,6 +45,8 @@ class Run(NamedTuple):
     """One an epoch, as in `metrics.jsonl`."""
     started: float
     """On the clock of `time.perf_counter`, earlier sittings counted in."""
+    origin: str = ""
+    """The weights that it began with, in words, where a file had them."""
 
 
 def begin(folder: Path, task: Task, config: Config) -> tuple[Run, Path | None]:
@@ -56,11 +59,14 @@ def begin(folder: Path, task: Task, config: Config) -> tuple[Run, Path | None]:
         ValueError: from `make_problem`, or if the folder holds something else than a run.
     """
     problem = problems.make_problem(task, config)
-    progress = problems.init_progress(problem)
+    progress, origin = problems.init_progress(problem), ""
+    if source := config.init_from:
+        params, origin = take_over(Path(source), problem.net, progress.state.params)
+        progress = problems.init_progress(problem, params)
     moved = move_aside(folder)
     folder.mkdir(parents=True, exist_ok=True)
     _write_config(folder, problem)
-    return Run(folder, problem, progress, [], time.perf_counter()), moved
+    return Run(folder, problem, progress, [], time.perf_counter(), origin), moved
 
 
 def reopen(folder: Path, task: Task, config: Config) -> Run:
