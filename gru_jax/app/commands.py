@@ -29,6 +29,8 @@ class Train:
     """Folder of the run; a run that is there already is moved aside, not overwritten."""
     resume: bool = False
     """Go on with the run in --out, with its own settings; --epochs may be larger."""
+    track: Annotated[tuple[str, ...], "NAME"] = ()
+    """Who else gets the numbers of each epoch: tensorboard, or module:Class of your own."""
     config: Config = dataclasses.field(default_factory=Config)
     """Settings of the task."""
 

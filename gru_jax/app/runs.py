@@ -210,24 +210,25 @@ def predict(trained: Trained, data: Any) -> np.ndarray:
 
 
 def _settings(settings: dict[str, Any]) -> tuple[Task, Config]:
-    """Returns the task and the settings that `_as_settings` wrote down."""
+    """Returns the task and the settings that `as_settings` wrote down."""
     if settings["task"] not in TASKS:
         raise ValueError(f"task must be one of {', '.join(TASKS)}")
     task = TASKS[settings.pop("task")]
     return task, from_json(task.Config, settings)
 
 
-def _as_settings(problem: Problem) -> dict[str, Any]:
+def as_settings(problem: Problem) -> dict[str, Any]:
+    """Returns the task and its settings, as in `config.json`."""
     return {"task": problem.task.name, **dataclasses.asdict(problem.config)}
 
 
 def _write_config(folder: Path, problem: Problem) -> None:
-    write_text(folder / "config.json", json.dumps(_as_settings(problem), indent=2) + "\n")
+    write_text(folder / "config.json", json.dumps(as_settings(problem), indent=2) + "\n")
 
 
 def _save(run: Run, progress: gj.Progress) -> None:
     gj.save_checkpoint(run.folder / "checkpoints", progress)
     path, net, best = run.folder / "best.safetensors", run.problem.net, progress.best_params
-    header = {"settings": _as_settings(run.problem), "facts": run.problem.facts}
+    header = {"settings": as_settings(run.problem), "facts": run.problem.facts}
     metadata = {name: json.dumps(value) for name, value in header.items()}
     interop.save(path, net, best, metadata=metadata)
