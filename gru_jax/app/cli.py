@@ -107,7 +107,16 @@ def train(command: Train, console: Console) -> int:
 def evaluate(command: Evaluate, console: Console) -> int:
     """Prints a run's test metrics and, of classes, its confusions."""
     trained = runs.load_trained(command.run)
-    result = runs.evaluate(trained, trained.task.load(trained.config).test)
+    if command.input is None:
+        data = trained.task.load(trained.config).test
+    else:
+        _, data, known = runs.read(trained, command.input)
+        if not known:
+            raise ValueError(
+                f"evaluate: --input must hold each {trained.goal.sample}'s {trained.goal.target}, "
+                f"got {command.input} without."
+            )
+    result = runs.evaluate(trained, data)
     if trained.goal.classes:
         show.confusions(console, trained.goal, result["confusion_matrix"])
     show.result(console, trained.goal, result)

@@ -45,6 +45,9 @@ class _OfRun:
 class Evaluate(_OfRun):
     """Test a trained run: metrics and confusions."""
 
+    input: Path | None = None
+    """A file as for training, to be tested on instead of the test data."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Predict(_OfRun):
@@ -54,10 +57,11 @@ class Predict(_OfRun):
     """
 
     input: Path
-    """An .npz of arrays [time, input] or [cases, time, input], or a .csv with a step a line. Images
-    are [time, height, width, channels]."""
+    """A file as for training or, of vowels and digits, an .npz of arrays [time, input] or
+    [cases, time, input], or a .csv with a step a line. Images are [time, height, width,
+    channels]."""
     output: Path | None = None
-    """Write CSV into this file."""
+    """Write CSV into this file instead."""
 
 
 @dataclasses.dataclass(frozen=True)

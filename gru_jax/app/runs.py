@@ -79,9 +79,17 @@ def reopen(folder: Path, task: Task, config: Config) -> Run:
 
     Raises:
         FileNotFoundError: if there is no run, or none that has saved anything.
-        ValueError: from `make_problem`, or if a file in the folder is damaged.
+        ValueError: from `make_problem`, if the data are not those that it began with, or if a file
+            in the folder is damaged.
     """
     problem = problems.make_problem(task, config)
+    if (folder / "best.safetensors").is_file():
+        facts = load_trained(folder).facts
+        if changed := [name for name in facts if facts[name] != problem.facts.get(name)]:
+            raise ValueError(
+                f"train: the data must be those that {folder} began with, but they have other "
+                f"{changed[0]} now."
+            )
     progress = gj.load_checkpoint(folder / "checkpoints", problems.init_progress(problem))
     rows = read_rows(folder / "metrics.jsonl", int(progress.epoch), problem.goal.monitor)
     started = time.perf_counter() - sum(row["seconds"] for row in rows)

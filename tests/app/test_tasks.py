@@ -4,6 +4,7 @@ import csv
 import dataclasses
 import io
 import json
+import shutil
 from typing import Annotated, Literal
 
 import jax
@@ -18,6 +19,7 @@ from gru_jax.app import explain, runs
 from gru_jax.app.cli import main
 from gru_jax.app.tasks import TASKS
 from gru_jax.app.tasks.config import Range, check, from_json
+from gru_jax.app.tasks.task import Parts
 
 
 @pytest.fixture(autouse=True)
@@ -239,3 +241,18 @@ def test_a_run_of_one_task_is_not_resumed_as_another(run, capsys):
     assert main(["train", other, "--resume", "--out", str(folder)]) == 2
     message = f"train: TASK must be {task.name}, as the run began, got {other}."
     assert message in capsys.readouterr().err
+
+
+@pytest.mark.slow("trains a network")
+def test_a_run_does_not_go_on_with_other_data(run, tmp_path, monkeypatch, capsys):
+    task, folder = run
+    shutil.copytree(folder, tmp_path / "x")
+
+    def load(config):
+        train, *rest = task.load(config)
+        return Parts(train._replace(xs=[2 * x for x in train.xs]), *rest)
+
+    monkeypatch.setitem(TASKS, task.name, task._replace(load=load))
+    assert main(["train", "--resume", "--out", str(tmp_path / "x"), "--epochs", "20"]) == 2
+    message = f"train: the data must be those that {tmp_path / 'x'} began with, but they have other"
+    assert f"{message} scale now." in capsys.readouterr().err
