@@ -3,7 +3,7 @@
 trained, sequences --inspect--> Inspection --report--> numbers of a cell
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from typing import Any, NamedTuple, TypeAlias
 
@@ -113,8 +113,15 @@ def _take(batches: Iterable[Any]) -> tuple[Any, int]:
         if count := max(int(fits.sum()), given == 0):
             taken.append(jax.tree.map(lambda a, rows=rows[:count]: a[rows], batch))
         given, longest = given + len(rows), longests[-1]
-    whole = jax.tree.map(lambda *parts: np.concatenate(parts), *taken)
+    whole = jax.tree.map(lambda *parts: np.concatenate(_pad(parts)), *taken)
     return whole._replace(xs=whole.xs[:, : whole.lengths.max()]), given
+
+
+def _pad(parts: Sequence[np.ndarray]) -> Iterator[np.ndarray]:
+    """Yields batches of one array, with zeros behind the time axis of those that are shorter."""
+    for part in parts:
+        missing = max(each.shape[1] for each in parts) - part.shape[1] if part.ndim > 1 else 0
+        yield np.pad(part, [(0, missing * (axis == 1)) for axis in range(part.ndim)])
 
 
 @partial(jax.jit, static_argnums=(0, 1))

@@ -96,7 +96,7 @@ def init_progress(problem: Problem, params: Params | None = None) -> gj.Progress
     key_params, key_train = jax.random.split(jax.random.key(config.seed))
     if params is None:
         params = net.init(key_params, task.input_size(facts))
-    carry = task.carry(config, net, params)
+    carry = task.carry(net, params, config.batch)
     return gj.init_progress(gj.init_train_state(key_train, params, problem.tx, carry))
 
 
@@ -148,8 +148,9 @@ def train(
 def run(trained: Trained, prepared: Any) -> Iterator[tuple[Any, Array]]:
     """Yields the batches of prepared data, in order, and the net's outputs for them."""
     task, config, _, net, params = trained
-    carry = task.carry(config, net, params)
+    carry = None
     for batch in unstack(task.batches(config, prepared, None)):
+        carry = task.carry(net, params, len(batch.valid)) if carry is None else carry
         ys, carry = _apply(task.apply, net, params, batch, carry, None)
         yield batch, ys
 
@@ -174,7 +175,7 @@ def answer(trained: Trained, prepared: Any) -> np.ndarray:
     A row holds the probability of each class or, of a task without classes, its values.
     """
     answers = (
-        np.asarray(trained.task.predict(trained.facts, ys))[np.asarray(batch.valid)]
+        np.asarray(trained.task.predict(trained.facts, ys, batch))[np.asarray(batch.valid)]
         for batch, ys in run(trained, prepared)
     )
     return np.concatenate(list(answers))

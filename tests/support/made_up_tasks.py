@@ -77,7 +77,7 @@ SUM = Task(
     input_size=lambda _: 2,
     loss=lambda _, __, ys, batch: error(ys, batch),
     metrics=lambda _, ys, batch: {"loss": error(ys, batch)},
-    predict=lambda _, ys: ys,
+    predict=lambda _, ys, __: ys,
     describe=describe,
     read=read,
     prepare=scale,
@@ -94,5 +94,5 @@ SIGN = SUM._replace(
         "loss": entropy(ys, batch),
         "hits": weigh(gj.accuracy(ys, batch.targets), batch.valid),
     },
-    predict=lambda _, ys: jax.nn.softmax(ys),
+    predict=lambda _, ys, __: jax.nn.softmax(ys),
 )

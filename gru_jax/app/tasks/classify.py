@@ -101,7 +101,7 @@ def metrics(_: Facts, logits: Array, batch: gj.Batch) -> dict[str, Mean]:
     return {name: weigh(each, batch.valid) for name, each in values.items()}
 
 
-def predict(_: Facts, logits: Array) -> Array:
+def predict(_: Facts, logits: Array, __: gj.Batch) -> Array:
     """Returns the probabilities of the classes."""
     return jax.nn.softmax(logits)
 

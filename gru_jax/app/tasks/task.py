@@ -5,7 +5,7 @@
     prepare(facts, data)   -> data --batches--> stacks of batches
     apply(net, params, batch, carry, key) -> outputs, carry
     loss, metrics          -> Mean of outputs and a batch
-    predict(facts, outputs) -> answers
+    predict(facts, outputs, batch) -> answers
 
 Runs, evaluation, prediction and explanation know a task by these functions alone.
 """
@@ -18,7 +18,7 @@ from typing import Any, Literal, NamedTuple, TypeAlias
 import jax.numpy as jnp
 import numpy as np
 import optax
-from jaxtyping import Array, Bool, Float, Num
+from jaxtyping import Array, Bool, Float, Int, Num
 
 import gru_jax as gj
 from gru_jax import Key, Params, Row
@@ -99,6 +99,11 @@ def weigh(values: Float[Arrays, "*shape"], mask: Bool[Arrays, "*shape"]) -> Mean
     return Mean(jnp.where(mask, values, 0), jnp.asarray(mask))
 
 
+def weigh_steps(values: Float[Arrays, "batch time"], lengths: Int[Arrays, " batch"]) -> Mean:
+    """Returns the mean of the values of all steps before the padding."""
+    return weigh(values, jnp.arange(values.shape[1]) < jnp.asarray(lengths)[:, None])
+
+
 def apply(net: gj.Layer, params: Params, batch: Any, carry: Any, key: Key | None) -> Any:
     """Returns the net's outputs, and the carry as it came: the usual `Task.apply`."""
     return net.apply(params, batch.xs, lengths=batch.lengths, key=key)[0], carry
@@ -153,8 +158,8 @@ class Task(NamedTuple):
         input_size: `(facts) -> int`, the features of one step, or the number of tokens.
         loss: `(config, facts, outputs, batch) -> Mean`, minimised in training.
         metrics: `(facts, outputs, batch) -> {name: Mean}`. `gru-jax explain` needs "loss".
-        predict: `(facts, outputs) -> [sequences, ...]`, the answers: probabilities of classes, or
-            values.
+        predict: `(facts, outputs, batch) -> [sequences, ...]`, the answers: probabilities of
+            classes, or values.
         describe: `(config, facts, parts) -> {name: fact}`, the first lines of a training.
         read: `(config, facts, path) -> Input`, of a user's file.
         prepare: `(facts, data) -> data`, as `batches` takes it.
@@ -162,7 +167,7 @@ class Task(NamedTuple):
             `[steps, batch, ...]`. Epoch None is for evaluation, in order.
         steps: `(config, data) -> int`, the batches of an epoch.
         apply: `(net, params, batch, carry, key) -> (outputs, carry)`, one row a sequence.
-        carry: `(config, net, params) -> carry` before the first batch.
+        carry: `(net, params, rows) -> carry` before the first batch, which has so many rows.
         optimizer: `(config, steps) -> tx`, for so many steps in all.
         tabulate: `(trained, names, answers) -> Table`, for a file.
         baselines: `(config, facts, data) -> {name: metrics}`, of answers that need no training.
@@ -179,14 +184,14 @@ class Task(NamedTuple):
     input_size: Callable[[Facts], int]
     loss: Callable[[Any, Facts, Array, Any], Mean]
     metrics: Callable[[Facts, Array, Any], dict[str, Mean]]
-    predict: Callable[[Facts, Array], Array]
+    predict: Callable[[Facts, Array, Any], Array]
     describe: Callable[[Any, Facts, Parts], dict[str, str]]
     read: Callable[[Any, Facts, Path], Input]
     prepare: Callable[[Facts, Any], Any] = lambda _, data: data
     batches: Callable[[Any, Any, int | None], Iterator[Any]] = make_batches
     steps: Callable[[Any, Any], int] = count_steps
     apply: Callable[[gj.Layer, Params, Any, Any, Key | None], tuple[Array, Any]] = apply
-    carry: Callable[[Any, gj.Layer, Params], Any] = lambda *_: ()
+    carry: Callable[[gj.Layer, Params, int], Any] = lambda *_: ()
     optimizer: Callable[[Any, int], optax.GradientTransformation] = make_optimizer
     tabulate: Callable[[Any, Sequence[str], np.ndarray], Table] = tabulate
     baselines: Callable[[Any, Facts, Any], dict[str, Row]] = lambda *_: {}
