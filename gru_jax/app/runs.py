@@ -23,11 +23,11 @@ import numpy as np
 import gru_jax as gj
 from gru_jax import Params, Row, interop
 from gru_jax.app import problem as problems
-from gru_jax.app.folder import find, locked, move_aside, one_error, read_rows
+from gru_jax.app.folder import append_row, find, locked, move_aside, one_error, read_rows, tidy
 from gru_jax.app.problem import Problem
 from gru_jax.app.tasks import TASKS
 from gru_jax.app.tasks.task import Config, Statistics, Task, check
-from gru_jax.files import write_text
+from gru_jax.files import flush, write_text
 
 SAVE_EVERY = 5.0
 """Seconds between checkpoints; one more is written whenever training ends."""
@@ -85,13 +85,21 @@ def reopen(folder: Path, task: Task, config: Config) -> Run:
         ValueError: from `make_problem`, or if a file in the folder is damaged.
     """
     problem = problems.make_problem(task, config)
-    progress = gj.load_checkpoint(folder / "checkpoints", problems.init_progress(problem))
-    rows = read_rows(folder / "metrics.jsonl", int(progress.epoch), task.monitor)
-    started = time.perf_counter() - sum(row["seconds"] for row in rows)
+    progress = problems.init_progress(problem)
     with locked(folder):
+        try:
+            progress = gj.load_checkpoint(folder / "checkpoints", progress)
+        except FileNotFoundError:
+            if (folder / "best.safetensors").exists():  # It follows the first checkpoint.
+                raise
+        rows = read_rows(folder / "metrics.jsonl", int(progress.epoch), task.monitor)
+        started = time.perf_counter() - sum(row["seconds"] for row in rows)
         write_text(folder / "metrics.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
         _write_config(folder, problem)
-    return Run(folder, problem, progress, rows, started)
+        run = Run(folder, problem, progress, rows, started)
+        if progress.best_epoch:
+            _save_best(run, progress)  # The file may be of an earlier checkpoint.
+    return run
 
 
 def train(
@@ -100,26 +108,32 @@ def train(
     """Trains to the end of the run, or until `should_stop`; says why it ended, as `fit` does.
 
     Raises:
-        ValueError: if another process trains in the same folder.
+        FileNotFoundError: if the folder is removed or moved.
+        OSError: if a file cannot be written; the last checkpoint is then as it was.
+        ValueError: if another process trains in the same folder, or has done so since the run was
+            opened.
     """
     saved_at = time.monotonic()
 
     def report_and_log(row: Row) -> None:
+        check_place()
         run.rows.append(row)
-        with (run.folder / "metrics.jsonl").open("a") as file:
-            file.write(json.dumps(row) + "\n")
+        append_row(run.folder / "metrics.jsonl", row)
         report(row)
 
     def save(progress: gj.Progress) -> None:
         nonlocal saved_at
         if time.monotonic() - saved_at >= SAVE_EVERY:
+            check_place()
             _save(run, progress)
             saved_at = time.monotonic()
 
     hooks = {"report": report_and_log, "save": save, "should_stop": should_stop}
-    with locked(run.folder):
+    with locked(run.folder) as check_place:
+        tidy(run.folder, _as_settings(run.problem), len(run.rows))
         loop = problems.make_loop(run.problem)
         progress, reason = problems.train(run.problem, loop, run.progress, **hooks)
+        check_place()
         _save(run, progress)
     return run._replace(progress=progress), reason
 
@@ -239,7 +253,13 @@ def _write_config(folder: Path, problem: Problem) -> None:
 
 
 def _save(run: Run, progress: gj.Progress) -> None:
+    if run.rows:
+        flush(run.folder / "metrics.jsonl")  # A checkpoint needs the rows of all its epochs.
     gj.save_checkpoint(run.folder / "checkpoints", progress)
+    _save_best(run, progress)
+
+
+def _save_best(run: Run, progress: gj.Progress) -> None:
     path, net, best = run.folder / "best.safetensors", run.problem.net, progress.best_params
     header = {"settings": _as_settings(run.problem), "statistics": run.problem.statistics}
     metadata = {name: json.dumps(value) for name, value in header.items()}
