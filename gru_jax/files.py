@@ -42,10 +42,12 @@ def write(path: Path, save: Callable[[Path], object]) -> None:
         flush(beside)  # before the rename, or a machine without power may keep an empty file
         os.replace(beside, path)
         flush(path.parent)
-    except (OSError, ValueError):
+    except ValueError:
         raise
     except Exception as error:  # What libraries make of a full disk is of many kinds.
-        raise OSError(f"{path} must be written whole, but: {error}") from error
+        if isinstance(error, OSError) and error.filename:
+            raise
+        raise OSError(f"{path} must be written whole, but: {error}.") from error
     finally:
         beside.unlink(missing_ok=True)
 

@@ -42,7 +42,7 @@ def main(args: list[str] | None = None) -> int:
     That is 0, 1 if training failed, 2 for wrong use, and 128 plus the number of a signal: 130 for
     Ctrl-C, 143 for SIGTERM.
     """
-    logging.getLogger("absl").setLevel(logging.ERROR)
+    logging.getLogger("absl").setLevel(logging.CRITICAL)  # Orbax logs what it raises, too.
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # Some terminals know no lines.
             stream.reconfigure(errors="replace")

@@ -60,6 +60,14 @@ def move_aside(folder: Path) -> Path | None:
     return folder.rename(target)  # Windows moves no folder while a file in it is open.
 
 
+def make(folder: Path) -> None:
+    """Makes a folder, unless it is there."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OSError(f"{folder} must be a folder, but none can be made: {error}.") from error
+
+
 @contextlib.contextmanager
 def locked(folder: Path) -> Iterator[Callable[[], None]]:
     """Keeps other processes from training in the folder; the lock goes with the process.

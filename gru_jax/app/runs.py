@@ -23,7 +23,16 @@ import numpy as np
 import gru_jax as gj
 from gru_jax import Params, Row, interop
 from gru_jax.app import problem as problems
-from gru_jax.app.folder import append_row, find, locked, move_aside, one_error, read_rows, tidy
+from gru_jax.app.folder import (
+    append_row,
+    find,
+    locked,
+    make,
+    move_aside,
+    one_error,
+    read_rows,
+    tidy,
+)
 from gru_jax.app.problem import Problem
 from gru_jax.app.tasks import TASKS
 from gru_jax.app.tasks.task import Config, Statistics, Task, check
@@ -67,7 +76,7 @@ def begin(folder: Path, task: Task, config: Config) -> tuple[Run, Path | None]:
     problem = problems.make_problem(task, config)
     progress = problems.init_progress(problem)
     moved = move_aside(folder)
-    folder.mkdir(parents=True, exist_ok=True)
+    make(folder)
     _write_config(folder, problem)
     return Run(folder, problem, progress, [], time.perf_counter()), moved
 

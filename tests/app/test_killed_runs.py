@@ -1,55 +1,21 @@
 """A run that is killed at any moment goes on to the same bits as one that is left alone."""
 
-import functools
-import json
-import os
 import random
 import shutil
 import signal
-import subprocess
-import sys
 import time
-from pathlib import Path
 
 import chex
-import jax
-import numpy as np
 import pytest
-from killed_run import EPOCHS, TASK
+from killed_run import EPOCHS
+from run_folders import check_same, count_epochs, start
 
-import gru_jax as gj
 from gru_jax import interop
 from gru_jax.app import problem as problems
 from gru_jax.app import runs
 
-CHILD = Path(__file__).parent.parent / "support" / "killed_run.py"
+pytestmark = pytest.mark.usefixtures("_random_task")
 KILLS = 20
-
-
-@pytest.fixture(scope="module")
-def environment(tmp_path_factory):
-    """Compiled programs are kept, or each of the children would compile its own."""
-    cache = tmp_path_factory.mktemp("cache")
-    return os.environ | {
-        "JAX_COMPILATION_CACHE_DIR": str(cache),
-        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
-        "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
-    }
-
-
-@pytest.fixture(scope="module")
-def whole(tmp_path_factory, environment):
-    """The run that is left alone."""
-    folder = tmp_path_factory.mktemp("runs") / "whole"
-    with start(environment, folder, 0) as child:
-        assert child.wait() == 0
-    return folder
-
-
-def start(environment, folder, *args):
-    args = [sys.executable, CHILD, folder, *map(str, args)]
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
-    return subprocess.Popen(args, env=environment, text=True, **pipes)
 
 
 @pytest.mark.slow("starts a process for each kill")
@@ -112,45 +78,3 @@ def distinct(folders):
         if content != before:
             yield folder
         before = content
-
-
-def count_epochs(folder):
-    path = folder / "metrics.jsonl"
-    return path.read_text().count("\n") if path.exists() else 0
-
-
-def check_same(folder, whole, epochs=EPOCHS):
-    for name in ("best.safetensors", "config.json"):
-        assert (folder / name).read_bytes() == (whole / name).read_bytes()
-    rows = read_rows(folder)
-    assert [row["epoch"] for row in rows] == list(range(1, epochs + 1))
-    assert rows == read_rows(whole)
-    results = [json.loads((f / "result.json").read_text()) for f in (folder, whole)]
-    assert untimed(results[0]) == untimed(results[1])
-    chex.assert_trees_all_equal(*(load(f) for f in (folder, whole)))
-    assert names(folder) == names(whole)
-
-
-def read_rows(folder):
-    lines = (folder / "metrics.jsonl").read_text().splitlines()
-    return [untimed(json.loads(line)) for line in lines]
-
-
-def untimed(row):
-    return {name: value for name, value in row.items() if name != "seconds"}
-
-
-@functools.cache
-def load(folder):
-    """Returns all arrays of a checkpoint; keys as numbers."""
-    _, config = runs.read_config(folder)
-    like = problems.init_progress(problems.make_problem(TASK, config))
-    progress = gj.load_checkpoint(folder / "checkpoints", like)
-    state = progress.state._replace(key=jax.random.key_data(progress.state.key))
-    return jax.tree.map(np.asarray, progress._replace(state=state))
-
-
-def names(folder):
-    """Returns the names in a run's folder and of its figures; checkpoints are counted."""
-    assert len(list((folder / "checkpoints").iterdir())) == 1
-    return {path.relative_to(folder) for path in [*folder.iterdir(), *folder.glob("figures/*")]}

@@ -28,7 +28,6 @@ def make_net(config):
 
 
 TASK = SUM._replace(name="random_sum", make_net=make_net)
-TASKS[TASK.name] = TASK
 
 
 def before_each_change(act):
@@ -80,6 +79,7 @@ def copy_states(folder, copies):
 
 
 if __name__ == "__main__":
+    TASKS[TASK.name] = TASK
     folder, number, *more = sys.argv[1:]
     if number == "states":
         copy_states(Path(folder), Path(*more))
