@@ -23,6 +23,7 @@ import numpy as np
 import gru_jax as gj
 from gru_jax import Params, Row, interop
 from gru_jax.app import problem as problems
+from gru_jax.app.changes import check_changes, describe_changes, find_changes, read_changes
 from gru_jax.app.folder import (
     append_row,
     find,
@@ -52,6 +53,8 @@ class Run(NamedTuple):
     """One an epoch, as in `metrics.jsonl`."""
     started: float
     """On the clock of `time.perf_counter`, earlier sittings counted in."""
+    changes: Sequence[dict[str, Any]] = ()
+    """Settings that were overridden, each with the epoch after which."""
 
 
 class Trained(NamedTuple):
@@ -87,7 +90,8 @@ def reopen(folder: Path, task: Task, config: Config) -> Run:
     Args:
         folder: the run's.
         task: its task, from `read_config`.
-        config: its own settings, from there; `epochs` may have grown.
+        config: its own settings, from there; `epochs` may have grown. Others may differ if the
+            data and the net stay; the run then records the change.
 
     Raises:
         FileNotFoundError: if there is no run, or none that has saved anything.
@@ -96,6 +100,8 @@ def reopen(folder: Path, task: Task, config: Config) -> Run:
     problem = problems.make_problem(task, config)
     progress = problems.init_progress(problem)
     with locked(folder):
+        _, before = read_config(folder)
+        check_changes(task, before, config)
         try:
             progress = gj.load_checkpoint(folder / "checkpoints", progress)
         except FileNotFoundError:
@@ -104,8 +110,11 @@ def reopen(folder: Path, task: Task, config: Config) -> Run:
         rows = read_rows(folder / "metrics.jsonl", int(progress.epoch), task.monitor)
         started = time.perf_counter() - sum(row["seconds"] for row in rows)
         write_text(folder / "metrics.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
-        _write_config(folder, problem)
-        run = Run(folder, problem, progress, rows, started)
+        changes = read_changes(folder)
+        if changed := find_changes(before, config):
+            changes.append({"epoch": len(rows), **changed})
+        _write_config(folder, problem, changes)
+        run = Run(folder, problem, progress, rows, started, changes)
         if progress.best_epoch:
             _save_best(run, progress)  # The file may be of an earlier checkpoint.
     return run
@@ -126,6 +135,7 @@ def train(
 
     def report_and_log(row: Row) -> None:
         check_place()
+        row |= describe_changes(run.changes, int(row["epoch"]))
         run.rows.append(row)
         append_row(run.folder / "metrics.jsonl", row)
         report(row)
@@ -241,6 +251,7 @@ def _outputs(trained: Trained, xs: Sequence[np.ndarray]) -> jax.Array:
 
 def _settings(settings: dict[str, Any]) -> tuple[Task, Config]:
     """Returns the task and the settings that `_as_settings` wrote down."""
+    settings.pop("changes", None)
     if settings["task"] not in TASKS:
         raise ValueError(f"task must be one of {', '.join(TASKS)}")
     task = TASKS[settings.pop("task")]
@@ -257,8 +268,9 @@ def _as_settings(problem: Problem) -> dict[str, Any]:
     return {"task": problem.task.name, **dataclasses.asdict(problem.config)}
 
 
-def _write_config(folder: Path, problem: Problem) -> None:
-    write_text(folder / "config.json", json.dumps(_as_settings(problem), indent=2) + "\n")
+def _write_config(folder: Path, problem: Problem, changes: Sequence[dict[str, Any]] = ()) -> None:
+    settings = _as_settings(problem) | ({"changes": changes} if changes else {})
+    write_text(folder / "config.json", json.dumps(settings, indent=2) + "\n")
 
 
 def _save(run: Run, progress: gj.Progress) -> None:

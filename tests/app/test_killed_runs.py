@@ -7,8 +7,8 @@ import time
 
 import chex
 import pytest
-from killed_run import EPOCHS
-from run_folders import check_same, count_epochs, start
+from killed_run import EPOCHS, TASK
+from run_folders import bytes_of, check_same, count_epochs, start
 
 from gru_jax import interop
 from gru_jax.app import problem as problems
@@ -16,6 +16,58 @@ from gru_jax.app import runs
 
 pytestmark = pytest.mark.usefixtures("_random_task")
 KILLS = 20
+
+
+def begin_and_lose(folder):
+    """Returns the arrays of a run of two epochs, whose folder then is as if killed before a save."""
+    config = TASK.Config(epochs=2, hidden=4)
+    run, _ = runs.begin(folder, TASK, config)
+    run, _ = runs.train(run, lambda _: None, lambda: False)
+    shutil.rmtree(folder / "checkpoints")
+    return run.progress.best_params, config
+
+
+def test_a_run_that_was_killed_before_its_first_checkpoint_begins_again(tmp_path):
+    """What it left of a first save, and of files beside their places, is never mistaken."""
+    expected, config = begin_and_lose(tmp_path)
+    (tmp_path / "best.safetensors").unlink()
+    (tmp_path / "checkpoints" / "unfinished.orbax-checkpoint-tmp" / "last").mkdir(parents=True)
+    leftover = tmp_path / f".best.{'0123456789abcdef' * 2}.safetensors"
+    leftover.write_text("half")
+    run = runs.reopen(tmp_path, TASK, config)
+    assert (run.progress.epoch, run.rows) == (0, [])
+    runs.train(run, lambda _: None, lambda: False)
+    _, best = interop.load(tmp_path / "best.safetensors")
+    chex.assert_trees_all_equal(best, expected)
+    assert not leftover.exists()
+    assert [path.name for path in (tmp_path / "checkpoints").iterdir()] == ["0"]
+
+
+def test_a_run_that_lost_its_checkpoints_does_not_begin_again(tmp_path):
+    _, config = begin_and_lose(tmp_path)
+    before = bytes_of(tmp_path)
+    with pytest.raises(FileNotFoundError, match=r"no folder .*/checkpoints; train first\."):
+        runs.reopen(tmp_path, TASK, config)
+    assert bytes_of(tmp_path) == before
+
+
+def test_a_run_that_was_killed_before_it_had_settings_is_no_obstacle(tmp_path):
+    (tmp_path / f".config.{'0123456789abcdef' * 2}.json").write_text('{"ta')
+    run, moved = runs.begin(tmp_path, TASK, TASK.Config(epochs=1, hidden=4))
+    assert moved is None
+    runs.train(run, lambda _: None, lambda: False)
+    assert not list(tmp_path.glob(".*"))
+
+
+def test_a_run_that_another_process_has_continued_is_not_trained(tmp_path):
+    config = TASK.Config(epochs=1, hidden=4)
+    first, _ = runs.begin(tmp_path, TASK, config)
+    second = runs.reopen(tmp_path, TASK, config)
+    runs.train(second, lambda _: None, lambda: False)
+    before = bytes_of(tmp_path)
+    with pytest.raises(ValueError, match="must be as it was opened, but another process trained"):
+        runs.train(first, lambda _: None, lambda: False)
+    assert bytes_of(tmp_path) == before
 
 
 @pytest.mark.slow("starts a process for each kill")
