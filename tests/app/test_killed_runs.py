@@ -19,7 +19,7 @@ KILLS = 20
 
 
 def begin_and_lose(folder):
-    """Returns the arrays of a run of two epochs, whose folder then is as if killed before a save."""
+    """Trains two epochs, and removes their checkpoints; returns the best parameters."""
     config = TASK.Config(epochs=2, hidden=4)
     run, _ = runs.begin(folder, TASK, config)
     run, _ = runs.train(run, lambda _: None, lambda: False)
@@ -108,6 +108,9 @@ def test_before_each_operation_of_a_save_the_folder_holds_a_whole_run(
     monkeypatch.setattr(problems, "make_problem", lambda *_: problem)
     monkeypatch.setattr(problems, "make_loop", lambda _: loop)
     for state in distinct(sorted(states.iterdir())):
+        numbers = [path.name for path in (state / "checkpoints").iterdir()]
+        newest = max((name for name in numbers if name.isdecimal()), key=int)
+        assert (state / "checkpoints" / newest / "checksums.json").exists()
         run = runs.reopen(state, task, config)
         epochs.append(len(run.rows))
         _, best = interop.load(state / "best.safetensors")
