@@ -113,7 +113,7 @@ def _take(batches: Iterable[Any]) -> tuple[Any, int]:
         if count := max(int(fits.sum()), given == 0):
             taken.append(jax.tree.map(lambda a, rows=rows[:count]: a[rows], batch))
         given, longest = given + len(rows), longests[-1]
-    whole = jax.tree.map(lambda *parts: np.concatenate(_pad(parts)), *taken)
+    whole = jax.tree.map(lambda *parts: np.concatenate(list(_pad(parts))), *taken)
     return whole._replace(xs=whole.xs[:, : whole.lengths.max()]), given
 
 

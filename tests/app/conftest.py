@@ -1,9 +1,14 @@
 """Fixtures of the tests of the command."""
 
+import os
+
 import pytest
 from command_line import SMALL
+from killed_run import TASK
+from run_folders import start
 
 from gru_jax.app.cli import main
+from gru_jax.app.tasks import TASKS
 
 
 @pytest.fixture(scope="session")
@@ -11,4 +16,29 @@ def run(tmp_path_factory):
     """A small trained run, made by the command; of the session, for no test changes it."""
     folder = tmp_path_factory.mktemp("runs") / "small"
     assert main(["train", "--out", str(folder), *SMALL]) == 0
+    return folder
+
+
+@pytest.fixture(scope="session")
+def environment(tmp_path_factory):
+    """Compiled programs are kept, or each of the children would compile its own."""
+    cache = tmp_path_factory.mktemp("cache")
+    return os.environ | {
+        "JAX_COMPILATION_CACHE_DIR": str(cache),
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+        "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
+    }
+
+
+@pytest.fixture
+def _random_task(monkeypatch):
+    monkeypatch.setitem(TASKS, TASK.name, TASK)
+
+
+@pytest.fixture(scope="session")
+def whole(tmp_path_factory, environment):
+    """The run that is left alone."""
+    folder = tmp_path_factory.mktemp("runs") / "whole"
+    with start(environment, folder, 0) as child:
+        assert child.wait() == 0
     return folder
