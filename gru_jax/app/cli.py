@@ -80,7 +80,9 @@ def train(command: Train, console: Console) -> int:
     except BrokenPipeError:
         raise
     except OSError as error:
-        return _complain(str(error), FAILED, again * command.out.exists())
+        if not command.out.exists():
+            return _complain(str(error), FAILED)
+        return _complain(f"{error} Go on with:", FAILED, again)
     epoch, step = int(run.progress.epoch), int(run.progress.state.step)
     if reason == "stopped":
         return _complain(f"stopped after epoch {epoch}; go on with:", SIGNAL + signals[0], again)
