@@ -148,7 +148,7 @@ def test_a_run_whose_folder_is_taken_away_ends_and_writes_nowhere_else(
     ],
 )
 def test_a_full_disk_costs_no_checkpoint(tmp_path, environment, whole, limit, code, message):
-    """A limit on the size of files stands for it: it binds any user, and C++, too."""
+    """Limits the size of files instead, which binds any user, and C++, too."""
     folder = tmp_path / "x"
     shutil.copytree(whole, folder)
     before = bytes_of(folder / "checkpoints")
