@@ -90,7 +90,9 @@ def train(command: Train, console: Console) -> int:
     except BrokenPipeError:
         raise
     except OSError as error:
-        return _complain(str(error), FAILED, again * command.out.exists())
+        if not command.out.exists():
+            return _complain(str(error), FAILED)
+        return _complain(f"{error} Go on with:", FAILED, again)
     finally:
         trackers.end(finished and finished[0])
     epoch, step = int(run.progress.epoch), int(run.progress.state.step)

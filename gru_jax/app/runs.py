@@ -6,7 +6,8 @@
 Using a run needs `best.safetensors` alone: its net with the best parameters, and, in its header,
 the task, the settings and the facts about the data. Going on needs `checkpoints/`. Files are
 written beside their place and moved there. `metrics.jsonl` grows by whole lines, and going on cuts
-it back to the epochs of the checkpoint.
+it back to the epochs of the checkpoint. Rows reach the disk before the checkpoint that counts them,
+and `best.safetensors` follows it, so a run can be killed at any moment.
 """
 
 import dataclasses

@@ -73,7 +73,7 @@ def _numbers(folder: Path) -> list[int]:
 
 
 def _remove_all_but(folder: Path, numbers: list[int]) -> None:
-    """Removes other checkpoints, and those of any version that were never finished."""
+    """Removes other checkpoints, and unfinished ones of any version."""
     for path in folder.iterdir():
         unfinished = path.name == UNFINISHED or path.name.endswith(ORBAX_UNFINISHED)
         if unfinished or (path.name.isdecimal() and int(path.name) not in numbers):

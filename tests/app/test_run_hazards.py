@@ -23,6 +23,11 @@ from gru_jax.app.folder import append_row
 pytestmark = pytest.mark.usefixtures("_random_task")
 
 
+WITH_SMALL_FILES = """import os, resource, sys
+resource.setrlimit(resource.RLIMIT_FSIZE, ({0}, {0}))
+os.execv(sys.executable, [sys.executable, *sys.argv[1:]])"""
+
+
 @pytest.fixture
 def begun(tmp_path, environment):
     """A folder in which a process trains, and the process, which has saved already."""
@@ -100,6 +105,15 @@ def test_of_two_processes_in_a_folder_the_second_is_refused(begun, environment, 
     assert [path.name for path in folder.parent.iterdir()] == ["x"]
 
 
+@pytest.mark.slow("starts processes that train")
+def test_of_two_processes_that_start_at_once_one_trains(tmp_path, environment, whole):
+    folder = tmp_path / "x"
+    with start(environment, folder, 0) as first, start(environment, folder, 0) as second:
+        said = [child.stdout.read() for child in (first, second)]
+    assert sorted([first.returncode, second.returncode]) == [0, 2], said
+    check_same(folder, whole)
+
+
 @pytest.mark.parametrize("again", [False, True], ids=["removed", "replaced"])
 @pytest.mark.parametrize("every", [0.0, 99.0], ids=["saving", "reporting"])
 def test_a_run_whose_folder_is_taken_away_ends_and_writes_nowhere_else(
@@ -134,19 +148,19 @@ def test_a_run_whose_folder_is_taken_away_ends_and_writes_nowhere_else(
     ],
 )
 def test_a_full_disk_costs_no_checkpoint(tmp_path, environment, whole, limit, code, message):
-    """A limit on the size of files stands for it: it binds any user, and C++, too."""
+    """Limits the size of files instead, which binds any user, and C++, too."""
     folder = tmp_path / "x"
     shutil.copytree(whole, folder)
     before = bytes_of(folder / "checkpoints")
     more = ["0", "--resume", "--epochs", str(EPOCHS + 1)]
     done = subprocess.run(
-        ["prlimit", f"--fsize={limit}", sys.executable, CHILD, folder, *more],
+        [sys.executable, "-c", WITH_SMALL_FILES.format(limit), CHILD, folder, *more],
         env=environment | {"JAX_ENABLE_COMPILATION_CACHE": "0"},
         capture_output=True,
         text=True,
     )
-    again = f"  gru-jax train --resume --out {folder}\n" * (code == 1)
-    assert re.fullmatch(f"gru-jax: [^\n]*{message}\n{again}", done.stderr)
+    again = f" Go on with:\n  gru-jax train --resume --out {folder}" * (code == 1)
+    assert re.fullmatch(f"gru-jax: [^\n]*{message}{again}\n", done.stderr)
     assert done.returncode == code
     assert bytes_of(folder / "checkpoints") == before
     longer = tmp_path / "longer"
