@@ -107,9 +107,17 @@ from gru_jax.training.fit import Progress as Progress
 from gru_jax.training.fit import Row as Row
 from gru_jax.training.fit import fit as fit
 from gru_jax.training.fit import init_progress as init_progress
+from gru_jax.training.forecast_metrics import coverage as coverage
+from gru_jax.training.forecast_metrics import mae as mae
+from gru_jax.training.forecast_metrics import mase as mase
+from gru_jax.training.forecast_metrics import mse as mse
+from gru_jax.training.forecast_metrics import scaled_crps as scaled_crps
+from gru_jax.training.levels import level_columns as level_columns
+from gru_jax.training.levels import level_quantiles as level_quantiles
 from gru_jax.training.loop import make_train_loop as make_train_loop
 from gru_jax.training.losses import cross_entropy as cross_entropy
 from gru_jax.training.losses import masked_mean as masked_mean
+from gru_jax.training.losses import quantile_loss as quantile_loss
 from gru_jax.training.losses import squared_error as squared_error
 from gru_jax.training.metrics import accuracy as accuracy
 from gru_jax.training.metrics import confusion_matrix as confusion_matrix
