@@ -72,6 +72,7 @@ from gru_jax.data.files import read_sequences as read_sequences
 from gru_jax.data.japanese_vowels import load_japanese_vowels as load_japanese_vowels
 from gru_jax.data.moving_digits import MovingDigits as MovingDigits
 from gru_jax.data.moving_digits import draw_moving_digits as draw_moving_digits
+from gru_jax.data.seasonal_naive import seasonal_naive as seasonal_naive
 
 # Layers
 from gru_jax.layers.blocks import depth_to_space as depth_to_space
