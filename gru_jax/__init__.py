@@ -62,17 +62,32 @@ from gru_jax.cells.min_gru import MinGRUParams as MinGRUParams
 from gru_jax.cells.min_gru import min_gru as min_gru
 
 # Train
+from gru_jax.data.backtest import WindowSplit as WindowSplit
+from gru_jax.data.backtest import forecast_windows as forecast_windows
+from gru_jax.data.backtest import make_cutoffs as make_cutoffs
+from gru_jax.data.backtest import split_windows as split_windows
 from gru_jax.data.batching import Batch as Batch
 from gru_jax.data.batching import Dataset as Dataset
 from gru_jax.data.batching import make_batches as make_batches
 from gru_jax.data.batching import pad as pad
 from gru_jax.data.batching import split as split
 from gru_jax.data.batching import take as take
+from gru_jax.data.calendar import Frequency as Frequency
+from gru_jax.data.calendar import step_times as step_times
 from gru_jax.data.files import read_sequences as read_sequences
 from gru_jax.data.japanese_vowels import load_japanese_vowels as load_japanese_vowels
 from gru_jax.data.moving_digits import MovingDigits as MovingDigits
 from gru_jax.data.moving_digits import draw_moving_digits as draw_moving_digits
 from gru_jax.data.seasonal_naive import seasonal_naive as seasonal_naive
+from gru_jax.data.series import Series as Series
+from gru_jax.data.series import SeriesTable as SeriesTable
+from gru_jax.data.series import read_series as read_series
+from gru_jax.data.times import format_times as format_times
+from gru_jax.data.windows import Standardization as Standardization
+from gru_jax.data.windows import WindowBatch as WindowBatch
+from gru_jax.data.windows import Windows as Windows
+from gru_jax.data.windows import gather_windows as gather_windows
+from gru_jax.data.windows import window_batches as window_batches
 
 # Layers
 from gru_jax.layers.blocks import depth_to_space as depth_to_space

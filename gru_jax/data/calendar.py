@@ -124,7 +124,13 @@ def find_season(freq: Frequency) -> int:
 def step_times(
     freq: Frequency, start: np.datetime64 | np.int64, steps: Int[np.ndarray, " steps"]
 ) -> Shaped[np.ndarray, " steps"]:
-    """Returns the times so many steps after the start; a step may be negative."""
+    """Returns the times that are so many steps after a start, e.g. those of a forecast.
+
+    Args:
+        freq: the distance of two steps.
+        start: a time of the series, e.g. the last one.
+        steps: whole numbers; negative ones go back.
+    """
     if freq.unit == "integer":
         return start + freq.size * steps
     if freq.unit == "us":
