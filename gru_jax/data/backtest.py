@@ -65,9 +65,10 @@ def split_windows(
 ) -> WindowSplit:
     """Splits the windows of each series by time, so that no part sees the targets of a later one.
 
-    The last cutoffs are for the test, those before them for validation. Every cutoff whose horizon
-    ends before the first target of validation is for training, unless its look-back or its horizon
-    has no observed y. The steps before that first target standardise the covariates.
+    The last cutoffs are for the test, and the cutoffs before them for validation. Training has every
+    cutoff whose horizon ends before the first target of validation. It leaves out windows without
+    an observed y in their look-back or in their horizon. The steps before that first target
+    standardise the covariates.
 
     Args:
         table: the series.

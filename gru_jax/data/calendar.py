@@ -67,9 +67,10 @@ def parse_frequency(function: str, text: str | int) -> Frequency:
 
 
 def infer_frequency(times: Sequence[Shaped[np.ndarray, " _"]]) -> Frequency | None:
-    """Returns the commonest step of rising times, the smaller of two; None if there is none.
+    """Returns the commonest step of rising times, or None if each series has one time.
 
-    Steps of 28 days and more are months if all times are the same day, or the last, of a month.
+    Of two steps that are equally common, it is the smaller one. Steps are months if all times are
+    on the same day of a month, or all on the last one, at the same time of day.
 
     Args:
         times: of each series.
@@ -82,13 +83,13 @@ def infer_frequency(times: Sequence[Shaped[np.ndarray, " _"]]) -> Frequency | No
     if every.dtype.kind != "M":
         return Frequency("integer", common)
     unit = find_anchor(every)
-    if common < 28 * _DAY or unit is None:
+    if unit is None:
         return Frequency("us", common)
     return Frequency(unit, _commonest(np.concatenate([np.diff(_months(each)) for each in times])))
 
 
 def find_anchor(times: Shaped[np.ndarray, " times"]) -> str | None:
-    """Returns the unit of months on whose grid all times are: "month", "month end" or None."""
+    """Returns the unit of months, "month" or "month end", whose grid holds all times, or None."""
     clock = times - times.astype("datetime64[D]")
     day = times.astype("datetime64[D]") - _month_starts(times)
     if (clock != clock[:1]).any():
@@ -124,7 +125,7 @@ def find_season(freq: Frequency) -> int:
 def step_times(
     freq: Frequency, start: np.datetime64 | np.int64, steps: Int[np.ndarray, " steps"]
 ) -> Shaped[np.ndarray, " steps"]:
-    """Returns the times that are so many steps after a start, e.g. those of a forecast.
+    """Returns the times at a number of steps after a start, e.g. the times of a forecast.
 
     Args:
         freq: the distance of two steps.

@@ -20,9 +20,9 @@ def seasonal_naive(
 ) -> Float[np.ndarray, "*batch horizon quantiles"]:
     """Forecasts the last season again, with quantiles of normal residuals.
 
-    Missing values are NaN. A missing one is stood for by the season before, whose forecast is one
-    season older and so less certain. A forecast is NaN if no step of its phase is observed; all
-    quantiles but the median are NaN if no two steps a season apart are.
+    Missing values are NaN. The season before replaces a missing value; the forecast is then one
+    season older, and its interval wider. A forecast is NaN if no step of its phase is observed. All
+    quantiles but the median are NaN if no two steps a season apart are observed.
 
     Args:
         y: the observed values.

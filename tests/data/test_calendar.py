@@ -112,6 +112,12 @@ def test_steps_of_four_weeks_are_no_months():
     assert infer_frequency([times[:1]]) is None
 
 
+@pytest.mark.parametrize("day", ["2023-02-01", "2023-02-28", "2023-03-31"])
+def test_the_hours_of_one_day_are_no_months(day):
+    assert str(infer_frequency([pandas_times("h", day, 24)])) == "h"
+    assert str(infer_frequency([pandas_times("h", day, 2), pandas_times("h", day, 3)])) == "h"
+
+
 @pytest.mark.parametrize("name", ["fortnight", "B", "0min", "-1", "1.5h", "", 0])
 def test_an_unknown_frequency_is_one_clear_message(name):
     with refused(

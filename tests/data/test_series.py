@@ -200,6 +200,7 @@ CASES = [
     (DAYS.replace(",1\n", ",rain\n"), X, "{}: line 3, column 'x' must be a number, got 'rain'."),
     (DAYS.replace(",1\n", ",NaN\n"), X, "{}: line 3, column 'x' must not be missing, but is."),
     (DAYS.replace(",1\n", ",\n"), X, "{}: line 3, column 'x' must not be missing, but is."),
+    ("ds,y,x\n1,1,TRUE\n2,2,\n", X, "{}: line 3, column 'x' must not be missing, but is."),
     (DAYS.replace(",1\n", ",-1e30\n"), X, "{}: line 3, column 'x' must be from -1e18 to 1e18, got "
      "'-1e30'."),
     (DAYS, {"future": ["y"]}, ROLES + "'y' twice."),

@@ -93,7 +93,8 @@ def test_scaled_crps_agrees_with_utilsforecast(problem, training):
 
 def test_coverage_agrees_with_utilsforecast(problem, training):
     predictions, targets = problem
-    targets = np.where(np.arange(HORIZON) == 3, predictions[..., 3], targets)  # an end is inside
+    for step, end in ((3, 3), (5, 0)):  # both ends are inside
+        targets = np.where(np.arange(HORIZON) == step, predictions[..., end], targets)
     frame = as_frame(training, predictions, targets)
     expected = ordered(oracle.coverage(frame, ["q2"], 80), training, "q2")
     actual = gj.coverage(predictions[..., 0], predictions[..., 3], targets)
