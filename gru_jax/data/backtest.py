@@ -65,9 +65,9 @@ def split_windows(
 ) -> WindowSplit:
     """Splits the windows of each series by time, so that no part sees the targets of a later one.
 
-    The last cutoffs are for the test, and the cutoffs before them for validation. Training has every
-    cutoff whose horizon ends before the first target of validation. It leaves out windows without
-    an observed y in their look-back or in their horizon. The steps before that first target
+    The last cutoffs are for the test, and the cutoffs before them for validation. Training has
+    every cutoff whose horizon ends before the first target of validation. It leaves out windows
+    without an observed y in their look-back or in their horizon. The steps before that first target
     standardise the covariates.
 
     Args:
@@ -91,9 +91,9 @@ def split_windows(
         length, end = len(series.y), len(series.y) - held_out
         if end < lookback + horizon:
             raise ValueError(
-                f"split_windows: series {series.id!r} must have {lookback + horizon + held_out} "
-                f"steps or more: {lookback} of look-back and {horizon} of horizon to train on, and "
-                f"{held_out} of validation and test, got {length}."
+                f"split_windows: series {series.id[:60]!r} must have "
+                f"{lookback + horizon + held_out} steps or more: {lookback} of look-back and {horizon} "
+                f"of horizon to train on, and {held_out} of validation and test, got {length}."
             )
         ends.append(end)
         test_cutoffs.append(make_cutoffs(length, horizon, test, step))
@@ -142,13 +142,13 @@ def forecast_windows(
         length, known = len(series.y), len(series.future) - len(series.y)
         if length < lookback:
             raise ValueError(
-                f"forecast_windows: series {series.id!r} must have {lookback} steps or more, the "
-                f"look-back, got {length}."
+                f"forecast_windows: series {series.id[:60]!r} must have {lookback} steps or "
+                f"more, the look-back, got {length}."
             )
         if table.future and known < horizon:
             raise ValueError(
-                f"forecast_windows: series {series.id!r} must have {', '.join(table.future)} for "
-                f"{horizon} steps behind its last target, got {known}."
+                f"forecast_windows: series {series.id[:60]!r} must have "
+                f"{', '.join(table.future)} for {horizon} steps behind its last target, got {known}."
             )
     cutoffs = [np.array([len(series.y)]) for series in table.series]
     return make_windows(table, lookback, horizon, [cutoffs], standardization)[0]

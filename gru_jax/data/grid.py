@@ -46,7 +46,7 @@ def check_rising(path: Path, time: str, rows: Rows, *, alone: bool) -> None:
     row = int(wrong[0]) + 1
     again = rows.times[row] == rows.times[row - 1]
     expected = "hold each time once" if again else "rise from row to row"
-    series = "" if alone else f" of series {rows.id!r}"
+    series = "" if alone else f" of series {rows.id[:60]!r}"
     hint = "; if the table holds several series, name their column as id" if alone else ""
     raise ValueError(
         f"{_where(path, time, rows, row)} must {expected}, got {rows.texts[row]!r} after "
@@ -91,7 +91,7 @@ def place_on_grid(path: Path, time: str, rows: Rows, freq: Frequency) -> Int[np.
         row = int(np.argmax(np.diff(positions))) + 1
         raise ValueError(
             f"{_where(path, time, rows, row)} must leave out fewer steps of {freq}: series "
-            f"{rows.id!r} has {len(positions)} rows for {steps} steps, most of them between "
+            f"{rows.id[:60]!r} has {len(positions)} rows for {steps} steps, most of them between "
             f"{rows.texts[row - 1]!r} and {rows.texts[row]!r}."
         )
     return positions
@@ -107,7 +107,7 @@ def check_ahead(
         row = len(positions) - len(ahead) + int(gaps[0]) + 1
         raise ValueError(
             f"{_where(path, time, rows, row)} must leave out no step behind the last target of "
-            f"series {rows.id!r}, got {rows.texts[row]!r} after {rows.texts[row - 1]!r}."
+            f"series {rows.id[:60]!r}, got {rows.texts[row]!r} after {rows.texts[row - 1]!r}."
         )
 
 

@@ -62,15 +62,20 @@ class SeriesTable(NamedTuple):
     utc: bool
     absent: int
 
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """Returns the names of the inputs of a step, as windows hold them."""
+        return ("y", "observed", "ahead", *self.past, *self.future)
+
 
 def read_series(
-    path: Path,
+    path: str | Path,
     *,
     target: str | Sequence[str],
     id: str | None = None,
     time: str = "ds",
-    future: Sequence[str] = (),
-    past: Sequence[str] = (),
+    future: str | Sequence[str] = (),
+    past: str | Sequence[str] = (),
     freq: str | int | None = None,
     season: int | None = None,
 ) -> SeriesTable:
@@ -97,8 +102,7 @@ def read_series(
         FileNotFoundError: if there is no such file.
         ValueError: if it does not hold such series; the message names line and column.
     """
-    path, future, past = Path(path), tuple(future), tuple(past)
-    targets = (target,) if isinstance(target, str) else tuple(target)
+    path, (targets, future, past) = Path(path), map(_as_names, (target, future, past))
     _check_columns(targets, [time, *future, *past], id)
     if season is not None:
         check_counts("read_series", season=season)
@@ -118,7 +122,9 @@ def read_series(
         positions = place_on_grid(path, time, rows, step)
         observed = positions[~np.isnan(rows.y)]
         if not len(observed):
-            raise ValueError(f"{path}: series {rows.id!r} must have a target, but all are missing.")
+            raise ValueError(
+                f"{path}: series {rows.id[:60]!r} must have a target, but all are missing."
+            )
         length = int(observed[-1]) + 1
         within = positions < length
         absent += length - int(within.sum())
@@ -135,6 +141,10 @@ def read_series(
         )
     season = find_season(step) if season is None else season
     return SeriesTable(tuple(series), step, season, past, future, utc, absent)
+
+
+def _as_names(names: str | Sequence[str]) -> tuple[str, ...]:
+    return (names,) if isinstance(names, str) else tuple(names)
 
 
 def _check_columns(targets: tuple[str, ...], others: list[str], id: str | None) -> None:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 _ISO = (
     r"^(?<date>\d{4}-\d{2}-\d{2})"
     r"(?:[T ](?<minute>\d{2}:\d{2})(?<second>:\d{2}(?:\.\d{1,9})?)?"
-    r" ?(?<zone>Z|UTC|[+-]\d{2}:?\d{2})?)?$"
+    r" ?(?<zone>Z|UTC|[+-](?:0\d|1[0-4]):?[0-5]\d)?)?$"
 )
 _NAMES = "Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec".split()
 _DATES = {r"^(\d{4}-\d{2})$": "${1}-01"}

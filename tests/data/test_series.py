@@ -58,7 +58,7 @@ def test_rows_of_the_series_may_be_mixed_and_orders_are_kept(tmp_path, rng):
 def read(tmp_path, text, target="y", **options):
     path = tmp_path / "a.csv"
     path.write_text(text)
-    return gj.read_series(path, target=target, **options)
+    return gj.read_series(str(path), target=target, **options)
 
 
 def test_wide_tables_are_one_series_for_each_column(tmp_path):
@@ -86,7 +86,7 @@ def test_rows_behind_the_last_target_are_the_known_future_if_there_is_any(tmp_pa
 
 def test_flags_are_numbers_in_any_case_and_may_be_missing_in_the_past(tmp_path):
     text = "ds,y,a,b\n1,1,TRUE,true\n2,2,False,\n3,3, true ,false\n"
-    series = read(tmp_path, text, future=["a"], past=["b"]).series[0]
+    series = read(tmp_path, text, future="a", past="b").series[0]
     np.testing.assert_array_equal(series.future[:, 0], [1, 0, 1])
     np.testing.assert_array_equal(series.past[:, 0], [1, np.nan, 0])
 
@@ -189,6 +189,8 @@ CASES = [
      "1e15, got '9000000000000000000'."),
     (DAYS.replace("-03", "-03T00:00Z"), {}, "{}: line 4, column 'ds' must have no zone, as the "
      "first row, got '2024-01-03T00:00Z'."),
+    (DAYS.replace("-03", "-03T00:00+25:00"), {}, "{}: line 4, column 'ds' " + DATE
+     + "'2024-01-03T00:00+25:00'."),
     (DAYS.replace("2024-01-02", ""), {}, "{}: line 3, column 'ds' must not be missing, but is."),
     (DAYS, {"time": "when"}, "{} must have a column 'when', but its columns are ds, y, x."),
     (DAYS, {"target": "Y"}, "{} must have a column 'Y', but its columns are ds, y, x (did you mean "

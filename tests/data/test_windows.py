@@ -54,6 +54,8 @@ def test_a_batch_is_that_of_a_plain_loop(table):
     for windows in (*split, ahead):
         numbers = np.arange(len(windows.starts))[::-1]
         batch = gj.gather_windows(windows, numbers)
+        assert table.inputs == ("y", "observed", "ahead", "wind", "temp", "holiday")
+        assert batch.inputs.shape == (len(numbers), L + H, len(table.inputs))
         assert batch.inputs.dtype == batch.targets.dtype == np.float32
         expected = zip(*(by_hand(table, windows, n) for n in numbers), strict=True)
         for actual, each in zip(batch, expected, strict=True):
