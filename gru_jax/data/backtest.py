@@ -92,8 +92,9 @@ def split_windows(
         if end < lookback + horizon:
             raise ValueError(
                 f"split_windows: series {series.id[:60]!r} must have "
-                f"{lookback + horizon + held_out} steps or more: {lookback} of look-back and {horizon} "
-                f"of horizon to train on, and {held_out} of validation and test, got {length}."
+                f"{lookback + horizon + held_out} steps or more: {lookback} of look-back and "
+                f"{horizon} of horizon to train on, and {held_out} of validation and test, "
+                f"got {length}."
             )
         ends.append(end)
         test_cutoffs.append(make_cutoffs(length, horizon, test, step))
@@ -148,7 +149,8 @@ def forecast_windows(
         if table.future and known < horizon:
             raise ValueError(
                 f"forecast_windows: series {series.id[:60]!r} must have "
-                f"{', '.join(table.future)} for {horizon} steps behind its last target, got {known}."
+                f"{', '.join(table.future)} for {horizon} steps behind its last target, "
+                f"got {known}."
             )
     cutoffs = [np.array([len(series.y)]) for series in table.series]
     return make_windows(table, lookback, horizon, [cutoffs], standardization)[0]

@@ -127,6 +127,7 @@ def read_series(
             )
         length = int(observed[-1]) + 1
         within = positions < length
+        kept = within | bool(future)
         absent += length - int(within.sum())
         if future:
             check_ahead(path, time, rows, positions, length)
@@ -136,7 +137,7 @@ def read_series(
                 times=step_times(step, rows.times[0], np.arange(length)),
                 y=_spread(rows.y[within], positions[within]),
                 past=_spread(unknown[rows.places][within], positions[within]),
-                future=_spread(known[rows.places], positions) if future else known[:length],
+                future=_spread(known[rows.places][kept], positions[kept]),
             )
         )
     season = find_season(step) if season is None else season

@@ -96,6 +96,7 @@ def test_frequency_and_season_may_be_given(tmp_path):
     table = read(tmp_path, text)
     assert (str(table.freq), table.season, table.absent) == ("2W", 26, 0)
     table = read(tmp_path, text, freq="W-MON", season=4)
+    assert (table.series[0].past.shape, table.series[0].future.shape) == ((5, 0), (5, 0))
     assert (str(table.freq), table.season, table.absent) == ("W", 4, 2)
     np.testing.assert_array_equal(table.series[0].y, [1, np.nan, 2, np.nan, 3])
     text = "ds,y\n2024-01-31,1\n2024-02-29,2\n2024-04-30,4\n"
