@@ -70,6 +70,10 @@ from gru_jax.data.batching import split as split
 from gru_jax.data.batching import take as take
 from gru_jax.data.files import read_sequences as read_sequences
 from gru_jax.data.japanese_vowels import load_japanese_vowels as load_japanese_vowels
+from gru_jax.data.labelled import Labelled as Labelled
+from gru_jax.data.labelled import class_names as class_names
+from gru_jax.data.labelled import labels_are_numbers as labels_are_numbers
+from gru_jax.data.labelled_files import read_labelled as read_labelled
 from gru_jax.data.moving_digits import MovingDigits as MovingDigits
 from gru_jax.data.moving_digits import draw_moving_digits as draw_moving_digits
 

@@ -71,15 +71,24 @@ def _read_npz(axes: int, path: Path) -> dict[str, np.ndarray]:
             sequences[name] = array.astype(np.float32)
             continue
         ends = np.full(len(array), array.shape[1]) if lengths is None else lengths
-        fits = ends.shape == (len(array),) and ends.dtype.kind in "iu"
-        if not fits or ((ends < 1) | (ends > array.shape[1])).any():
-            raise ValueError(
-                f"{path}: lengths must be {len(array)} integers from 1 to {array.shape[1]} "
-                f"to match {name} {list(array.shape)}, got {list(ends.shape)} {ends.dtype}."
-            )
+        check_lengths(path, name, array, ends)
         for case, (xs, end) in enumerate(zip(array, ends, strict=True)):
             sequences[f"{name}[{case}]"] = xs[:end].astype(np.float32)
     return sequences
+
+
+def check_lengths(path: Path, name: str, array: np.ndarray, lengths: np.ndarray) -> None:
+    """Makes sure that lengths are those of the cases of an array `[case, time, ...]`.
+
+    Raises:
+        ValueError: unless they are as many integers, from 1 to all steps.
+    """
+    fits = lengths.shape == (len(array),) and lengths.dtype.kind in "iu"
+    if not fits or ((lengths < 1) | (lengths > array.shape[1])).any():
+        raise ValueError(
+            f"{path}: lengths must be {len(array)} integers from 1 to {array.shape[1]} "
+            f"to match {name} {list(array.shape)}, got {list(lengths.shape)} {lengths.dtype}."
+        )
 
 
 def _read_csv(path: Path) -> dict[str, np.ndarray]:
