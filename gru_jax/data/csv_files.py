@@ -31,22 +31,28 @@ class Form(NamedTuple):
     """The form of a CSV file."""
 
     names: list[str]
+    """In the header; without one, the columns' numbers from 1."""
     separator: str
+    header: bool
 
 
 class Lines(NamedTuple):
     """The lines of a CSV file."""
 
     height: int
-    """Records below the header, empty lines included."""
+    """Records but the header, empty lines included."""
     empty: Int[np.ndarray, " lines"]
     """The empty lines' places among them."""
     points: bool
     """Whether a decimal point occurs anywhere."""
 
 
-def read_form(path: Path) -> Form:
+def read_form(path: Path, header: bool = True) -> Form:
     """Reads the header and finds the separator: comma, semicolon or tab.
+
+    Args:
+        path: the file.
+        header: whether it must have one; otherwise a first line of numbers is none.
 
     Raises:
         ValueError: if there is no header, or it names a column twice.
@@ -71,9 +77,13 @@ def read_form(path: Path) -> Form:
     names = [name.strip() for name in (tables[separator] or [[]])[0]]
     if not any(names):
         raise ValueError(f"{path}: line 1 must name the columns, got an empty line.")
-    if all(_NUMBER.fullmatch(name) or name in MISSING for name in names):
+    numbers = [bool(_NUMBER.fullmatch(name)) or name in MISSING for name in names]
+    if all(numbers) and not header:
+        return Form([str(i + 1) for i in range(len(names))], separator, False)
+    if all(numbers) or (any(map(_NUMBER.fullmatch, names)) and not header):
         raise ValueError(
-            f"{path}: line 1 must name the columns, got only numbers: {_cut(','.join(names))}."
+            f"{path}: line 1 must name the columns, got {'only' if header else 'also'} numbers: "
+            f"{_cut(','.join(names))}."
         )
     for column, name in enumerate(names):
         if name and name in names[:column]:
@@ -81,7 +91,7 @@ def read_form(path: Path) -> Form:
                 f"{path}: line 1 must name each column once, got {_cut(name)!r} "
                 f"in columns {names.index(name) + 1} and {column + 1}."
             )
-    return Form(names, separator)
+    return Form(names, separator, True)
 
 
 def check_lines(path: Path, form: Form) -> Lines:
@@ -109,37 +119,39 @@ def check_lines(path: Path, form: Form) -> Lines:
             raise _ragged(path, line, fields, int(counts[ragged[0]]))
         empty.append(np.flatnonzero(blank) + records)
         records, before = records + len(ends), before + block.count(b"\n")
-    return _checked(path, records, np.concatenate(empty), points)
+    return _checked(path, form, records, np.concatenate(empty), points)
 
 
 def rows(path: Path, form: Form) -> Iterator[tuple[int, list[str]]]:
-    """Yields line number and cells of each row below the header that is not empty."""
+    """Yields line number and cells of each row that is neither the header nor empty."""
     with path.open(newline="", encoding="utf-8-sig") as file:
         reader = csv.reader(file, delimiter=form.separator)
         start = 1
         try:
             for cells in reader:
-                if cells and start > 1:
+                if cells and (start > 1 or not form.header):
                     yield start, cells
                 start = reader.line_num + 1
         except csv.Error as error:
             raise ValueError(f"{path}: line {start} must be fields, but: {error}.") from error
 
 
-def check_numbers(path: Path, form: Form, columns: Sequence[str]) -> str:
+def check_numbers(path: Path, form: Form, columns: Sequence[int]) -> str:
     """Makes sure, cell by cell, that columns hold numbers; returns their decimal mark.
 
     Raises:
         ValueError: naming the first cell that does not.
     """
-    places = [(name, form.names.index(name)) for name in columns]
     decimal, first = "", 0
     for line, cells in rows(path, form):
-        for name, place in places:
-            cell = cells[place].strip()
+        for column in columns:
+            cell = cells[column].strip()
             if cell in MISSING or cell.lower() in ("nan", "-nan"):
                 continue
-            where, got = f"{path}: line {line}, column {name!r}", f"got {_cut(cell)!r}"
+            where, got = (
+                f"{path}: line {line}, column {form.names[column]!r}",
+                f"got {_cut(cell)!r}",
+            )
             if _INFINITY.fullmatch(cell):
                 raise ValueError(f"{where} must be finite, {got}.")
             if not _NUMBER.fullmatch(cell) or ("," in cell and form.separator == ","):
@@ -208,17 +220,17 @@ def _read_lines(path: Path, form: Form, points: bool) -> Lines:
                 raise _ragged(path, start, fields, len(cells))
             empty += [] if cells else [records]
             records, start = records + 1, reader.line_num + 1
-    return _checked(path, records, np.array(empty, int), points)
+    return _checked(path, form, records, np.array(empty, int), points)
 
 
-def _checked(path: Path, records: int, empty: np.ndarray, points: bool) -> Lines:
-    if records - len(empty) < 2:
+def _checked(path: Path, form: Form, records: int, empty: np.ndarray, points: bool) -> Lines:
+    if records - len(empty) <= form.header:
         raise ValueError(f"{path} must have rows below its header, but has none.")
-    return Lines(records - 1, empty - 1, points)
+    return Lines(records - form.header, empty - form.header, points)
 
 
 def _ragged(path: Path, line: int, fields: int, got: int) -> ValueError:
-    return ValueError(f"{path}: line {line} must have {fields} fields, as the header, got {got}.")
+    return ValueError(f"{path}: line {line} must have {fields} fields, as the first, got {got}.")
 
 
 def _cut(text: str) -> str:

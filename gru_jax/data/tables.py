@@ -153,22 +153,23 @@ def _parse_numbers(path: Path, form: Form, columns: list[str], points: bool) -> 
 
     if not columns:
         return pl.DataFrame()
+    places = list(map(form.names.index, columns))
     for comma in [False] + [True] * (form.separator != ","):
         try:
             table = _parse(path, form, columns, pl.Float64, decimal_comma=comma)
         except pl.exceptions.ComputeError:
             continue
         if comma and points:  # polars would read 1.234 as a number, too
-            csv_files.check_numbers(path, form, columns)
-        return _without_nan(table) if _in_range(table) else _blame(path, form, columns)
-    decimal = csv_files.check_numbers(path, form, columns)
+            csv_files.check_numbers(path, form, places)
+        return _without_nan(table) if _in_range(table) else _blame(path, form, places)
+    decimal = csv_files.check_numbers(path, form, places)
     table = _parse(path, form, columns, pl.String).select(pl.all().str.strip_chars())
     table = table.select(pl.when(~pl.all().is_in(MISSING)).then(pl.all()))
     return _without_nan(table.select(pl.all().str.replace(decimal, ".", literal=True).cast(float)))
 
 
-def _blame(path: Path, form: Form, columns: list[str]) -> Any:
-    csv_files.check_numbers(path, form, columns)
+def _blame(path: Path, form: Form, places: list[int]) -> Any:
+    csv_files.check_numbers(path, form, places)
     raise ValueError(f"{path} must hold finite numbers from -1e18 to 1e18.")
 
 

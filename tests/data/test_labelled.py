@@ -195,7 +195,7 @@ def test_an_npz_that_looks_swapped_is_refused_until_confirmed(tmp_path):
         (["a,1,1,x", "a,2,inf,x"], ": line 3, column 'c0' must be finite, got 'inf'."),
         (["a,1,1,x", "a,2,1e30,x"], ": line 3, column 'c0' must be from -1e18 to 1e18, got '1e30'"),
         (["a,1,,x", "a,2,NA,x"], ": case 'a' must have one value or more, got none."),
-        (["a,1,1,x", "a,2,1,2,x"], ": line 3 must have 4 fields, as the header, got 5."),
+        (["a,1,1,x", "a,2,1,2,x"], ": line 3 must have 4 fields, as the first, got 5."),
         ([], "must have rows below its header, but has none."),
     ],
 )

@@ -92,10 +92,10 @@ LONG = "x" * 80
         ("b,a,a\n1,2,3\n", ": line 1 must name each column once, got 'a' in columns 2 and 3."),
         ("b, a,a\n1,2,3\n", ": line 1 must name each column once, got 'a' in columns 2 and 3."),
         (",a\n1,2\n", ": the header must name each column, but not column 1."),
-        ("a,b\n1,2\n3\n", ": line 3 must have 2 fields, as the header, got 1."),
-        ("a,b\n\n1,2\n3,4,5\n", ": line 4 must have 2 fields, as the header, got 3."),
-        ("a,b\n1,2\n  \n3,4\n", ": line 3 must have 2 fields, as the header, got 1."),
-        ('a,b\n"1\n\n",2\n3\n', ": line 5 must have 2 fields, as the header, got 1."),
+        ("a,b\n1,2\n3\n", ": line 3 must have 2 fields, as the first, got 1."),
+        ("a,b\n\n1,2\n3,4,5\n", ": line 4 must have 2 fields, as the first, got 3."),
+        ("a,b\n1,2\n  \n3,4\n", ": line 3 must have 2 fields, as the first, got 1."),
+        ('a,b\n"1\n\n",2\n3\n', ": line 5 must have 2 fields, as the first, got 1."),
         ("a,b\n1,2\n3,x\n", ": line 3, column 'b' must be a number, got 'x'."),
         ("a,b\n1,2\n\n3,1 2\n", ": line 4, column 'b' must be a number, got '1 2'."),
         (f"a,b\n1,{LONG}\n", f": line 2, column 'b' must be a number, got '{LONG[:60]}...'."),
@@ -143,7 +143,7 @@ def test_faults_are_found_behind_many_rows(tmp_path):
     rows = [f"{i},{i / 7!r},x{i}\n" for i in range(300_000)]
     path = write(tmp_path / "a.csv", "a,b,c\n" + "".join(rows) + "1,2\n")
     assert csv_files._CHUNK < path.stat().st_size
-    with pytest.raises(ValueError, match="line 300002 must have 3 fields, as the header, got 2"):
+    with pytest.raises(ValueError, match="line 300002 must have 3 fields, as the first, got 2"):
         read_table(path, numbers=["a"])
     write(path, "a,b,c\n" + "".join(rows) + "1,2,3\nx,2,3\n")
     with pytest.raises(ValueError, match="line 300003, column 'a' must be a number, got 'x'"):
@@ -161,7 +161,7 @@ def test_chunks_of_any_size_see_the_same_lines(tmp_path, monkeypatch, chunk):
         "a": [1, 2, 3],
         "b": ["x\r\n,", '"', "\u00e9\u00e9\n\n"],
     }
-    with pytest.raises(ValueError, match="line 10 must have 2 fields, as the header, got 1"):
+    with pytest.raises(ValueError, match="line 10 must have 2 fields, as the first, got 1"):
         read(tmp_path / "a.csv", text + "\n\n9\n", ["a"])
 
 
