@@ -37,12 +37,14 @@ class Form(NamedTuple):
 
 
 class Lines(NamedTuple):
-    """The lines of a CSV file."""
+    """The lines of a CSV file; one in quotes may have many."""
 
+    first: int
+    """Place of the first row, behind the header and empty lines."""
     height: int
-    """Records but the header, empty lines included."""
+    """Lines from there on, empty ones included."""
     empty: Int[np.ndarray, " lines"]
-    """The empty lines' places among them."""
+    """The empty lines' places among these."""
     points: bool
     """Whether a decimal point occurs anywhere."""
 
@@ -101,10 +103,10 @@ def check_lines(path: Path, form: Form) -> Lines:
         ValueError: if one is not, or there is none below the header.
     """
     fields, separator = len(form.names), ord(form.separator)
-    records, before, empty, points, quoted = 0, 0, [], False, False
+    records, before, empty, points = 0, 0, [], False
     for block in _blocks(path):
         _check_text(path, block, before)
-        points, quoted = points or b"." in block, quoted or b'"' in block
+        _check_quotes(path, block, separator, before)
         data = np.frombuffer(block, np.uint8)
         marks = np.flatnonzero(_unquoted(block, data, (data == separator) | (data == 10)))
         ends = np.flatnonzero(data[marks] == 10)
@@ -112,14 +114,21 @@ def check_lines(path: Path, form: Form) -> Lines:
         starts = np.concatenate([[0], stops[:-1] + 1])
         blank = (stops == starts) | ((stops == starts + 1) & (data[starts] == 13))
         ragged = np.flatnonzero((counts != fields) & ~blank)
-        if ragged.size and quoted:  # perhaps quotes stand where only the csv module can tell
-            return _read_lines(path, form, points)
         if ragged.size:
             line = before + block[: starts[ragged[0]]].count(b"\n") + 1
-            raise _ragged(path, line, fields, int(counts[ragged[0]]))
+            got = int(counts[ragged[0]])
+            raise ValueError(
+                f"{path}: line {line} must have {fields} fields, as the first, got {got}."
+            )
         empty.append(np.flatnonzero(blank) + records)
         records, before = records + len(ends), before + block.count(b"\n")
-    return _checked(path, form, records, np.concatenate(empty), points)
+        points = points or b"." in block
+    places = np.concatenate(empty) - form.header
+    if records - len(places) <= form.header:
+        raise ValueError(f"{path} must have rows below its header, but has none.")
+    leading = int(np.cumprod(places == np.arange(len(places))).sum())
+    first = form.header + leading
+    return Lines(first, records - first, places[leading:] - leading, points)
 
 
 def rows(path: Path, form: Form) -> Iterator[tuple[int, list[str]]]:
@@ -179,7 +188,9 @@ def _blocks(path: Path) -> Iterator[bytes]:
                 yield block[:end]
                 line += block[:end].count(b"\n")
             if len(rest) > _LONGEST:
-                raise ValueError(f"{path}: line {line} must be a row, but has no end.")
+                raise ValueError(
+                    f"{path}: line {line} must be a row, but it does not end (do its quotes?)."
+                )
     if rest and rest.count(b'"') % 2:
         raise ValueError(f"{path}: line {line} must close its quotes, but they stay open.")
     if rest:
@@ -210,27 +221,18 @@ def _check_text(path: Path, block: bytes, before: int) -> None:
         )
 
 
-def _read_lines(path: Path, form: Form, points: bool) -> Lines:
-    """Returns what check_lines does, by the csv module's rules."""
-    empty, fields, records, start = [], len(form.names), 0, 1
-    with path.open(newline="", encoding="utf-8-sig") as file:
-        reader = csv.reader(file, delimiter=form.separator)
-        for cells in reader:
-            if cells and len(cells) != fields:
-                raise _ragged(path, start, fields, len(cells))
-            empty += [] if cells else [records]
-            records, start = records + 1, reader.line_num + 1
-    return _checked(path, form, records, np.array(empty, int), points)
-
-
-def _checked(path: Path, form: Form, records: int, empty: np.ndarray, points: bool) -> Lines:
-    if records - len(empty) <= form.header:
-        raise ValueError(f"{path} must have rows below its header, but has none.")
-    return Lines(records - form.header, empty - form.header, points)
-
-
-def _ragged(path: Path, line: int, fields: int, got: int) -> ValueError:
-    return ValueError(f"{path}: line {line} must have {fields} fields, as the first, got {got}.")
+def _check_quotes(path: Path, block: bytes, separator: int, before: int) -> None:
+    """Raises unless quotes enclose whole fields: parsers do not agree on others."""
+    if b'"' not in block:
+        return
+    data = np.frombuffer(block.removeprefix(b"\xef\xbb\xbf"), np.uint8)
+    quotes = np.flatnonzero(data == 34)
+    opening, closing = quotes[::2], quotes[1::2]
+    stray = opening[(opening > 0) & ~np.isin(data[opening - 1], [separator, 10, 34])]
+    stray = [*stray, *closing[~np.isin(data[closing + 1], [separator, 10, 13, 34])]]
+    if stray:
+        line = before + data[: min(stray)].tobytes().count(b"\n") + 1
+        raise ValueError(f"{path}: line {line} must have quotes around whole fields alone.")
 
 
 def _cut(text: str) -> str:

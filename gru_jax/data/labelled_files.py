@@ -117,7 +117,7 @@ def _check_axes(
     _, time, size = xs.shape
     longest = int(lengths.max()) if lengths is not None and lengths.size else 0
     named = 0 if channels is None else len(channels)
-    swapped = time < longest <= size or named == time != size
+    swapped = named == time != size
     confirmed = 0 < longest <= time or named == size
     if swapped or (time < size and not confirmed):
         raise ValueError(
