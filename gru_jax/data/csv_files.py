@@ -1,4 +1,4 @@
-"""The form of a CSV file, and where it is not what it should be.
+"""The form of a CSV file, and its first fault.
 
 One fast pass over the bytes proves that every line is text with the header's number of fields, so
 that a parser of numbers can be trusted with the rest. Only if something is wrong, a slow pass over
@@ -228,7 +228,7 @@ def _check_quotes(path: Path, block: bytes, separator: int, before: int) -> None
     data = np.frombuffer(block.removeprefix(b"\xef\xbb\xbf"), np.uint8)
     quotes = np.flatnonzero(data == 34)
     opening, closing = quotes[::2], quotes[1::2]
-    stray = opening[(opening > 0) & ~np.isin(data[opening - 1], [separator, 10, 34])]
+    stray = opening[~np.isin(data[opening - 1], [separator, 10, 34])]  # a block ends in 10
     stray = [*stray, *closing[~np.isin(data[closing + 1], [separator, 10, 13, 34])]]
     if stray:
         line = before + data[: min(stray)].tobytes().count(b"\n") + 1

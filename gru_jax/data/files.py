@@ -78,7 +78,7 @@ def _read_npz(axes: int, path: Path) -> dict[str, np.ndarray]:
 
 
 def check_lengths(path: Path, name: str, array: np.ndarray, lengths: np.ndarray) -> None:
-    """Makes sure that lengths are those of the cases of an array `[case, time, ...]`.
+    """Makes sure that lengths fit an array `[case, time, ...]`.
 
     Raises:
         ValueError: unless they are as many integers, from 1 to all steps.

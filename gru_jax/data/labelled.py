@@ -84,7 +84,7 @@ def cut_missing_end(x: Float[np.ndarray, "time channels"]) -> Float[np.ndarray, 
 
 
 def _numbers(labels: Sequence[str]) -> Float[np.ndarray, " labels"] | None:
-    """Returns labels as numbers, or None if one is no finite number."""
+    """Parses labels; None if one is not a finite number."""
     try:
         values = np.array([float(label) for label in labels])
     except ValueError:

@@ -26,17 +26,16 @@ def read_labelled(
 ) -> Labelled:
     """Reads sequences and one label for each from a file.
 
-    | ending | a case is |
-    |---|---|
-    | `.csv` `.tsv` `.txt` `.parquet` | the rows with one text in the column `case`, each a step |
-    | `.ts` | a line of the archives' text form, without time stamps |
-    | `.arff` | a line, of one channel or, in a relational attribute, of many |
-    | `.npz` | a row of `xs` `[case, time, channel]` or `[case, time]` |
+    Tables (`.csv`, `.tsv`, `.txt`, `.parquet`) are long: a row is a step, and the rows with the
+    same text in the column `case` are a case. In `.ts` and `.arff` files, as the archives of time
+    series have them, a line is a case.
 
-    In an `.npz`, `labels` are texts or numbers, and `lengths`, if there, cuts off the padding. The
-    names `x` or `X` and `y` do, too. Other libraries hold `[case, channel, time]`, so `xs` with
-    more channels than steps is refused, unless `lengths` or `channels` confirm that it is meant.
-    In `.npz` and `.arff`, steps at the end in which all is NaN are padding.
+    An `.npz` holds `xs` (or `x`, `X`), `[case, time, channel]` or `[case, time]`. It may hold
+    `labels` (or `y`, `Y`), texts or numbers, and `lengths`, which cut off the padding. Other
+    libraries hold `[case, channel, time]`, so `xs` with more channels than steps is refused, unless
+    `lengths` or `channels` confirm that it is meant.
+
+    In `.npz` and `.arff` files, steps at the end in which all is NaN are padding.
 
     Args:
         path: the file.

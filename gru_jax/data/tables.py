@@ -73,7 +73,7 @@ def read_table(
 
 
 def place(path: Path, row: int) -> str:
-    """Returns where a row of a table stands in its file, for messages: "line 7" or "row 6"."""
+    """Returns a row's place in its file, for messages: "line 7" or "row 6"."""
     if path.suffix.lower() in PARQUET:
         return f"row {row + 1}"
     lines = csv_files.rows(path, csv_files.read_form(path))

@@ -70,6 +70,7 @@ def test_missing_numbers_are_null_and_missing_texts_empty(tmp_path):
         ("a , b\n 1 ,2 \n+3,4e1\n", {"a": [1, 3], "b": [2, 40]}),
         ("a;b\n1 ;2\n 3,5 ;?\n", {"a": [1, 3.5], "b": [2, None]}),
         ('"a","b"\n"1","2"\n', {"a": [1], "b": [2]}),
+        ('\ufeff"a","b"\n1,2\n', {"a": [1], "b": [2]}),
         ('"a\nb",c\n1,2\n', {"a\nb": [1], "c": [2]}),
         ("a,b\n,\n1,2\n", {"a": [None, 1], "b": [None, 2]}),
         ("a,b\n.5,5.\n-1E3,1e-3\n", {"a": [0.5, -1000], "b": [5, 0.001]}),
