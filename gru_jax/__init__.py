@@ -76,6 +76,10 @@ from gru_jax.data.calendar import Frequency as Frequency
 from gru_jax.data.calendar import step_times as step_times
 from gru_jax.data.files import read_sequences as read_sequences
 from gru_jax.data.japanese_vowels import load_japanese_vowels as load_japanese_vowels
+from gru_jax.data.labelled import Labelled as Labelled
+from gru_jax.data.labelled import class_names as class_names
+from gru_jax.data.labelled import labels_are_numbers as labels_are_numbers
+from gru_jax.data.labelled_files import read_labelled as read_labelled
 from gru_jax.data.moving_digits import MovingDigits as MovingDigits
 from gru_jax.data.moving_digits import draw_moving_digits as draw_moving_digits
 from gru_jax.data.seasonal_naive import seasonal_naive as seasonal_naive

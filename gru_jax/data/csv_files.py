@@ -1,4 +1,4 @@
-"""The form of a CSV file, and where it is not what it should be.
+"""The form of a CSV file, and its first fault.
 
 One fast pass over the bytes proves that every line is text with the header's number of fields, so
 that a parser of numbers can be trusted with the rest. Only if something is wrong, a slow pass over
@@ -31,22 +31,30 @@ class Form(NamedTuple):
     """The form of a CSV file."""
 
     names: list[str]
+    """In the header; without one, the columns' numbers from 1."""
     separator: str
+    header: bool
 
 
 class Lines(NamedTuple):
-    """The lines of a CSV file."""
+    """The lines of a CSV file; one in quotes may have many."""
 
+    first: int
+    """Place of the first row, behind the header and empty lines."""
     height: int
-    """Records below the header, empty lines included."""
+    """Lines from there on, empty ones included."""
     empty: Int[np.ndarray, " lines"]
-    """The empty lines' places among them."""
+    """The empty lines' places among these."""
     points: bool
     """Whether a decimal point occurs anywhere."""
 
 
-def read_form(path: Path) -> Form:
+def read_form(path: Path, header: bool = True) -> Form:
     """Reads the header and finds the separator: comma, semicolon or tab.
+
+    Args:
+        path: the file.
+        header: whether it must have one; otherwise a first line of numbers is none.
 
     Raises:
         ValueError: if there is no header, or it names a column twice.
@@ -71,9 +79,13 @@ def read_form(path: Path) -> Form:
     names = [name.strip() for name in (tables[separator] or [[]])[0]]
     if not any(names):
         raise ValueError(f"{path}: line 1 must name the columns, got an empty line.")
-    if all(_NUMBER.fullmatch(name) or name in MISSING for name in names):
+    numbers = [bool(_NUMBER.fullmatch(name)) or name in MISSING for name in names]
+    if all(numbers) and not header:
+        return Form([str(i + 1) for i in range(len(names))], separator, False)
+    if all(numbers) or (any(map(_NUMBER.fullmatch, names)) and not header):
         raise ValueError(
-            f"{path}: line 1 must name the columns, got only numbers: {_cut(','.join(names))}."
+            f"{path}: line 1 must name the columns, got {'only' if header else 'also'} numbers: "
+            f"{_cut(','.join(names))}."
         )
     for column, name in enumerate(names):
         if name and name in names[:column]:
@@ -81,7 +93,7 @@ def read_form(path: Path) -> Form:
                 f"{path}: line 1 must name each column once, got {_cut(name)!r} "
                 f"in columns {names.index(name) + 1} and {column + 1}."
             )
-    return Form(names, separator)
+    return Form(names, separator, True)
 
 
 def check_lines(path: Path, form: Form) -> Lines:
@@ -91,10 +103,10 @@ def check_lines(path: Path, form: Form) -> Lines:
         ValueError: if one is not, or there is none below the header.
     """
     fields, separator = len(form.names), ord(form.separator)
-    records, before, empty, points, quoted = 0, 0, [], False, False
+    records, before, empty, points = 0, 0, [], False
     for block in _blocks(path):
         _check_text(path, block, before)
-        points, quoted = points or b"." in block, quoted or b'"' in block
+        _check_quotes(path, block, separator, before)
         data = np.frombuffer(block, np.uint8)
         marks = np.flatnonzero(_unquoted(block, data, (data == separator) | (data == 10)))
         ends = np.flatnonzero(data[marks] == 10)
@@ -102,44 +114,53 @@ def check_lines(path: Path, form: Form) -> Lines:
         starts = np.concatenate([[0], stops[:-1] + 1])
         blank = (stops == starts) | ((stops == starts + 1) & (data[starts] == 13))
         ragged = np.flatnonzero((counts != fields) & ~blank)
-        if ragged.size and quoted:  # perhaps quotes stand where only the csv module can tell
-            return _read_lines(path, form, points)
         if ragged.size:
             line = before + block[: starts[ragged[0]]].count(b"\n") + 1
-            raise _ragged(path, line, fields, int(counts[ragged[0]]))
+            got = int(counts[ragged[0]])
+            raise ValueError(
+                f"{path}: line {line} must have {fields} fields, as the first, got {got}."
+            )
         empty.append(np.flatnonzero(blank) + records)
         records, before = records + len(ends), before + block.count(b"\n")
-    return _checked(path, records, np.concatenate(empty), points)
+        points = points or b"." in block
+    places = np.concatenate(empty) - form.header
+    if records - len(places) <= form.header:
+        raise ValueError(f"{path} must have rows below its header, but has none.")
+    leading = int(np.cumprod(places == np.arange(len(places))).sum())
+    first = form.header + leading
+    return Lines(first, records - first, places[leading:] - leading, points)
 
 
 def rows(path: Path, form: Form) -> Iterator[tuple[int, list[str]]]:
-    """Yields line number and cells of each row below the header that is not empty."""
+    """Yields line number and cells of each row that is neither the header nor empty."""
     with path.open(newline="", encoding="utf-8-sig") as file:
         reader = csv.reader(file, delimiter=form.separator)
         start = 1
         try:
             for cells in reader:
-                if cells and start > 1:
+                if cells and (start > 1 or not form.header):
                     yield start, cells
                 start = reader.line_num + 1
         except csv.Error as error:
             raise ValueError(f"{path}: line {start} must be fields, but: {error}.") from error
 
 
-def check_numbers(path: Path, form: Form, columns: Sequence[str]) -> str:
+def check_numbers(path: Path, form: Form, columns: Sequence[int]) -> str:
     """Makes sure, cell by cell, that columns hold numbers; returns their decimal mark.
 
     Raises:
         ValueError: naming the first cell that does not.
     """
-    places = [(name, form.names.index(name)) for name in columns]
     decimal, first = "", 0
     for line, cells in rows(path, form):
-        for name, place in places:
-            cell = cells[place].strip()
+        for column in columns:
+            cell = cells[column].strip()
             if cell in MISSING or cell.lower() in ("nan", "-nan"):
                 continue
-            where, got = f"{path}: line {line}, column {name!r}", f"got {_cut(cell)!r}"
+            where, got = (
+                f"{path}: line {line}, column {form.names[column]!r}",
+                f"got {_cut(cell)!r}",
+            )
             if _INFINITY.fullmatch(cell):
                 raise ValueError(f"{where} must be finite, {got}.")
             if not _NUMBER.fullmatch(cell) or ("," in cell and form.separator == ","):
@@ -167,7 +188,9 @@ def _blocks(path: Path) -> Iterator[bytes]:
                 yield block[:end]
                 line += block[:end].count(b"\n")
             if len(rest) > _LONGEST:
-                raise ValueError(f"{path}: line {line} must be a row, but has no end.")
+                raise ValueError(
+                    f"{path}: line {line} must be a row, but it does not end (do its quotes?)."
+                )
     if rest and rest.count(b'"') % 2:
         raise ValueError(f"{path}: line {line} must close its quotes, but they stay open.")
     if rest:
@@ -198,27 +221,18 @@ def _check_text(path: Path, block: bytes, before: int) -> None:
         )
 
 
-def _read_lines(path: Path, form: Form, points: bool) -> Lines:
-    """Returns what check_lines does, by the csv module's rules."""
-    empty, fields, records, start = [], len(form.names), 0, 1
-    with path.open(newline="", encoding="utf-8-sig") as file:
-        reader = csv.reader(file, delimiter=form.separator)
-        for cells in reader:
-            if cells and len(cells) != fields:
-                raise _ragged(path, start, fields, len(cells))
-            empty += [] if cells else [records]
-            records, start = records + 1, reader.line_num + 1
-    return _checked(path, records, np.array(empty, int), points)
-
-
-def _checked(path: Path, records: int, empty: np.ndarray, points: bool) -> Lines:
-    if records - len(empty) < 2:
-        raise ValueError(f"{path} must have rows below its header, but has none.")
-    return Lines(records - 1, empty - 1, points)
-
-
-def _ragged(path: Path, line: int, fields: int, got: int) -> ValueError:
-    return ValueError(f"{path}: line {line} must have {fields} fields, as the header, got {got}.")
+def _check_quotes(path: Path, block: bytes, separator: int, before: int) -> None:
+    """Raises unless quotes enclose whole fields: parsers do not agree on others."""
+    if b'"' not in block:
+        return
+    data = np.frombuffer(block.removeprefix(b"\xef\xbb\xbf"), np.uint8)
+    quotes = np.flatnonzero(data == 34)
+    opening, closing = quotes[::2], quotes[1::2]
+    stray = opening[~np.isin(data[opening - 1], [separator, 10, 34])]  # a block ends in 10
+    stray = [*stray, *closing[~np.isin(data[closing + 1], [separator, 10, 13, 34])]]
+    if stray:
+        line = before + data[: min(stray)].tobytes().count(b"\n") + 1
+        raise ValueError(f"{path}: line {line} must have quotes around whole fields alone.")
 
 
 def _cut(text: str) -> str:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gru_jax.data import csv_files
-from gru_jax.data.csv_files import LARGEST, MISSING, Form
+from gru_jax.data.csv_files import LARGEST, MISSING, Form, Lines
 
 if TYPE_CHECKING:
     import polars
@@ -73,7 +73,7 @@ def read_table(
 
 
 def place(path: Path, row: int) -> str:
-    """Returns where a row of a table stands in its file, for messages: "line 7" or "row 6"."""
+    """Returns a row's place in its file, for messages: "line 7" or "row 6"."""
     if path.suffix.lower() in PARQUET:
         return f"row {row + 1}"
     lines = csv_files.rows(path, csv_files.read_form(path))
@@ -135,8 +135,8 @@ def _read_csv(
     form = csv_files.read_form(path)
     lines = csv_files.check_lines(path, form)
     chosen, written = _choose(path, form.names, numbers, texts, optional)
-    table = _parse_numbers(path, form, chosen, lines.points)
-    text = _parse(path, form, written, pl.String).fill_null("")
+    table = _parse_numbers(path, form, lines, chosen)
+    text = _parse(path, form, lines, written, pl.String).fill_null("")
     table = pl.concat([part for part in (table, text) if part.width], how="horizontal")
     if table.height != lines.height:
         raise ValueError(f"{path} must have {lines.height} rows, but polars reads {table.height}.")
@@ -147,33 +147,34 @@ def _read_csv(
     return table
 
 
-def _parse_numbers(path: Path, form: Form, columns: list[str], points: bool) -> "polars.DataFrame":
+def _parse_numbers(path: Path, form: Form, lines: Lines, columns: list[str]) -> "polars.DataFrame":
     """Parses as polars does; if it cannot, finds the cell to blame, or parses with more care."""
     import polars as pl
 
     if not columns:
         return pl.DataFrame()
+    places = list(map(form.names.index, columns))
     for comma in [False] + [True] * (form.separator != ","):
         try:
-            table = _parse(path, form, columns, pl.Float64, decimal_comma=comma)
+            table = _parse(path, form, lines, columns, pl.Float64, decimal_comma=comma)
         except pl.exceptions.ComputeError:
             continue
-        if comma and points:  # polars would read 1.234 as a number, too
-            csv_files.check_numbers(path, form, columns)
-        return _without_nan(table) if _in_range(table) else _blame(path, form, columns)
-    decimal = csv_files.check_numbers(path, form, columns)
-    table = _parse(path, form, columns, pl.String).select(pl.all().str.strip_chars())
+        if comma and lines.points:  # polars would read 1.234 as a number, too
+            csv_files.check_numbers(path, form, places)
+        return _without_nan(table) if _in_range(table) else _blame(path, form, places)
+    decimal = csv_files.check_numbers(path, form, places)
+    table = _parse(path, form, lines, columns, pl.String).select(pl.all().str.strip_chars())
     table = table.select(pl.when(~pl.all().is_in(MISSING)).then(pl.all()))
     return _without_nan(table.select(pl.all().str.replace(decimal, ".", literal=True).cast(float)))
 
 
-def _blame(path: Path, form: Form, columns: list[str]) -> Any:
-    csv_files.check_numbers(path, form, columns)
+def _blame(path: Path, form: Form, places: list[int]) -> Any:
+    csv_files.check_numbers(path, form, places)
     raise ValueError(f"{path} must hold finite numbers from -1e18 to 1e18.")
 
 
 def _parse(
-    path: Path, form: Form, columns: list[str], dtype: Any, **options: Any
+    path: Path, form: Form, lines: Lines, columns: list[str], dtype: Any, **options: Any
 ) -> "polars.DataFrame":
     import polars as pl
 
@@ -183,7 +184,7 @@ def _parse(
     table = pl.read_csv(
         path,
         has_header=False,
-        skip_rows=1,
+        skip_rows=lines.first,
         separator=form.separator,
         columns=list(places.values()),
         schema={f"column_{i + 1}": dtype for i in range(len(form.names))},

@@ -65,10 +65,12 @@ def test_missing_numbers_are_null_and_missing_texts_empty(tmp_path):
     ("text", "expected"),
     [
         ("a,b\n1,2\n\n\n3,4\n\n", {"a": [1, 3], "b": [2, 4]}),
+        ("a,b\n\n\n1,2\n\n\n3,4\n\n", {"a": [1, 3], "b": [2, 4]}),
         ("a\n1\n\r\n2", {"a": [1, 2]}),
         ("a , b\n 1 ,2 \n+3,4e1\n", {"a": [1, 3], "b": [2, 40]}),
         ("a;b\n1 ;2\n 3,5 ;?\n", {"a": [1, 3.5], "b": [2, None]}),
         ('"a","b"\n"1","2"\n', {"a": [1], "b": [2]}),
+        ('\ufeff"a","b"\n1,2\n', {"a": [1], "b": [2]}),
         ('"a\nb",c\n1,2\n', {"a\nb": [1], "c": [2]}),
         ("a,b\n,\n1,2\n", {"a": [None, 1], "b": [None, 2]}),
         ("a,b\n.5,5.\n-1E3,1e-3\n", {"a": [0.5, -1000], "b": [5, 0.001]}),
@@ -92,10 +94,13 @@ LONG = "x" * 80
         ("b,a,a\n1,2,3\n", ": line 1 must name each column once, got 'a' in columns 2 and 3."),
         ("b, a,a\n1,2,3\n", ": line 1 must name each column once, got 'a' in columns 2 and 3."),
         (",a\n1,2\n", ": the header must name each column, but not column 1."),
-        ("a,b\n1,2\n3\n", ": line 3 must have 2 fields, as the header, got 1."),
-        ("a,b\n\n1,2\n3,4,5\n", ": line 4 must have 2 fields, as the header, got 3."),
-        ("a,b\n1,2\n  \n3,4\n", ": line 3 must have 2 fields, as the header, got 1."),
-        ('a,b\n"1\n\n",2\n3\n', ": line 5 must have 2 fields, as the header, got 1."),
+        ("a,b\n1,2\n3\n", ": line 3 must have 2 fields, as the first, got 1."),
+        ("a,b\n\n1,2\n3,4,5\n", ": line 4 must have 2 fields, as the first, got 3."),
+        ("a,b\n1,2\n  \n3,4\n", ": line 3 must have 2 fields, as the first, got 1."),
+        ('a,b\n"1\n\n",2\n3\n', ": line 5 must have 2 fields, as the first, got 1."),
+        ('a,b\n"1\n2",2\n5" x,3\n7" y,4\n', ": line 4 must have quotes around whole fields alone."),
+        ('a,b\n1,2\n3,"4"5\n', ": line 3 must have quotes around whole fields alone."),
+        ('a,b\n1, "2"\n', ": line 2 must have quotes around whole fields alone."),
         ("a,b\n1,2\n3,x\n", ": line 3, column 'b' must be a number, got 'x'."),
         ("a,b\n1,2\n\n3,1 2\n", ": line 4, column 'b' must be a number, got '1 2'."),
         (f"a,b\n1,{LONG}\n", f": line 2, column 'b' must be a number, got '{LONG[:60]}...'."),
@@ -139,11 +144,30 @@ def test_a_column_that_is_not_there_is_named(tmp_path, numbers, message):
         read_table(path, numbers=numbers, texts=["label"])
 
 
+def test_any_text_is_read_as_the_csv_module_does_or_refused(tmp_path, rng):
+    path, accepted = tmp_path / "a.csv", 0
+    for _ in range(1500):
+        body = "".join(rng.choice(list('x10,,""\n\n\r ;.\t'), rng.integers(1, 16)))
+        write(path, f"h,k\n{body}")
+        rows = [
+            row for row in csv.reader(io.StringIO(path.read_bytes().decode(), newline="")) if row
+        ][1:]
+        try:
+            table = read_table(path, numbers=[], texts=["h", "k"])
+        except ValueError as error:
+            assert str(error).startswith(f"{path}")  # noqa: PT017
+            assert "polars" not in str(error)  # noqa: PT017
+        else:
+            assert list(map(list, table.rows())) == rows
+            accepted += 1
+    assert accepted > 50
+
+
 def test_faults_are_found_behind_many_rows(tmp_path):
     rows = [f"{i},{i / 7!r},x{i}\n" for i in range(300_000)]
     path = write(tmp_path / "a.csv", "a,b,c\n" + "".join(rows) + "1,2\n")
     assert csv_files._CHUNK < path.stat().st_size
-    with pytest.raises(ValueError, match="line 300002 must have 3 fields, as the header, got 2"):
+    with pytest.raises(ValueError, match="line 300002 must have 3 fields, as the first, got 2"):
         read_table(path, numbers=["a"])
     write(path, "a,b,c\n" + "".join(rows) + "1,2,3\nx,2,3\n")
     with pytest.raises(ValueError, match="line 300003, column 'a' must be a number, got 'x'"):
@@ -161,8 +185,15 @@ def test_chunks_of_any_size_see_the_same_lines(tmp_path, monkeypatch, chunk):
         "a": [1, 2, 3],
         "b": ["x\r\n,", '"', "\u00e9\u00e9\n\n"],
     }
-    with pytest.raises(ValueError, match="line 10 must have 2 fields, as the header, got 1"):
+    with pytest.raises(ValueError, match="line 10 must have 2 fields, as the first, got 1"):
         read(tmp_path / "a.csv", text + "\n\n9\n", ["a"])
+
+
+def test_a_row_without_end_is_refused_before_it_fills_the_memory(tmp_path, monkeypatch):
+    monkeypatch.setattr(csv_files, "_CHUNK", 100)
+    monkeypatch.setattr(csv_files, "_LONGEST", 200)
+    with pytest.raises(ValueError, match="line 3 must be a row, but it does not end"):
+        read(tmp_path / "a.csv", 'a,b\n1,2\n3,"4\n' + "5,6\n" * 200)
 
 
 def test_a_missing_cell_is_named(tmp_path):
