@@ -56,9 +56,11 @@ def parse_times(
         check(integers.is_null(), "be an integer, as most of its column")
         check(integers.abs() > _LATEST, "be from -1e15 to 1e15")
         return integers.to_numpy(), False
-    for pattern, date in _DATES.items():
-        text = text.str.replace(pattern, date)
     fields = text.str.extract_groups(_ISO).struct.unnest()
+    if fields["date"].null_count():
+        for pattern, date in _DATES.items():
+            text = text.str.replace(pattern, date)
+        fields = text.str.extract_groups(_ISO).struct.unnest()
     clock = fields["minute"].fill_null("00:00") + fields["second"].fill_null(":00")
     moments = (fields["date"] + "T" + clock).str.to_datetime(
         "%Y-%m-%dT%H:%M:%S%.f", time_unit="us", strict=False
