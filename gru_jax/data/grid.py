@@ -100,7 +100,7 @@ def place_on_grid(path: Path, time: str, rows: Rows, freq: Frequency) -> Int[np.
 def check_ahead(
     path: Path, time: str, rows: Rows, positions: Int[np.ndarray, " rows"], length: int
 ) -> None:
-    """Raises unless the rows behind the last target, which has this place, leave no step out."""
+    """Raises unless the rows behind the last target, the last of so many steps, have no gap."""
     ahead = positions[positions >= length - 1]
     gaps = np.flatnonzero(np.diff(ahead) > 1)
     if len(gaps):
