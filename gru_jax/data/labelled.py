@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float
 
-from gru_jax.data.csv_files import LARGEST
+from gru_jax.data.csv_files import LARGEST, MISSING
 
 
 class Labelled(NamedTuple):
@@ -72,8 +72,8 @@ def check_labelled(path: Path, labelled: Labelled) -> Labelled:
         channel = channels[int(np.argmin(observed))]
         raise ValueError(f"{path}: channel {channel!r} must have one value or more, got none.")
     for name, label in zip(names, labels or [], strict=bool(labels)):
-        if not label.strip():
-            raise ValueError(f"{path}: case {name!r} must have a label, got none.")
+        if label.strip() in MISSING:
+            raise ValueError(f"{path}: case {name!r} must have a label, got {label!r}.")
     return labelled
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from jaxtyping import Float, Int
 
+from gru_jax.data.csv_files import MISSING
 from gru_jax.data.labelled import Labelled
 from gru_jax.data.tables import check_complete, place, read_table
 
@@ -28,6 +29,7 @@ def read_long(
     if len(set(texts)) < len(texts):
         raise ValueError(f"{path}: case, time and label must be different columns, got {texts}.")
     table = read_table(path, numbers=channels, texts=texts)
+    table = table.with_columns(table[name].str.strip_chars() for name in texts)
     names = [name for name in table.columns if name not in texts]
     if not names:
         raise ValueError(f"{path} must have one channel or more, but its columns are {texts}.")
@@ -75,7 +77,7 @@ def _parse_times(path: Path, times: "polars.Series", name: str) -> Float[np.ndar
     """Returns times, numbers or ISO dates, as numbers."""
     import polars as pl
 
-    texts = times.str.strip_chars().str.replace(",", ".", literal=True)
+    texts = times.str.replace(",", ".", literal=True)
     numbers = texts.cast(pl.Float64, strict=False)
     wrong = numbers.is_null() | ~numbers.is_finite()
     if not wrong.any():
@@ -89,7 +91,7 @@ def _parse_times(path: Path, times: "polars.Series", name: str) -> Float[np.ndar
     values = np.empty(len(times))
     for row, text in enumerate(times):
         try:
-            time = datetime.fromisoformat(text.strip())
+            time = datetime.fromisoformat(text)
         except ValueError as error:
             raise ValueError(
                 f"{path}: {place(path, row)}, column {name!r} must be a number or an ISO date, "
@@ -102,8 +104,14 @@ def _parse_times(path: Path, times: "polars.Series", name: str) -> Float[np.ndar
 def _check_labels(
     path: Path, table: "polars.DataFrame", label: str, case: str, firsts: np.ndarray
 ) -> None:
-    """Makes sure that each row has the label of its case's first row."""
+    """Makes sure that each row has a label, that of its case's first row."""
     labels = table[label]
+    missing = labels.is_in(MISSING).arg_true()
+    if len(missing):
+        row = missing[0]
+        raise ValueError(
+            f"{path}: {place(path, row)}, column {label!r} must be a label, got {labels[row]!r}."
+        )
     wrong = np.flatnonzero((labels != labels.gather(firsts)).to_numpy())
     if wrong.size:
         row = int(wrong[0])

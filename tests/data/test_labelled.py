@@ -78,6 +78,12 @@ def test_a_long_csv_comes_back_to_the_bit(tmp_path, rng, separator):
     same(some, [x[:, [2, 0]] for x in xs], None)
 
 
+def test_space_around_texts_makes_no_other_case_or_class(tmp_path):
+    path = tmp_path / "a.csv"
+    path.write_text("case,time,c0,label\na, 1,1,x \n a ,2,2, x\n")
+    same(gj.read_labelled(path), [[[1], [2]]], ["x"])
+
+
 def test_rows_of_a_case_need_not_be_together(tmp_path, rng):
     xs, labels = cases.draw(rng, (4, 3, 5))
     rows = cases.long_rows(xs, labels)
@@ -183,6 +189,8 @@ def test_an_npz_that_looks_swapped_is_refused_until_confirmed(tmp_path):
         (["a,2,1,x", "b,0,1,x", "a,1,2,x"], ": line 4, column 'time' must rise within a case"),
         (["a,1,1,x", "a,2,1,y"], ": line 3, column 'label' must not change within a case, got 'y'"),
         (["a,1,1,x", "b,2,1,"], ": line 3, column 'label' must not be missing, but is."),
+        (["a,1,1,x", "b,2,1,NA"], ": line 3, column 'label' must be a label, got 'NA'."),
+        (["a,1,1,x", "b,2,1, "], ": line 3, column 'label' must not be missing, but is."),
         (["a,1,1,x", ",2,1,x"], ": line 3, column 'case' must not be missing, but is."),
         (["a,1,1,x", "a,,1,x"], ": line 3, column 'time' must not be missing, but is."),
         (["a,1,1,x", "a,soon,1,x"], ": line 3, column 'time' must be a number as before, got"),
@@ -242,7 +250,8 @@ HEADER = "@dimensions 2\n@classLabel true a b\n@data\n1,2:3,4:a\n"
         (f"{HEADER}1,2:3,inf:b\n", ": case '1', step 2, channel 'dim_1' must be finite and from"),
         (f"{HEADER}?:?:b\n", ": case '1' must have one value or more, got none."),
         ("@data\n1,2:?,?:b\n", ": channel 'dim_1' must have one value or more, got none."),
-        ("@data\n1,2:3,4:\n", ": case '0' must have a label, got none."),
+        ("@data\n1,2:3,4:\n", ": case '0' must have a label, got ''."),
+        ("@data\n1,2:3,4:?\n", ": case '0' must have a label, got '?'."),
         ("@data\n1,2\n", ": line 2 must end in a colon and a label, but does not."),
         ("@equalLength true\n@seriesLength 3\n@data\n1,2:a\n", ": line 4 must have 3 steps, got 2"),
         (b"@data\n1:\xff\n", ": line 2 must be UTF-8, got the byte 0xff."),
@@ -296,7 +305,7 @@ def test_a_bad_arff_file_is_one_clear_sentence(tmp_path, text, message):
         ({"xs": np.ones((0, 3))}, "xs must be numbers [case, time, channel]"),
         ({"xs": np.ones((2, 3)), "y": [1]}, "y must be 2 texts or numbers, got [1] int64."),
         ({"xs": np.ones((2, 3)), "y": [1, np.nan]}, "y must be finite, got nan in case 1."),
-        ({"xs": np.ones((2, 3)), "y": ["a", ""]}, "case '1' must have a label, got none."),
+        ({"xs": np.ones((2, 3)), "y": ["a", ""]}, "case '1' must have a label, got ''."),
         ({"xs": np.ones((2, 3)), "y": [b"a", b"\xff"]}, "y must be UTF-8"),
         ({"xs": np.ones((2, 3)), "lengths": [3, 0]}, "lengths must be 2 integers from 1 to 3"),
         ({"xs": np.full((2, 3), np.nan)}, "case '0' must have one step or more, got none."),
