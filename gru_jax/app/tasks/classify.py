@@ -15,7 +15,7 @@ import gru_jax as gj
 from gru_jax import Row
 from gru_jax.app.tasks import classifier, labelled
 from gru_jax.app.tasks.classifier import Size
-from gru_jax.app.tasks.config import FREE, Range
+from gru_jax.app.tasks.config import FREE
 from gru_jax.app.tasks.labelled import Cases, DataConfig
 from gru_jax.app.tasks.task import Facts, Goal, Mean, Parts, Task, weigh
 
@@ -173,7 +173,7 @@ def describe(config: ClassifyConfig, facts: Facts, parts: Parts) -> dict[str, st
     gaps = [np.concatenate([np.isnan(x) for x in part.xs]) for part in parts]
     missing = np.concatenate(gaps)
     if missing.any():
-        names = [name for name, gap in zip(channels, missing.any(0), strict=True) if gap]
+        names = labelled.choose(channels, missing.any(0))
         masks = f"a mask each for {_list(facts['masked'])}" if facts["masked"] else "no masks"
         share = f"{missing.sum():,} of {missing.size:,} values"
         texts["missing"] = f"{share}, in {_list(names)}; {masks}"

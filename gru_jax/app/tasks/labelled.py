@@ -33,9 +33,9 @@ class DataConfig(ClassifierConfig):
     """Sequences with labels: a long .csv, .tsv or .parquet (a row is a step), .ts, .arff or .npz.
     Default: JapaneseVowels."""
     test: Annotated[str | None, "FILE"] = None
-    """Another such file to test on. Default: a share of each class in --data, drawn by --seed."""
+    """Another such file to test on. Default: a share of --data."""
     test_share: Annotated[float, Range(0, 1)] = 0.2
-    """That share."""
+    """Share of each class in --data to test on, drawn by --seed."""
     label: str = "label"
     """Column of a table with the class, or number, of the case: the same in all its rows."""
     case: str = "case"
@@ -135,7 +135,7 @@ def learn(config: DataConfig, parts: Parts) -> Facts:
     facts = {
         "title": Path(str(config.data)).name,
         "channels": list(train.channels),
-        "masked": [n for n, m in zip(train.channels, missing.any(0), strict=True) if m],
+        "masked": choose(train.channels, missing.any(0)),
         "classes": list(train.classes),
         "mean": np.nanmean(steps, 0).tolist(),
         "std": [
@@ -151,11 +151,16 @@ def learn(config: DataConfig, parts: Parts) -> Facts:
 
 
 def find_constant(train: Cases) -> list[str]:
-    """Returns the channels with one value alone; a deviation below float32's normal numbers is 0."""
+    """Returns the channels with one value alone, as far as float32 can tell."""
     steps = np.concatenate(train.xs).astype(float)
     same = np.nanmax(steps, 0) == np.nanmin(steps, 0)
     same |= np.nanstd(steps, 0) < np.finfo(np.float32).tiny
-    return [name for name, each in zip(train.channels, same, strict=True) if each]
+    return choose(train.channels, same)
+
+
+def choose(names: Sequence[str], marks: Any) -> list[str]:
+    """Returns the names with a true mark."""
+    return [name for name, mark in zip(names, marks, strict=True) if mark]
 
 
 def prepare(facts: Facts, cases: Cases) -> gj.Dataset:
