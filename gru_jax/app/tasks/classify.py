@@ -103,7 +103,8 @@ def loss(config: ClassifyConfig, facts: Facts, outputs: Array, batch: gj.Batch) 
     if config.class_weights == "none":
         return mean
     counts = np.maximum(facts["counts"], 1)
-    weights = jnp.asarray(np.float32(counts.sum() / (len(counts) * counts)))[batch.targets]
+    by_class = counts.sum() / (len(counts) * counts)
+    weights = jnp.asarray(by_class, mean.total.dtype)[batch.targets]
     return Mean(mean.total * weights, mean.weight * weights)
 
 

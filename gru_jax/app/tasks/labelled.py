@@ -23,6 +23,8 @@ FEWEST = 4
 """Cases that a file to train on must hold."""
 SHOWN = 12
 """Names that a message lists."""
+LARGEST = 1e18
+"""Largest label, as the readers' largest value: its square is a float32."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -204,9 +206,11 @@ def _targets(path: Path, labelled: gj.Labelled, classes: Sequence[str]) -> np.nd
             targets.append(numbers[label] if classes else float(label))
         except (KeyError, ValueError):
             targets.append(np.nan)
-        if not np.isfinite(targets[-1]):
+        if not abs(targets[-1]) <= LARGEST:
             some = ", ".join(classes[:SHOWN]) + ", ..." * (len(classes) > SHOWN)
-            needed = f"a label as in training, one of {some}" if classes else "a number as label"
+            needed = (
+                f"a label as in training, one of {some}" if classes else "a number to 1e18 as label"
+            )
             message = f"{path}: case {name[:60]!r} must have {needed}, got {label[:60]!r}."
             raise ValueError(message) from None
     return np.array(targets, np.int32 if classes else float)
