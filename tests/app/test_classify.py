@@ -19,7 +19,7 @@ from gru_jax.app.commands import parse
 from gru_jax.app.tasks.classify import CLASSIFY, ClassifyConfig
 from gru_jax.app.tasks.config import FREE
 
-LEARNING = [*waves.SMALL, "--hidden", "16", "--epochs", "30", "--learning-rate", "0.02"]
+LEARNING = [*waves.SMALL, "--hidden", "16", "--epochs", "12", "--learning-rate", "0.02"]
 
 
 def train(path, folder, *more):
@@ -91,7 +91,7 @@ def test_predict_and_evaluate_agree_on_a_file_and_labels_are_optional(run, tmp_p
 
 def test_a_trained_run_becomes_another_framework_s_file(run, tmp_path):
     net, params = interop.load(run[1] / "best.safetensors")
-    assert main(["convert", str(run[1]), str(tmp_path / "net.onnx")]) == 0
+    assert main(["convert", str(run[1]), str(tmp_path / "first.onnx"), "--name", "1"]) == 0
     assert main(["convert", str(run[1]), str(tmp_path / "net.safetensors")]) == 0
     again, same = interop.load(tmp_path / "net.safetensors")
     assert again.architecture == net.architecture
@@ -139,8 +139,8 @@ def test_a_run_goes_on_from_another_folder_to_the_same_bits(tmp_path, rng, monke
     assert main(["train", "classify", "--resume", "--out", "../part", "--epochs", "3"]) == 0
     chex.assert_trees_all_equal(arrays(tmp_path / "part"), arrays(tmp_path / "whole"))
     rows = [
-        [json.loads(line)["loss"] for line in (tmp_path / each / "metrics.jsonl").open()]
-        for each in ("part", "whole")
+        [json.loads(line)["loss"] for line in (tmp_path / each).read_text().splitlines()]
+        for each in ("part/metrics.jsonl", "whole/metrics.jsonl")
     ]
     assert rows[0] == rows[1]
     assert json.loads((tmp_path / "part/config.json").read_text())["data"] == str(
@@ -177,6 +177,7 @@ def test_whole_numbers_are_classes_unless_a_flag_says_otherwise(tmp_path, rng):
         parts = CLASSIFY.load(config)
         assert parts.train.classes == (() if flag else ("0", "1", "2"))
         assert parts.train.targets.dtype == (float if flag else np.int32)
+        assert [len(part.xs) for part in parts] == ([8, 2, 2] if flag else [6, 3, 3])
 
 
 def test_without_a_file_it_is_the_default_problem(capsys):

@@ -161,6 +161,23 @@ def test_a_split_leaves_out_a_share_of_each_class_but_never_all(tmp_path, rng):
         assert [kinds[x.tobytes()] for x in part.xs] == names
 
 
+def test_an_epoch_passes_over_few_sequences_several_times_each_in_another_order(rng):
+    data = gj.Dataset([rng.normal(size=(3, 1)) for _ in range(60)], np.arange(60))
+    config = ClassifyConfig(batch=25)
+    for epoch in (0, 1):
+        stacks = list(CLASSIFY.batches(config, data, epoch))
+        assert sum(len(stack.xs) for stack in stacks) == CLASSIFY.steps(config, data) == 9
+        orders = [tuple(stack.targets[stack.valid]) for stack in stacks]
+        assert all(sorted(order) == list(range(60)) for order in orders)
+        assert len(set(orders)) == 3
+    again = [tuple(stack.targets[stack.valid]) for stack in CLASSIFY.batches(config, data, 0)]
+    assert not set(again) & set(orders)
+    (whole,) = CLASSIFY.batches(config, data, None)
+    assert whole.targets[0].tolist() == list(range(60))
+    large = data._replace(xs=data.xs * 3, targets=np.arange(180))
+    assert CLASSIFY.steps(config, large) == 8
+
+
 def test_another_file_to_test_on_leaves_all_cases_for_training(tmp_path, rng):
     xs, labels = waves.draw(rng, 20)
     path = waves.write(tmp_path, "csv", xs, labels)

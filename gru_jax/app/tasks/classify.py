@@ -4,6 +4,8 @@ standardise, mask -> noise -> [bidirectional GRU -> dropout]* -> mean over time 
 """
 
 import dataclasses
+import math
+from collections.abc import Iterator
 from typing import Annotated, Any, Literal
 
 import jax
@@ -15,11 +17,22 @@ import gru_jax as gj
 from gru_jax import Row
 from gru_jax.app.tasks import classifier, labelled
 from gru_jax.app.tasks.classifier import Size
-from gru_jax.app.tasks.config import FREE
+from gru_jax.app.tasks.config import FREE, Range
 from gru_jax.app.tasks.labelled import Cases, DataConfig
-from gru_jax.app.tasks.task import Facts, Goal, Mean, Parts, Task, weigh
+from gru_jax.app.tasks.task import (
+    Facts,
+    Goal,
+    Mean,
+    Parts,
+    Task,
+    count_steps,
+    make_batches,
+    weigh,
+)
 
 SIZES = {"small": Size(32, 1), "medium": Size(64, 2), "large": Size(128, 3)}
+LEAST = 160
+"""Sequences in an epoch, at least: fewer are passed several times, each in another order."""
 SHOWN = 12
 """Names that are printed."""
 
@@ -28,8 +41,12 @@ SHOWN = 12
 class ClassifyConfig(DataConfig):
     """The net; the defaults were chosen on parts of the training sets of seven problems."""
 
+    batch: Annotated[int, Range(1, 10**5), FREE] = 16
+    """Sequences in a batch."""
     model: Literal["small", "medium", "large"] = "medium"
     """Layers and features: 1 of 32, 2 of 64 or 3 of 128; --layers and --hidden come first."""
+    validation: Annotated[float, Range(0, 1)] = 0.2
+    """Share of each class's training sequences kept for validation."""
     class_weights: Annotated[Literal["none", "balanced"], FREE] = "none"
     """Weights of cases in the loss: all the same, or such that all classes count the same."""
 
@@ -89,6 +106,21 @@ def size_of(config: ClassifyConfig) -> Size:
 def make_net(config: ClassifyConfig, facts: Facts) -> gj.Layer:
     """Builds the net: prepared sequences in, one logit a class or one number out."""
     return classifier.make_net(config, size_of(config), len(facts["classes"]) or 1)
+
+
+def batches(config: ClassifyConfig, data: gj.Dataset, epoch: int | None) -> Iterator[gj.Batch]:
+    """Yields stacks of batches of `LEAST` sequences or more, or of the data, for evaluation."""
+    if epoch is None:
+        yield from make_batches(config, data, None)
+        return
+    passes = count_passes(data)
+    for number in range(epoch * passes, (epoch + 1) * passes):
+        yield from make_batches(config, data, number)
+
+
+def count_passes(data: gj.Dataset) -> int:
+    """Returns the passes over the data in an epoch."""
+    return math.ceil(LEAST / len(data.xs))
 
 
 def loss(config: ClassifyConfig, facts: Facts, outputs: Array, batch: gj.Batch) -> Mean:
@@ -201,6 +233,8 @@ CLASSIFY = Task(
     describe=describe,
     read=labelled.read,
     prepare=labelled.prepare,
+    batches=batches,
+    steps=lambda config, data: count_passes(data) * count_steps(config, data),
     baselines=baselines,
     derive=derive,
 )

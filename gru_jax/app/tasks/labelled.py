@@ -94,7 +94,8 @@ def load(config: DataConfig) -> Parts:
     if not classes and np.ptp(cases.targets) == 0:
         raise ValueError(f"{path} must have labels that differ, got only {labels[0]!r}.")
     if config.test is None:
-        _check_two_of_each(path, cases)
+        if classes:
+            _check_two_of_each(path, cases)
         train, test = _part(cases, config.test_share, config.seed)
     else:
         train, test = cases, _read_test(config, Path(config.test), cases)
@@ -208,16 +209,14 @@ def _targets(path: Path, labelled: gj.Labelled, classes: Sequence[str]) -> np.nd
             targets.append(np.nan)
         if not abs(targets[-1]) <= LARGEST:
             some = ", ".join(classes[:SHOWN]) + ", ..." * (len(classes) > SHOWN)
-            needed = (
-                f"a label as in training, one of {some}" if classes else "a number to 1e18 as label"
-            )
-            message = f"{path}: case {name[:60]!r} must have {needed}, got {label[:60]!r}."
+            needed = f"one of {some}, the labels in training" if classes else "a number to 1e18"
+            message = f"{path}: case {name[:60]!r} must have as label {needed}, got {label[:60]!r}."
             raise ValueError(message) from None
     return np.array(targets, np.int32 if classes else float)
 
 
 def _check_two_of_each(path: Path, cases: Cases) -> None:
-    for name, count in zip(cases.classes, np.bincount(cases.targets), strict=bool(cases.classes)):
+    for name, count in zip(cases.classes, np.bincount(cases.targets), strict=True):
         if count < 2:
             raise ValueError(
                 f"{path} must have two cases or more of each class, one to train on and one to "
