@@ -4,8 +4,11 @@ Every `python` block runs, from top to bottom, in one namespace for each page. A
 cannot run is marked `py`.
 """
 
+import contextlib
+import io
 import math
 import re
+from pathlib import Path
 from typing import NamedTuple
 
 import jax
@@ -14,6 +17,8 @@ import pytest
 from pages import DOCUMENTS, ROOT, blocks, read
 
 import gru_jax as gj
+from gru_jax.app.cli import main
+from gru_jax.app.tasks.classify import CLASSIFY, ClassifyConfig
 from gru_jax.kernels.cpu import library
 
 
@@ -232,7 +237,26 @@ def check_memory(page):
         np.testing.assert_allclose(actual, expected, atol=1e-5 * np.abs(expected).max())
 
 
+def check_classify(page):
+    """The output that the page shows comes from its file, and so do the messages."""
+    text = read(ROOT / "notebooks/guide/classify.md")
+    path = Path("waves.csv").absolute()
+    parts = CLASSIFY.load(config := ClassifyConfig(data=str(path)))
+    lines = CLASSIFY.describe(config, CLASSIFY.learn(config, parts), parts)
+    for name, line in lines.items():
+        assert f"\n{name:12}{line}\n" in text
+    rows = re.findall(r"^\| `(--.*?)` \| `(.*?)` \|$", text, re.MULTILINE)
+    assert len(rows) == 5
+    for flags, message in rows:
+        with contextlib.redirect_stderr(io.StringIO()) as error:
+            assert main(["train", "classify", "--data", "waves.csv", *flags.split()]) == 2
+        expected = error.getvalue().replace(f"{path.parent}/", "")
+        assert expected == f"gru-jax: {message}\n"
+    assert page.files == {"waves.csv"}
+
+
 CHECKS = {
+    "classify.md": check_classify,
     "README.md": check_readme,
     "CONTRIBUTING.md": check_contributing,
     "cells.md": check_cells,

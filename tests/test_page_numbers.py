@@ -50,6 +50,13 @@ def test_the_table_of_cells_is_that_of_the_measured_file(run):
         assert f"`{builder}" in page
 
 
+def test_the_table_of_classify_is_that_of_the_measured_file(run):
+    script = run("classify")
+    lines = script["table"](json.loads(script["FIGURES"].read_text()))
+    assert "\n".join(lines) + "\n\n" in script["PAGE"].read_text()
+    assert len(lines) == 2 + len(script["SETS"])
+
+
 def test_the_table_of_moving_digits_is_that_of_the_measured_file(run):
     script = run("digits")
     lines = script["table"](json.loads(script["FIGURES"].read_text()))

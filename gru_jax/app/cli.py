@@ -184,7 +184,7 @@ def explain(command: Explain, console: Console) -> int:
     if length > figures.FRAMES:
         steps += f", {figures.FRAMES} of them moving"
     console.print(f"Figures of {name}, {steps}:", markup=False)
-    for path in figures.draw_cells(cells, shown, name, folder):
+    for path in figures.draw_cells(goal, cells, shown, name, folder):
         show.paths(console, [path])
     return 0
 

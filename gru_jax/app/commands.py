@@ -11,7 +11,7 @@ from gru_jax.app import runs
 from gru_jax.app.arguments import POSITIONAL, read, suggest
 from gru_jax.app.bench.contenders import PeerName
 from gru_jax.app.bench.measure import MEASURES, Measure
-from gru_jax.app.tasks import DEFAULT, TASKS
+from gru_jax.app.tasks import DEFAULT, EXAMPLES, TASKS
 from gru_jax.app.tasks.config import Config
 from gru_jax.interop import FormatName
 
@@ -25,7 +25,8 @@ class Train:
     """
 
     task: Annotated[str, POSITIONAL, "TASK"] = DEFAULT.name
-    """Task to train on, japanese_vowels or moving_digits; comes first. Each has own settings."""
+    """Task to train on: classify, with --data FILE, on your own sequences; japanese_vowels or
+    moving_digits. It comes first, and each has its own settings."""
     out: Annotated[Path, "FOLDER"] = Path("runs") / DEFAULT.name
     """Folder of the run; a run that is there already is moved aside, not overwritten."""
     resume: bool = False
@@ -183,7 +184,8 @@ def _parse_train(args: list[str]) -> Train:
     if command.override and not command.resume:
         raise ValueError("train: --override must go with --resume, got it alone.")
     if not command.resume:
-        return command
+        without_data = name in EXAMPLES and getattr(command.config, "data", None) is None
+        return _parse_example(command, args[1:]) if without_data else command
     task, saved = runs.read_config(command.out)
     if named and task.name != name:
         raise ValueError(f"train: TASK must be {task.name}, as the run began, got {name}.")
@@ -198,6 +200,16 @@ def _parse_train(args: list[str]) -> Train:
                 "change it."
             )
     return going_on
+
+
+def _parse_example(command: Train, args: list[str]) -> Train:
+    """Returns the command to train on the data that stand in for a file."""
+    given, example = vars(command.config), EXAMPLES[command.task]
+    for name, value in vars(type(command.config)()).items():
+        if given[name] != value and name not in vars(example.Config()):
+            flag = "--" + name.replace("_", "-")
+            raise ValueError(f"train: {flag} must go with --data FILE, got it alone.")
+    return _parse_train([example.name, *args])
 
 
 def _parser() -> argparse.ArgumentParser:

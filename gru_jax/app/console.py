@@ -158,6 +158,14 @@ def result(console: Console, goal: Goal, outcome: Mapping[str, Any]) -> None:
         style = "bold green" if row is rows[-1] else None
         table.add_row(row.model, _number(goal, goal.monitor, row.value), row.source, style=style)
     console.print(table)
+    if goal.also:
+        values = [(name, outcome[f"test_{name}"]) for name in goal.also]
+        texts = [
+            f"{name.replace('_', ' ')} "
+            + (f"{value:.1%}" if goal.units.get(name) == "fraction" else f"{value:.4g}")
+            for name, value in values
+        ]
+        console.print(f"Also: {', '.join(texts)}", markup=False)
 
 
 def _number(goal: Goal, name: str, value: float) -> str:

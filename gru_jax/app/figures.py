@@ -54,21 +54,24 @@ def draw_training(
     return paths
 
 
-def draw_cells(cells: Sequence[Inspection], index: int, name: str, folder: Path) -> Iterator[Path]:
+def draw_cells(
+    goal: Goal, cells: Sequence[Inspection], index: int, name: str, folder: Path
+) -> Iterator[Path]:
     """Draws one of the sequences; yields the path of each figure when it is there.
 
     Args:
+        goal: has the names of the net's inputs.
         cells: from `explain.inspect`.
         index: of the sequence.
         name: of the sequence, for the titles.
         folder: for the figures; it is made.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    length = int(cells[0].trace.valid[index].sum())
+    length, inputs = int(cells[0].trace.valid[index].sum()), goal.inputs or None
     traces = [jax.tree.map(lambda a: np.asarray(a)[index, :length], each.trace) for each in cells]
     for each, trace in zip(cells, traces, strict=True):
         figure = Figure(figsize=(7, 7.5), layout="constrained")
-        plot.gates(trace, figure.subplots())
+        plot.gates(trace, figure.subplots(), inputs=inputs if each.layer == 1 else None)
         title = f"layer {each.layer}, {each.direction}: {name}"
         yield _save(figure, folder / f"gates_{each.layer}_{each.direction}.png", title)
 
@@ -76,7 +79,8 @@ def draw_cells(cells: Sequence[Inspection], index: int, name: str, folder: Path)
     change = np.abs(traces[0].h - traces[0].h_before).mean(-1)
     begin = length // 4  # The first steps change a state of zeros the most.
     figure = Figure(figsize=(12, 5.1), layout="constrained")
-    plot.step(traces[0], begin + int(change[begin:].argmax()), figure.subplots())
+    busiest = begin + int(change[begin:].argmax())
+    plot.step(traces[0], busiest, figure.subplots(), inputs=inputs)
     yield _save(figure, folder / "step.png", first)
 
     numbers = {

@@ -232,7 +232,7 @@ def evaluate(trained: Trained, data: Any) -> dict[str, Any]:
     if count:
         answers = problems.answer(trained, prepared).argmax(-1)
         result["confusion_matrix"] = gj.confusion_matrix(data.targets, answers, count).tolist()
-    return result
+    return result | task.derive(result)
 
 
 def read(trained: Trained, path: Path) -> Input:
@@ -255,8 +255,9 @@ def _settings(settings: dict[str, Any]) -> tuple[Task, Config]:
 
 
 def as_settings(problem: Problem) -> dict[str, Any]:
-    """Returns the task and its settings, as in `config.json`."""
-    return {"task": problem.task.name, **dataclasses.asdict(problem.config)}
+    """Returns the task and its settings, as `config.json` has them: lists, not tuples."""
+    settings = {"task": problem.task.name, **dataclasses.asdict(problem.config)}
+    return json.loads(json.dumps(settings))
 
 
 def _check_data(folder: Path, problem: Problem) -> None:

@@ -23,6 +23,7 @@ def read_labelled(
     time: str | None = "time",
     label: str | None = "label",
     channels: Sequence[str] | None = None,
+    need_label: bool = True,
 ) -> Labelled:
     """Reads sequences and one label for each from a file.
 
@@ -43,6 +44,7 @@ def read_labelled(
         time: column of numbers or ISO dates that rise within a case; None takes rows in order.
         label: column of the label, the same in all rows of a case; None reads no labels.
         channels: columns of numbers, None is all others; in other files the channels' names.
+        need_label: whether a table must have that column; False reads labels if it is there.
 
     Returns:
         The cases in the file's order. Numbers that are missing are NaN.
@@ -53,7 +55,7 @@ def read_labelled(
     """
     suffix = path.suffix.lower()
     if suffix in CSV + PARQUET:
-        return check_labelled(path, read_long(path, case, time, label, channels))
+        return check_labelled(path, read_long(path, case, time, label, channels, need_label))
     if suffix == ".npz":
         labelled = _read_npz(path, channels)
     elif suffix in (".ts", ".arff"):

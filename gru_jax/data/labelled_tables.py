@@ -17,7 +17,12 @@ if TYPE_CHECKING:
 
 
 def read_long(
-    path: Path, case: str, time: str | None, label: str | None, channels: Sequence[str] | None
+    path: Path,
+    case: str,
+    time: str | None,
+    label: str | None,
+    channels: Sequence[str] | None,
+    need_label: bool = True,
 ) -> Labelled:
     """Reads a long table; see `read_labelled`.
 
@@ -28,7 +33,10 @@ def read_long(
     texts = [name for name in (case, time, label) if name is not None]
     if len(set(texts)) < len(texts):
         raise ValueError(f"{path}: case, time and label must be different columns, got {texts}.")
-    table = read_table(path, numbers=channels, texts=texts)
+    optional = [label] if label is not None and not need_label else []
+    table = read_table(path, numbers=channels, texts=texts, optional=optional)
+    if label not in table.columns:
+        texts, label = [name for name in texts if name != label], None
     table = table.with_columns(table[name].str.strip_chars() for name in texts)
     names = [name for name in table.columns if name not in texts]
     if not names:

@@ -15,7 +15,7 @@ import gru_jax as gj
 from gru_jax.app import explain, figures, runs
 from gru_jax.app.cli import main
 from gru_jax.app.problem import Trained
-from gru_jax.app.tasks.classify import standardise
+from gru_jax.app.tasks.classifier import standardise
 
 SIZE, LAYERS = 6, 2
 
@@ -151,7 +151,7 @@ def test_the_command_prints_a_line_for_each_cell_and_draws_all_figures(folder, c
 def test_with_a_file_its_first_sequence_is_drawn(folder, tmp_path, capsys, monkeypatch):
     _, test = gj.load_japanese_vowels()
     np.savez(tmp_path / "in.npz", short=test.xs[0][:1], longer=test.xs[1])
-    monkeypatch.setattr(figures, "draw_cells", lambda _found, *about: about)
+    monkeypatch.setattr(figures, "draw_cells", lambda _goal, _found, *about: about)
     assert main(["explain", str(folder), "--input", str(tmp_path / "in.npz")]) == 0
     text = capsys.readouterr().out
     assert re.search(r"^sequences +2 *$", text, re.MULTILINE)

@@ -78,6 +78,16 @@ def test_a_long_csv_comes_back_to_the_bit(tmp_path, rng, separator):
     same(some, [x[:, [2, 0]] for x in xs], None)
 
 
+def test_a_table_may_lack_its_labels_where_they_are_not_needed(tmp_path):
+    path = tmp_path / "a.csv"
+    path.write_text("case,time,c0\na,1,1\na,2,2\n")
+    same(gj.read_labelled(path, need_label=False), [[[1], [2]]], None)
+    assert gj.read_labelled(path, need_label=False).channels == ("c0",)
+    refused(path, "must have a column 'label', but its columns are case, time, c0.")
+    path.write_text("case,time,c0,label\na,1,1,x\n")
+    same(gj.read_labelled(path, need_label=False), [[[1]]], ["x"])
+
+
 def test_space_around_texts_makes_no_other_case_or_class(tmp_path):
     path = tmp_path / "a.csv"
     path.write_text("case,time,c0,label\na, 1,1,x \n a ,2,2, x\n")

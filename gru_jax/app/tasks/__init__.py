@@ -1,8 +1,11 @@
 """Tasks by name; another one is another row."""
 
+from gru_jax.app.tasks.classify import CLASSIFY
 from gru_jax.app.tasks.japanese_vowels import JAPANESE_VOWELS
 from gru_jax.app.tasks.moving_digits import MOVING_DIGITS
 from gru_jax.app.tasks.task import Task
 
 DEFAULT = JAPANESE_VOWELS
-TASKS: dict[str, Task] = {task.name: task for task in (DEFAULT, MOVING_DIGITS)}
+TASKS: dict[str, Task] = {task.name: task for task in (DEFAULT, MOVING_DIGITS, CLASSIFY)}
+EXAMPLES = {CLASSIFY.name: DEFAULT}
+"""Tasks for a user's file, and the task that stands in without one."""

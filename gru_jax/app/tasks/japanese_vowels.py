@@ -1,12 +1,16 @@
-"""JapaneseVowels: who of nine speakers says /ae/? The default problem, and a task to classify."""
+"""JapaneseVowels: who of nine speakers says /ae/? The default problem, and a task to classifier."""
 
+import dataclasses
+import math
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 
 import gru_jax as gj
-from gru_jax.app.tasks import classify
-from gru_jax.app.tasks.classify import ClassifierConfig
+from gru_jax.app.tasks import classifier
+from gru_jax.app.tasks.classifier import ClassifierConfig, Size
+from gru_jax.app.tasks.config import FREE, Range
 from gru_jax.app.tasks.task import Facts, Goal, Input, Parts, Published, Task
 
 CHANNELS, SPEAKERS = 12, 9
@@ -21,14 +25,22 @@ PUBLISHED = (
 )
 
 
+@dataclasses.dataclass(frozen=True)
 class VowelsConfig(ClassifierConfig):
     """The net; its defaults were chosen on parts of the training set alone."""
+
+    hidden: Annotated[int, Range(1, 10**5)] = 64
+    """Features of the state, in each direction."""
+    layers: Annotated[int, Range(1, 100)] = 3
+    """Bidirectional GRU layers."""
+    noise: Annotated[float, Range(0, math.inf), FREE] = 0.8
+    """Standard deviation of the noise on the standardised inputs, in training."""
 
 
 def load(config: VowelsConfig) -> Parts:
     """Returns the data, with a validation part split off the training set."""
     everything, test = gj.load_japanese_vowels()
-    train, validation = classify.keep_for_validation(config, everything)
+    train, validation = classifier.keep_for_validation(config, everything)
     return Parts(train, validation, test)
 
 
@@ -37,7 +49,7 @@ def learn(_: VowelsConfig, parts: Parts) -> Facts:
     return {
         "channels": [f"LPC {i + 1}" for i in range(CHANNELS)],
         "classes": [str(i + 1) for i in range(SPEAKERS)],
-        **classify.measure(parts.train),
+        **classifier.measure(parts.train),
     }
 
 
@@ -48,7 +60,7 @@ def goal(facts: Facts) -> Goal:
         monitor="accuracy",  # The loss of two dozen utterances hangs on the worst understood one.
         mode="max",
         units={"loss": "nats", "accuracy": "fraction"},
-        classes=tuple(classify.check_facts(facts)["classes"]),
+        classes=tuple(classifier.check_facts(facts)["classes"]),
         sample="utterance",
         target="speaker",
         published=PUBLISHED,
@@ -66,8 +78,14 @@ def describe(config: VowelsConfig, _: Facts, parts: Parts) -> dict[str, str]:
     """Returns the task, the data and the model in words."""
     return {
         "task": f"JapaneseVowels: which of {SPEAKERS} speakers?",
-        **classify.describe_net(config, parts, "utterance", CHANNELS),
+        **classifier.describe_net(Size(config.hidden, config.layers), parts, "utterance", CHANNELS),
     }
+
+
+def make_net(config: VowelsConfig, facts: Facts) -> gj.Layer:
+    """Builds the net: standardised utterances in, one logit a speaker out."""
+    size = Size(config.hidden, config.layers)
+    return classifier.make_net(config, size, len(facts["classes"]))
 
 
 JAPANESE_VOWELS = Task(
@@ -76,12 +94,12 @@ JAPANESE_VOWELS = Task(
     load=load,
     learn=learn,
     goal=goal,
-    make_net=classify.make_net,
+    make_net=make_net,
     input_size=lambda facts: len(facts["channels"]),
-    loss=classify.loss,
-    metrics=classify.metrics,
-    predict=classify.predict,
+    loss=classifier.loss,
+    metrics=classifier.metrics,
+    predict=classifier.predict,
     describe=describe,
     read=read,
-    prepare=classify.standardise,
+    prepare=classifier.standardise,
 )

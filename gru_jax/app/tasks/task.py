@@ -82,6 +82,8 @@ class Goal(NamedTuple):
         sample: word for a sequence.
         target: word for its class.
         published: values of `monitor` to compare with.
+        also: metrics of the test that are printed below the monitored one.
+        inputs: names of the features of a step, for figures; () if they have none.
     """
 
     title: str
@@ -92,6 +94,8 @@ class Goal(NamedTuple):
     sample: str = "sequence"
     target: str = "class"
     published: tuple[Published, ...] = ()
+    also: tuple[str, ...] = ()
+    inputs: tuple[str, ...] = ()
 
 
 def weigh(values: Float[Arrays, "*shape"], mask: Bool[Arrays, "*shape"]) -> Mean:
@@ -171,6 +175,8 @@ class Task(NamedTuple):
         optimizer: `(config, steps) -> tx`, for so many steps in all.
         tabulate: `(trained, names, answers) -> Table`, for a file.
         baselines: `(config, facts, data) -> {name: metrics}`, of answers that need no training.
+        derive: `(result) -> {test_name: number}`, of a test's means and confusion matrix, for what
+            is no mean itself.
         extras: `(trained, data, folder) -> paths` of more figures and files for the test data.
         explainable: whether the steps are vectors or tokens, as `gru-jax explain` needs.
     """
@@ -195,5 +201,6 @@ class Task(NamedTuple):
     optimizer: Callable[[Any, int], optax.GradientTransformation] = make_optimizer
     tabulate: Callable[[Any, Sequence[str], np.ndarray], Table] = tabulate
     baselines: Callable[[Any, Facts, Any], dict[str, Row]] = lambda *_: {}
+    derive: Callable[[dict[str, Any]], Row] = lambda _: {}
     extras: Callable[[Any, Any, Path], list[Path]] = lambda *_: []
     explainable: bool = True
