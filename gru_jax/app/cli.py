@@ -1,8 +1,10 @@
 """The functions of the commands: `gru-jax train | evaluate | ...`, or `python -m gru_jax`."""
 
+import contextlib
 import csv
 import importlib.util
 import io
+import itertools
 import logging
 import os
 import shlex
@@ -24,9 +26,20 @@ from gru_jax.app import runs
 from gru_jax.app.bench import measure as benchmark
 from gru_jax.app.bench import report, results
 from gru_jax.app.bench.problem import AnySize, parse_sizes
-from gru_jax.app.commands import Bench, Convert, Evaluate, Explain, Inspect, Predict, Train, parse
+from gru_jax.app.commands import (
+    Bench,
+    Convert,
+    Evaluate,
+    Explain,
+    Inspect,
+    Predict,
+    Sample,
+    Train,
+    parse,
+)
 from gru_jax.app.folder import find
-from gru_jax.app.tasks import TASKS
+from gru_jax.app.sampling import as_text, draw
+from gru_jax.app.tasks import TASKS, Task
 
 FAILED, USAGE, INTERRUPTED = 1, 2, 130
 LEFTOVERS, LONGEST = 12, 600
@@ -41,7 +54,7 @@ def main(args: list[str] | None = None) -> int:
         if isinstance(stream, io.TextIOWrapper):  # Some terminals know no lines.
             stream.reconfigure(errors="replace")
     functions = {Train: train, Evaluate: evaluate, Predict: predict, Explain: explain}
-    functions |= {Convert: convert, Inspect: inspect, Bench: bench}
+    functions |= {Sample: sample, Convert: convert, Inspect: inspect, Bench: bench}
     try:
         command = parse(sys.argv[1:] if args is None else args)
         return functions[type(command)](command, Console(highlight=False))
@@ -106,10 +119,13 @@ def predict(command: Predict, console: Console) -> int:
     trained = runs.load_trained(command.run)
     names, data, _ = runs.read(trained, command.input)
     answers = runs.predict(trained, data)
-    if command.output is None and sys.stdout.isatty():
-        show.predictions(console, trained.goal, names, answers)
-        return 0
     table, text = trained.task.tabulate(trained, names, answers), io.StringIO()
+    if command.output is None and sys.stdout.isatty():
+        if trained.task.tabulate is Task._field_defaults["tabulate"]:
+            show.predictions(console, trained.goal, names, answers)
+        else:
+            show.table(console, table)
+        return 0
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(table.columns)
     writer.writerows(table.rows)
@@ -120,6 +136,24 @@ def predict(command: Predict, console: Console) -> int:
     sys.stdout.write(text.getvalue())
     sys.stdout.flush()
     return 0
+
+
+def sample(command: Sample, console: Console) -> int:
+    """Writes text as it comes, to its end or until Ctrl-C."""
+    trained, terminal = runs.load_trained(command.run), sys.stdout.isatty()
+    options = command.length, command.temperature, command.seed
+    tokens = draw(trained, command.prompt, *options)
+    with console.status("reading the prompt") if terminal else contextlib.nullcontext():
+        tokens = itertools.chain([next(tokens)], tokens)
+    sys.stdout.write(command.prompt)
+    with show.interruptible() as should_stop:
+        for text in as_text(trained.facts, tokens):
+            sys.stdout.write(show.printable(text) if terminal else text)
+            sys.stdout.flush()
+            if should_stop():
+                break
+    sys.stdout.write("\n" * terminal)
+    return INTERRUPTED if should_stop() else 0
 
 
 def explain(command: Explain, console: Console) -> int:

@@ -24,7 +24,8 @@ class Train:
     """
 
     task: Annotated[str, POSITIONAL, "TASK"] = DEFAULT.name
-    """Task to train on, japanese_vowels or moving_digits; comes first. Each has own settings."""
+    """Task to train on, comes first: japanese_vowels, moving_digits, music or language. Each has
+    own settings."""
     out: Annotated[Path, "FOLDER"] = Path("runs") / DEFAULT.name
     """Folder of the run; a run that is there already is moved aside, not overwritten."""
     resume: bool = False
@@ -53,9 +54,27 @@ class Predict(_OfRun):
 
     input: Path
     """An .npz of arrays [time, input] or [cases, time, input], or a .csv with a step a line. Images
-    are [time, height, width, channels]."""
+    are [time, height, width, channels]. For music, also a .mat: the loss of each piece. For
+    language, a text: the bits per character of each line, with those before it read."""
     output: Path | None = None
     """Write CSV into this file."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Sample(_OfRun):
+    """Write text with a trained run of language, as it comes.
+
+    The text goes to the standard output. The same options give the same text.
+    """
+
+    prompt: str = ""
+    """Text to go on with. Default: a new line."""
+    length: int = 500
+    """Characters, or bytes, to write."""
+    temperature: float = 0.8
+    """Divides the logits: 1 follows the net, less is surer, and 0 takes the likeliest each time."""
+    seed: int = 0
+    """Seeds the draws."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -138,7 +157,7 @@ class Inspect:
     """Which GRU or LSTM, where the file holds more."""
 
 
-Command: TypeAlias = Train | Evaluate | Predict | Explain | Convert | Inspect | Bench
+Command: TypeAlias = Train | Evaluate | Predict | Sample | Explain | Convert | Inspect | Bench
 COMMANDS = {kind.__name__.lower(): kind for kind in get_args(Command)}
 
 

@@ -1,6 +1,7 @@
 """The output of the commands: a progress bar in a terminal, plain lines anywhere else."""
 
 import contextlib
+import re
 import signal
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
@@ -21,6 +22,7 @@ from gru_jax.app.bench.problem import AnySize
 from gru_jax.app.explain import Report
 from gru_jax.app.runs import Run
 from gru_jax.app.tasks.task import Goal, Published
+from gru_jax.app.tasks.task import Table as Answers
 
 LINES = 20
 """Plain lines that a whole run prints where there is no terminal."""
@@ -199,6 +201,20 @@ def confusions(console: Console, goal: Goal, counts: Sequence[Sequence[int]]) ->
         right = f"{row[i] / max(sum(row), 1):.1%}"
         table.add_row(Text(goal.classes[i]), str(sum(row)), right, ", ".join(wrong))
     console.print(table)
+
+
+def table(console: Console, answers: Answers) -> None:
+    """Prints a table, numbers to the right."""
+    first, *others = answers.columns
+    shown = Table(Column(first, overflow="fold"), *map(_right_column, others), box=None)
+    for row in answers.rows:
+        shown.add_row(*map(Text, map(str, row)))
+    console.print(shown)
+
+
+def printable(text: str) -> str:
+    """Returns a text without the control characters that a terminal would obey."""
+    return re.sub(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]", "\ufffd", text)
 
 
 def predictions(console: Console, goal: Goal, names: Sequence[str], answers: np.ndarray) -> None:

@@ -1,8 +1,10 @@
 """Tasks by name; another one is another row."""
 
 from gru_jax.app.tasks.japanese_vowels import JAPANESE_VOWELS
+from gru_jax.app.tasks.language import LANGUAGE
 from gru_jax.app.tasks.moving_digits import MOVING_DIGITS
+from gru_jax.app.tasks.music import MUSIC
 from gru_jax.app.tasks.task import Task
 
 DEFAULT = JAPANESE_VOWELS
-TASKS: dict[str, Task] = {task.name: task for task in (DEFAULT, MOVING_DIGITS)}
+TASKS: dict[str, Task] = {task.name: task for task in (DEFAULT, MOVING_DIGITS, MUSIC, LANGUAGE)}

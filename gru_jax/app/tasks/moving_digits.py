@@ -134,9 +134,7 @@ def _per_frame(pixels: Any) -> Any:
     return pixels.sum((-3, -2, -1)).mean(-1)
 
 
-def predict(
-    _: Facts, logits: Array, __: gj.Batch
-) -> Float[Array, "sequences future size size 1"]:
+def predict(_: Facts, logits: Array, __: gj.Batch) -> Float[Array, "sequences future size size 1"]:
     """Returns the future frames."""
     return jax.nn.sigmoid(logits[:, -FUTURE:])
 
