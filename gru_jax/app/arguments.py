@@ -57,6 +57,8 @@ class Argument(NamedTuple):
     metavar: str
     default: Any
     text: str
+    group: str
+    """Heading in the help."""
 
 
 def read(cls: type[Command], args: Iterable[str], prog: str, default: Any = None) -> Command:
@@ -114,12 +116,15 @@ def suggest(word: str, known: Iterable[str]) -> str:
     return f"; did you mean {close[0]}?" if close else "."
 
 
-def _arguments(cls: type, default: Any) -> Iterator[Argument]:
-    """Yields the fields of a dataclass, and of those in it."""
+def _arguments(cls: type, default: Any, inner: bool = False) -> Iterator[Argument]:
+    """Yields the fields of a dataclass, and of those in it.
+
+    The settings of an inner dataclass are grouped by the class that brings them in.
+    """
     hints, texts = get_type_hints(cls, include_extras=True), _texts(cls)
     for name, value in _defaults(cls, default).items():
         if dataclasses.is_dataclass(value):
-            yield from _arguments(type(value), value)
+            yield from _arguments(type(value), value, inner=True)
             continue
         kind, marks = hints[name], ()
         if get_origin(kind) is Annotated:
@@ -133,7 +138,20 @@ def _arguments(cls: type, default: Any) -> Iterator[Argument]:
         word = KINDS[kind][1] if kind in KINDS else "NAME"
         metavar = next((mark for mark in marks if isinstance(mark, str)), word)
         flag = metavar if POSITIONAL in marks else f"--{name.strip('_').replace('_', '-')}"
-        yield Argument(name, flag, kind, many, metavar, value, texts.get(name, ""))
+        group = _summary(_origin(cls, name)) if inner else "options"
+        yield Argument(name, flag, kind, many, metavar, value, texts.get(name, ""), group)
+
+
+def _origin(cls: type, name: str) -> type:
+    """Returns the first of a dataclass and its bases that has the field."""
+    bases = reversed(cls.__mro__[:-1])
+    return next(base for base in bases if name in inspect.get_annotations(base))
+
+
+def _summary(cls: type) -> str:
+    """Returns the first line of a class's docstring, as a heading."""
+    line = inspect.cleandoc(str(cls.__doc__)).splitlines()[0].split(";")[0].rstrip(".")
+    return line[0].lower() + line[1:]
 
 
 def _defaults(cls: type, default: Any) -> dict[str, Any]:
@@ -199,9 +217,11 @@ def _parser(cls: type, known: list[Argument], prog: str) -> argparse.ArgumentPar
     words = [a.flag if a.default is dataclasses.MISSING else f"[{a.flag}]" for a in places]
     usage, text = " ".join([prog, *words, "[options]"]), inspect.getdoc(cls)
     parser = argparse.ArgumentParser(prog, usage, text, formatter_class=_Paragraphs, add_help=False)
-    group, options = map(parser.add_argument_group, ("arguments", "options"))
-    options.add_argument("-h", "--help", action="help", help="show this help and exit")
-    for flag, kind, many, metavar, default, text in (a[1:] for a in known):
+    titles = dict.fromkeys(("arguments", "options", *(a.group for a in known)))
+    groups = {title: parser.add_argument_group(title) for title in titles}
+    groups["options"].add_argument("-h", "--help", action="help", help="show this help and exit")
+    for flag, kind, many, metavar, default, text, title in (a[1:] for a in known):
+        options = groups[title]
         notes = [] if isinstance(kind, type) else [f"among {', '.join(kind)}"]
         if default is dataclasses.MISSING:
             notes += ["required"] * flag.startswith("-")
@@ -214,5 +234,5 @@ def _parser(cls: type, known: list[Argument], prog: str) -> argparse.ArgumentPar
         elif flag.startswith("-"):
             options.add_argument(flag, metavar=metavar, nargs="*" if many else None, help=text)
         else:
-            group.add_argument(flag, help=text)
+            groups["arguments"].add_argument(flag, help=text)
     return parser

@@ -19,7 +19,7 @@ import numpy as np
 from rich.console import Console
 
 import gru_jax as gj
-from gru_jax import files, interop
+from gru_jax import Row, files, interop
 from gru_jax.app import console as show
 from gru_jax.app import explain as inspection
 from gru_jax.app import runs
@@ -40,6 +40,7 @@ from gru_jax.app.commands import (
 from gru_jax.app.folder import find
 from gru_jax.app.sampling import as_text, draw
 from gru_jax.app.tasks import TASKS, Task
+from gru_jax.app.trackers import Trackers
 
 FAILED, USAGE, INTERRUPTED = 1, 2, 130
 LEFTOVERS, LONGEST = 12, 600
@@ -71,7 +72,8 @@ def main(args: list[str] | None = None) -> int:
 
 def train(command: Train, console: Console) -> int:
     """Trains and tests; prints the result and the written files."""
-    task = TASKS[command.task]
+    task, finished = TASKS[command.task], None
+    trackers = Trackers(command.track, command.out, partial(console.print, markup=False))
     if command.resume:
         run = runs.reopen(command.out, task, command.config)
     else:
@@ -80,22 +82,33 @@ def train(command: Train, console: Console) -> int:
             message = f"An earlier run was there: it is now {moved}."
             console.print(message, soft_wrap=True, markup=False)
     show.describe(console, run)
-    with show.interruptible() as should_stop, show.epochs(console, run) as report:
-        run, reason = runs.train(run, report, should_stop)
+    trackers.begin(runs.as_settings(run.problem), int(run.progress.epoch))
+    try:
+        with show.interruptible() as should_stop, show.epochs(console, run) as report:
+
+            def tell(row: Row) -> None:
+                report(row)
+                trackers.log(row)
+
+            run, reason = runs.train(run, tell, should_stop)
+        if reason in ("epochs", "patience"):
+            finished = runs.finish(run)
+    finally:
+        trackers.end(finished and finished[0])
     epoch, step = int(run.progress.epoch), int(run.progress.state.step)
     if reason == "stopped":
         again = f"gru-jax train --resume --out {shlex.quote(str(command.out))}"
         return _complain(f"stopped after epoch {epoch}; go on with:", INTERRUPTED, again)
-    if reason == "not finite":
+    if finished is None:
         return _complain(
             f"the loss or its gradient was not finite at step {step + 1}; the parameters after "
             f"step {step} are kept in {run.folder / 'checkpoints'}. Try a lower --learning-rate.",
             FAILED,
         )
+    result, drawn = finished
     if reason == "patience":
         best = int(run.progress.best_epoch)
         console.print(f"Stopped early after epoch {epoch}: none since {best} was as good.")
-    result, drawn = runs.finish(run)
     show.result(console, run.problem.goal, result)
     names = ("result.json", "config.json", "metrics.jsonl", "best.safetensors", "checkpoints")
     show.paths(console, [run.folder / name for name in names] + drawn)
@@ -107,7 +120,16 @@ def train(command: Train, console: Console) -> int:
 def evaluate(command: Evaluate, console: Console) -> int:
     """Prints a run's test metrics and, of classes, its confusions."""
     trained = runs.load_trained(command.run)
-    result = runs.evaluate(trained, trained.task.load(trained.config).test)
+    if command.input is None:
+        data = trained.task.load(trained.config).test
+    else:
+        _, data, known = runs.read(trained, command.input)
+        if not known:
+            raise ValueError(
+                f"evaluate: --input must hold each {trained.goal.sample}'s {trained.goal.target}, "
+                f"got {command.input} without."
+            )
+    result = runs.evaluate(trained, data)
     if trained.goal.classes:
         show.confusions(console, trained.goal, result["confusion_matrix"])
     show.result(console, trained.goal, result)

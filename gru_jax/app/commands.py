@@ -20,7 +20,7 @@ from gru_jax.interop import FormatName
 class Train:
     """Train a net on a task, and test it.
 
-    After Ctrl-C, --resume goes on with it. The options from --seed on are settings of the task.
+    After Ctrl-C, --resume goes on with it. The settings below the options are the task's.
     """
 
     task: Annotated[str, POSITIONAL, "TASK"] = DEFAULT.name
@@ -30,6 +30,8 @@ class Train:
     """Folder of the run; a run that is there already is moved aside, not overwritten."""
     resume: bool = False
     """Go on with the run in --out, with its own settings; --epochs may be larger."""
+    track: Annotated[tuple[str, ...], "NAME"] = ()
+    """Who else gets the numbers of each epoch: tensorboard, or module:Class of your own."""
     config: Config = dataclasses.field(default_factory=Config)
     """Settings of the task."""
 
@@ -44,6 +46,9 @@ class _OfRun:
 class Evaluate(_OfRun):
     """Test a trained run: metrics and confusions."""
 
+    input: Path | None = None
+    """A file as for training, to be tested on instead of the test data."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Predict(_OfRun):
@@ -53,11 +58,12 @@ class Predict(_OfRun):
     """
 
     input: Path
-    """An .npz of arrays [time, input] or [cases, time, input], or a .csv with a step a line. Images
-    are [time, height, width, channels]. For music, also a .mat: the loss of each piece. For
-    language, a text: the bits per character of each line, with those before it read."""
+    """A file as for training or, of vowels and digits, an .npz of arrays [time, input] or
+    [cases, time, input], or a .csv with a step a line. Images are [time, height, width, channels].
+    Music has the loss of each piece, of a .mat or .npz; language the bits per character of each
+    line of a text."""
     output: Path | None = None
-    """Write CSV into this file."""
+    """Write CSV into this file instead."""
 
 
 @dataclasses.dataclass(frozen=True)

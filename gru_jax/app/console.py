@@ -50,6 +50,7 @@ def describe(console: Console, run: Run) -> None:
     task, config, facts, *_ = run.problem
     more = {
         "parameters": f"{gj.count_parameters(run.progress.best_params):,}",
+        **({"weights": run.origin} if run.origin else {}),
         "recurrence": run.problem.recurrence,
         "training": f"{config.epochs} epochs in batches of {config.batch}, AdamW at "
         f"{config.learning_rate:g}, seed {config.seed}",

@@ -85,11 +85,17 @@ def make_problem(task: Task, config: Config) -> Problem:
     return Problem(task, config, facts, net, goal, recurrence, parts, train, validation, steps, tx)
 
 
-def init_progress(problem: Problem) -> gj.Progress:
-    """Returns the progress of a training that has not begun."""
+def init_progress(problem: Problem, params: Params | None = None) -> gj.Progress:
+    """Returns the progress of a training that has not begun.
+
+    Args:
+        problem: what is to be trained.
+        params: to begin with; None initialises them.
+    """
     task, config, facts, net = problem[:4]
     key_params, key_train = jax.random.split(jax.random.key(config.seed))
-    params = net.init(key_params, task.input_size(facts))
+    if params is None:
+        params = net.init(key_params, task.input_size(facts))
     carry = task.carry(net, params, config.batch)
     return gj.init_progress(gj.init_train_state(key_train, params, problem.tx, carry))
 

@@ -28,6 +28,7 @@ from gru_jax.app.problem import Problem, Trained
 from gru_jax.app.tasks import TASKS
 from gru_jax.app.tasks.config import Config, from_json
 from gru_jax.app.tasks.task import Input, Task
+from gru_jax.app.warm_start import take_over
 from gru_jax.files import write_text
 
 SAVE_EVERY = 5.0
@@ -44,6 +45,8 @@ class Run(NamedTuple):
     """One an epoch, as in `metrics.jsonl`."""
     started: float
     """On the clock of `time.perf_counter`, earlier sittings counted in."""
+    origin: str = ""
+    """The weights that it began with, in words, where a file had them."""
 
 
 def begin(folder: Path, task: Task, config: Config) -> tuple[Run, Path | None]:
@@ -56,11 +59,14 @@ def begin(folder: Path, task: Task, config: Config) -> tuple[Run, Path | None]:
         ValueError: from `make_problem`, or if the folder holds something else than a run.
     """
     problem = problems.make_problem(task, config)
-    progress = problems.init_progress(problem)
+    progress, origin = problems.init_progress(problem), ""
+    if source := config.init_from:
+        params, origin = take_over(Path(source), problem.net, progress.state.params)
+        progress = problems.init_progress(problem, params)
     moved = move_aside(folder)
     folder.mkdir(parents=True, exist_ok=True)
     _write_config(folder, problem)
-    return Run(folder, problem, progress, [], time.perf_counter()), moved
+    return Run(folder, problem, progress, [], time.perf_counter(), origin), moved
 
 
 def reopen(folder: Path, task: Task, config: Config) -> Run:
@@ -73,9 +79,17 @@ def reopen(folder: Path, task: Task, config: Config) -> Run:
 
     Raises:
         FileNotFoundError: if there is no run, or none that has saved anything.
-        ValueError: from `make_problem`, or if a file in the folder is damaged.
+        ValueError: from `make_problem`, if the data are not those that it began with, or if a file
+            in the folder is damaged.
     """
     problem = problems.make_problem(task, config)
+    if (folder / "best.safetensors").is_file():
+        facts = load_trained(folder).facts
+        if changed := [name for name in facts if facts[name] != problem.facts.get(name)]:
+            raise ValueError(
+                f"train: the data must be those that {folder} began with, but they have other "
+                f"{changed[0]} now."
+            )
     progress = gj.load_checkpoint(folder / "checkpoints", problems.init_progress(problem))
     rows = read_rows(folder / "metrics.jsonl", int(progress.epoch), problem.goal.monitor)
     started = time.perf_counter() - sum(row["seconds"] for row in rows)
@@ -204,24 +218,25 @@ def predict(trained: Trained, data: Any) -> np.ndarray:
 
 
 def _settings(settings: dict[str, Any]) -> tuple[Task, Config]:
-    """Returns the task and the settings that `_as_settings` wrote down."""
+    """Returns the task and the settings that `as_settings` wrote down."""
     if settings["task"] not in TASKS:
         raise ValueError(f"task must be one of {', '.join(TASKS)}")
     task = TASKS[settings.pop("task")]
     return task, from_json(task.Config, settings)
 
 
-def _as_settings(problem: Problem) -> dict[str, Any]:
+def as_settings(problem: Problem) -> dict[str, Any]:
+    """Returns the task and its settings, as in `config.json`."""
     return {"task": problem.task.name, **dataclasses.asdict(problem.config)}
 
 
 def _write_config(folder: Path, problem: Problem) -> None:
-    write_text(folder / "config.json", json.dumps(_as_settings(problem), indent=2) + "\n")
+    write_text(folder / "config.json", json.dumps(as_settings(problem), indent=2) + "\n")
 
 
 def _save(run: Run, progress: gj.Progress) -> None:
     gj.save_checkpoint(run.folder / "checkpoints", progress)
     path, net, best = run.folder / "best.safetensors", run.problem.net, progress.best_params
-    header = {"settings": _as_settings(run.problem), "facts": run.problem.facts}
+    header = {"settings": as_settings(run.problem), "facts": run.problem.facts}
     metadata = {name: json.dumps(value) for name, value in header.items()}
     interop.save(path, net, best, metadata=metadata)

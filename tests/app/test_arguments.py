@@ -12,7 +12,7 @@ from gru_jax.app.arguments import POSITIONAL, read
 
 @dataclasses.dataclass(frozen=True)
 class Inner:
-    """Settings."""
+    """The brush."""
 
     size: int = 0
     """Number of things."""
@@ -129,5 +129,7 @@ def test_help_is_the_docstrings_and_the_defaults(capsys, monkeypatch, flag):
         "--rate FLOAT Share of them. (default: 0.5)",
     ):
         assert part in flat
+    assert text.index("options:") < text.index("--from") < text.index("\nthe brush:\n")
+    assert text.index("\nthe brush:\n") < text.index("--size")
     assert "False" not in flat
     assert "None" not in flat

@@ -110,6 +110,10 @@ def test_a_message_breaks_no_word_in_a_terminal(tmp_path, columns):
         (["explain"], "explain: RUN is missing; see gru-jax explain --help."),
         (["explain", "none"], "none must be the folder of a run, but has no config.json."),
         (["explain", "{run}", "--input", "none.csv"], "none.csv must be a file, but there is"),
+        (
+            ["evaluate", "{run}", "--input", "short.csv"],
+            "must be [time, 12] with one step or more",
+        ),
         (["predict", "{run}"], "predict: --input FILE is missing; see gru-jax predict --help."),
         (
             ["predict", "{run}", "--input", "none.npz"],

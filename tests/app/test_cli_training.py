@@ -60,6 +60,14 @@ def test_predict_names_the_speakers_of_a_file(run, tmp_path, capsys):
     result = json.loads((run / "result.json").read_text())
     accuracy = np.mean(np.array(labels) - 1 == test.targets)
     assert accuracy == pytest.approx(result["test_accuracy"])
+    written = tmp_path / "out.csv"
+    files = ["--input", str(tmp_path / "in.npz"), "--output", str(written)]
+    assert main(["predict", str(run), *files]) == 0
+    assert str(written) in capsys.readouterr().out
+    assert list(csv.DictReader(io.StringIO(written.read_text()))) == rows
+    assert main(["evaluate", str(run), "--input", str(tmp_path / "in.npz")]) == 2
+    message = "evaluate: --input must hold each utterance's speaker, got"
+    assert message in capsys.readouterr().err
     lines = ["sequence," + ",".join(f"c{i}" for i in range(12))]
     lines += [f"u{i}," + ",".join(map(str, x)) for i in (0, 1) for x in test.xs[i].tolist()]
     (tmp_path / "in.csv").write_text("\n".join(lines))

@@ -4,7 +4,8 @@ import csv
 import dataclasses
 import io
 import json
-from typing import Literal
+import shutil
+from typing import Annotated, Literal
 
 import jax
 import numpy as np
@@ -17,7 +18,8 @@ from gru_jax import interop
 from gru_jax.app import explain, runs
 from gru_jax.app.cli import main
 from gru_jax.app.tasks import TASKS
-from gru_jax.app.tasks.config import check
+from gru_jax.app.tasks.config import Range, check, from_json
+from gru_jax.app.tasks.task import Parts
 
 
 @pytest.fixture(autouse=True)
@@ -209,6 +211,12 @@ def test_settings_of_a_task_s_own_are_checked_and_suggested(capsys):
         ({"form": None}, "form must be one of before, after, got None."),
         ({"wide": 1}, "wide must be a bool, got 1."),
         ({"note": 3}, "note must be a str, got 3."),
+        ({"file": 3}, "file must be a str, got 3."),
+        ({"levels": [80]}, "levels must be a tuple, got [80]."),
+        (
+            {"levels": (80, 100)},
+            "levels must be a whole number from 1 to below 100, got (80, 100).",
+        ),
     ],
 )
 def test_a_setting_of_another_type_is_refused(changes, message):
@@ -217,10 +225,14 @@ def test_a_setting_of_another_type_is_refused(changes, message):
         form: Literal["before", "after"] = "after"
         wide: bool = False
         note: str = ""
+        file: str | None = None
+        levels: Annotated[tuple[int, ...], Range(1, 100)] = (80, 95)
 
     assert check(Mixed(learning_rate=0)) == Mixed(learning_rate=0)
     with refused(f"train: {message}"):
         check(Mixed(**changes))
+    mixed = Mixed(file="x", levels=(50,))
+    assert from_json(Mixed, json.loads(json.dumps(dataclasses.asdict(mixed)))) == mixed
 
 
 def test_a_run_of_one_task_is_not_resumed_as_another(run, capsys):
@@ -229,3 +241,18 @@ def test_a_run_of_one_task_is_not_resumed_as_another(run, capsys):
     assert main(["train", other, "--resume", "--out", str(folder)]) == 2
     message = f"train: TASK must be {task.name}, as the run began, got {other}."
     assert message in capsys.readouterr().err
+
+
+@pytest.mark.slow("trains a network")
+def test_a_run_does_not_go_on_with_other_data(run, tmp_path, monkeypatch, capsys):
+    task, folder = run
+    shutil.copytree(folder, tmp_path / "x")
+
+    def load(config):
+        train, *rest = task.load(config)
+        return Parts(train._replace(xs=[2 * x for x in train.xs]), *rest)
+
+    monkeypatch.setitem(TASKS, task.name, task._replace(load=load))
+    assert main(["train", "--resume", "--out", str(tmp_path / "x"), "--epochs", "20"]) == 2
+    message = f"train: the data must be those that {tmp_path / 'x'} began with, but they have other"
+    assert f"{message} scale now." in capsys.readouterr().err

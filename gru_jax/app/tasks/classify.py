@@ -5,7 +5,7 @@ standardise -> noise -> [bidirectional GRU -> dropout]* -> pool over time -> dro
 
 import dataclasses
 import math
-from typing import Annotated
+from typing import Annotated, Literal
 
 import jax
 import numpy as np
@@ -24,6 +24,9 @@ class ClassifierConfig(Config):
     """Features of the state, in each direction."""
     layers: Annotated[int, Range(1, 100)] = 3
     """Bidirectional GRU layers."""
+    reset: Literal["before", "after"] = "before"
+    """Whether the reset gate acts before or after the product with the state; PyTorch's and Keras's
+    weights need after."""
     noise: Annotated[float, Range(0, math.inf)] = 0.8
     """Standard deviation of the noise on the standardised inputs, in training."""
     dropout: Annotated[float, Range(0, 1)] = 0.5
@@ -76,7 +79,8 @@ def standardise(facts: Facts, dataset: gj.Dataset) -> gj.Dataset:
 
 def make_net(config: ClassifierConfig, facts: Facts) -> gj.Layer:
     """Builds the net: standardised sequences in, one logit a class out."""
-    layers = [gj.bidirectional(gj.gru(config.hidden)), gj.dropout(config.dropout)] * config.layers
+    cell = gj.gru(config.hidden, reset=config.reset)
+    layers = [gj.bidirectional(cell), gj.dropout(config.dropout)] * config.layers
     head = [gj.pool("mean"), gj.dropout(config.dropout), gj.dense(len(facts["classes"]))]
     return gj.stack(gj.gaussian_noise(config.noise), *layers[:-1], *head)
 

@@ -40,6 +40,9 @@ class Config:
     """Rate at the end of the warm-up; it then falls to zero along a cosine."""
     weight_decay: Annotated[float, Range(0, math.inf)] = 1e-2
     """Decoupled weight decay of AdamW."""
+    init_from: Annotated[str | None, "FILE"] = None
+    """Begin with the weights of this file, or run: as many first layers as fit. Any file that
+    convert reads."""
 
 
 def check(config: AnyConfig) -> AnyConfig:
