@@ -1,10 +1,8 @@
 """The functions of the commands: `gru-jax train | evaluate | ...`, or `python -m gru_jax`."""
 
-import contextlib
 import csv
 import importlib.util
 import io
-import itertools
 import logging
 import os
 import shlex
@@ -22,7 +20,7 @@ import gru_jax as gj
 from gru_jax import Row, files, interop
 from gru_jax.app import console as show
 from gru_jax.app import explain as inspection
-from gru_jax.app import runs
+from gru_jax.app import runs, sampling
 from gru_jax.app.bench import measure as benchmark
 from gru_jax.app.bench import report, results
 from gru_jax.app.bench.problem import AnySize, parse_sizes
@@ -38,7 +36,6 @@ from gru_jax.app.commands import (
     parse,
 )
 from gru_jax.app.folder import find
-from gru_jax.app.sampling import as_text, draw
 from gru_jax.app.tasks import TASKS, Task
 from gru_jax.app.trackers import Trackers
 
@@ -162,19 +159,10 @@ def predict(command: Predict, console: Console) -> int:
 
 def sample(command: Sample, console: Console) -> int:
     """Writes text as it comes, to its end or until Ctrl-C."""
-    trained, terminal = runs.load_trained(command.run), sys.stdout.isatty()
-    options = command.length, command.temperature, command.seed
-    tokens = draw(trained, command.prompt, *options)
-    with console.status("reading the prompt") if terminal else contextlib.nullcontext():
-        tokens = itertools.chain([next(tokens)], tokens)
-    sys.stdout.write(command.prompt)
+    trained, options = runs.load_trained(command.run), (command.temperature, command.seed)
+    blocks = sampling.draw(trained, command.prompt, command.length, *options)
     with show.interruptible() as should_stop:
-        for text in as_text(trained.facts, tokens):
-            sys.stdout.write(show.printable(text) if terminal else text)
-            sys.stdout.flush()
-            if should_stop():
-                break
-    sys.stdout.write("\n" * terminal)
+        show.text(console, command.prompt, sampling.as_text(trained.facts, blocks), should_stop)
     return INTERRUPTED if should_stop() else 0
 
 

@@ -1,8 +1,10 @@
 """The output of the commands: a progress bar in a terminal, plain lines anywhere else."""
 
 import contextlib
+import itertools
 import re
 import signal
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -33,6 +35,8 @@ OTHERS = 3
 
 SHOWN = 16
 """Values of a sequence that are printed."""
+CONTROLS = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
+"""All but tabs, new lines and carriage returns."""
 
 _right_column = partial(Column, justify="right")
 
@@ -213,9 +217,19 @@ def table(console: Console, answers: Answers) -> None:
     console.print(shown)
 
 
-def printable(text: str) -> str:
-    """Returns a text without the control characters that a terminal would obey."""
-    return re.sub(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]", "\ufffd", text)
+def text(
+    console: Console, prompt: str, blocks: Iterator[str], should_stop: Callable[[], bool]
+) -> None:
+    """Prints text as it comes, without the control characters that a terminal would obey."""
+    terminal = sys.stdout.isatty()
+    with console.status("compiling") if terminal else contextlib.nullcontext():
+        first = next(blocks)
+    for block in itertools.chain([prompt, first], blocks):
+        sys.stdout.write(CONTROLS.sub("\ufffd", block) if terminal else block)
+        sys.stdout.flush()
+        if should_stop():
+            break
+    sys.stdout.write("\n" * terminal)
 
 
 def predictions(console: Console, goal: Goal, names: Sequence[str], answers: np.ndarray) -> None:

@@ -45,11 +45,11 @@ class MusicConfig(Config):
     data: Annotated[str, "FILE"] = ""
     """A .mat file of Boulanger-Lewandowski: traindata, validdata and testdata, each of pieces
     [time, notes], 1 where a note sounds and else 0."""
-    epochs: Annotated[int, Range(1, 10**6)] = 200
+    epochs: Annotated[int, Range(1, 10**6)] = 60
     """Passes over the training data."""
-    batch: Annotated[int, Range(1, 10**5)] = 16
+    batch: Annotated[int, Range(1, 10**5)] = 8
     """Pieces in a batch."""
-    learning_rate: Annotated[float, Range(0, math.inf)] = 1e-2
+    learning_rate: Annotated[float, Range(0, math.inf)] = 2e-2
     """Rate at the end of the warm-up; it then falls to zero along a cosine."""
     hidden: Annotated[int, Range(1, 10**5)] = 46
     """Features of each state."""
@@ -57,7 +57,7 @@ class MusicConfig(Config):
     """GRU layers."""
     dropout: Annotated[float, Range(0, 1)] = 0.2
     """Share of features dropped behind each layer, in training."""
-    drop_connect: Annotated[float, Range(0, 1)] = 0.2
+    drop_connect: Annotated[float, Range(0, 1)] = 0.3
     """Share of recurrent weights dropped, in training."""
 
 

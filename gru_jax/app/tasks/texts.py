@@ -94,17 +94,19 @@ def measure_ngrams(train: Tokens, test: Tokens, size: int, order: int) -> list[f
     before_train, before_test = np.zeros(len(train), np.int64), np.zeros(len(test), np.int64)
     for _ in range(order + 1):
         grams = np.where(before_train < 0, -1, before_train * size + train)
-        known, counts = np.unique(grams, return_counts=True)
-        known, counts = known[known >= 0], counts[known >= 0]
-        totals = np.bincount(known // size, counts, before_train.max() + 1)
-        kinds = np.bincount(known // size, minlength=len(totals))
+        known, counts = np.unique(grams[grams >= 0], return_counts=True)
+        places = before_train.max() + 2  # The last one is that of -1, and stays empty.
+        totals = np.bincount(known // size, counts, places)
+        kinds = np.bincount(known // size, minlength=places)
 
         wanted = np.where(before_test < 0, -1, before_test * size + test)
-        place = np.searchsorted(known, wanted).clip(max=len(known) - 1)
-        found = known[place] == wanted
+        place = np.searchsorted(known, wanted)
+        found = np.append(known, -2)[place] == wanted
         total, kind = totals[before_test], kinds[before_test]
-        mixed = (np.where(found, counts[place], 0) + kind * p) / np.maximum(total + kind, 1)
-        p = np.where((before_test < 0) | (total == 0), p, mixed)
+        mixed = (np.where(found, np.append(counts, 0)[place], 0) + kind * p) / (total + kind).clip(
+            1
+        )
+        p = np.where(total == 0, p, mixed)
         bits.append(float(-np.log2(p[1:]).mean()))
 
         ranks = np.where(grams < 0, -1, np.searchsorted(known, grams))
