@@ -50,7 +50,9 @@ def draw(
     if length < 1:
         raise ValueError(f"sample: length must be 1 or more, got {length}.")
     if not 0 <= seed < 1 << 32:
-        raise ValueError(f"sample: seed must be a whole number from 0 to below {1 << 32}.")
+        raise ValueError(
+            f"sample: seed must be a whole number from 0 to below {1 << 32}, got {seed}."
+        )
     tokens, size = _read_prompt(trained.facts, prompt)
     return _blocks(trained.net, trained.params, tokens, size, length, temperature, seed)
 
