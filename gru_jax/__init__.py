@@ -62,16 +62,36 @@ from gru_jax.cells.min_gru import MinGRUParams as MinGRUParams
 from gru_jax.cells.min_gru import min_gru as min_gru
 
 # Train
+from gru_jax.data.backtest import WindowSplit as WindowSplit
+from gru_jax.data.backtest import forecast_windows as forecast_windows
+from gru_jax.data.backtest import make_cutoffs as make_cutoffs
+from gru_jax.data.backtest import split_windows as split_windows
 from gru_jax.data.batching import Batch as Batch
 from gru_jax.data.batching import Dataset as Dataset
 from gru_jax.data.batching import make_batches as make_batches
 from gru_jax.data.batching import pad as pad
 from gru_jax.data.batching import split as split
 from gru_jax.data.batching import take as take
+from gru_jax.data.calendar import Frequency as Frequency
+from gru_jax.data.calendar import step_times as step_times
 from gru_jax.data.files import read_sequences as read_sequences
 from gru_jax.data.japanese_vowels import load_japanese_vowels as load_japanese_vowels
+from gru_jax.data.labelled import Labelled as Labelled
+from gru_jax.data.labelled import class_names as class_names
+from gru_jax.data.labelled import labels_are_numbers as labels_are_numbers
+from gru_jax.data.labelled_files import read_labelled as read_labelled
 from gru_jax.data.moving_digits import MovingDigits as MovingDigits
 from gru_jax.data.moving_digits import draw_moving_digits as draw_moving_digits
+from gru_jax.data.seasonal_naive import seasonal_naive as seasonal_naive
+from gru_jax.data.series import Series as Series
+from gru_jax.data.series import SeriesTable as SeriesTable
+from gru_jax.data.series import read_series as read_series
+from gru_jax.data.times import format_times as format_times
+from gru_jax.data.windows import Standardization as Standardization
+from gru_jax.data.windows import WindowBatch as WindowBatch
+from gru_jax.data.windows import Windows as Windows
+from gru_jax.data.windows import gather_windows as gather_windows
+from gru_jax.data.windows import window_batches as window_batches
 
 # Layers
 from gru_jax.layers.blocks import depth_to_space as depth_to_space
@@ -107,9 +127,17 @@ from gru_jax.training.fit import Progress as Progress
 from gru_jax.training.fit import Row as Row
 from gru_jax.training.fit import fit as fit
 from gru_jax.training.fit import init_progress as init_progress
+from gru_jax.training.forecast_metrics import coverage as coverage
+from gru_jax.training.forecast_metrics import mae as mae
+from gru_jax.training.forecast_metrics import mase as mase
+from gru_jax.training.forecast_metrics import mse as mse
+from gru_jax.training.forecast_metrics import scaled_crps as scaled_crps
+from gru_jax.training.levels import level_columns as level_columns
+from gru_jax.training.levels import level_quantiles as level_quantiles
 from gru_jax.training.loop import make_train_loop as make_train_loop
 from gru_jax.training.losses import cross_entropy as cross_entropy
 from gru_jax.training.losses import masked_mean as masked_mean
+from gru_jax.training.losses import quantile_loss as quantile_loss
 from gru_jax.training.losses import squared_error as squared_error
 from gru_jax.training.metrics import accuracy as accuracy
 from gru_jax.training.metrics import confusion_matrix as confusion_matrix

@@ -1,6 +1,8 @@
 """Files written whole or not at all, and arrays from files that are not trusted."""
 
 import os
+import re
+import sys
 import uuid
 import zipfile
 from collections.abc import Callable
@@ -37,13 +39,34 @@ def write(path: Path, save: Callable[[Path], object]) -> None:
         mode = (path if path.is_file() else beside).stat().st_mode
         save(beside)
         beside.chmod(mode)
+        flush(beside)  # before the rename, or a machine without power may keep an empty file
         os.replace(beside, path)
-    except (OSError, ValueError):
+        flush(path.parent)
+    except ValueError:
         raise
     except Exception as error:  # What libraries make of a full disk is of many kinds.
-        raise OSError(f"{path} must be written whole, but: {error}") from error
+        if isinstance(error, OSError) and error.filename:
+            raise
+        raise OSError(f"{path} must be written whole, but: {error}.") from error
     finally:
         beside.unlink(missing_ok=True)
+
+
+def flush(path: Path) -> None:
+    """Waits until a file's content, or a folder's list of names, is on the disk."""
+    folder = path.is_dir()
+    if folder and sys.platform == "win32":  # which opens no folder
+        return
+    handle = os.open(path, os.O_RDONLY if folder else os.O_RDWR)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def find_leftovers(folder: Path) -> list[Path]:
+    """Returns the files below a folder that processes which were killed in `write` have left."""
+    return [path for path in folder.rglob(".*") if LEFTOVER.fullmatch(path.name) and path.is_file()]
 
 
 def check_target(path: Path) -> None:
@@ -58,6 +81,9 @@ def check_target(path: Path) -> None:
     beside = _beside(path)
     beside.write_text("")
     beside.unlink()
+
+
+LEFTOVER = re.compile(r"\..*\.[0-9a-f]{32}(\.\w+)?")
 
 
 def _beside(path: Path) -> Path:

@@ -79,7 +79,7 @@ def test_parameters_are_a_named_tuple_of_arrays():
 
 
 def test_importing_the_package_stays_light():
-    heavy = "'matplotlib orbax flax rich tyro tensorstore haiku keras'.split()"
+    heavy = "'matplotlib orbax flax rich tyro tensorstore haiku keras polars'.split()"
     code = f"import sys, gru_jax; print([m for m in {heavy} if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

@@ -1,6 +1,9 @@
 """Files that are whole or not there."""
 
 import os
+import signal
+import subprocess
+import sys
 import threading
 
 import pytest
@@ -61,6 +64,34 @@ def test_whatever_a_full_disk_makes_a_library_raise_is_one_error(tmp_path):
         files.write(path, save)
     assert path.read_text() == "before"
     assert [file.name for file in tmp_path.iterdir()] == ["a.txt"]
+
+
+KILLED = """import os, pathlib, signal, sys
+from gru_jax import files
+
+def save(beside):
+    beside.write_text("half")
+    os.kill(os.getpid(), signal.SIGKILL)
+
+files.write(pathlib.Path(sys.argv[1]), save)
+"""
+
+
+def test_a_process_that_is_killed_while_it_writes_changes_nothing(tmp_path):
+    path = tmp_path / "a.txt"
+    path.write_text("before")
+    done = subprocess.run([sys.executable, "-c", KILLED, path], check=False)
+    assert done.returncode == -signal.SIGKILL
+    assert path.read_text() == "before"
+    (leftover,) = files.find_leftovers(tmp_path)
+    assert leftover.read_text() == "half"
+    assert {*tmp_path.iterdir()} == {path, leftover}
+
+
+def test_files_of_others_are_no_leftovers(tmp_path):
+    for name in (".hidden", "a.0123456789abcdef0123456789abcdef.txt", ".a.0123456789abcdef.txt"):
+        (tmp_path / name).touch()
+    assert files.find_leftovers(tmp_path) == []
 
 
 def test_a_pipe_is_not_replaced_by_a_file(tmp_path):

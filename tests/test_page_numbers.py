@@ -1,6 +1,5 @@
 """The numbers in the pages are those of the files that commands wrote."""
 
-import dataclasses
 import json
 import re
 import runpy
@@ -183,7 +182,7 @@ def test_the_numbers_of_japanese_vowels_are_those_of_the_measured_files(run):
     best = {row["change"]: row["best"] for row in settings["rows"]}
     assert min(best, key=lambda change: best[change]["held_out_loss"]) == ""
     assert max(best, key=lambda change: best[change]["held_out_accuracy"]) == "--layers 1"
-    assert settings["rows"][0]["config"] == dataclasses.asdict(VowelsConfig())
+    assert VowelsConfig(**settings["rows"][0]["config"]) == VowelsConfig()
 
 
 def test_the_tables_of_memory_are_those_of_the_measured_file(run):

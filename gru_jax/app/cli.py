@@ -7,6 +7,7 @@ import logging
 import os
 import shlex
 import shutil
+import signal
 import sys
 import textwrap
 from functools import partial
@@ -39,15 +40,20 @@ from gru_jax.app.folder import find
 from gru_jax.app.tasks import TASKS, Task
 from gru_jax.app.trackers import Trackers
 
-FAILED, USAGE, INTERRUPTED = 1, 2, 130
+FAILED, USAGE, SIGNAL = 1, 2, 128
+"""Exit codes; of a signal, its number is added."""
 LEFTOVERS, LONGEST = 12, 600
 """Names of leftovers that are printed, and characters of a message."""
 NO_FIGURES = "No figures: they need matplotlib, pip install 'gru_jax\\[plot]'."
 
 
 def main(args: list[str] | None = None) -> int:
-    """Runs a command; returns 0, 1 if training failed, 2 for wrong use, 130 for Ctrl-C."""
-    logging.getLogger("absl").setLevel(logging.ERROR)
+    """Runs a command; returns its exit code.
+
+    That is 0, 1 if training failed, 2 for wrong use, and 128 plus the number of a signal: 130 for
+    Ctrl-C, 143 for SIGTERM.
+    """
+    logging.getLogger("absl").setLevel(logging.CRITICAL)  # Orbax logs what it raises, too.
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # Some terminals know no lines.
             stream.reconfigure(errors="replace")
@@ -64,7 +70,7 @@ def main(args: list[str] | None = None) -> int:
     except (MemoryError, jax.errors.JaxRuntimeError) as error:
         return _complain(f"out of memory or a failing device: {error}", FAILED)
     except KeyboardInterrupt:
-        return _complain("interrupted.", INTERRUPTED)
+        return _complain("interrupted.", SIGNAL + signal.SIGINT)
 
 
 def train(command: Train, console: Console) -> int:
@@ -80,22 +86,28 @@ def train(command: Train, console: Console) -> int:
             console.print(message, soft_wrap=True, markup=False)
     show.describe(console, run)
     trackers.begin(runs.as_settings(run.problem), int(run.progress.epoch))
+    again = f"gru-jax train --resume --out {shlex.quote(str(command.out))}"
     try:
-        with show.interruptible() as should_stop, show.epochs(console, run) as report:
+        with show.interruptible(console) as signals, show.epochs(console, run) as report:
 
             def tell(row: Row) -> None:
                 report(row)
                 trackers.log(row)
 
-            run, reason = runs.train(run, tell, should_stop)
+            run, reason = runs.train(run, tell, lambda: bool(signals))
         if reason in ("epochs", "patience"):
             finished = runs.finish(run)
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        if not command.out.exists():
+            return _complain(str(error), FAILED)
+        return _complain(f"{error} Go on with:", FAILED, again)
     finally:
         trackers.end(finished and finished[0])
     epoch, step = int(run.progress.epoch), int(run.progress.state.step)
     if reason == "stopped":
-        again = f"gru-jax train --resume --out {shlex.quote(str(command.out))}"
-        return _complain(f"stopped after epoch {epoch}; go on with:", INTERRUPTED, again)
+        return _complain(f"stopped after epoch {epoch}; go on with:", SIGNAL + signals[0], again)
     if finished is None:
         return _complain(
             f"the loss or its gradient was not finite at step {step + 1}; the parameters after "
@@ -249,10 +261,10 @@ def bench(command: Bench, console: Console) -> int:
     report.print_setup(console, command.rounds)
     total = benchmark.count_turns(len(sizes), contenders, len(measures), command.rounds)
     rows, text = [], ""
-    with show.interruptible() as should_stop, show.turns(console, total) as show_turn:
+    with show.interruptible(console) as signals, show.turns(console, total) as show_turn:
 
         def tell(size: AnySize, stage: str, label: str) -> None:
-            if should_stop():
+            if signals:
                 raise benchmark.Stopped
             show_turn(size, stage, label)
 
@@ -268,7 +280,7 @@ def bench(command: Bench, console: Console) -> int:
         files.write(command.figure, partial(save, format=command.figure.suffix[1:], dpi=150))
     report.print_results(console, rows, measures, command.rounds)
     show.paths(console, targets)
-    return _complain("stopped early.", INTERRUPTED) if should_stop() else 0
+    return _complain("stopped early.", SIGNAL + signals[0]) if signals else 0
 
 
 def _complain(message: str, code: int, command: str = "") -> int:

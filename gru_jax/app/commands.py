@@ -20,7 +20,8 @@ from gru_jax.interop import FormatName
 class Train:
     """Train a net on a task, and test it.
 
-    After Ctrl-C, --resume goes on with it. The settings below the options are the task's.
+    After Ctrl-C, SIGTERM (exit codes 130 and 143) or a crash, --resume goes on with it. A second
+    Ctrl-C ends at once. The settings below the options are the task's.
     """
 
     task: Annotated[str, POSITIONAL, "TASK"] = DEFAULT.name
@@ -32,6 +33,8 @@ class Train:
     """Go on with the run in --out, with its own settings; --epochs may be larger."""
     track: Annotated[tuple[str, ...], "NAME"] = ()
     """Who else gets the numbers of each epoch: tensorboard, or module:Class of your own."""
+    override: bool = False
+    """With --resume, go on with other settings; those of the data and the net must stay."""
     config: Config = dataclasses.field(default_factory=Config)
     """Settings of the task."""
 
@@ -196,6 +199,8 @@ def _parse_train(args: list[str]) -> Train:
     command = read(Train, args, prog, default)
     if command.task != name:
         raise ValueError(f"train: TASK must come before the options, got {command.task} behind.")
+    if command.override and not command.resume:
+        raise ValueError("train: --override must go with --resume, got it alone.")
     if not command.resume:
         return command
     task, saved = runs.read_config(command.out)
@@ -203,11 +208,14 @@ def _parse_train(args: list[str]) -> Train:
         raise ValueError(f"train: TASK must be {task.name}, as the run began, got {name}.")
     going_on = read(Train, args, prog, Train(task.name, command.out, config=saved))
     for field, value in dataclasses.asdict(saved).items():
-        given = getattr(going_on.config, field)
-        if given != value and (field != "epochs" or given < value):
-            flag = "--" + field.replace("_", "-")
-            needed = f"at least {value}" if field == "epochs" else value
-            raise ValueError(f"train: {flag} must be {needed}, as the run began, got {given}.")
+        given, flag = getattr(going_on.config, field), "--" + field.replace("_", "-")
+        if field == "epochs" and given < value:
+            raise ValueError(f"train: --epochs must be at least {value}, got {given}.")
+        if field != "epochs" and given != value and not command.override:
+            raise ValueError(
+                f"train: {flag} must be {value}, as the run began, got {given}; --override may "
+                "change it."
+            )
     return going_on
 
 

@@ -2,6 +2,7 @@
 
 import contextlib
 import itertools
+import os
 import re
 import signal
 import sys
@@ -121,19 +122,26 @@ def turns(console: Console, total: int) -> Iterator[Tell]:
 
 
 @contextlib.contextmanager
-def interruptible() -> Iterator[Callable[[], bool]]:
-    """Yields a function that is true after the first Ctrl-C; a second Ctrl-C interrupts."""
-    wishes = []
+def interruptible(console: Console) -> Iterator[list[int]]:
+    """Yields the list of signals received so far: Ctrl-C and SIGTERM.
 
-    def wish(number: int, _: object) -> None:
-        wishes.append(number)
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+    A second signal ends the process at once, also while a compiled program runs.
+    """
+    received: list[int] = []
 
-    before = signal.signal(signal.SIGINT, wish)
+    def receive(number: int, _: object) -> None:
+        received.append(number)
+        if console.is_terminal:  # Nothing else shows the cursor again after a second signal.
+            os.write(console.file.fileno(), b"\x1b[?25h")  # Rich's locks may be held.
+        for each in before:
+            signal.signal(each, signal.SIG_DFL)
+
+    before = {each: signal.signal(each, receive) for each in (signal.SIGINT, signal.SIGTERM)}
     try:
-        yield lambda: bool(wishes)
+        yield received
     finally:
-        signal.signal(signal.SIGINT, before)
+        for each, handler in before.items():
+            signal.signal(each, handler)
 
 
 def result(console: Console, goal: Goal, outcome: Mapping[str, Any]) -> None:

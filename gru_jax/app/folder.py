@@ -5,10 +5,12 @@ import itertools
 import json
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
+
+from gru_jax.files import find_leftovers
 
 
 def find(folder: Path, name: str = "best.safetensors") -> Path:
@@ -38,8 +40,10 @@ def move_aside(folder: Path) -> Path | None:
     Raises:
         ValueError: if the folder holds something else, or another process trains there.
     """
-    if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
+    if not folder.exists():
         return None
+    if folder.is_dir() and set(folder.iterdir()) <= set(find_leftovers(folder)):
+        return None  # also where a run was killed before it had a config.json
     try:
         path = find(folder, "config.json")
         with one_error(path):
@@ -56,22 +60,44 @@ def move_aside(folder: Path) -> Path | None:
     return folder.rename(target)  # Windows moves no folder while a file in it is open.
 
 
+def make(folder: Path) -> None:
+    """Makes a folder, unless it is there."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OSError(f"{folder} must be a folder, but none can be made: {error}.") from error
+
+
 @contextlib.contextmanager
-def locked(folder: Path) -> Iterator[None]:
+def locked(folder: Path) -> Iterator[Callable[[], None]]:
     """Keeps other processes from training in the folder; the lock goes with the process.
 
+    Yields:
+        A function that raises FileNotFoundError once the folder was removed or moved.
+
     Raises:
-        ValueError: if another process does.
+        FileNotFoundError: if there is no folder.
+        ValueError: if another process trains there.
     """
+    path = folder / "lock" if sys.platform == "win32" else folder
+
+    gone = FileNotFoundError(f"{folder} must stay while training runs, but was moved or removed.")
+
+    def check() -> None:
+        if not path.exists() or not os.path.samestat(path.stat(), os.fstat(handle)):
+            raise gone
+
+    if not folder.is_dir():
+        raise gone
     if sys.platform == "win32":  # which locks files alone
         import msvcrt
 
-        handle = os.open(folder / "lock", os.O_RDWR | os.O_CREAT)
+        handle = os.open(path, os.O_RDWR | os.O_CREAT)
         lock = partial(msvcrt.locking, handle, msvcrt.LK_NBLCK, 1)
     else:
         import fcntl
 
-        handle = os.open(folder, os.O_RDONLY)
+        handle = os.open(path, os.O_RDONLY)
         lock = partial(fcntl.flock, handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     try:
         try:
@@ -80,9 +106,36 @@ def locked(folder: Path) -> Iterator[None]:
             raise ValueError(
                 f"{folder} must be free, but another process trains there; give another --out."
             ) from error
-        yield
+        yield check
     finally:
         os.close(handle)
+
+
+def tidy(folder: Path, settings: dict[str, Any], rows: int) -> None:
+    """Removes what processes that were killed have left in a locked run's folder.
+
+    Raises:
+        ValueError: if it has other settings, or another number of rows: another process has begun
+            or continued a run there.
+    """
+    path = folder / "metrics.jsonl"
+    lines = path.read_bytes().count(b"\n") if path.exists() else 0
+    written = json.loads(find(folder, "config.json").read_text())
+    if lines != rows or {name: written.get(name) for name in settings} != settings:
+        raise ValueError(f"{folder} must be as it was opened, but another process trained there.")
+    for leftover in find_leftovers(folder):
+        leftover.unlink()
+
+
+def append_row(path: Path, row: dict[str, Any]) -> None:
+    """Writes a line of `metrics.jsonl`; `read_rows` passes over one that is cut off."""
+    try:
+        with path.open("a") as file:
+            file.write(json.dumps(row) + "\n")
+    except OSError as error:
+        raise OSError(
+            f"{path} must take the line of epoch {row['epoch']}, but: {error.strerror}."
+        ) from error
 
 
 def read_rows(path: Path, count: int, monitor: str) -> list[dict[str, Any]]:

@@ -6,14 +6,15 @@
 Using a run needs `best.safetensors` alone: its net with the best parameters, and, in its header,
 the task, the settings and the facts about the data. Going on needs `checkpoints/`. Files are
 written beside their place and moved there. `metrics.jsonl` grows by whole lines, and going on cuts
-it back to the epochs of the checkpoint.
+it back to the epochs of the checkpoint. Rows reach the disk before the checkpoint that counts them,
+and `best.safetensors` follows it, so a run can be killed at any moment.
 """
 
 import dataclasses
 import importlib.util
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -23,13 +24,23 @@ import numpy as np
 import gru_jax as gj
 from gru_jax import Row, interop
 from gru_jax.app import problem as problems
-from gru_jax.app.folder import find, locked, move_aside, one_error, read_rows
+from gru_jax.app.changes import check_changes, describe_changes, find_changes, read_changes
+from gru_jax.app.folder import (
+    append_row,
+    find,
+    locked,
+    make,
+    move_aside,
+    one_error,
+    read_rows,
+    tidy,
+)
 from gru_jax.app.problem import Problem, Trained
 from gru_jax.app.tasks import TASKS
 from gru_jax.app.tasks.config import Config, from_json
 from gru_jax.app.tasks.task import Input, Task
 from gru_jax.app.warm_start import take_over
-from gru_jax.files import write_text
+from gru_jax.files import flush, write_text
 
 SAVE_EVERY = 5.0
 """Seconds between checkpoints; one more is written whenever training ends."""
@@ -47,6 +58,8 @@ class Run(NamedTuple):
     """On the clock of `time.perf_counter`, earlier sittings counted in."""
     origin: str = ""
     """The weights that it began with, in words, where a file had them."""
+    changes: Sequence[dict[str, Any]] = ()
+    """Settings that were overridden, each with the epoch after which."""
 
 
 def begin(folder: Path, task: Task, config: Config) -> tuple[Run, Path | None]:
@@ -64,7 +77,7 @@ def begin(folder: Path, task: Task, config: Config) -> tuple[Run, Path | None]:
         params, origin = take_over(Path(source), problem.net, progress.state.params)
         progress = problems.init_progress(problem, params)
     moved = move_aside(folder)
-    folder.mkdir(parents=True, exist_ok=True)
+    make(folder)
     _write_config(folder, problem)
     return Run(folder, problem, progress, [], time.perf_counter(), origin), moved
 
@@ -75,7 +88,8 @@ def reopen(folder: Path, task: Task, config: Config) -> Run:
     Args:
         folder: the run's.
         task: its task, from `read_config`.
-        config: its own settings, from there; `epochs` may have grown.
+        config: its own settings, from there; `epochs` may have grown. Others may differ if the
+            data and the net stay; the run then records the change.
 
     Raises:
         FileNotFoundError: if there is no run, or none that has saved anything.
@@ -83,20 +97,27 @@ def reopen(folder: Path, task: Task, config: Config) -> Run:
             in the folder is damaged.
     """
     problem = problems.make_problem(task, config)
-    if (folder / "best.safetensors").is_file():
-        facts = load_trained(folder).facts
-        if changed := [name for name in facts if facts[name] != problem.facts.get(name)]:
-            raise ValueError(
-                f"train: the data must be those that {folder} began with, but they have other "
-                f"{changed[0]} now."
-            )
-    progress = gj.load_checkpoint(folder / "checkpoints", problems.init_progress(problem))
-    rows = read_rows(folder / "metrics.jsonl", int(progress.epoch), problem.goal.monitor)
-    started = time.perf_counter() - sum(row["seconds"] for row in rows)
+    progress = problems.init_progress(problem)
     with locked(folder):
+        _, before = read_config(folder)
+        check_changes(before, config)
+        _check_data(folder, problem)
+        try:
+            progress = gj.load_checkpoint(folder / "checkpoints", progress)
+        except FileNotFoundError:
+            if (folder / "best.safetensors").exists():  # It follows the first checkpoint.
+                raise
+        rows = read_rows(folder / "metrics.jsonl", int(progress.epoch), problem.goal.monitor)
+        started = time.perf_counter() - sum(row["seconds"] for row in rows)
         write_text(folder / "metrics.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
-        _write_config(folder, problem)
-    return Run(folder, problem, progress, rows, started)
+        changes = read_changes(folder)
+        if changed := find_changes(before, config):
+            changes.append({"epoch": len(rows), **changed})
+        _write_config(folder, problem, changes)
+        run = Run(folder, problem, progress, rows, started, changes=changes)
+        if progress.best_epoch:
+            _save_best(run, progress)  # The file may be of an earlier checkpoint.
+    return run
 
 
 def train(
@@ -105,26 +126,33 @@ def train(
     """Trains to the end of the run, or until `should_stop`; says why it ended, as `fit` does.
 
     Raises:
-        ValueError: if another process trains in the same folder.
+        FileNotFoundError: if the folder is removed or moved.
+        OSError: if a file cannot be written; the last checkpoint is then as it was.
+        ValueError: if another process trains in the same folder, or has done so since the run was
+            opened.
     """
     saved_at = time.monotonic()
 
     def report_and_log(row: Row) -> None:
+        check_place()
+        row |= describe_changes(run.changes, int(row["epoch"]))
         run.rows.append(row)
-        with (run.folder / "metrics.jsonl").open("a") as file:
-            file.write(json.dumps(row) + "\n")
+        append_row(run.folder / "metrics.jsonl", row)
         report(row)
 
     def save(progress: gj.Progress) -> None:
         nonlocal saved_at
         if time.monotonic() - saved_at >= SAVE_EVERY:
+            check_place()
             _save(run, progress)
             saved_at = time.monotonic()
 
     hooks = {"report": report_and_log, "save": save, "should_stop": should_stop}
-    with locked(run.folder):
+    with locked(run.folder) as check_place:
+        tidy(run.folder, as_settings(run.problem), len(run.rows))
         loop = problems.make_loop(run.problem)
         progress, reason = problems.train(run.problem, loop, run.progress, **hooks)
+        check_place()
         _save(run, progress)
     return run._replace(progress=progress), reason
 
@@ -219,6 +247,7 @@ def predict(trained: Trained, data: Any) -> np.ndarray:
 
 def _settings(settings: dict[str, Any]) -> tuple[Task, Config]:
     """Returns the task and the settings that `as_settings` wrote down."""
+    settings.pop("changes", None)
     if settings["task"] not in TASKS:
         raise ValueError(f"task must be one of {', '.join(TASKS)}")
     task = TASKS[settings.pop("task")]
@@ -230,12 +259,31 @@ def as_settings(problem: Problem) -> dict[str, Any]:
     return {"task": problem.task.name, **dataclasses.asdict(problem.config)}
 
 
-def _write_config(folder: Path, problem: Problem) -> None:
-    write_text(folder / "config.json", json.dumps(as_settings(problem), indent=2) + "\n")
+def _check_data(folder: Path, problem: Problem) -> None:
+    """Raises ValueError if the data of a run are not those that it began with."""
+    if not (folder / "best.safetensors").is_file():
+        return  # Nothing was saved yet.
+    facts = load_trained(folder).facts
+    if changed := [name for name in facts if facts[name] != problem.facts.get(name)]:
+        raise ValueError(
+            f"train: the data must be those that {folder} began with, but they have other "
+            f"{changed[0]} now."
+        )
+
+
+def _write_config(folder: Path, problem: Problem, changes: Sequence[dict[str, Any]] = ()) -> None:
+    settings = as_settings(problem) | ({"changes": changes} if changes else {})
+    write_text(folder / "config.json", json.dumps(settings, indent=2) + "\n")
 
 
 def _save(run: Run, progress: gj.Progress) -> None:
+    if run.rows:
+        flush(run.folder / "metrics.jsonl")  # A checkpoint needs the rows of all its epochs.
     gj.save_checkpoint(run.folder / "checkpoints", progress)
+    _save_best(run, progress)
+
+
+def _save_best(run: Run, progress: gj.Progress) -> None:
     path, net, best = run.folder / "best.safetensors", run.problem.net, progress.best_params
     header = {"settings": as_settings(run.problem), "facts": run.problem.facts}
     metadata = {name: json.dumps(value) for name, value in header.items()}

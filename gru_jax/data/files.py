@@ -3,13 +3,13 @@
 Files are not trusted: nothing is unpickled, sizes are checked, and a misfit is one clear error.
 """
 
-import csv
 from collections import defaultdict
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 
+from gru_jax.data import csv_files
 from gru_jax.files import check_size, read_npz
 
 
@@ -20,9 +20,9 @@ def read_sequences(path: Path, channels: int, space: tuple[int, ...] = ()) -> di
     `[cases, time, *space, channels]` are many; an integer array `lengths` `[cases]` beside a single
     such array cuts off its padding.
 
-    A `.csv` is for steps without space axes. In it, a line is a step and a column a channel. A
-    first line with no number in it is a header; a column that it calls `sequence` tells the
-    sequences apart.
+    A `.csv` is for steps without space axes. In it, a line is a step and a column a channel;
+    commas, semicolons or tabs part them. A first line with no number in it is a header; a column
+    that it calls `sequence` tells the sequences apart.
 
     Args:
         path: the file.
@@ -71,42 +71,35 @@ def _read_npz(axes: int, path: Path) -> dict[str, np.ndarray]:
             sequences[name] = array.astype(np.float32)
             continue
         ends = np.full(len(array), array.shape[1]) if lengths is None else lengths
-        fits = ends.shape == (len(array),) and ends.dtype.kind in "iu"
-        if not fits or ((ends < 1) | (ends > array.shape[1])).any():
-            raise ValueError(
-                f"{path}: lengths must be {len(array)} integers from 1 to {array.shape[1]} "
-                f"to match {name} {list(array.shape)}, got {list(ends.shape)} {ends.dtype}."
-            )
+        check_lengths(path, name, array, ends)
         for case, (xs, end) in enumerate(zip(array, ends, strict=True)):
             sequences[f"{name}[{case}]"] = xs[:end].astype(np.float32)
     return sequences
 
 
+def check_lengths(path: Path, name: str, array: np.ndarray, lengths: np.ndarray) -> None:
+    """Makes sure that lengths fit an array `[case, time, ...]`.
+
+    Raises:
+        ValueError: unless they are as many integers, from 1 to all steps.
+    """
+    fits = lengths.shape == (len(array),) and lengths.dtype.kind in "iu"
+    if not fits or ((lengths < 1) | (lengths > array.shape[1])).any():
+        raise ValueError(
+            f"{path}: lengths must be {len(array)} integers from 1 to {array.shape[1]} "
+            f"to match {name} {list(array.shape)}, got {list(lengths.shape)} {lengths.dtype}."
+        )
+
+
 def _read_csv(path: Path) -> dict[str, np.ndarray]:
     check_size(path)
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            reader = csv.reader(file)
-            lines = [(reader.line_num, line) for line in reader if line]
-    except (csv.Error, UnicodeDecodeError) as error:
-        raise ValueError(f"{path} must be text with commas: {error}.") from error
-    words = lines and not any(_numbers([field]) for field in lines[0][1])
-    header = lines.pop(0)[1] if words else []
-    column = next((i for i, name in enumerate(header) if name.strip() == "sequence"), None)
+    form = csv_files.read_form(path, header=False)
+    csv_files.check_lines(path, form)
+    numbers = [i for i, name in enumerate(form.names) if name != "sequence"]
+    mark = csv_files.check_numbers(path, form, numbers)
     steps = defaultdict(list)
-    for number, line in lines:
-        width = len(header or lines[0][1]) - (column is not None)
-        name = path.stem if column is None or len(line) <= column else line.pop(column)
-        values = _numbers(line)
-        if values is None or len(values) != width:
-            got = ",".join(line)[:60]
-            raise ValueError(f"{path}: line {number} must have {width} numbers, got {got}.")
-        steps[name].append(values)
+    for _, cells in csv_files.rows(path, form):
+        name = cells[form.names.index("sequence")] if "sequence" in form.names else path.stem
+        values = [cells[i].strip().replace(mark, ".") for i in numbers]
+        steps[name].append([np.nan if v in csv_files.MISSING else float(v) for v in values])
     return {name: np.array(values, np.float32) for name, values in steps.items()}
-
-
-def _numbers(fields: list[str]) -> list[float] | None:
-    try:
-        return [float(field) for field in fields]
-    except ValueError:
-        return None

@@ -83,7 +83,24 @@ def save(
             )
         header["architecture"] = json.dumps(as_dict(net.architecture))
         header["input_size"] = str(input_size(net, params))
-    files.write(Path(path), lambda beside: save_file(arrays, beside, header))
+
+    def write(beside: Path) -> None:
+        save_file(arrays, beside, header)
+        _sort_texts(beside)
+
+    files.write(Path(path), write)
+
+
+def _sort_texts(path: Path) -> None:
+    """Sorts the texts of a header, whose order is random: equal nets then are equal files."""
+    with path.open("r+b") as file:
+        size = int.from_bytes(file.read(8), "little")
+        header = json.loads(file.read(size))
+        header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+        file.seek(8)
+        file.write(
+            json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode().ljust(size)
+        )
 
 
 def load(path: str | os.PathLike[str]) -> tuple[Cell | Layer, Params]:

@@ -1,48 +1,83 @@
 """The last state and the best parameters of a training run, on disk by Orbax.
 
-    checkpoints/<step>/last              all that `fit` needs to resume
-                      /best              the parameters that validated best
-                      /checksums.json    SHA-256 of each file of both
+    checkpoints/<number>/last            all that `fit` needs to resume
+                        /best            the parameters that validated best
+                        /checksums.json  SHA-256 of each file of both
 
-A new checkpoint is written beside the old one and renamed into place. Then the old one is removed,
-so one whole checkpoint always exists. Files are checked against their checksums before Orbax reads
-them: its threads report damage one by one, long after the first has raised.
+A new checkpoint is written beside the old one, checksums included, and reaches the disk. Then one
+rename makes it the newest. Then the old one is removed, so one whole checkpoint always exists,
+whatever ends the process or the machine. Files are checked against their checksums before Orbax
+reads them: its threads report damage one by one, long after the first has raised.
 """
 
 import contextlib
 import hashlib
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
 import orbax.checkpoint as ocp
 
-from gru_jax.files import write_text
+from gru_jax.files import flush, write_text
 from gru_jax.training.checks import describe, is_typed_key, name_leaves
 from gru_jax.training.fit import Progress
 from gru_jax.types import Params
 
 CHECKSUMS = "checksums.json"
+UNFINISHED, ORBAX_UNFINISHED = "unfinished", ".orbax-checkpoint-tmp"
+"""Name of a checkpoint that is being written, and the ending that Orbax gives to its own."""
 
 
 def save_checkpoint(folder: Path, progress: Progress) -> None:
-    """Writes a checkpoint and, once it is complete, removes the previous one."""
+    """Writes a checkpoint and, once it is complete, removes the previous one.
+
+    Also removes whatever a process that was killed while it saved has left in the folder.
+
+    Raises:
+        OSError: if it cannot be written; the previous one is then untouched.
+    """
+    folder = folder.absolute()
     items = ocp.args.Composite(
         last=ocp.args.StandardSave(progress._replace(best_params=())),
         best=ocp.args.StandardSave(progress.best_params),
     )
-    options = ocp.CheckpointManagerOptions(
-        max_to_keep=1, create=True, cleanup_tmp_directories=True, enable_async_checkpointing=False
-    )
-    with ocp.CheckpointManager(folder.absolute(), options=options) as manager:
-        # Counted up, because one step may have two progresses, e.g. of two runs.
-        latest = manager.latest_step()
-        number = 0 if latest is None else latest + 1
-        manager.save(number, args=items, force=True)
-        saved = folder / str(number)
-        files = [path for path in sorted(saved.glob("*/**/*")) if path.is_file()]
-        sums = {path.relative_to(saved).as_posix(): _checksum(path) for path in files}
-        write_text(saved / CHECKSUMS, json.dumps(sums, indent=1) + "\n")
+    unfinished = folder / UNFINISHED
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        numbers = _numbers(folder)
+        _remove_all_but(folder, numbers)
+        with ocp.Checkpointer(ocp.CompositeCheckpointHandler()) as writer:
+            writer.save(unfinished, args=items)
+        files = [path for path in sorted(unfinished.glob("*/**/*")) if path.is_file()]
+        sums = {path.relative_to(unfinished).as_posix(): _checksum(path) for path in files}
+        write_text(unfinished / CHECKSUMS, json.dumps(sums, indent=1) + "\n")
+        for path in [*unfinished.rglob("*"), unfinished]:
+            flush(path)
+        number = max(numbers, default=-1) + 1
+        unfinished.rename(folder / str(number))
+        flush(folder)
+    except Exception as error:  # Orbax raises what TensorStore, zarr and JSON raise.
+        shutil.rmtree(unfinished, ignore_errors=True)
+        shutil.rmtree(f"{unfinished}{ORBAX_UNFINISHED}", ignore_errors=True)
+        reason = (str(error).strip() or repr(error)).splitlines()[0][:160]
+        raise OSError(
+            f"save_checkpoint: {folder} must take a whole checkpoint, but: {reason}."
+        ) from error
+    _remove_all_but(folder, [number])
+
+
+def _numbers(folder: Path) -> list[int]:
+    """Returns the numbers of the checkpoints in a folder."""
+    return [int(path.name) for path in folder.iterdir() if path.name.isdecimal()]
+
+
+def _remove_all_but(folder: Path, numbers: list[int]) -> None:
+    """Removes other checkpoints, and unfinished ones of any version."""
+    for path in folder.iterdir():
+        unfinished = path.name == UNFINISHED or path.name.endswith(ORBAX_UNFINISHED)
+        if unfinished or (path.name.isdecimal() and int(path.name) not in numbers):
+            shutil.rmtree(path)
 
 
 def load_checkpoint(folder: Path, like: Progress) -> Progress:
@@ -69,8 +104,7 @@ def load_best(folder: Path, like: Params) -> Params:
 def _load(folder: Path, item: str, like: Progress | Params) -> Progress | Params:
     if not folder.is_dir():
         raise FileNotFoundError(f"load_checkpoint: no folder {folder}; train first.")
-    numbers = [int(path.name) for path in folder.iterdir() if path.name.isdecimal()]
-    if not numbers:
+    if not (numbers := _numbers(folder)):
         raise FileNotFoundError(f"load_checkpoint: no checkpoint in {folder}; train first.")
     path = folder / str(max(numbers)) / item
     directory: Any = path.absolute()  # Orbax declares its own Path, but takes any.

@@ -2,17 +2,21 @@
 
     cross_entropy  -log softmax(logits)[label]
     squared_error  (prediction - target)^2
+    quantile_loss  max(q (target - prediction), (q - 1) (target - prediction))
     masked_mean    sum(mask * values) / max(sum(mask), 1)
 
 `masked_mean` leaves padding, and rows that only fill up a batch, out of the loss.
 """
 
+from collections.abc import Sequence
+
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from jaxtyping import Array, Bool, Float, Integer, Shaped
 
-from gru_jax.types import ArrayLike
+from gru_jax.types import ArrayLike, Shape
 
 
 def cross_entropy(
@@ -63,6 +67,34 @@ def squared_error(
     return optax.losses.squared_error(predictions, targets)
 
 
+def quantile_loss(
+    predictions: Float[ArrayLike, "*shape quantiles"],
+    targets: Float[ArrayLike, "*shape"],
+    quantiles: Sequence[float],
+) -> Float[Array, "*shape quantiles"]:
+    """Returns the quantile (pinball) loss of each prediction.
+
+    Its expectation is smallest where the prediction is the quantile q of the targets. At q = 0.5 it
+    is half the absolute error.
+
+    Args:
+        predictions: the predicted quantiles, one for each of `quantiles`, of each target.
+        targets: the observed values; a NaN target has NaN losses, which `masked_mean` leaves out.
+        quantiles: numbers between 0 and 1, e.g. from `level_quantiles`.
+
+    Raises:
+        ValueError: if the shapes do not fit, or a quantile is not between 0 and 1.
+
+    References:
+        Koenker and Bassett (1978), "Regression quantiles", equation 1.1.
+    """
+    predictions, targets = jnp.asarray(predictions), jnp.asarray(targets)
+    q = check_quantiles("quantile_loss", predictions.shape, targets.shape, quantiles)
+    q = jnp.broadcast_to(jnp.asarray(q, predictions.dtype), predictions.shape)
+    error = targets[..., None] - predictions
+    return jnp.where(error >= 0, q * error, (q - 1) * error)
+
+
 def masked_mean(
     values: Shaped[ArrayLike, "*shape"], mask: Bool[ArrayLike, "*shape"] | None = None
 ) -> Float[Array, ""]:
@@ -104,3 +136,18 @@ def check_labels(function: str, logits: ArrayLike, labels: ArrayLike) -> tuple[A
             f"{logits.shape}, got {labels.shape} {labels.dtype}."
         )
     return logits, labels
+
+
+def check_quantiles(
+    function: str, predictions: Shape, targets: Shape, quantiles: Sequence[float]
+) -> np.ndarray:
+    """Returns the quantiles; raises ValueError unless each target has a prediction for each."""
+    q = np.asarray(quantiles, np.float64)
+    if q.ndim != 1 or not ((q > 0) & (q < 1)).all():
+        raise ValueError(f"{function}: quantiles must be numbers between 0 and 1, got {quantiles}.")
+    if predictions != (*targets, len(q)):
+        raise ValueError(
+            f"{function}: predictions must be {(*targets, len(q))}, {len(q)} quantiles for each "
+            f"of the targets {targets}, got {predictions}."
+        )
+    return q

@@ -1,10 +1,15 @@
 """Fixtures of the tests of the command."""
 
+import os
+
 import pytest
 from command_line import SMALL
+from killed_run import TASK
+from run_folders import start
 from small_texts import SMALL_TEXT, write_text
 
 from gru_jax.app.cli import main
+from gru_jax.app.tasks import TASKS
 
 
 @pytest.fixture(scope="session")
@@ -23,3 +28,28 @@ def text_run(tmp_path_factory):
     data = ["--data", str(folder / "text.txt"), "--out", str(folder / "run")]
     assert main(["train", "language", *data, *SMALL_TEXT]) == 0
     return folder / "run"
+
+
+@pytest.fixture(scope="session")
+def environment(tmp_path_factory):
+    """Compiled programs are kept, or each of the children would compile its own."""
+    cache = tmp_path_factory.mktemp("cache")
+    return os.environ | {
+        "JAX_COMPILATION_CACHE_DIR": str(cache),
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+        "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
+    }
+
+
+@pytest.fixture
+def _random_task(monkeypatch):
+    monkeypatch.setitem(TASKS, TASK.name, TASK)
+
+
+@pytest.fixture(scope="session")
+def whole(tmp_path_factory, environment):
+    """The run that is left alone."""
+    folder = tmp_path_factory.mktemp("runs") / "whole"
+    with start(environment, folder, 0) as child:
+        assert child.wait() == 0
+    return folder

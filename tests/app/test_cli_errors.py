@@ -95,7 +95,6 @@ def test_a_message_breaks_no_word_in_a_terminal(tmp_path, columns):
             ["train", "--resume", "--out", "bad"],
             "bad/config.json must be one that training wrote: Expecting value",
         ),
-        (["train", "--resume", "--out", "half"], "no folder half/checkpoints; train first."),
         (
             ["evaluate", "half"],
             "half must have the run's best parameters in best.safetensors, but has none: nothing "

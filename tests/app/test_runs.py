@@ -224,7 +224,8 @@ def test_a_folder_that_only_looks_like_a_run_is_left_alone(tmp_path):
 @pytest.mark.parametrize("text", ["", "3\n4\n", '{"epoch": 1}\n' * 12, None])
 def test_metrics_that_do_not_fit_the_checkpoint_are_one_clear_error(finished, tmp_path, text):
     run, _, _ = finished
-    (tmp_path / "checkpoints").symlink_to(run.folder / "checkpoints")
+    for name in ("checkpoints", "config.json"):
+        (tmp_path / name).symlink_to(run.folder / name)
     if text is not None:
         (tmp_path / "metrics.jsonl").write_text(text)
     with pytest.raises(ValueError, match=r"metrics\.jsonl must have a JSON object for each epoch"):

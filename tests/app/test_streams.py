@@ -1,5 +1,7 @@
 """Streams: what is read, which state is carried, and where both begin again."""
 
+import dataclasses
+
 import jax
 import numpy as np
 import pytest
@@ -8,6 +10,7 @@ from gru_jax.app import problem
 from gru_jax.app.tasks import streams
 from gru_jax.app.tasks.language import LANGUAGE, LanguageConfig, apply
 from gru_jax.app.tasks.streams import Passage, read_in_order, read_streams
+from gru_jax.app.tasks.task import Parts
 
 SIZE = 50
 """Tokens in a stream; no chunk of 8 ends with one."""
@@ -79,19 +82,13 @@ def test_training_carries_the_state_from_epoch_to_epoch(chunked):
     """With a rate of zero no parameter moves, and the state is the one of the chunks."""
     _, params, carry = chunked
     facts = {"title": "x", "tokens": "characters", "vocabulary": "abcdefgh"}
-    data = Passage(np.frombuffer(TOKENS.tobytes(), "uint8"), [5, 9])
-    parts = LANGUAGE.load, LANGUAGE.learn
-    assert all(parts)
     text = Passage("".join("abcdefghi"[t] for t in TOKENS), [5, 9])
-    task = LANGUAGE._replace(
-        load=lambda _: problem.Parts(text, text, text), learn=lambda *_: facts, name="language"
-    )
-    made = problem.make_problem(task, CONFIG)
-    np.testing.assert_array_equal(made.train.text, data.text)
+    task = LANGUAGE._replace(load=lambda _: Parts(text, text, text), learn=lambda *_: facts)
+    made = problem.make_problem(task, dataclasses.replace(CONFIG, epochs=2))
+    np.testing.assert_array_equal(made.train.text, TOKENS)
     progress = problem.init_progress(made)
     state = progress.state._replace(params=jax.tree.map(np.asarray, params))
     progress = progress._replace(state=state)
-    made = made._replace(config=CONFIG.__class__(**{**vars(CONFIG), "epochs": 2}))
     progress, reason = problem.train(made, problem.make_loop(made), progress)
     assert reason == "epochs"
     for one, other in zip(

@@ -32,6 +32,21 @@ def test_a_net_comes_back_from_its_file_to_the_bit(rng, tmp_path, name):
     assert [file.name for file in tmp_path.iterdir()] == ["net.safetensors"]
 
 
+def test_equal_nets_are_equal_files(rng, tmp_path):
+    """Whatever is in their texts: safetensors itself writes them in an order that varies."""
+    texts = {"b": "naïve \U0001f600 \u2028", "a": '\x00\x1f\x7f\n\t\b"\\/', "c": "", "é": "1"}
+    net = gj.dense(3)
+    params = draw_params(rng, net, np.float32)
+    contents = set()
+    for i in range(10):
+        path = tmp_path / f"{i}.safetensors"
+        interop.save(path, net, params, metadata=texts)
+        contents.add(path.read_bytes())
+        assert texts.items() <= interop.load_metadata(path).items()
+        same_bits(interop.load(path)[1], params)
+    assert len(contents) == 1
+
+
 class Convolution(NamedTuple):
     bias: jax.Array
     kernels: dict[str, jax.Array]

@@ -7,7 +7,7 @@ import jax
 import numpy as np
 
 import gru_jax as gj
-from gru_jax.app.tasks.config import Config, Range
+from gru_jax.app.tasks.config import FREE, Config, Range
 from gru_jax.app.tasks.task import Goal, Input, Parts, Task, weigh
 
 EPOCHS = 15
@@ -19,9 +19,9 @@ class SumConfig(Config):
 
     epochs: Annotated[int, Range(1, 1000)] = EPOCHS
     """Passes."""
-    batch: Annotated[int, Range(1, 100)] = 8
+    batch: Annotated[int, Range(1, 100), FREE] = 8
     """Sequences."""
-    learning_rate: Annotated[float, Range(0, 1)] = 2e-2
+    learning_rate: Annotated[float, Range(0, 1), FREE] = 2e-2
     """Rate."""
     hidden: Annotated[int, Range(1, 100)] = 8
     """Features."""

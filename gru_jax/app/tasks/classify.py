@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Array
 
 import gru_jax as gj
-from gru_jax.app.tasks.config import Config, Range
+from gru_jax.app.tasks.config import FREE, Config, Range
 from gru_jax.app.tasks.task import Facts, Mean, Parts, weigh
 
 
@@ -27,11 +27,11 @@ class ClassifierConfig(Config):
     reset: Literal["before", "after"] = "before"
     """Whether the reset gate acts before or after the product with the state; PyTorch's and Keras's
     weights need after."""
-    noise: Annotated[float, Range(0, math.inf)] = 0.8
+    noise: Annotated[float, Range(0, math.inf), FREE] = 0.8
     """Standard deviation of the noise on the standardised inputs, in training."""
-    dropout: Annotated[float, Range(0, 1)] = 0.5
+    dropout: Annotated[float, Range(0, 1), FREE] = 0.5
     """Share of features dropped between layers and before the head, in training."""
-    label_smoothing: Annotated[float, Range(0, 1)] = 0.1
+    label_smoothing: Annotated[float, Range(0, 1), FREE] = 0.1
     """Share of each label's weight that is spread over all classes."""
     validation: Annotated[float, Range(0, 1)] = 0.1
     """Share of each class's training sequences kept for validation."""

@@ -24,6 +24,10 @@ class Range(NamedTuple):
     below: float
 
 
+FREE = object()
+"""Marks a setting that a run may go on with changed: it alters neither data nor net."""
+
+
 @dataclasses.dataclass(frozen=True)
 class Config:
     """Training."""
@@ -32,13 +36,13 @@ class Config:
     """Seeds the split, the parameters, the order of the data, noise and dropout."""
     epochs: Annotated[int, Range(1, 10**6)] = 60
     """Passes over the training data."""
-    patience: Annotated[int, Range(1, 10**6)] = 30
+    patience: Annotated[int, Range(1, 10**6), FREE] = 30
     """Stops after this many epochs without a better validation."""
-    batch: Annotated[int, Range(1, 10**5)] = 32
+    batch: Annotated[int, Range(1, 10**5), FREE] = 32
     """Sequences in a batch."""
-    learning_rate: Annotated[float, Range(0, math.inf)] = 3e-3
+    learning_rate: Annotated[float, Range(0, math.inf), FREE] = 3e-3
     """Rate at the end of the warm-up; it then falls to zero along a cosine."""
-    weight_decay: Annotated[float, Range(0, math.inf)] = 1e-2
+    weight_decay: Annotated[float, Range(0, math.inf), FREE] = 1e-2
     """Decoupled weight decay of AdamW."""
     init_from: Annotated[str | None, "FILE"] = None
     """Begin with the weights of this file, or run: as many first layers as fit. Any file that

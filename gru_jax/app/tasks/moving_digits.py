@@ -18,7 +18,7 @@ from jaxtyping import Array, Float
 
 import gru_jax as gj
 from gru_jax import Key, Params, Row
-from gru_jax.app.tasks.config import Config, Range
+from gru_jax.app.tasks.config import FREE, Config, Range
 from gru_jax.app.tasks.task import (
     Arrays,
     Facts,
@@ -49,11 +49,11 @@ class DigitsConfig(Config):
 
     epochs: Annotated[int, Range(1, 10**6)] = 32
     """Epochs; each draws new training sequences."""
-    batch: Annotated[int, Range(1, 10**5)] = 8
+    batch: Annotated[int, Range(1, 10**5), FREE] = 8
     """Sequences in a batch."""
-    learning_rate: Annotated[float, Range(0, np.inf)] = 5e-3
+    learning_rate: Annotated[float, Range(0, np.inf), FREE] = 5e-3
     """Rate at the end of the warm-up; it then falls to zero along a cosine."""
-    weight_decay: Annotated[float, Range(0, np.inf)] = 0.0
+    weight_decay: Annotated[float, Range(0, np.inf), FREE] = 0.0
     """Decoupled weight decay of AdamW."""
     sequences: Annotated[int, Range(1, 10**7)] = 512
     """Training sequences in an epoch."""
