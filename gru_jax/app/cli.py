@@ -173,9 +173,9 @@ def sample(command: Sample, console: Console) -> int:
     """Writes text as it comes, to its end or until Ctrl-C."""
     trained, options = runs.load_trained(command.run), (command.temperature, command.seed)
     blocks = sampling.draw(trained, command.prompt, command.length, *options)
-    with show.interruptible() as should_stop:
-        show.text(console, command.prompt, sampling.as_text(trained.facts, blocks), should_stop)
-    return INTERRUPTED if should_stop() else 0
+    with show.interruptible(console) as signals:
+        show.text(console, command.prompt, sampling.as_text(trained.facts, blocks), signals)
+    return SIGNAL + signals[0] if signals else 0
 
 
 def explain(command: Explain, console: Console) -> int:

@@ -225,9 +225,7 @@ def table(console: Console, answers: Answers) -> None:
     console.print(shown)
 
 
-def text(
-    console: Console, prompt: str, blocks: Iterator[str], should_stop: Callable[[], bool]
-) -> None:
+def text(console: Console, prompt: str, blocks: Iterator[str], signals: list[int]) -> None:
     """Prints text as it comes, without the control characters that a terminal would obey."""
     terminal = sys.stdout.isatty()
     with console.status("compiling") if terminal else contextlib.nullcontext():
@@ -235,7 +233,7 @@ def text(
     for block in itertools.chain([prompt, first], blocks):
         sys.stdout.write(CONTROLS.sub("\ufffd", block) if terminal else block)
         sys.stdout.flush()
-        if should_stop():
+        if signals:
             break
     sys.stdout.write("\n" * terminal)
 
