@@ -47,7 +47,7 @@ class LanguageConfig(Config):
     """Features of each state."""
     layers: Annotated[int | None, Range(1, 100)] = None
     """GRU layers."""
-    epochs: Annotated[int, Range(1, 10**6)] = 20
+    epochs: Annotated[int, Range(1, 10**6)] = 15
     """Epochs, each of --chunks chunks: it validates and saves after each."""
     patience: Annotated[int, Range(1, 10**6)] = 5
     """Stops after this many epochs without a better validation."""
@@ -57,9 +57,9 @@ class LanguageConfig(Config):
     """Characters that the gradient goes back; the state goes on."""
     chunks: Annotated[int, Range(1, 10**6)] = 200
     """Chunks of each stream in an epoch."""
-    learning_rate: Annotated[float, Range(0, math.inf)] = 3e-3
+    learning_rate: Annotated[float, Range(0, math.inf)] = 5e-3
     """Rate at the end of the warm-up; it then falls to zero along a cosine."""
-    dropout: Annotated[float, Range(0, 1)] = 0.3
+    dropout: Annotated[float, Range(0, 1)] = 0.2
     """Share of features dropped behind each layer, in training."""
     validation: Annotated[float, Range(0, 1)] = 0.1
     """Share of the text to validate with."""
