@@ -21,13 +21,23 @@ import gru_jax as gj
 from gru_jax import Row, files, interop
 from gru_jax.app import console as show
 from gru_jax.app import explain as inspection
-from gru_jax.app import runs
+from gru_jax.app import runs, sampling
 from gru_jax.app.bench import measure as benchmark
 from gru_jax.app.bench import report, results
 from gru_jax.app.bench.problem import AnySize, parse_sizes
-from gru_jax.app.commands import Bench, Convert, Evaluate, Explain, Inspect, Predict, Train, parse
+from gru_jax.app.commands import (
+    Bench,
+    Convert,
+    Evaluate,
+    Explain,
+    Inspect,
+    Predict,
+    Sample,
+    Train,
+    parse,
+)
 from gru_jax.app.folder import find
-from gru_jax.app.tasks import TASKS
+from gru_jax.app.tasks import TASKS, Task
 from gru_jax.app.trackers import Trackers
 
 FAILED, USAGE, SIGNAL = 1, 2, 128
@@ -48,7 +58,7 @@ def main(args: list[str] | None = None) -> int:
         if isinstance(stream, io.TextIOWrapper):  # Some terminals know no lines.
             stream.reconfigure(errors="replace")
     functions = {Train: train, Evaluate: evaluate, Predict: predict, Explain: explain}
-    functions |= {Convert: convert, Inspect: inspect, Bench: bench}
+    functions |= {Sample: sample, Convert: convert, Inspect: inspect, Bench: bench}
     try:
         command = parse(sys.argv[1:] if args is None else args)
         return functions[type(command)](command, Console(highlight=False))
@@ -140,10 +150,13 @@ def predict(command: Predict, console: Console) -> int:
     trained = runs.load_trained(command.run)
     names, data, _ = runs.read(trained, command.input)
     answers = runs.predict(trained, data)
-    if command.output is None and sys.stdout.isatty():
-        show.predictions(console, trained.goal, names, answers)
-        return 0
     table, text = trained.task.tabulate(trained, names, answers), io.StringIO()
+    if command.output is None and sys.stdout.isatty():
+        if trained.task.tabulate is Task._field_defaults["tabulate"]:
+            show.predictions(console, trained.goal, names, answers)
+        else:
+            show.table(console, table)
+        return 0
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(table.columns)
     writer.writerows(table.rows)
@@ -154,6 +167,15 @@ def predict(command: Predict, console: Console) -> int:
     sys.stdout.write(text.getvalue())
     sys.stdout.flush()
     return 0
+
+
+def sample(command: Sample, console: Console) -> int:
+    """Writes text as it comes, to its end or until Ctrl-C."""
+    trained, options = runs.load_trained(command.run), (command.temperature, command.seed)
+    blocks = sampling.draw(trained, command.prompt, command.length, *options)
+    with show.interruptible(console) as signals:
+        show.text(console, command.prompt, sampling.as_text(trained.facts, blocks), signals)
+    return SIGNAL + signals[0] if signals else 0
 
 
 def explain(command: Explain, console: Console) -> int:

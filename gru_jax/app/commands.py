@@ -25,8 +25,8 @@ class Train:
     """
 
     task: Annotated[str, POSITIONAL, "TASK"] = DEFAULT.name
-    """Task to train on: classify, with --data FILE, on your own sequences; japanese_vowels or
-    moving_digits. It comes first, and each has its own settings."""
+    """Task to train on: classify, forecast, language or music, with --data FILE, on your own data;
+    japanese_vowels or moving_digits. It comes first, and each has its own settings."""
     out: Annotated[Path, "FOLDER"] = Path("runs") / DEFAULT.name
     """Folder of the run; a run that is there already is moved aside, not overwritten."""
     resume: bool = False
@@ -62,10 +62,28 @@ class Predict(_OfRun):
 
     input: Path
     """A file as for training or, of vowels and digits, an .npz of arrays [time, input] or
-    [cases, time, input], or a .csv with a step a line. Images are [time, height, width,
-    channels]."""
+    [cases, time, input], or a .csv with a step a line. Images are [time, height, width, channels].
+    Music has the loss of each piece, of a .mat or .npz; language the bits per character of each
+    line of a text."""
     output: Path | None = None
     """Write CSV into this file instead."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Sample(_OfRun):
+    """Write text with a trained run of language, as it comes.
+
+    The text goes to the standard output. The same options give the same text.
+    """
+
+    prompt: str = ""
+    """Text to go on with. Default: a new line."""
+    length: int = 500
+    """Characters, or bytes, to write."""
+    temperature: float = 0.8
+    """Divides the logits: 1 follows the net, less is surer, and 0 takes the likeliest each time."""
+    seed: int = 0
+    """Seeds the draws."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -148,7 +166,7 @@ class Inspect:
     """Which GRU or LSTM, where the file holds more."""
 
 
-Command: TypeAlias = Train | Evaluate | Predict | Explain | Convert | Inspect | Bench
+Command: TypeAlias = Train | Evaluate | Predict | Sample | Explain | Convert | Inspect | Bench
 COMMANDS = {kind.__name__.lower(): kind for kind in get_args(Command)}
 
 

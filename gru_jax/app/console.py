@@ -1,8 +1,11 @@
 """The output of the commands: a progress bar in a terminal, plain lines anywhere else."""
 
 import contextlib
+import itertools
 import os
+import re
 import signal
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -22,6 +25,7 @@ from gru_jax.app.bench.problem import AnySize
 from gru_jax.app.explain import Report
 from gru_jax.app.runs import Run
 from gru_jax.app.tasks.task import Goal, Published
+from gru_jax.app.tasks.task import Table as Answers
 
 LINES = 20
 """Plain lines that a whole run prints where there is no terminal."""
@@ -32,6 +36,8 @@ OTHERS = 3
 
 SHOWN = 16
 """Values of a sequence that are printed."""
+CONTROLS = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
+"""All but tabs, new lines and carriage returns."""
 
 _right_column = partial(Column, justify="right")
 
@@ -216,6 +222,28 @@ def confusions(console: Console, goal: Goal, counts: Sequence[Sequence[int]]) ->
         right = f"{row[i] / max(sum(row), 1):.1%}"
         table.add_row(Text(goal.classes[i]), str(sum(row)), right, ", ".join(wrong))
     console.print(table)
+
+
+def table(console: Console, answers: Answers) -> None:
+    """Prints a table, numbers to the right."""
+    first, *others = answers.columns
+    shown = Table(Column(first, overflow="fold"), *map(_right_column, others), box=None)
+    for row in answers.rows:
+        shown.add_row(*map(Text, map(str, row)))
+    console.print(shown)
+
+
+def text(console: Console, prompt: str, blocks: Iterator[str], signals: list[int]) -> None:
+    """Prints text as it comes, without the control characters that a terminal would obey."""
+    terminal = sys.stdout.isatty()
+    with console.status("compiling") if terminal else contextlib.nullcontext():
+        first = next(blocks)
+    for block in itertools.chain([prompt, first], blocks):
+        sys.stdout.write(CONTROLS.sub("\ufffd", block) if terminal else block)
+        sys.stdout.flush()
+        if signals:
+            break
+    sys.stdout.write("\n" * terminal)
 
 
 def predictions(console: Console, goal: Goal, names: Sequence[str], answers: np.ndarray) -> None:

@@ -3,7 +3,7 @@
 trained, sequences --inspect--> Inspection --report--> numbers of a cell
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from typing import Any, NamedTuple, TypeAlias
 
@@ -113,15 +113,19 @@ def _take(batches: Iterable[Any]) -> tuple[Any, int]:
         if count := max(int(fits.sum()), given == 0):
             taken.append(jax.tree.map(lambda a, rows=rows[:count]: a[rows], batch))
         given, longest = given + len(rows), longests[-1]
-    whole = jax.tree.map(lambda *parts: np.concatenate(list(_pad(parts))), *taken)
-    return whole._replace(xs=whole.xs[:, : whole.lengths.max()]), given
+    whole = jax.tree.map(_join, *taken)
+    steps, end = whole.xs.shape[1:2], whole.lengths.max()
+    # Tokens and notes have a target for each step.
+    return jax.tree.map(lambda a: a[:, :end] if a.shape[1:2] == steps else a, whole), given
 
 
-def _pad(parts: Sequence[np.ndarray]) -> Iterator[np.ndarray]:
-    """Yields batches of one array, with zeros behind the time axis of those that are shorter."""
-    for part in parts:
-        missing = max(each.shape[1] for each in parts) - part.shape[1] if part.ndim > 1 else 0
-        yield np.pad(part, [(0, missing * (axis == 1)) for axis in range(part.ndim)])
+def _join(*parts: np.ndarray) -> np.ndarray:
+    """Returns the rows of all parts, with zeros behind the steps of those that are shorter."""
+    if parts[0].ndim == 1:
+        return np.concatenate(parts)
+    longest = max(part.shape[1] for part in parts)
+    ends = ([(0, 0), (0, longest - p.shape[1]), *[(0, 0)] * (p.ndim - 2)] for p in parts)
+    return np.concatenate([np.pad(p, end) for p, end in zip(parts, ends, strict=True)])
 
 
 @partial(jax.jit, static_argnums=(0, 1))

@@ -6,6 +6,7 @@ import pytest
 from command_line import SMALL
 from killed_run import TASK
 from run_folders import start
+from small_texts import SMALL_TEXT, write_text
 
 from gru_jax.app.cli import main
 from gru_jax.app.tasks import TASKS
@@ -17,6 +18,16 @@ def run(tmp_path_factory):
     folder = tmp_path_factory.mktemp("runs") / "small"
     assert main(["train", "--out", str(folder), *SMALL]) == 0
     return folder
+
+
+@pytest.fixture(scope="session")
+def text_run(tmp_path_factory):
+    """A small run of language, made by the command; its text is beside it."""
+    folder = tmp_path_factory.mktemp("language")
+    write_text(folder / "text.txt")
+    data = ["--data", str(folder / "text.txt"), "--out", str(folder / "run")]
+    assert main(["train", "language", *data, *SMALL_TEXT]) == 0
+    return folder / "run"
 
 
 @pytest.fixture(scope="session")

@@ -10,13 +10,14 @@ import gru_jax as gj
 from gru_jax.app.cli import main
 from gru_jax.app.tasks import TASKS
 
-COMMANDS = ["train", "evaluate", "predict", "explain", "convert", "inspect", "bench"]
+COMMANDS = ["train", "evaluate", "predict", "sample", "explain", "convert", "inspect", "bench"]
 
 
 def test_help_names_every_flag_and_its_default(capsys):
     for command, flags in (
         ("train", "out seed resume epochs hidden layers learning-rate batch".split()),
         ("predict", ["input"]),
+        ("sample", ["prompt", "length", "temperature", "seed"]),
         ("evaluate", []),
         ("explain", ["input"]),
     ):

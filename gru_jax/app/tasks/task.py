@@ -105,7 +105,7 @@ def weigh(values: Float[Arrays, "*shape"], mask: Bool[Arrays, "*shape"]) -> Mean
 
 def weigh_steps(values: Float[Arrays, "batch time"], lengths: Int[Arrays, " batch"]) -> Mean:
     """Returns the mean of the values of all steps before the padding."""
-    return weigh(values, jnp.arange(values.shape[1]) < jnp.asarray(lengths)[:, None])
+    return weigh(values, jnp.arange(values.shape[1])[None] < jnp.asarray(lengths)[:, None])
 
 
 def apply(net: gj.Layer, params: Params, batch: Any, carry: Any, key: Key | None) -> Any:
