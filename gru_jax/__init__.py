@@ -7,7 +7,8 @@
     hs, h_last = gj.unroll(cell, params, xs)
 
 Figures (`gj.plot`), other frameworks' weights and files (`gj.interop`), Flax modules (`gj.linen`,
-`gj.nnx`) and the checks for your own cells (`gj.testing`) are imported on first use.
+`gj.nnx`), scikit-learn's estimators (`gj.estimators`) and the checks for your own cells
+(`gj.testing`) are imported on first use.
 """
 
 import importlib
@@ -158,7 +159,7 @@ from gru_jax.types import Params as Params
 from gru_jax.types import Trace as Trace
 
 # Ship: imported on first use, because they import more than JAX
-_MODULES = ("interop", "linen", "nnx", "plot", "testing")
+_MODULES = ("estimators", "interop", "linen", "nnx", "plot", "testing")
 _FUNCTIONS = {
     "load": "gru_jax.interop",
     "load_checkpoint": "gru_jax.training.checkpoint",
@@ -168,17 +169,19 @@ _FUNCTIONS = {
 
 _PACKAGES = ("analysis", "app", "architecture", "cells", "data", "files", "kernels", "layers")
 _PACKAGES += ("modules", "ops", "recurrence", "sequence", "training", "types", "importlib", "Any")
-_CAN_PLOT = importlib.util.find_spec("matplotlib") is not None
+_NEEDS = {"plot": ("matplotlib", "matplotlib"), "estimators": ("sklearn", "scikit-learn")}
+_LACKING = {name for name, (module, _) in _NEEDS.items() if not importlib.util.find_spec(module)}
 __all__ = sorted(
     {name for name in globals() if name[0] != "_" and name not in _PACKAGES}
-    | ({*_MODULES, *_FUNCTIONS} - ({"plot"} if not _CAN_PLOT else set()))
+    | ({*_MODULES, *_FUNCTIONS} - _LACKING)
 )
 
 
 def __getattr__(name: str) -> Any:
     """Imports a module or function on its first use."""
-    if name == "plot" and not _CAN_PLOT:
-        raise AttributeError("gru_jax.plot needs matplotlib: pip install 'gru_jax[plot]'")
+    if name in _LACKING:
+        needed = _NEEDS[name][1]
+        raise AttributeError(f"gru_jax.{name} needs {needed}: pip install 'gru_jax[{name}]'")
     if name in _MODULES:
         return importlib.import_module(f"gru_jax.{name}")
     if name in _FUNCTIONS:

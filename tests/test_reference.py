@@ -10,7 +10,8 @@ import gru_jax as gj
 NOTEBOOKS = Path(__file__).parent.parent / "notebooks"
 REFERENCE = {path.stem: path.read_text() for path in (NOTEBOOKS / "reference").glob("*.md")}
 MODULES = {"gru_jax": gj} | {
-    f"gru_jax.{name}": getattr(gj, name) for name in ("interop", "linen", "nnx", "plot", "testing")
+    f"gru_jax.{name}": getattr(gj, name)
+    for name in ("estimators", "interop", "linen", "nnx", "plot", "testing")
 }
 
 

@@ -96,10 +96,10 @@ def load(config: DataConfig) -> Parts:
     if config.test is None:
         if classes:
             _check_two_of_each(path, cases)
-        train, test = _part(cases, config.test_share, config.seed)
+        train, test = part_cases(cases, config.test_share, config.seed)
     else:
         train, test = cases, _read_test(config, Path(config.test), cases)
-    train, validation = _part(train, config.validation, config.seed)
+    train, validation = part_cases(train, config.validation, config.seed)
     for name, part in (("validation", validation), ("test_share", test)):
         if not len(part.xs) or not len(train.xs):
             raise ValueError(
@@ -224,7 +224,7 @@ def _check_two_of_each(path: Path, cases: Cases) -> None:
             )
 
 
-def _part(cases: Cases, share: float, seed: int) -> tuple[Cases, Cases]:
+def part_cases(cases: Cases, share: float, seed: int) -> tuple[Cases, Cases]:
     """Parts cases in two, class by class: one of each class or more, but never all, is left out."""
     rng = np.random.default_rng(seed)
     strata = cases.targets if cases.classes else np.zeros(len(cases.xs))
