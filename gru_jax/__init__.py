@@ -169,7 +169,13 @@ _FUNCTIONS = {
 
 _PACKAGES = ("analysis", "app", "architecture", "cells", "data", "files", "kernels", "layers")
 _PACKAGES += ("modules", "ops", "recurrence", "sequence", "training", "types", "importlib", "Any")
-_NEEDS = {"plot": ("matplotlib", "matplotlib"), "estimators": ("sklearn", "scikit-learn")}
+_NEEDS = {
+    "estimators": (
+        "sklearn",
+        "gru_jax.estimators needs scikit-learn: pip install 'gru_jax[estimators]'",
+    ),
+    "plot": ("matplotlib", "gru_jax.plot needs matplotlib: pip install 'gru_jax[plot]'"),
+}
 _LACKING = {name for name, (module, _) in _NEEDS.items() if not importlib.util.find_spec(module)}
 __all__ = sorted(
     {name for name in globals() if name[0] != "_" and name not in _PACKAGES}
@@ -180,8 +186,7 @@ __all__ = sorted(
 def __getattr__(name: str) -> Any:
     """Imports a module or function on its first use."""
     if name in _LACKING:
-        needed = _NEEDS[name][1]
-        raise AttributeError(f"gru_jax.{name} needs {needed}: pip install 'gru_jax[{name}]'")
+        raise AttributeError(_NEEDS[name][1])
     if name in _MODULES:
         return importlib.import_module(f"gru_jax.{name}")
     if name in _FUNCTIONS:

@@ -85,21 +85,25 @@ def test_importing_the_package_stays_light():
     assert done.stdout.strip() == "[]"
 
 
-def test_without_matplotlib_plot_is_not_listed_and_says_what_to_install():
-    code = """
+@pytest.mark.parametrize(
+    ("name", "module", "package"),
+    [("plot", "matplotlib", "matplotlib"), ("estimators", "sklearn", "scikit-learn")],
+)
+def test_what_needs_another_package_is_not_listed_without_it(name, module, package):
+    code = f"""
 import importlib.util
 find = importlib.util.find_spec
-importlib.util.find_spec = lambda name, *more: None if name == "matplotlib" else find(name, *more)
+importlib.util.find_spec = lambda name, *more: None if name == "{module}" else find(name, *more)
 import gru_jax as gj
-assert "plot" not in dir(gj)
+assert "{name}" not in dir(gj)
 assert "interop" in dir(gj)
 try:
-    gj.plot
+    gj.{name}
 except AttributeError as error:
     print(error)
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout == "gru_jax.plot needs matplotlib: pip install 'gru_jax[plot]'\n"
+    assert done.stdout == f"gru_jax.{name} needs {package}: pip install 'gru_jax[{name}]'\n"
 
 
 def test_a_misspelled_argument_is_one_of_apply():
