@@ -110,7 +110,7 @@ def _draw_block(
 
 
 def as_text(facts: Facts, blocks: Iterable[Sequence[int]]) -> Iterator[str]:
-    """Yields the text of each block, and what is left of bytes that are not whole."""
+    """Yields the text of each block, and a replacement for bytes left over at the end."""
     if facts["tokens"] == "characters":
         yield from ("".join(facts["vocabulary"][token] for token in block) for block in blocks)
         return

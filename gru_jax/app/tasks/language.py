@@ -33,7 +33,7 @@ ORDER, COUNTED = 4, 5_000_000
 
 @dataclasses.dataclass(frozen=True)
 class LanguageConfig(Config):
-    """The net; its defaults were chosen on the validation part of tiny Shakespeare."""
+    """The net; its rate was chosen on the validation part of tiny Shakespeare."""
 
     data: Annotated[str, "FILE"] = ""
     """A text. Its end is for the test, and the part before that for validation."""

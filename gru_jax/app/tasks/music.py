@@ -3,9 +3,8 @@
 notes that sound, 0 or 1 -> [GRU -> dropout]* -> dense -> logit of each note in the next step
 
 The loss of a step is the sum over its notes, in nats: -log p(chord), with p the product of the
-notes' probabilities. The first step of a piece is given, not predicted. So it is in the code of
-Chung (github.com/jych/cle) and of Bai et al. (2018), whose results stand beside ours;
-Boulanger-Lewandowski et al. (2012) predict it from nothing.
+notes' probabilities. The first step of a piece is given, not predicted, as in the code of Chung
+(github.com/jych/cle) and of Bai et al. (2018). Boulanger-Lewandowski et al. (2012) predict it, too.
 """
 
 import dataclasses

@@ -54,7 +54,7 @@ def read_pieces(path: Path, notes: int) -> dict[str, Roll]:
 
 
 def check_roll(name: str, piece: Any, notes: int | None) -> Roll:
-    """Returns a piece of two steps or more; raises ValueError if it is none, and says why."""
+    """Returns a piece; raises ValueError unless it has two steps or more of 0 and 1."""
     roll = np.asarray(piece)
     width = "notes" if notes is None else notes
     if roll.ndim != 2 or roll.dtype.kind not in "buif" or len(roll) < 2 or not roll.shape[1]:

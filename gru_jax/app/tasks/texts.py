@@ -95,7 +95,7 @@ def measure_ngrams(train: Tokens, test: Tokens, size: int, order: int) -> list[f
     for _ in range(order + 1):
         grams = np.where(before_train < 0, -1, before_train * size + train)
         known, counts = np.unique(grams[grams >= 0], return_counts=True)
-        places = before_train.max() + 2  # The last one is that of -1, and stays empty.
+        places = before_train.max() + 2  # The last one belongs to -1, and stays empty.
         totals = np.bincount(known // size, counts, places)
         kinds = np.bincount(known // size, minlength=places)
 
