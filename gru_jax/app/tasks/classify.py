@@ -39,7 +39,7 @@ SHOWN = 12
 
 @dataclasses.dataclass(frozen=True)
 class ClassifyConfig(DataConfig):
-    """The net; the defaults were chosen on parts of the training sets of seven problems."""
+    """The net; its size in a word."""
 
     batch: Annotated[int, Range(1, 10**5), FREE] = 16
     """Sequences in a batch."""
