@@ -1,0 +1,271 @@
+"""The next values of time series, with intervals, from a user's table.
+
+look-back and horizon -> [GRU -> dropout]* -> dense -> quantiles - last season, of each step
+
+One pass gives the whole horizon: it reads y in the look-back, and in the horizon only what is known
+of it. Units are those of the look-back's mean and standard deviation.
+"""
+
+import dataclasses
+import math
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Literal
+
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+import gru_jax as gj
+from gru_jax.app.tasks import forecast_data as data
+from gru_jax.app.tasks.config import FREE, Config, Range
+from gru_jax.app.tasks.forecast_data import Batch, Prepared, Source
+from gru_jax.app.tasks.task import BATCH, Facts, Goal, Input, Mean, Parts, Task, weigh
+
+SIZES = {"small": (32, 1), "medium": (64, 1), "large": (128, 2)}
+"""Features of each state, and layers."""
+LOOKBACK = 400
+"""Steps of a look-back at most, unless its length is given."""
+STACK = 16
+"""Batches in one compiled loop."""
+
+
+@dataclasses.dataclass(frozen=True)
+class ForecastConfig(Config):
+    """The data and the net; the defaults were chosen on validation windows."""
+
+    epochs: Annotated[int, Range(1, 10**6)] = 30
+    """Passes over the training windows, or over --epoch-windows of them."""
+    patience: Annotated[int, Range(1, 10**6), FREE] = 10
+    """Stops after this many epochs without a better validation."""
+    batch: Annotated[int, Range(1, 10**5), FREE] = 64
+    """Windows in a batch."""
+    learning_rate: Annotated[float, Range(0, math.inf), FREE] = 3e-3
+    """Rate at the end of the warm-up; it then falls to zero along a cosine."""
+    data: Annotated[str | None, "FILE"] = None
+    """A .csv or .parquet file: a row is a step of a series."""
+    target: Annotated[tuple[str, ...], "COLUMN"] = ()
+    """Column to forecast; several columns are one series each."""
+    id: Annotated[str | None, "COLUMN"] = None
+    """Column that tells the series apart, where the file holds several."""
+    time: Annotated[str, "COLUMN"] = "ds"
+    """Column of times: ISO dates, or integers."""
+    future: Annotated[tuple[str, ...], "COLUMN"] = ()
+    """Columns that are known for the steps to forecast, e.g. holidays."""
+    past: Annotated[tuple[str, ...], "COLUMN"] = ()
+    """Columns that are known only as long as the target is."""
+    horizon: Annotated[int | None, Range(1, 10**5)] = None
+    """Steps to forecast. Default: a season."""
+    lookback: Annotated[int | None, Range(1, 10**5)] = None
+    """Steps that a forecast sees. Default: seven seasons, but at most 400 steps."""
+    freq: Annotated[str | None, "STEP"] = None
+    """Distance of two steps: 30min, h, D, W, MS, QS, YS, or a number. Default: the commonest."""
+    season: Annotated[int | None, Range(1, 10**6)] = None
+    """Steps of a season. Default: a day, a week or a year, by the step."""
+    level: Annotated[tuple[float, ...], "PERCENT", Range(0, 100)] = (80.0, 95.0)
+    """Coverage of the intervals, in per cent."""
+    windows: Annotated[int, Range(1, 10**5)] = 4
+    """Test windows of each series, at its end."""
+    step: Annotated[int | None, Range(1, 10**5)] = None
+    """Steps between two test windows. Default: the horizon."""
+    validation: Annotated[int | None, Range(1, 10**5)] = None
+    """Validation windows of each series, before the test. Default: as many as for the test, or up
+    to 32 in a tenth of the series."""
+    epoch_windows: Annotated[int, Range(1, 10**9), FREE] = 4096
+    """Training windows in an epoch, at most; each epoch draws others."""
+    model: Literal["small", "medium", "large"] = "medium"
+    """GRU layers: 1 of 32, 1 of 64 or 2 of 128 features."""
+    dropout: Annotated[float, Range(0, 1), FREE] = 0.1
+    """Share of features dropped behind each layer, in training."""
+
+
+def load(config: ForecastConfig) -> Parts:
+    """Returns the training, the validation and the test windows of the file."""
+    if config.data is None or not config.target:
+        missing = "--data FILE" if config.data is None else "--target COLUMN"
+        raise ValueError(f"train: {missing} is missing; see gru-jax train forecast --help.")
+    gj.level_quantiles(config.level)
+    table = read_table(config, Path(config.data), config.freq, config.season)
+    horizon = config.horizon or table.season
+    step, shortest = config.step or horizon, min(len(series.y) for series in table.series)
+    validation = config.validation or max(config.windows, min(32, shortest // 10 // step))
+    held_out = 2 * horizon + step * (config.windows + validation - 2)
+    longest = min(7 * table.season, LOOKBACK), (shortest - held_out - horizon) // 2
+    lookback = config.lookback or max(min(longest), 1)
+    table = data.add_calendar(table, data.find_calendar(table), horizon)
+    split = gj.split_windows(
+        table, lookback, horizon, validation=validation, test=config.windows, step=step
+    )
+    for name, part in zip(("validation", "test"), split[1:], strict=True):
+        y = [
+            table.series[i].y[c : c + horizon]
+            for i, c in zip(part.series, part.cutoffs, strict=True)
+        ]
+        if not np.nan_to_num(y).any():
+            raise ValueError(
+                f"train: the {name} windows must hold a target other than 0, but all are missing "
+                f"or 0 in {config.data}."
+            )
+    return Parts(*(Source(table, part) for part in split))
+
+
+def read_table(
+    config: ForecastConfig, path: Path, freq: str | None, season: int | None
+) -> gj.SeriesTable:
+    """Returns the series of a file with the columns of the settings."""
+    return gj.read_series(
+        path,
+        target=config.target,
+        id=config.id,
+        time=config.time,
+        future=config.future,
+        past=config.past,
+        freq=freq,
+        season=season,
+    )
+
+
+def learn(config: ForecastConfig, parts: Parts) -> Facts:
+    """Returns the grid of the series, the sizes of a window, and the statistics of covariates."""
+    table, windows = parts.train
+    mean, std = windows.standardization
+    return {
+        "data": data.digest(table),
+        "freq": str(table.freq),
+        "season": table.season,
+        "calendar": data.find_calendar(table),
+        "inputs": [*table.inputs, "y a season ago"],
+        "lookback": windows.lookback,
+        "horizon": windows.horizon,
+        "levels": list(config.level),
+        "mean": np.asarray(mean, float).tolist(),
+        "std": np.asarray(std, float).tolist(),
+    }
+
+
+def goal(facts: Facts) -> Goal:
+    """Returns the words of the task."""
+    _check_facts(facts)
+    return Goal(
+        title=f"the test windows of {facts['horizon']} steps",
+        monitor="scaled_crps",
+        sample="window",
+        target="forecast",
+    )
+
+
+def _check_facts(facts: Facts) -> None:
+    """Raises ValueError if the facts do not describe inputs and windows."""
+    numbers = np.array([facts["mean"], facts["std"]], np.float64)
+    counts = [facts[name] for name in ("season", "lookback", "horizon")]
+    if numbers.shape != (2, len(facts["inputs"]) - 4) or not np.isfinite(numbers).all():
+        raise ValueError("its facts must have a finite mean and deviation of each covariate")
+    if numbers[1].min(initial=1) <= 0 or not all(type(n) is int and n > 0 for n in counts):
+        raise ValueError("its facts must have deviations and counts above 0")
+    gj.level_quantiles(facts["levels"])
+
+
+def make_net(config: ForecastConfig, facts: Facts) -> gj.Layer:
+    """Builds the net: inputs of look-back and horizon in, quantiles of each step out."""
+    hidden, layers = SIZES[config.model]
+    layer = [gj.recurrent(gj.gru(hidden)), gj.dropout(config.dropout)]
+    return gj.stack(*layer * layers, gj.dense(2 * len(facts["levels"]) + 1))
+
+
+def loss(_: ForecastConfig, facts: Facts, outputs: Array, batch: Batch) -> Mean:
+    """Returns the quantile loss in scaled units, mean over the quantiles."""
+    predictions = data.scaled_quantiles(outputs, batch)
+    quantiles = gj.level_quantiles(facts["levels"])
+    losses = gj.quantile_loss(predictions, jnp.asarray(batch.targets), quantiles)
+    return weigh(losses.mean(-1), batch.observed)
+
+
+def metrics(facts: Facts, outputs: Array, batch: Batch) -> dict[str, Mean]:
+    """Returns the loss, and the scaled CRPS: in units of y, over all targets."""
+    predictions = jnp.sort(data.scaled_quantiles(outputs, batch), -1)
+    quantiles = gj.level_quantiles(facts["levels"])
+    targets, scale = jnp.asarray(batch.targets), jnp.asarray(batch.scale)[:, None]
+    losses = gj.quantile_loss(predictions, targets, quantiles).mean(-1)
+    y = jnp.asarray(batch.center)[:, None] + scale * targets
+    crps = Mean(
+        weigh(2 * scale * losses, batch.observed).total, weigh(jnp.abs(y), batch.observed).total
+    )
+    return {"loss": weigh(losses, batch.observed), "scaled_crps": crps}
+
+
+def predict(
+    _: Facts, outputs: Array, batch: Batch
+) -> Float[Array, "batch horizon quantiles"]:
+    """Returns the quantiles in units of y; sorted, they do not cross."""
+    scaled = jnp.sort(data.scaled_quantiles(outputs, batch), -1)
+    center, scale = (jnp.asarray(each)[:, None, None] for each in (batch.center, batch.scale))
+    return center + scale * scaled
+
+
+def describe(config: ForecastConfig, facts: Facts, parts: Parts) -> dict[str, str]:
+    """Returns the data and the model in words."""
+    table = parts.train.table
+    sizes = ", ".join(f"{len(p.windows.starts):,} {n}" for n, p in parts._asdict().items())
+    steps = sum(len(series.y) for series in table.series)
+    missing = sum(int(np.isnan(series.y).sum()) for series in table.series)
+    hidden, layers = SIZES[config.model]
+    return {
+        "task": f"forecast {', '.join(config.target)}: {facts['horizon']} steps of "
+        f"{facts['freq']}, season {facts['season']}, from {facts['lookback']} steps",
+        "data": f"{len(table.series)} series of {steps:,} steps, {missing:,} of them missing "
+        f"({table.absent:,} without a row)",
+        "windows": sizes,
+        "inputs": ", ".join(facts["inputs"]),
+        "model": f"GRU, {layers} x {hidden}, dense",
+    }
+
+
+def read(config: ForecastConfig, facts: Facts, path: Path) -> Input:
+    """Returns the series of a user's file, to forecast the steps behind their last targets."""
+    table = read_table(config, path, facts["freq"], facts["season"])
+    table = data.add_calendar(table, facts["calendar"], facts["horizon"])
+    return Input([series.id for series in table.series], Source(table, None), known=False)
+
+
+def prepare(facts: Facts, source: Source) -> Prepared:
+    """Returns the windows."""
+    table, windows = source
+    if windows is None:
+        std = gj.Standardization(np.array(facts["mean"]), np.array(facts["std"]))
+        windows = gj.forecast_windows(table, facts["lookback"], facts["horizon"], std)
+    return Prepared(windows, table.season)
+
+
+def batches(config: ForecastConfig, prepared: Prepared, epoch: int | None) -> Iterator[Batch]:
+    """Yields the windows in order, or those that an epoch draws."""
+    if epoch is None:
+        size = min(len(prepared.windows.starts), BATCH)
+        return data.batches(prepared, size, seed=None, epoch=0, limit=None, steps=1)
+    limit = config.epoch_windows
+    return data.batches(
+        prepared, config.batch, seed=config.seed, epoch=epoch, limit=limit, steps=STACK
+    )
+
+
+def count_steps(config: ForecastConfig, prepared: Prepared) -> int:
+    """Returns the number of batches in an epoch."""
+    return math.ceil(min(len(prepared.windows.starts), config.epoch_windows) / config.batch)
+
+
+FORECAST = Task(
+    name="forecast",
+    Config=ForecastConfig,
+    load=load,
+    learn=learn,
+    goal=goal,
+    make_net=make_net,
+    input_size=lambda facts: len(facts["inputs"]),
+    loss=loss,
+    metrics=metrics,
+    predict=predict,
+    describe=describe,
+    read=read,
+    prepare=prepare,
+    batches=batches,
+    steps=count_steps,
+)
