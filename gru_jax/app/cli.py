@@ -104,14 +104,16 @@ def train(command: Train, console: Console) -> int:
             f"step {step} are kept in {run.folder / 'checkpoints'}. Try a lower --learning-rate.",
             FAILED,
         )
-    result, drawn = finished
+    result, written = finished
     if reason == "patience":
         best = int(run.progress.best_epoch)
         console.print(f"Stopped early after epoch {epoch}: none since {best} was as good.")
     show.result(console, run.problem.goal, result)
     names = ("result.json", "config.json", "metrics.jsonl", "best.safetensors", "checkpoints")
-    show.paths(console, [run.folder / name for name in names] + drawn)
-    if not drawn:
+    show.paths(console, [run.folder / name for name in names] + written)
+    for note in result.get("notes", ()):
+        console.print(note, markup=False)
+    if not importlib.util.find_spec("matplotlib"):
         console.print(NO_FIGURES)
     return 0
 
@@ -123,7 +125,7 @@ def evaluate(command: Evaluate, console: Console) -> int:
         data = trained.task.load(trained.config).test
     else:
         _, data, known = runs.read(trained, command.input)
-        if not known:
+        if not known and not trained.task.test:
             raise ValueError(
                 f"evaluate: --input must hold each {trained.goal.sample}'s {trained.goal.target}, "
                 f"got {command.input} without."
@@ -138,12 +140,19 @@ def evaluate(command: Evaluate, console: Console) -> int:
 def predict(command: Predict, console: Console) -> int:
     """Prints the answers for each sequence of a file, or writes them into a file."""
     trained = runs.load_trained(command.run)
-    names, data, _ = runs.read(trained, command.input)
-    answers = runs.predict(trained, data)
+    task, source = trained.task, runs.read(trained, command.input)
+    answers = runs.predict(trained, source.data)
+    if task.table:
+        table = task.table(trained, source, answers)
+    else:
+        table = task.tabulate(trained, source.names, answers)
     if command.output is None and sys.stdout.isatty():
-        show.predictions(console, trained.goal, names, answers)
+        if task.table:
+            show.table(console, table)
+        else:
+            show.predictions(console, trained.goal, source.names, answers)
         return 0
-    table, text = trained.task.tabulate(trained, names, answers), io.StringIO()
+    text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(table.columns)
     writer.writerows(table.rows)

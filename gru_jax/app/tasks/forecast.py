@@ -17,6 +17,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 import gru_jax as gj
+from gru_jax.app.tasks import forecast_backtest, forecast_files
 from gru_jax.app.tasks import forecast_data as data
 from gru_jax.app.tasks.config import FREE, Config, Range
 from gru_jax.app.tasks.forecast_data import Batch, Prepared, Source
@@ -97,14 +98,10 @@ def load(config: ForecastConfig) -> Parts:
         table, lookback, horizon, validation=validation, test=config.windows, step=step
     )
     for name, part in zip(("validation", "test"), split[1:], strict=True):
-        y = [
-            table.series[i].y[c : c + horizon]
-            for i, c in zip(part.series, part.cutoffs, strict=True)
-        ]
-        if not np.nan_to_num(y).any():
+        places = zip(part.series, part.cutoffs, strict=True)
+        if not any(np.nan_to_num(table.series[i].y[c : c + horizon]).any() for i, c in places):
             raise ValueError(
-                f"train: the {name} windows must hold a target other than 0, but all are missing "
-                f"or 0 in {config.data}."
+                f"{config.data}: the {name} windows must hold a target other than 0, but have none."
             )
     return Parts(*(Source(table, part) for part in split))
 
@@ -133,8 +130,9 @@ def learn(config: ForecastConfig, parts: Parts) -> Facts:
         "data": data.digest(table),
         "freq": str(table.freq),
         "season": table.season,
+        "future": list(config.future),
         "calendar": data.find_calendar(table),
-        "inputs": [*table.inputs, "y a season ago"],
+        "inputs": [*table.inputs, *(f"{name} last season" for name in ("y", *config.future))],
         "lookback": windows.lookback,
         "horizon": windows.horizon,
         "levels": list(config.level),
@@ -146,19 +144,25 @@ def learn(config: ForecastConfig, parts: Parts) -> Facts:
 def goal(facts: Facts) -> Goal:
     """Returns the words of the task."""
     _check_facts(facts)
+    coverages = [f"coverage_{level:g}" for level in sorted(facts["levels"])]
     return Goal(
         title=f"the test windows of {facts['horizon']} steps",
         monitor="scaled_crps",
+        units={name: "fraction" for name in coverages},
         sample="window",
         target="forecast",
+        metrics=("mase", "mae", *coverages),
     )
 
 
 def _check_facts(facts: Facts) -> None:
     """Raises ValueError if the facts do not describe inputs and windows."""
-    numbers = np.array([facts["mean"], facts["std"]], np.float64)
+    numbers, future = np.array([facts["mean"], facts["std"]], np.float64), facts["future"]
     counts = [facts[name] for name in ("season", "lookback", "horizon")]
-    if numbers.shape != (2, len(facts["inputs"]) - 4) or not np.isfinite(numbers).all():
+    if (
+        numbers.shape != (2, len(facts["inputs"]) - 4 - len(future))
+        or not np.isfinite(numbers).all()
+    ):
         raise ValueError("its facts must have a finite mean and deviation of each covariate")
     if numbers[1].min(initial=1) <= 0 or not all(type(n) is int and n > 0 for n in counts):
         raise ValueError("its facts must have deviations and counts above 0")
@@ -193,9 +197,7 @@ def metrics(facts: Facts, outputs: Array, batch: Batch) -> dict[str, Mean]:
     return {"loss": weigh(losses, batch.observed), "scaled_crps": crps}
 
 
-def predict(
-    _: Facts, outputs: Array, batch: Batch
-) -> Float[Array, "batch horizon quantiles"]:
+def predict(_: Facts, outputs: Array, batch: Batch) -> Float[Array, "batch horizon quantiles"]:
     """Returns the quantiles in units of y; sorted, they do not cross."""
     scaled = jnp.sort(data.scaled_quantiles(outputs, batch), -1)
     center, scale = (jnp.asarray(each)[:, None, None] for each in (batch.center, batch.scale))
@@ -230,17 +232,14 @@ def read(config: ForecastConfig, facts: Facts, path: Path) -> Input:
 def prepare(facts: Facts, source: Source) -> Prepared:
     """Returns the windows."""
     table, windows = source
-    if windows is None:
-        std = gj.Standardization(np.array(facts["mean"]), np.array(facts["std"]))
-        windows = gj.forecast_windows(table, facts["lookback"], facts["horizon"], std)
-    return Prepared(windows, table.season)
+    windows = data.make_windows(facts, table) if windows is None else windows
+    return Prepared(windows, table.season, len(facts["future"]))
 
 
 def batches(config: ForecastConfig, prepared: Prepared, epoch: int | None) -> Iterator[Batch]:
     """Yields the windows in order, or those that an epoch draws."""
     if epoch is None:
-        size = min(len(prepared.windows.starts), BATCH)
-        return data.batches(prepared, size, seed=None, epoch=0, limit=None, steps=1)
+        return data.in_order(prepared, BATCH)
     limit = config.epoch_windows
     return data.batches(
         prepared, config.batch, seed=config.seed, epoch=epoch, limit=limit, steps=STACK
@@ -268,4 +267,9 @@ FORECAST = Task(
     prepare=prepare,
     batches=batches,
     steps=count_steps,
+    baselines=forecast_backtest.measure_naive,
+    extras=forecast_files.draw,
+    test=forecast_backtest.measure,
+    files=forecast_files.write_files,
+    table=forecast_files.tabulate,
 )

@@ -1,7 +1,7 @@
 """A user's table as batches of windows, with inputs that the table does not name.
 
-    look-back  ->  | y, observed | covariates | calendar | y a season ago |
-    horizon    ->  |    0,  0    | covariates | calendar | last season    |
+    look-back  ->  | y, observed | covariates | calendar | y and covariates a season ago |
+    horizon    ->  |    0,  0    | covariates | calendar | those of the last season      |
 
 The calendar has waves of the day, the week and the year.
 """
@@ -15,11 +15,13 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
 import gru_jax as gj
-from gru_jax.app.tasks.task import Arrays
+from gru_jax.app.tasks.task import Arrays, Facts
 
 DAY = np.timedelta64(86_400_000_000, "us")
 WAVES = {"day": 3, "week": 3, "year": 1}
 """Sine and cosine waves within each period."""
+FUTURE = 3
+"""Inputs of a step before its covariates."""
 DAYS = {"day": 1.0, "week": 7.0, "year": 365.2425}
 
 
@@ -31,10 +33,11 @@ class Source(NamedTuple):
 
 
 class Prepared(NamedTuple):
-    """Windows, and the steps of a season."""
+    """Windows and, for inputs of a season ago, its steps and the number of future covariates."""
 
     windows: gj.Windows
     season: int
+    future: int
 
 
 class Batch(NamedTuple):
@@ -71,9 +74,7 @@ def find_calendar(table: gj.SeriesTable) -> list[str]:
     return [name for name, period in DAYS.items() if 2 * step <= period and 2 * period <= days]
 
 
-def add_calendar(
-    table: gj.SeriesTable, calendar: Sequence[str], horizon: int
-) -> gj.SeriesTable:
+def add_calendar(table: gj.SeriesTable, calendar: Sequence[str], horizon: int) -> gj.SeriesTable:
     """Returns the table with waves of the periods as future covariates.
 
     Without other future covariates they reach to the end of the horizon.
@@ -104,6 +105,33 @@ def _waves(times: np.ndarray, period: str) -> Float[np.ndarray, "time waves"]:
     return np.stack([np.sin(angles), np.cos(angles)], -1).reshape(len(times), -1).astype(np.float32)
 
 
+def make_windows(
+    facts: Facts, table: gj.SeriesTable, cutoffs: Sequence[Int[np.ndarray, " _"]] | None = None
+) -> gj.Windows:
+    """Returns windows at the cutoffs of each series; without them, behind the last targets.
+
+    Raises:
+        ValueError: if a series is too short, or its future covariates are.
+    """
+    if cutoffs is None and (gap := find_gap(facts, table)):
+        raise ValueError(gap)
+    std = gj.Standardization(np.array(facts["mean"]), np.array(facts["std"]))
+    return gj.forecast_windows(table, facts["lookback"], facts["horizon"], std, cutoffs=cutoffs)
+
+
+def find_gap(facts: Facts, table: gj.SeriesTable) -> str:
+    """Returns in a sentence how many steps a user's future covariates lack, or nothing."""
+    horizon, names = facts["horizon"], facts["future"]
+    for series in table.series:
+        known = len(series.future) - len(series.y)
+        if names and known < horizon:
+            return (
+                f"series {series.id[:60]!r} must have {', '.join(names)} for {horizon} steps "
+                f"behind its last target, got {known}: {horizon - known} are missing."
+            )
+    return ""
+
+
 def digest(table: gj.SeriesTable) -> str:
     """Returns a short text that changes with the series."""
     state = hashlib.sha256()
@@ -118,34 +146,46 @@ def batches(
     prepared: Prepared, size: int, *, seed: int | None, epoch: int, limit: int | None, steps: int
 ) -> Iterator[Batch]:
     """Yields stacks of batches, as `gj.window_batches` does."""
-    windows, season = prepared
+    windows = prepared.windows
     stacks = gj.window_batches(windows, size, seed=seed, epoch=epoch, limit=limit, steps=steps)
     for stack in stacks:
-        last = _last_season(windows, season, stack)
-        xs = np.concatenate([stack.inputs, last[..., None]], -1)
+        last = _last_season(prepared, stack)
+        xs = np.concatenate([stack.inputs, last], -1)
         yield Batch(
             xs,
             np.full(stack.numbers.shape, xs.shape[-2], np.int32),
             stack.numbers >= 0,
             stack.targets,
             stack.valid,
-            last[..., windows.lookback :],
+            last[..., windows.lookback :, 0],
             stack.center,
             stack.scale,
         )
 
 
+def in_order(prepared: Prepared, size: int) -> Iterator[Batch]:
+    """Yields all windows in batches, as `batches` does."""
+    size = min(len(prepared.windows.starts), size)
+    return batches(prepared, size, seed=None, epoch=0, limit=None, steps=1)
+
+
 def _last_season(
-    windows: gj.Windows, season: int, batch: gj.WindowBatch
-) -> Float[np.ndarray, "*steps batch time"]:
-    """Returns scaled y a season before each step, in the horizon that of the last season known."""
+    prepared: Prepared, batch: gj.WindowBatch
+) -> Float[np.ndarray, "*steps batch time input"]:
+    """Returns scaled y and the future covariates a season before each step; 0 is missing.
+
+    In the horizon, they are of the last season before the cutoff.
+    """
+    windows, season, future = prepared
     ahead = np.arange(-windows.lookback, windows.horizon)
-    back = season * np.maximum(ahead // season + 1, 1)
-    cutoffs = windows.cutoffs[batch.numbers][..., None] + ahead - back
-    rows = windows.starts[batch.numbers][..., None] + windows.lookback + ahead - back
-    y, observed = np.moveaxis(windows.rows[np.where(cutoffs < 0, 0, rows), :2], -1, 0)
-    known = observed * (cutoffs >= 0)
-    return known * (y - batch.center[..., None]) / batch.scale[..., None]
+    shift = windows.lookback + ahead - season * np.maximum(ahead // season + 1, 1)
+    rows = windows.starts[batch.numbers][..., None] + shift
+    known = windows.cutoffs[batch.numbers][..., None] + shift >= windows.lookback
+    values = windows.rows.take(np.where(known, rows, 0), 0)
+    y = values[..., 1] * (values[..., 0] - batch.center[..., None]) / batch.scale[..., None]
+    first = FUTURE + windows.num_past
+    inputs = np.concatenate([y[..., None], values[..., first : first + future]], -1)
+    return inputs * known[..., None].astype(np.float32)
 
 
 def scaled_quantiles(outputs: Array, batch: Batch) -> Float[Array, "batch horizon quantiles"]:

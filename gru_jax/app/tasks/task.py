@@ -82,6 +82,7 @@ class Goal(NamedTuple):
         sample: word for a sequence.
         target: word for its class.
         published: values of `monitor` to compare with.
+        metrics: more metrics to print beside `monitor`.
     """
 
     title: str
@@ -92,6 +93,7 @@ class Goal(NamedTuple):
     sample: str = "sequence"
     target: str = "class"
     published: tuple[Published, ...] = ()
+    metrics: tuple[str, ...] = ()
 
 
 def weigh(values: Float[Arrays, "*shape"], mask: Bool[Arrays, "*shape"]) -> Mean:
@@ -172,6 +174,11 @@ class Task(NamedTuple):
         tabulate: `(trained, names, answers) -> Table`, for a file.
         baselines: `(config, facts, data) -> {name: metrics}`, of answers that need no training.
         extras: `(trained, data, folder) -> paths` of more figures and files for the test data.
+        test: `(trained, data) -> {name: metric}` of test data, or of a user's file, where means
+            over batches are not enough.
+        files: `(trained, data, folder) -> (paths, notes)` of more files for the test data, and
+            sentences about them.
+        table: `(trained, source, answers) -> Table`, where `tabulate` needs more than names.
         explainable: whether the steps are vectors or tokens, as `gru-jax explain` needs.
     """
 
@@ -196,4 +203,7 @@ class Task(NamedTuple):
     tabulate: Callable[[Any, Sequence[str], np.ndarray], Table] = tabulate
     baselines: Callable[[Any, Facts, Any], dict[str, Row]] = lambda *_: {}
     extras: Callable[[Any, Any, Path], list[Path]] = lambda *_: []
+    test: Callable[[Any, Any], Row] | None = None
+    files: Callable[[Any, Any, Path], tuple[list[Path], list[str]]] = lambda *_: ([], [])
+    table: Callable[[Any, Input, np.ndarray], Table] | None = None
     explainable: bool = True
