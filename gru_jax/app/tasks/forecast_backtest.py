@@ -40,9 +40,16 @@ def find_backtest(config: Any, facts: Facts, source: Source) -> Backtest:
         ValueError: if a series is too short for them, or they hold no target other than 0.
     """
     table, horizon = source.table, facts["horizon"]
+    step = config.step or horizon
+    needed = facts["lookback"] + horizon + step * (config.windows - 1)
+    for series in table.series:
+        if len(series.y) < needed:
+            raise ValueError(
+                f"series {series.id[:60]!r} must have {needed} steps or more for "
+                f"{config.windows} test windows with their look-back, got {len(series.y)}."
+            )
     cutoffs = [
-        gj.make_cutoffs(len(series.y), horizon, config.windows, config.step)
-        for series in table.series
+        gj.make_cutoffs(len(series.y), horizon, config.windows, step) for series in table.series
     ]
     windows = data.make_windows(facts, table, cutoffs)
     every = [as_written(series.y) for series in table.series]
