@@ -112,7 +112,7 @@ def train(command: Train, console: Console) -> int:
     names = ("result.json", "config.json", "metrics.jsonl", "best.safetensors", "checkpoints")
     show.paths(console, [run.folder / name for name in names] + written)
     for note in result.get("notes", ()):
-        console.print(note, markup=False)
+        console.print(note, soft_wrap=True, markup=False)
     if not importlib.util.find_spec("matplotlib"):
         console.print(NO_FIGURES)
     return 0

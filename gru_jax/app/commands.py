@@ -25,7 +25,8 @@ class Train:
     """
 
     task: Annotated[str, POSITIONAL, "TASK"] = DEFAULT.name
-    """Task to train on, japanese_vowels or moving_digits; comes first. Each has own settings."""
+    """Task to train on, japanese_vowels, moving_digits or forecast; comes first. Each has own
+    settings."""
     out: Annotated[Path, "FOLDER"] = Path("runs") / DEFAULT.name
     """Folder of the run; a run that is there already is moved aside, not overwritten."""
     resume: bool = False

@@ -57,9 +57,9 @@ def forecast(
     ax = new_axes(6, 3) if ax is None else ax
     ax.plot(truth, color=BLACK, linewidth=1.2, label="truth")
     ax.plot(steps, prediction, "--", color=ORANGE, label="prediction")
-    looks = ({"color": BLUE, "linestyle": "-."}, {"color": GREEN, "linestyle": ":"})
-    for (name, values), look in zip(others.items(), cycle(looks), strict=False):
-        ax.plot(steps, np.asarray(values, float), label=name, linewidth=1, **look)
+    looks = cycle(((BLUE, "-."), (GREEN, ":")))
+    for (name, values), (color, dash) in zip(others.items(), looks, strict=False):
+        ax.plot(steps, np.asarray(values, float), dash, color=color, label=name, linewidth=1.2)
     if lower is not None and upper is not None:
         edges = np.asarray(lower, float), np.asarray(upper, float)
         ax.fill_between(steps, *edges, color=ORANGE, alpha=0.25, linewidth=0, label=band)

@@ -91,12 +91,11 @@ def forecast_naive(facts: Facts, test: Backtest) -> Float[np.ndarray, "windows h
         gj.level_quantiles(facts["levels"]),
     )
     unknown = np.full((horizon, len(quantiles)), np.nan)
-    return as_written(
-        [
-            gj.seasonal_naive(past, season, horizon, quantiles) if len(past) > season else unknown
-            for past in test.past
-        ]
-    )
+    forecasts = [
+        gj.seasonal_naive(past, season, horizon, quantiles) if len(past) > season else unknown
+        for past in test.past
+    ]
+    return as_written(np.stack(forecasts))
 
 
 def score(facts: Facts, test: Backtest, forecasts: np.ndarray) -> Row:

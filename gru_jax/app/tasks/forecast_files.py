@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from jaxtyping import Int
 
 import gru_jax as gj
 from gru_jax import files
@@ -35,9 +36,9 @@ def write_files(trained: Any, source: Source, folder: Path) -> tuple[list[Path],
     test = find_backtest(trained.config, facts, source)
     columns, values = _order(facts, forecast(trained, test.windows))
     columns_naive, naive = _order(facts, forecast_naive(facts, test), NAIVE)
-    cutoffs = test.windows.cutoffs[:, None] - 1 + np.zeros(test.y.shape[1], int)
-    names, times = _steps(facts, table, test.windows)
-    _, ends = _steps(facts, table, test.windows, cutoffs)
+    ahead = _ahead(test.windows)
+    names, times = _name_steps(table, test.windows, ahead)
+    _, ends = _name_steps(table, test.windows, ahead[:, :1] - 1 + np.zeros_like(ahead))
     values = np.concatenate([test.y[..., None], values, naive], -1).reshape(test.y.size, -1)
     rows = [
         [*where, *map(_text, row)] for *where, row in zip(names, times, ends, values, strict=True)
@@ -50,9 +51,9 @@ def write_files(trained: Any, source: Source, folder: Path) -> tuple[list[Path],
     ]
     if gap := data.find_gap(facts, table):
         return paths, [f"No forecast.csv: {gap}"]
-    ahead = data.make_windows(facts, table)
-    answers = forecast(trained, ahead)
-    return [*paths, _write(folder / "forecast.csv", _tabulate(facts, table, ahead, answers))], []
+    windows = data.make_windows(facts, table)
+    answers = _tabulate(facts, table, windows, forecast(trained, windows))
+    return [*paths, _write(folder / "forecast.csv", answers)], []
 
 
 def tabulate(trained: Any, source: Input, answers: np.ndarray) -> Table:
@@ -73,19 +74,21 @@ def draw(trained: Any, source: Source, folder: Path) -> list[Path]:
     middle, back = len(facts["levels"]), min(facts["lookback"], SHOWN * facts["horizon"])
     quantiles = forecast(trained, test.windows)[last]
     naive = forecast_naive(facts, test)[last, :, middle]
+    bands = {}
+    if middle:
+        bands = {"lower": quantiles[:, middle - 1], "upper": quantiles[:, middle + 1]}
+        bands["band"] = f"{min(facts['levels']):g} % interval"
     figure = Figure(figsize=(9, 3.6), layout="constrained")
     ax = plot.forecast(
         np.concatenate([test.past[last][-back:], test.y[last]]),
         quantiles[:, middle],
         figure.subplots(),
         start=back,
-        lower=quantiles[:, middle - 1],
-        upper=quantiles[:, middle + 1],
-        band=f"{min(facts['levels']):g} % interval",
         others={"seasonal naive": naive},
         ylabel=table.series[0].id,
+        **bands,
     )
-    _, times = _steps(facts, table, test.windows)
+    _, times = _name_steps(table, test.windows, _ahead(test.windows))
     first = times[last * facts["horizon"]]
     ax.set(xlabel=f"step of {facts['freq']}", title=f"the last test window, from {first} on")
     files.write(folder / "forecast.png", partial(figure.savefig, format="png", dpi=150))
@@ -96,7 +99,9 @@ def _tabulate(
     facts: Facts, table: gj.SeriesTable, windows: gj.Windows, answers: np.ndarray
 ) -> Table:
     columns, values = _order(facts, answers)
-    places = zip(*_steps(facts, table, windows), values.reshape(-1, len(columns)), strict=True)
+    places = zip(
+        *_name_steps(table, windows, _ahead(windows)), values.reshape(-1, len(columns)), strict=True
+    )
     rows = [[name, time, *map(_text, row)] for name, time, row in places]
     return Table(["unique_id", "ds", *columns], rows)
 
@@ -111,22 +116,21 @@ def _order(
     return [names[i] for i in order], quantiles[..., order]
 
 
-def _steps(
-    facts: Facts,
-    table: gj.SeriesTable,
-    windows: gj.Windows,
-    positions: np.ndarray | None = None,
+def _name_steps(
+    table: gj.SeriesTable, windows: gj.Windows, positions: Int[np.ndarray, "windows steps"]
 ) -> tuple[list[str], list[str]]:
-    """Returns series and time of each step of the horizons, or of other positions."""
-    if positions is None:
-        positions = windows.cutoffs[:, None] + np.arange(facts["horizon"])
-    starts = [table.series[i].times[0] for i in windows.series]
+    """Returns the series and the time of each position in the series of the windows."""
     times = [
-        gj.step_times(table.freq, start, steps)
-        for start, steps in zip(starts, positions, strict=True)
+        gj.step_times(table.freq, table.series[i].times[0], steps)
+        for i, steps in zip(windows.series, positions, strict=True)
     ]
     names = [table.series[i].id for i in windows.series for _ in range(positions.shape[1])]
     return names, gj.format_times(np.concatenate(times), utc=table.utc)
+
+
+def _ahead(windows: gj.Windows) -> Int[np.ndarray, "windows horizon"]:
+    """Returns the positions of the horizons."""
+    return windows.cutoffs[:, None] + np.arange(windows.horizon)
 
 
 def _text(value: float) -> str:
