@@ -34,7 +34,7 @@ class ForecastConfig(Config):
     horizon: Annotated[int | None, Range(1, 10**5)] = None
     """Steps to forecast. Default: a season."""
     lookback: Annotated[int | None, Range(1, 10**5)] = None
-    """Steps that a forecast sees. Default: three seasons or, if it is longer, twice the horizon, but
+    """Steps that a forecast sees. Default: three seasons or, if that is more, two horizons, but
     at most 400 steps."""
     freq: Annotated[str | None, "STEP"] = None
     """Distance of two steps: 30min, h, D, W, MS, QS, YS, or a number. Default: the commonest."""
