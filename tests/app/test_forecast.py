@@ -117,7 +117,9 @@ def test_the_forecast_goes_on_behind_the_last_target(run, sales, tmp_path, capsy
     frame = read_back(run / "forecast.csv")
     for name, part in frame.groupby("unique_id", sort=False):
         last = on_grid(sales[0])[name].index[-1]
-        np.testing.assert_array_equal(part["ds"], pd.date_range(last, periods=8, freq="D")[1:])
+        np.testing.assert_array_equal(
+            part["ds"], pd.date_range(last, periods=HORIZON + 1, freq="D")[1:]
+        )
     assert list(frame["unique_id"].unique()) == list(SIZES)
     for path in ("forecast.csv", "backtest.csv"):
         values = read_back(run / path)[[f"gru_jax{band}" for band in BANDS]].to_numpy()
@@ -157,36 +159,37 @@ def test_validation_measures_what_the_files_do(run):
     assert actual == pytest.approx(read_result(run)["test_scaled_crps"], rel=1e-5)
 
 
-def test_the_net_sees_the_calendar_and_the_last_season(run):
+@pytest.mark.parametrize("part", ["train", "test"])
+def test_the_net_sees_the_calendar_and_the_last_season(run, part):
     """By a loop over days: waves of the week, and sales and promotion a week ago."""
     trained = runs.load_trained(run)
-    facts, source = trained.facts, FORECAST.load(trained.config).test
-    prepared = FORECAST.prepare(facts, source)
-    batch = jax.tree.map(lambda a: a[0], next(forecast_data.in_order(prepared, 256)))
+    facts, source = trained.facts, getattr(FORECAST.load(trained.config), part)
+    stacks = forecast_data.in_order(FORECAST.prepare(facts, source), 999)
+    batch = jax.tree.map(lambda a: a[0], next(stacks))
     names, lookback = facts["inputs"], facts["lookback"]
     assert names[:4] == ["y", "observed", "ahead", "promo"]
     assert names[-2:] == ["y last season", "promo last season"]
     columns = dict(zip(names, np.moveaxis(batch.xs, -1, 0), strict=True))
-    for row in range(len(batch.xs)):
+    place = names.index("sin week/2") - 3
+    firsts = np.unique(source.windows.series, return_index=True)[1]
+    for row in {*firsts, *firsts - 1, len(batch.xs) // 3} - {-1}:
         series = source.table.series[source.windows.series[row]]
         cutoff = source.windows.cutoffs[row]
         for i in range(lookback + HORIZON):
             day = cutoff - lookback + i
-            back = day - 7
+            back = day - SEASON
             while back >= cutoff:
-                back -= 7
-            y = series.y[back] if back >= 0 else np.nan
-            expected = (y - batch.center[row]) / batch.scale[row] if y == y else 0
-            assert columns["y last season"][row, i] == pytest.approx(expected, abs=1e-5)
-            promo = (series.future[back, 0] - facts["mean"][0]) / facts["std"][0]
-            promo = promo if back >= 0 and promo == promo else 0
-            assert columns["promo last season"][row, i] == pytest.approx(promo, abs=1e-5)
+                back -= SEASON
+            y, promo = (series.y[back], series.future[back, 0]) if back >= 0 else (np.nan, np.nan)
+            y = (y - batch.center[row]) / batch.scale[row]
+            promo = (promo - facts["mean"][0]) / facts["std"][0]
             weekday = (series.times[0] + np.timedelta64(int(day), "D")).astype("datetime64[D]")
-            phase = 2 * np.pi * (weekday.astype(int) % 7) / 7
-            place = names.index("sin week/2")
-            wave = np.sin(2 * phase) * facts["std"][place - 3] ** -1
-            shift = facts["mean"][place - 3] / facts["std"][place - 3]
-            assert columns["sin week/2"][row, i] == pytest.approx(wave - shift, abs=1e-4)
+            wave = np.sin(2 * np.pi * 2 * (weekday.astype(int) % 7) / 7)
+            wave = (wave - facts["mean"][place]) / facts["std"][place]
+            expected = {"y last season": y, "promo last season": promo, "sin week/2": wave}
+            for name, value in expected.items():
+                value = 0 if np.isnan(value) else value
+                assert columns[name][row, i] == pytest.approx(value, abs=1e-4), name
 
 
 @pytest.mark.slow("trains a network")

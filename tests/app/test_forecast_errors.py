@@ -102,7 +102,7 @@ def short(tmp_path_factory):
 
 def test_future_covariates_that_end_too_early_are_told(short, capsys):
     path, run = short
-    gap = "series 'a' must have promo for 7 steps behind its last target, got 3: 4 are missing."
+    gap = "series 'a' must have promo for 9 steps behind its last target, got 3: 6 are missing."
     (note,) = json.loads((run / "result.json").read_text())["notes"]
     assert note == f"No forecast.csv: {gap}"
     assert (run / "backtest.csv").exists()

@@ -1,6 +1,6 @@
 """The next values of time series, with intervals, from a user's table.
 
-look-back and horizon -> [GRU -> dropout]* -> dense -> quantiles - last season, of each step
+inputs of each step -> noise -> [GRU -> dropout]* -> dense -> quantiles, less the last season
 
 One pass gives the whole horizon: it reads y in the look-back, and in the horizon only what is known
 of it. Units are those of the look-back's mean and standard deviation.
@@ -122,7 +122,8 @@ def make_net(config: ForecastConfig, facts: Facts) -> gj.Layer:
     """Builds the net: inputs of look-back and horizon in, quantiles of each step out."""
     hidden, layers = SIZES[config.model]
     layer = [gj.recurrent(gj.gru(hidden)), gj.dropout(config.dropout)]
-    return gj.stack(*layer * layers, gj.dense(2 * len(facts["levels"]) + 1))
+    head = gj.dense(2 * len(facts["levels"]) + 1)
+    return gj.stack(gj.gaussian_noise(config.noise), *layer * layers, head)
 
 
 def loss(_: ForecastConfig, facts: Facts, outputs: Array, batch: Batch) -> Mean:
