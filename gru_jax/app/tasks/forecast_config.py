@@ -53,7 +53,7 @@ class ForecastConfig(Config):
     """Training windows in an epoch, at most; each epoch draws others."""
     model: Literal["small", "medium", "large"] = "medium"
     """GRU layers: 1 of 32, 1 of 64 or 2 of 128 features."""
-    noise: Annotated[float, Range(0, math.inf), FREE] = 0.2
+    noise: Annotated[float, Range(0, math.inf), FREE] = 0.0
     """Standard deviation of the noise on the scaled inputs, in training."""
     dropout: Annotated[float, Range(0, 1), FREE] = 0.1
     """Share of features dropped behind each layer, in training."""
