@@ -192,6 +192,14 @@ def test_the_numbers_of_japanese_vowels_are_those_of_the_measured_files(run):
     assert VowelsConfig(**settings["rows"][0]["config"]) == VowelsConfig()
 
 
+def test_the_numbers_of_forecasts_are_those_of_the_measured_file(run):
+    script = run("forecast")
+    figures, page = json.loads(script["FIGURES"].read_text()), script["PAGE"].read_text()
+    for lines in (script["listing"](figures), script["table"](figures), [script["ratio"](figures)]):
+        assert "\n\n" + "\n".join(lines) + "\n\n" in page
+    assert f"gru-jax train forecast --data vic_elec.csv {figures['options']}\n" in page
+
+
 def test_the_tables_of_memory_are_those_of_the_measured_file(run):
     script = run("memory")
     figures, page = json.loads(script["FIGURES"].read_text()), script["PAGE"].read_text()

@@ -37,7 +37,8 @@ from gru_jax.app.commands import (
     parse,
 )
 from gru_jax.app.folder import find
-from gru_jax.app.tasks import TASKS, Task
+from gru_jax.app.tasks import TASKS
+from gru_jax.app.tasks.task import tabulate
 from gru_jax.app.trackers import Trackers
 
 FAILED, USAGE, SIGNAL = 1, 2, 128
@@ -114,14 +115,16 @@ def train(command: Train, console: Console) -> int:
             f"step {step} are kept in {run.folder / 'checkpoints'}. Try a lower --learning-rate.",
             FAILED,
         )
-    result, drawn = finished
+    result, written = finished
     if reason == "patience":
         best = int(run.progress.best_epoch)
         console.print(f"Stopped early after epoch {epoch}: none since {best} was as good.")
     show.result(console, run.problem.goal, result)
     names = ("result.json", "config.json", "metrics.jsonl", "best.safetensors", "checkpoints")
-    show.paths(console, [run.folder / name for name in names] + drawn)
-    if not drawn:
+    show.paths(console, [run.folder / name for name in names] + written)
+    for note in result.get("notes", ()):
+        console.print(note, soft_wrap=True, markup=False)
+    if not importlib.util.find_spec("matplotlib"):
         console.print(NO_FIGURES)
     return 0
 
@@ -133,7 +136,7 @@ def evaluate(command: Evaluate, console: Console) -> int:
         data = trained.task.load(trained.config).test
     else:
         _, data, known = runs.read(trained, command.input)
-        if not known:
+        if not known and not trained.task.test:
             raise ValueError(
                 f"evaluate: --input must hold each {trained.goal.sample}'s {trained.goal.target}, "
                 f"got {command.input} without."
@@ -148,12 +151,12 @@ def evaluate(command: Evaluate, console: Console) -> int:
 def predict(command: Predict, console: Console) -> int:
     """Prints the answers for each sequence of a file, or writes them into a file."""
     trained = runs.load_trained(command.run)
-    names, data, _ = runs.read(trained, command.input)
-    answers = runs.predict(trained, data)
-    table, text = trained.task.tabulate(trained, names, answers), io.StringIO()
+    source = runs.read(trained, command.input)
+    answers = runs.predict(trained, source.data)
+    table, text = trained.task.tabulate(trained, source, answers), io.StringIO()
     if command.output is None and sys.stdout.isatty():
-        if trained.task.tabulate is Task._field_defaults["tabulate"]:
-            show.predictions(console, trained.goal, names, answers)
+        if trained.task.tabulate is tabulate:
+            show.predictions(console, trained.goal, source.names, answers)
         else:
             show.table(console, table)
         return 0

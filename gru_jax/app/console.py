@@ -34,8 +34,8 @@ WIDE = 76
 OTHERS = 3
 """Classes of a sequence that are printed beside the likeliest one."""
 
-SHOWN = 16
-"""Values of a sequence that are printed."""
+SHOWN, ROWS = 16, 48
+"""Values of a sequence, and rows of a table, that are printed."""
 CONTROLS = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
 """All but tabs, new lines and carriage returns."""
 
@@ -145,24 +145,34 @@ def interruptible(console: Console) -> Iterator[list[int]]:
 
 
 def result(console: Console, goal: Goal, outcome: Mapping[str, Any]) -> None:
-    """Prints the test metric among the published ones, the best first."""
+    """Prints the test metrics, the monitored one among the published ones, the best first."""
     value, size = outcome[f"test_{goal.monitor}"], f"{outcome['parameters']:,} parameters"
-    start = f"test_{goal.monitor}_"
-    baselines = [
-        Published(name.removeprefix(start).replace("_", " "), number, "no training")
-        for name, number in outcome.items()
-        if name.startswith(start)
-    ]
-    rows = [*goal.published, *baselines, Published("GRU (this run)", value, size)]
+    start, ours = f"test_{goal.monitor}_", "GRU (this run)"
+    endings = {ours: ""}
+    baselines = []
+    for name, number in outcome.items():
+        if name.startswith(start):
+            label = name.removeprefix(start).replace("_", " ")
+            endings[label] = name.removeprefix(start[:-1])
+            baselines.append(Published(label, number, "no training"))
+    rows = [*goal.published, *baselines, Published(ours, value, size)]
     heading = f"Test {goal.monitor} on {goal.title}"
     if goal.mode == "min":
         unit = goal.units.get(goal.monitor)
         heading += f", {unit}; lower is better" if unit else "; lower is better"
     console.print(heading, style="italic", markup=False)
-    table = Table("", _right_column(goal.monitor), "", box=None)
+    columns = map(_right_column, (goal.monitor, *goal.metrics))
+    table = Table("", *columns, *[""] * (not goal.metrics), box=None)
     for row in sorted(rows, key=lambda row: row.value, reverse=goal.mode == "max"):
         style = "bold green" if row is rows[-1] else None
-        table.add_row(row.model, _number(goal, goal.monitor, row.value), row.source, style=style)
+        names = (f"test_{name}{endings.get(row.model)}" for name in goal.metrics)
+        more = [
+            _number(goal, name, outcome[key]) if key in outcome else "-"
+            for name, key in zip(goal.metrics, names, strict=True)
+        ]
+        value = _number(goal, goal.monitor, row.value)
+        source = [row.source] * (not goal.metrics)  # No room beside more numbers.
+        table.add_row(row.model, value, *more, *source, style=style)
     console.print(table)
     if goal.also:
         values = [(name, outcome[f"test_{name}"]) for name in goal.also]
@@ -225,12 +235,14 @@ def confusions(console: Console, goal: Goal, counts: Sequence[Sequence[int]]) ->
 
 
 def table(console: Console, answers: Answers) -> None:
-    """Prints a table, numbers to the right."""
+    """Prints the first rows of a table, numbers to the right."""
     first, *others = answers.columns
     shown = Table(Column(first, overflow="fold"), *map(_right_column, others), box=None)
-    for row in answers.rows:
+    for row in answers.rows[:ROWS]:
         shown.add_row(*map(Text, map(str, row)))
     console.print(shown)
+    if (more := len(answers.rows) - ROWS) > 0:
+        console.print(f"and {more} more rows; a redirect, or --output, has all")
 
 
 def text(console: Console, prompt: str, blocks: Iterator[str], signals: list[int]) -> None:

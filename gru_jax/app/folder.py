@@ -121,7 +121,8 @@ def tidy(folder: Path, settings: dict[str, Any], rows: int) -> None:
     path = folder / "metrics.jsonl"
     lines = path.read_bytes().count(b"\n") if path.exists() else 0
     written = json.loads(find(folder, "config.json").read_text())
-    if lines != rows or {name: written.get(name) for name in settings} != settings:
+    same = json.dumps({name: written.get(name) for name in settings}) == json.dumps(settings)
+    if lines != rows or not same:  # As JSON: a tuple comes back as a list.
         raise ValueError(f"{folder} must be as it was opened, but another process trained there.")
     for leftover in find_leftovers(folder):
         leftover.unlink()

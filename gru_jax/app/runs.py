@@ -158,14 +158,15 @@ def train(
 
 
 def finish(run: Run) -> tuple[dict[str, Any], list[Path]]:
-    """Tests the best parameters; writes `result.json` and, with matplotlib, the figures.
+    """Tests the best parameters; writes `result.json`, more files and, with matplotlib, figures.
 
     Returns:
-        The result, and the paths of the figures.
+        The result, and the paths of the task's files and of the figures.
     """
     problem, best = run.problem, run.rows[int(run.progress.best_epoch) - 1]
     monitor = f"validation_{problem.goal.monitor}"
     trained = problem.with_params(run.progress.best_params)
+    written, notes = problem.task.files(trained, problem.parts.test, run.folder)
     result = evaluate(trained, problem.parts.test) | {
         monitor: best[monitor],
         "best_epoch": best["epoch"],
@@ -175,15 +176,16 @@ def finish(run: Run) -> tuple[dict[str, Any], list[Path]]:
         "recurrence": problem.recurrence,
         "device": jax.devices()[0].device_kind,
         "jax": jax.__version__,
+        **({"notes": notes} if notes else {}),
     }
     write_text(run.folder / "result.json", json.dumps(result, indent=2) + "\n")
     if not importlib.util.find_spec("matplotlib"):
-        return result, []
+        return result, written
     from gru_jax.app import figures
 
     counts, folder = result.get("confusion_matrix"), run.folder / "figures"
     drawn = figures.draw_training(problem.goal, run.rows, counts, folder, random=problem.net.random)
-    return result, drawn + problem.task.extras(trained, problem.parts.test, folder)
+    return result, written + drawn + problem.task.figures(trained, problem.parts.test, folder)
 
 
 def read_config(folder: Path) -> tuple[Task, Config]:
@@ -222,15 +224,17 @@ def evaluate(trained: Trained, data: Any) -> dict[str, Any]:
     For classification, also returns the confusion matrix.
     """
     task, config, facts = trained[:3]
-    prepared, count = task.prepare(facts, data), len(trained.goal.classes)
-    result: dict[str, Any] = {"task": task.name}
-    for name, mean in problems.measure(trained, prepared).items():
-        result[f"test_{name}"] = mean
+    count, result = len(trained.goal.classes), dict[str, Any](task=task.name)
+    if task.test:
+        row = task.test(trained, data)
+    else:
+        row = problems.measure(trained, task.prepare(facts, data))
+    result |= {f"test_{name}": value for name, value in row.items()}
     for name, row in task.baselines(config, facts, data).items():
         result |= {f"test_{metric}_{name}": value for metric, value in row.items()}
     result["parameters"] = gj.count_parameters(trained.params)
     if count:
-        answers = problems.answer(trained, prepared).argmax(-1)
+        answers = predict(trained, data).argmax(-1)
         result["confusion_matrix"] = gj.confusion_matrix(data.targets, answers, count).tolist()
     return result | task.derive(result)
 

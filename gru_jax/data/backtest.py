@@ -118,20 +118,28 @@ def split_windows(
 
 
 def forecast_windows(
-    table: SeriesTable, lookback: int, horizon: int, standardization: Standardization
+    table: SeriesTable,
+    lookback: int,
+    horizon: int,
+    standardization: Standardization,
+    *,
+    cutoffs: Sequence[Int[np.ndarray, " _"]] | None = None,
 ) -> Windows:
-    """Returns one window of each series, to forecast the steps behind its last target.
+    """Returns windows of each series to forecast; by default the steps behind its last target.
 
     Args:
         table: the series.
         lookback: steps before the cutoff.
         horizon: steps to forecast.
         standardization: of the covariates, from the windows that the net was trained on.
+        cutoffs: of each series, e.g. from `make_cutoffs`; None is its last step.
 
     Raises:
-        ValueError: if an argument is out of range, a series is shorter than the look-back, or its
-            future covariates end within the horizon.
+        ValueError: if an argument is out of range, a series has fewer steps than the look-back
+            before a cutoff, or its future covariates end within the horizon.
     """
+    if cutoffs is None:
+        cutoffs = [np.array([len(series.y)]) for series in table.series]
     check_counts("forecast_windows", lookback=lookback, horizon=horizon)
     covariates = len(table.past) + len(table.future)
     if len(standardization.mean) != covariates:
@@ -139,12 +147,23 @@ def forecast_windows(
             f"forecast_windows: standardization must be of {covariates} covariates, as the table "
             f"has, got {len(standardization.mean)}."
         )
-    for series in table.series:
-        length, known = len(series.y), len(series.future) - len(series.y)
-        if length < lookback:
+    if len(cutoffs) != len(table.series):
+        raise ValueError(
+            f"forecast_windows: cutoffs must be of {len(table.series)} series, as the table has, "
+            f"got {len(cutoffs)}."
+        )
+    for series, each in zip(table.series, cutoffs, strict=True):
+        first, last = (int(end(each, initial=len(series.y))) for end in (np.min, np.max))
+        known = len(series.future) - int(np.max(each, initial=0))
+        if first < lookback:
             raise ValueError(
                 f"forecast_windows: series {series.id[:60]!r} must have {lookback} steps or "
-                f"more, the look-back, got {length}."
+                f"more, the look-back, got {first}."
+            )
+        if last > len(series.y):
+            raise ValueError(
+                f"forecast_windows: cutoffs of series {series.id[:60]!r} must be at most its "
+                f"{len(series.y)} steps, got {last}."
             )
         if table.future and known < horizon:
             raise ValueError(
@@ -152,7 +171,6 @@ def forecast_windows(
                 f"{', '.join(table.future)} for {horizon} steps behind its last target, "
                 f"got {known}."
             )
-    cutoffs = [np.array([len(series.y)]) for series in table.series]
     return make_windows(table, lookback, horizon, [cutoffs], standardization)[0]
 
 

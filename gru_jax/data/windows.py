@@ -66,6 +66,7 @@ class WindowBatch(NamedTuple):
         valid: False where a target is missing, and in rows that only fill up a last batch.
         center: the mean of y over the look-back.
         scale: its standard deviation.
+        numbers: of the windows; -1 in rows that only fill up a last batch.
     """
 
     inputs: Float[ArrayLike, "*steps batch time input"]
@@ -73,6 +74,7 @@ class WindowBatch(NamedTuple):
     valid: Bool[ArrayLike, "*steps batch horizon"]
     center: Float[ArrayLike, "*steps batch"]
     scale: Float[ArrayLike, "*steps batch"]
+    numbers: Int[ArrayLike, "*steps batch"]
 
 
 def gather_windows(windows: Windows, numbers: Int[np.ndarray, " batch"]) -> WindowBatch:
@@ -91,7 +93,7 @@ def gather_windows(windows: Windows, numbers: Int[np.ndarray, " batch"]) -> Wind
     targets, valid = y[:, lookback:].copy(), observed[:, lookback:] > 0
     inputs[:, lookback:, :covariates] = 0
     inputs[:, lookback:, 2] = 1
-    return WindowBatch(inputs, targets, valid, center, scale)
+    return WindowBatch(inputs, targets, valid, center, scale, np.array(numbers))
 
 
 def window_batches(
@@ -127,7 +129,7 @@ def window_batches(
         chosen = numbers[i : i + batch_size * steps]
         filler = np.zeros(-len(chosen) % batch_size, int)
         batch = gather_windows(windows, np.concatenate([chosen, chosen[filler]]))
-        batch.valid[len(chosen) :] = False
+        batch.valid[len(chosen) :], batch.numbers[len(chosen) :] = False, -1
         yield WindowBatch(*(a.reshape(-1, batch_size, *a.shape[1:]) for a in batch))
 
 

@@ -1,10 +1,13 @@
 """A series and its prediction."""
 
+from collections.abc import Mapping
+from itertools import cycle
+
 import numpy as np
 from jaxtyping import Float
 from matplotlib.axes import Axes
 
-from gru_jax.plot.style import BLACK, ORANGE, new_axes, open_frame, whole_numbers
+from gru_jax.plot.style import BLACK, BLUE, GREEN, ORANGE, new_axes, open_frame, whole_numbers
 from gru_jax.types import ArrayLike
 
 
@@ -17,6 +20,7 @@ def forecast(
     lower: Float[ArrayLike, " steps"] | None = None,
     upper: Float[ArrayLike, " steps"] | None = None,
     band: str = "band",
+    others: Mapping[str, Float[ArrayLike, " steps"]] | None = None,
     ylabel: str = "value",
 ) -> Axes:
     """Draws a series and its prediction from step `start` on.
@@ -29,6 +33,7 @@ def forecast(
         lower: the lower edge of a band about the prediction.
         upper: the upper one.
         band: name of the band, e.g. "80 % interval".
+        others: more predictions of the same steps, by their names in the legend.
         ylabel: name of the series, with its unit.
 
     Raises:
@@ -38,7 +43,8 @@ def forecast(
     for name, values in (("truth", truth), ("prediction", prediction)):
         if values.ndim != 1:
             raise ValueError(f"forecast: {name} must be [time], got {values.shape}.")
-    for name, edge in (("lower", lower), ("upper", upper)):
+    others = others or {}
+    for name, edge in {"lower": lower, "upper": upper, **others}.items():
         if edge is not None and (shape := np.shape(edge)) != prediction.shape:
             needed = f"{prediction.shape} to match prediction"
             raise ValueError(f"forecast: {name} must be {needed}, got {shape}.")
@@ -51,6 +57,9 @@ def forecast(
     ax = new_axes(6, 3) if ax is None else ax
     ax.plot(truth, color=BLACK, linewidth=1.2, label="truth")
     ax.plot(steps, prediction, "--", color=ORANGE, label="prediction")
+    looks = cycle(((BLUE, "-."), (GREEN, ":")))
+    for (name, values), (color, dash) in zip(others.items(), looks, strict=False):
+        ax.plot(steps, np.asarray(values, float), dash, color=color, label=name, linewidth=1.2)
     if lower is not None and upper is not None:
         edges = np.asarray(lower, float), np.asarray(upper, float)
         ax.fill_between(steps, *edges, color=ORANGE, alpha=0.25, linewidth=0, label=band)

@@ -48,7 +48,7 @@ def test_a_message_breaks_no_word_in_a_terminal(tmp_path, columns):
         (["train", "japanese_vowel"], "got japanese_vowel; did you mean japanese_vowels?"),
         (
             ["train", "mnist"],
-            "train: TASK must be one of japanese_vowels, classify, language, music, moving_digits,",
+            "train: TASK must be one of japanese_vowels, classify, forecast, language, music,",
         ),
         (["predict", "a", "b"], "predict: b is one argument too many."),
         (["train", "--seed", "-1"], "train: seed must be a whole number from 0 to below"),

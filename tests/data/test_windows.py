@@ -45,7 +45,8 @@ def by_hand(table, windows, number):
     known = series.y[t : t + H]
     y[: len(known)] = known
     targets = (y - center) / scale
-    return inputs, np.where(np.isnan(targets), 0, targets), ~np.isnan(targets), center, scale
+    targets, valid = np.where(np.isnan(targets), 0, targets), ~np.isnan(targets)
+    return inputs, targets, valid, center, scale, number
 
 
 def test_a_batch_is_that_of_a_plain_loop(table):
@@ -60,6 +61,18 @@ def test_a_batch_is_that_of_a_plain_loop(table):
         expected = zip(*(by_hand(table, windows, n) for n in numbers), strict=True)
         for actual, each in zip(batch, expected, strict=True):
             np.testing.assert_allclose(actual, np.stack(each), rtol=2e-5, atol=2e-6)
+
+
+def test_windows_at_given_cutoffs_are_those_of_the_split(table):
+    split = gj.split_windows(table, L, H, validation=2, test=3, step=2)
+    cutoffs = [gj.make_cutoffs(len(series.y), H, 3, 2) for series in table.series]
+    std = split.train.standardization
+    actual = gj.forecast_windows(table, L, H, std, cutoffs=cutoffs)
+    numbers = np.arange(len(split.test.starts))
+    both = (gj.gather_windows(windows, numbers) for windows in (actual, split.test))
+    for one, other in zip(*both, strict=True):
+        np.testing.assert_array_equal(one, other)
+    np.testing.assert_array_equal(actual.cutoffs, split.test.cutoffs)
 
 
 def test_each_part_holds_the_cutoffs_of_its_time(table):
@@ -193,10 +206,12 @@ def test_an_epoch_has_every_window_once(table, seed):
         for each in zip(*items, strict=True)
     ]
     assert (~flat[2][count:]).all()
+    assert (flat[5][count:] == -1).all()
     assert len(flat[0]) == -(-count // 8) * 8
     order = [int(np.flatnonzero((every.inputs == x).all((1, 2)))[0]) for x in flat[0][:count]]
     assert sorted(order) == list(range(count))
     assert (order == list(range(count))) == (seed is None)
+    np.testing.assert_array_equal(flat[5][:count], order)
     np.testing.assert_array_equal(flat[1][:count], every.targets[order])
     np.testing.assert_array_equal(flat[2][:count], every.valid[order])
 
@@ -256,6 +271,15 @@ CASES = {
     ),
     "forecast_windows: standardization must be of 0 covariates, as the table has, got 2.": (
         lambda: gj.forecast_windows(TABLE, 4, 1, gj.Standardization(*np.ones((2, 2))))
+    ),
+    "forecast_windows: series 'a' must have 4 steps or more, the look-back, got 3.": (
+        lambda: gj.forecast_windows(TABLE, 4, 1, NONE, cutoffs=[np.array([3, 9])])
+    ),
+    "forecast_windows: cutoffs of series 'a' must be at most its 20 steps, got 21.": (
+        lambda: gj.forecast_windows(TABLE, 4, 1, NONE, cutoffs=[np.array([9, 21])])
+    ),
+    "forecast_windows: cutoffs must be of 1 series, as the table has, got 2.": (
+        lambda: gj.forecast_windows(TABLE, 4, 1, NONE, cutoffs=[np.array([9])] * 2)
     ),
     "make_cutoffs: length must be 13 or more for 3 windows of 4 steps, got 12.": (
         lambda: gj.make_cutoffs(12, 4, 3)

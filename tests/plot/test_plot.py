@@ -114,11 +114,15 @@ def test_a_forecast_begins_where_it_begins():
         lower=prediction - 1,
         upper=prediction + 2,
         band="90 % interval",
+        others={"last value": SERIES[:10]},
         ylabel="position (m)",
     )
     lines = {line.get_label(): line.get_xydata() for line in ax.get_lines()}
     np.testing.assert_array_equal(lines["truth"], np.stack([np.arange(30), SERIES], 1))
     np.testing.assert_array_equal(lines["prediction"], np.stack([np.arange(20, 30), prediction], 1))
+    np.testing.assert_array_equal(
+        lines["last value"], np.stack([np.arange(20, 30), SERIES[:10]], 1)
+    )
     assert lines["forecast begins"][:, 0].tolist() == [19.5, 19.5]
     (band,) = ax.collections
     assert band.get_label() == "90 % interval"
@@ -193,6 +197,10 @@ def test_the_numbers_of_a_large_confusion_matrix_stay_in_their_cells():
         (
             lambda: plot.forecast(SERIES, SERIES, start=31),
             "forecast: start must be 0 <= start <= 30, got 31.",
+        ),
+        (
+            lambda: plot.forecast(SERIES, SERIES[:9], others={"last value": SERIES}),
+            "forecast: last value must be (9,) to match prediction, got (30,).",
         ),
         (
             lambda: plot.forecast(SERIES, SERIES, lower=SERIES),

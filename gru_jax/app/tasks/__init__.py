@@ -1,6 +1,7 @@
 """Tasks by name; another one is another row."""
 
 from gru_jax.app.tasks.classify import CLASSIFY
+from gru_jax.app.tasks.forecast import FORECAST
 from gru_jax.app.tasks.japanese_vowels import JAPANESE_VOWELS
 from gru_jax.app.tasks.language import LANGUAGE
 from gru_jax.app.tasks.moving_digits import MOVING_DIGITS
@@ -9,7 +10,7 @@ from gru_jax.app.tasks.task import Task
 
 DEFAULT = JAPANESE_VOWELS
 TASKS: dict[str, Task] = {
-    task.name: task for task in (DEFAULT, CLASSIFY, LANGUAGE, MUSIC, MOVING_DIGITS)
+    task.name: task for task in (DEFAULT, CLASSIFY, FORECAST, LANGUAGE, MUSIC, MOVING_DIGITS)
 }
 EXAMPLES = {CLASSIFY.name: DEFAULT}
 """Tasks for a user's file, and the task that stands in without one."""

@@ -8,7 +8,7 @@ chunk (truncated backpropagation). Evaluation reads a part in order, in one stre
 
 import dataclasses
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -162,11 +162,11 @@ def predict(facts: Facts, logits: Array, batch: TextBatch) -> Float[Array, "segm
     return jnp.stack([bits.sum(1) / jnp.maximum(count, 1), count, unknown.sum(1)], 1)
 
 
-def tabulate(_: Any, names: Sequence[str], answers: np.ndarray) -> Table:
+def tabulate(_: Any, source: Input, answers: np.ndarray) -> Table:
     """Returns a line for each segment."""
     rows = [
         [name, f"{bits:.4f}", f"{count:.0f}", f"{unknown:.0f}"]
-        for name, (bits, count, unknown) in zip(names, answers, strict=True)
+        for name, (bits, count, unknown) in zip(source.names, answers, strict=True)
     ]
     return Table(["segment", "bpc", "tokens", "unknown"], rows)
 

@@ -241,6 +241,6 @@ MOVING_DIGITS = Task(
     steps=lambda config, _: math.ceil(config.sequences / config.batch),
     apply=apply,
     baselines=baselines,
-    extras=draw_forecasts,
+    figures=draw_forecasts,
     explainable=False,
 )

@@ -155,9 +155,9 @@ def predict(_: Facts, logits: Array, batch: gj.Batch) -> Float[Array, "pieces 1"
     return total.sum(1, keepdims=True) / jnp.maximum(weight.sum(1, keepdims=True), 1)
 
 
-def tabulate(_: Any, names: Any, answers: np.ndarray) -> Table:
+def tabulate(_: Any, source: Input, answers: np.ndarray) -> Table:
     """Returns a line for each piece."""
-    rows = [[name, f"{nll:.6f}"] for name, (nll,) in zip(names, answers, strict=True)]
+    rows = [[name, f"{nll:.6f}"] for name, (nll,) in zip(source.names, answers, strict=True)]
     return Table(["sequence", "nll"], rows)
 
 

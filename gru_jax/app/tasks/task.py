@@ -84,6 +84,7 @@ class Goal(NamedTuple):
         published: values of `monitor` to compare with.
         also: metrics of the test that are printed below the monitored one.
         inputs: names of the features of a step, for figures; () if they have none.
+        metrics: more metrics to print beside `monitor`.
     """
 
     title: str
@@ -96,6 +97,7 @@ class Goal(NamedTuple):
     published: tuple[Published, ...] = ()
     also: tuple[str, ...] = ()
     inputs: tuple[str, ...] = ()
+    metrics: tuple[str, ...] = ()
 
 
 def weigh(values: Float[Arrays, "*shape"], mask: Bool[Arrays, "*shape"]) -> Mean:
@@ -130,7 +132,7 @@ def make_optimizer(config: Config, steps: int) -> optax.GradientTransformation:
     return gj.make_optimizer(config.learning_rate, steps=steps, weight_decay=config.weight_decay)
 
 
-def tabulate(trained: Any, names: Sequence[str], answers: np.ndarray) -> Table:
+def tabulate(trained: Any, source: Input, answers: np.ndarray) -> Table:
     """Returns label and probabilities, or values, of each sequence: the usual `Task.tabulate`."""
     classes, rows = trained.goal.classes, answers.reshape(len(answers), -1)
     if classes:
@@ -140,12 +142,15 @@ def tabulate(trained: Any, names: Sequence[str], answers: np.ndarray) -> Table:
             heads,
             [
                 [name, label, *(f"{p:.6f}" for p in row)]
-                for name, label, row in zip(names, labels, rows, strict=True)
+                for name, label, row in zip(source.names, labels, rows, strict=True)
             ],
         )
     return Table(
         ["sequence", *(f"value_{i}" for i in range(rows.shape[1]))],
-        [[name, *(f"{value:.6g}" for value in row)] for name, row in zip(names, rows, strict=True)],
+        [
+            [name, *(f"{value:.6g}" for value in row)]
+            for name, row in zip(source.names, rows, strict=True)
+        ],
     )
 
 
@@ -173,11 +178,16 @@ class Task(NamedTuple):
         apply: `(net, params, batch, carry, key) -> (outputs, carry)`, one row a sequence.
         carry: `(net, params, rows) -> carry` before the first batch, which has so many rows.
         optimizer: `(config, steps) -> tx`, for so many steps in all.
-        tabulate: `(trained, names, answers) -> Table`, for a file.
+        tabulate: `(trained, source, answers) -> Table` of a user's `Input`, for a file.
         baselines: `(config, facts, data) -> {name: metrics}`, of answers that need no training.
         derive: `(result) -> {test_name: number}`, of a test's means and confusion matrix, for what
             is no mean itself.
-        extras: `(trained, data, folder) -> paths` of more figures and files for the test data.
+        figures: `(trained, data, folder) -> paths` of more figures for the test data, drawn with
+            matplotlib.
+        test: `(trained, data) -> {name: metric}` of test data, or of a user's file, where means
+            over batches are not enough.
+        files: `(trained, data, folder) -> (paths, notes)` of more files for the test data, and
+            sentences about them.
         explainable: whether the steps are vectors or tokens, as `gru-jax explain` needs.
     """
 
@@ -199,8 +209,10 @@ class Task(NamedTuple):
     apply: Callable[[gj.Layer, Params, Any, Any, Key | None], tuple[Array, Any]] = apply
     carry: Callable[[gj.Layer, Params, int], Any] = lambda *_: ()
     optimizer: Callable[[Any, int], optax.GradientTransformation] = make_optimizer
-    tabulate: Callable[[Any, Sequence[str], np.ndarray], Table] = tabulate
+    tabulate: Callable[[Any, Input, np.ndarray], Table] = tabulate
     baselines: Callable[[Any, Facts, Any], dict[str, Row]] = lambda *_: {}
     derive: Callable[[dict[str, Any]], Row] = lambda _: {}
-    extras: Callable[[Any, Any, Path], list[Path]] = lambda *_: []
+    figures: Callable[[Any, Any, Path], list[Path]] = lambda *_: []
+    test: Callable[[Any, Any], Row] | None = None
+    files: Callable[[Any, Any, Path], tuple[list[Path], list[str]]] = lambda *_: ([], [])
     explainable: bool = True

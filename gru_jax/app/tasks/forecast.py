@@ -1,0 +1,225 @@
+"""The next values of time series, with intervals, from a user's table.
+
+inputs of each step -> noise -> [GRU -> dropout]* -> dense -> quantiles, less the last season
+
+One pass gives the whole horizon: it reads y in the look-back, and in the horizon only what is known
+of it. Units are those of the look-back's mean and standard deviation.
+"""
+
+import math
+from collections.abc import Iterator
+from pathlib import Path
+
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+import gru_jax as gj
+from gru_jax.app.tasks import forecast_backtest, forecast_files
+from gru_jax.app.tasks import forecast_data as data
+from gru_jax.app.tasks.forecast_config import ForecastConfig
+from gru_jax.app.tasks.forecast_data import Batch, Prepared, Source
+from gru_jax.app.tasks.task import BATCH, Facts, Goal, Input, Mean, Parts, Task, weigh
+
+SIZES = {"small": (32, 1), "medium": (64, 1), "large": (128, 2)}
+"""Features of each state, and layers."""
+SEASONS, LOOKBACK = 3, 400
+"""Seasons in a look-back, and its steps at most, unless its length is given."""
+STACK = 16
+"""Batches in one compiled loop."""
+
+
+def load(config: ForecastConfig) -> Parts:
+    """Returns the training, the validation and the test windows of the file."""
+    if config.data is None or not config.target:
+        missing = "--data FILE" if config.data is None else "--target COLUMN"
+        raise ValueError(f"train: {missing} is missing; see gru-jax train forecast --help.")
+    gj.level_quantiles(config.level)
+    table = read_table(config, Path(config.data), config.freq, config.season)
+    horizon = config.horizon or table.season
+    step, shortest = config.step or horizon, min(len(series.y) for series in table.series)
+    validation = config.validation or max(config.windows, min(32, shortest // 10 // step))
+    held_out = 2 * horizon + step * (config.windows + validation - 2)
+    wish = min(max(SEASONS * table.season, 2 * horizon), LOOKBACK)
+    lookback = config.lookback or max(min(wish, (shortest - held_out - horizon) // 2), 1)
+    table = data.add_calendar(table, data.find_calendar(table), horizon)
+    split = gj.split_windows(
+        table, lookback, horizon, validation=validation, test=config.windows, step=step
+    )
+    for name, part in zip(("validation", "test"), split[1:], strict=True):
+        places = zip(part.series, part.cutoffs, strict=True)
+        if not any(np.nan_to_num(table.series[i].y[c : c + horizon]).any() for i, c in places):
+            raise ValueError(
+                f"{config.data}: the {name} windows must hold a target other than 0, but have none."
+            )
+    return Parts(*(Source(table, part) for part in split))
+
+
+def read_table(
+    config: ForecastConfig, path: Path, freq: str | None, season: int | None
+) -> gj.SeriesTable:
+    """Returns the series of a file with the columns of the settings."""
+    return gj.read_series(
+        path,
+        target=config.target,
+        id=config.id,
+        time=config.time,
+        future=config.future,
+        past=config.past,
+        freq=freq,
+        season=season,
+    )
+
+
+def learn(config: ForecastConfig, parts: Parts) -> Facts:
+    """Returns the grid of the series, the sizes of a window, and the statistics of covariates."""
+    table, windows = parts.train
+    mean, std = windows.standardization
+    return {
+        "data": data.digest(table),
+        "freq": str(table.freq),
+        "season": table.season,
+        "future": list(config.future),
+        "calendar": data.find_calendar(table),
+        "inputs": [*table.inputs, *(f"{name} last season" for name in ("y", *config.future))],
+        "lookback": windows.lookback,
+        "horizon": windows.horizon,
+        "levels": list(config.level),
+        "mean": np.asarray(mean, float).tolist(),
+        "std": np.asarray(std, float).tolist(),
+    }
+
+
+def goal(facts: Facts) -> Goal:
+    """Returns the words of the task."""
+    _check_facts(facts)
+    coverages = [f"coverage_{level:g}" for level in sorted(facts["levels"])]
+    return Goal(
+        title=f"the test windows of {facts['horizon']} steps",
+        monitor="scaled_crps",
+        units={name: "fraction" for name in coverages},
+        sample="window",
+        target="forecast",
+        metrics=("mase", "mae", *coverages),
+    )
+
+
+def _check_facts(facts: Facts) -> None:
+    """Raises ValueError if the facts do not describe inputs and windows."""
+    numbers, future = np.array([facts["mean"], facts["std"]], np.float64), facts["future"]
+    counts = [facts[name] for name in ("season", "lookback", "horizon")]
+    if (
+        numbers.shape != (2, len(facts["inputs"]) - 4 - len(future))
+        or not np.isfinite(numbers).all()
+    ):
+        raise ValueError("its facts must have a finite mean and deviation of each covariate")
+    if numbers[1].min(initial=1) <= 0 or not all(type(n) is int and n > 0 for n in counts):
+        raise ValueError("its facts must have deviations and counts above 0")
+    gj.level_quantiles(facts["levels"])
+
+
+def make_net(config: ForecastConfig, facts: Facts) -> gj.Layer:
+    """Builds the net: inputs of look-back and horizon in, quantiles of each step out."""
+    hidden, layers = SIZES[config.model]
+    layer = [gj.recurrent(gj.gru(hidden)), gj.dropout(config.dropout)]
+    head = gj.dense(2 * len(facts["levels"]) + 1)
+    return gj.stack(gj.gaussian_noise(config.noise), *layer * layers, head)
+
+
+def loss(_: ForecastConfig, facts: Facts, outputs: Array, batch: Batch) -> Mean:
+    """Returns the quantile loss in scaled units, mean over the quantiles."""
+    predictions = data.scaled_quantiles(outputs, batch)
+    quantiles = gj.level_quantiles(facts["levels"])
+    losses = gj.quantile_loss(predictions, jnp.asarray(batch.targets), quantiles)
+    return weigh(losses.mean(-1), batch.observed)
+
+
+def metrics(facts: Facts, outputs: Array, batch: Batch) -> dict[str, Mean]:
+    """Returns the loss, and the scaled CRPS: in units of y, over all targets."""
+    predictions = jnp.sort(data.scaled_quantiles(outputs, batch), -1)
+    quantiles = gj.level_quantiles(facts["levels"])
+    targets, scale = jnp.asarray(batch.targets), jnp.asarray(batch.scale)[:, None]
+    losses = gj.quantile_loss(predictions, targets, quantiles).mean(-1)
+    y = jnp.asarray(batch.center)[:, None] + scale * targets
+    crps = Mean(
+        weigh(2 * scale * losses, batch.observed).total, weigh(jnp.abs(y), batch.observed).total
+    )
+    return {"loss": weigh(losses, batch.observed), "scaled_crps": crps}
+
+
+def predict(_: Facts, outputs: Array, batch: Batch) -> Float[Array, "batch horizon quantiles"]:
+    """Returns the quantiles in units of y; sorted, they do not cross."""
+    scaled = jnp.sort(data.scaled_quantiles(outputs, batch), -1)
+    center, scale = (jnp.asarray(each)[:, None, None] for each in (batch.center, batch.scale))
+    return center + scale * scaled
+
+
+def describe(config: ForecastConfig, facts: Facts, parts: Parts) -> dict[str, str]:
+    """Returns the data and the model in words."""
+    table = parts.train.table
+    sizes = ", ".join(f"{len(p.windows.starts):,} {n}" for n, p in parts._asdict().items())
+    steps = sum(len(series.y) for series in table.series)
+    missing = sum(int(np.isnan(series.y).sum()) for series in table.series)
+    hidden, layers = SIZES[config.model]
+    return {
+        "task": f"forecast {', '.join(config.target)}: {facts['horizon']} steps of "
+        f"{facts['freq']}, season {facts['season']}, from {facts['lookback']} steps",
+        "data": f"{len(table.series)} series of {steps:,} steps, {missing:,} of them missing "
+        f"({table.absent:,} without a row)",
+        "windows": sizes,
+        "inputs": ", ".join(facts["inputs"]),
+        "model": f"GRU, {layers} x {hidden}, dense",
+    }
+
+
+def read(config: ForecastConfig, facts: Facts, path: Path) -> Input:
+    """Returns the series of a user's file, to forecast the steps behind their last targets."""
+    table = read_table(config, path, facts["freq"], facts["season"])
+    table = data.add_calendar(table, facts["calendar"], facts["horizon"])
+    return Input([series.id for series in table.series], Source(table, None), known=False)
+
+
+def prepare(facts: Facts, source: Source) -> Prepared:
+    """Returns the windows."""
+    table, windows = source
+    windows = data.make_windows(facts, table) if windows is None else windows
+    return Prepared(windows, table.season, len(facts["future"]))
+
+
+def batches(config: ForecastConfig, prepared: Prepared, epoch: int | None) -> Iterator[Batch]:
+    """Yields the windows in order, or those that an epoch draws."""
+    if epoch is None:
+        return data.in_order(prepared, BATCH)
+    limit = config.epoch_windows
+    return data.batches(
+        prepared, config.batch, seed=config.seed, epoch=epoch, limit=limit, steps=STACK
+    )
+
+
+def count_steps(config: ForecastConfig, prepared: Prepared) -> int:
+    """Returns the number of batches in an epoch."""
+    return math.ceil(min(len(prepared.windows.starts), config.epoch_windows) / config.batch)
+
+
+FORECAST = Task(
+    name="forecast",
+    Config=ForecastConfig,
+    load=load,
+    learn=learn,
+    goal=goal,
+    make_net=make_net,
+    input_size=lambda facts: len(facts["inputs"]),
+    loss=loss,
+    metrics=metrics,
+    predict=predict,
+    describe=describe,
+    read=read,
+    prepare=prepare,
+    batches=batches,
+    steps=count_steps,
+    baselines=forecast_backtest.measure_naive,
+    figures=forecast_files.draw,
+    test=forecast_backtest.measure,
+    files=forecast_files.write_files,
+    tabulate=forecast_files.tabulate,
+)
