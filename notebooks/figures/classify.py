@@ -43,7 +43,8 @@ def train(source, folder):
 
 def measure(source):
     """Trains on each set, and writes the figures."""
-    figures = {"versions": versions(), "machine": machine(), "sets": {}}
+    packages = {name: versions()[name] for name in ("python", "jax", "jaxlib", "numpy")}
+    figures = {"versions": packages, "machine": machine(), "sets": {}}
     with tempfile.TemporaryDirectory() as folder:
         for name in SETS:
             figures["sets"][name] = train(source / name / name, Path(folder) / name)

@@ -114,6 +114,7 @@ def test_explain_looks_at_sequences_with_masks_and_names_the_channels(run, monke
     assert "60 of 60" not in capsys.readouterr().out
 
 
+@pytest.mark.slow("trains four networks")
 def test_the_same_data_in_any_file_give_the_same_bits(tmp_path, rng):
     xs, labels = waves.draw(rng, 16)
     for kind in ("csv", "ts", "arff", "npz"):
@@ -123,6 +124,7 @@ def test_the_same_data_in_any_file_give_the_same_bits(tmp_path, rng):
         chex.assert_trees_all_equal(arrays(tmp_path / kind), arrays(tmp_path / "csv"))
 
 
+@pytest.mark.slow("trains two networks")
 def test_a_run_goes_on_from_another_folder_to_the_same_bits(tmp_path, rng, monkeypatch):
     waves.write(tmp_path, "csv", *waves.draw(rng, 16, gaps=0.1))
     monkeypatch.chdir(tmp_path)

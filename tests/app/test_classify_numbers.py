@@ -138,8 +138,8 @@ def test_the_confusion_matrix_gives_recall_and_f1_of_the_classes_that_occur():
 
 
 def test_the_baseline_is_the_training_part_s_most_frequent_class():
-    test = Cases([], np.array([1, 1, 0, 2]), ("w",), ("a", "b", "c"))
-    row = {"accuracy": 0.25}
+    test = Cases([], np.array([0, 0, 0, 1, 1, 2]), ("w",), ("a", "b", "c"))
+    row = {"accuracy": 0.5}
     assert CLASSIFY.baselines(CONFIG, FACTS, test) == {"most_frequent_class": row}
 
 
