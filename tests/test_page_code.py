@@ -239,6 +239,9 @@ def check_memory(page):
 
 def check_classify(page):
     """The output that the page shows comes from its file, and so do the messages."""
+    assert page.names["accuracy"] > 0.6
+    assert page.names["shares"].shape == (len(page.names["test_xs"]), 3)
+    np.testing.assert_allclose(page.names["shares"].sum(1), 1, rtol=1e-5)
     text = read(ROOT / "notebooks/guide/classify.md")
     path = Path("waves.csv").absolute()
     parts = CLASSIFY.load(config := ClassifyConfig(data=str(path)))

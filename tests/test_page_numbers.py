@@ -57,6 +57,21 @@ def test_the_table_of_classify_is_that_of_the_measured_file(run):
     assert len(lines) == 2 + len(script["SETS"])
 
 
+def test_the_tables_of_published_results_are_those_of_the_measured_files(run):
+    script = run("published")
+    figures = json.loads(script["FIGURES"].read_text())
+    for page, lines in (
+        ("LANGUAGE", script["music"](figures)),
+        ("README", script["results"](figures)),
+    ):
+        assert "\n\n" + "\n".join(lines) + "\n\n" in script[page].read_text()
+    for name, rows in figures["runs"].items():
+        assert [row["seed"] for row in rows] == list(range(5))
+        assert {row["command"] for row in rows} == {script["COMMANDS"][name]}
+        mean = np.mean([row["test_loss"] for row in rows])
+        assert f"| {mean:.2f} ± " in "\n".join(script["results"](figures))
+
+
 def test_the_table_of_moving_digits_is_that_of_the_measured_file(run):
     script = run("digits")
     lines = script["table"](json.loads(script["FIGURES"].read_text()))
