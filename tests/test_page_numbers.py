@@ -61,7 +61,7 @@ def test_the_tables_of_published_results_are_those_of_the_measured_files(run):
     script = run("published")
     figures = json.loads(script["FIGURES"].read_text())
     for page, lines in (
-        ("LANGUAGE", script["music"](figures)),
+        ("LANGUAGE", script["losses"](figures)),
         ("README", script["results"](figures)),
     ):
         assert "\n\n" + "\n".join(lines) + "\n\n" in script[page].read_text()

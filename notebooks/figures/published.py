@@ -16,6 +16,7 @@ from pathlib import Path
 from page_table import write_table
 from vowels import run, setting
 
+from gru_jax.app.tasks import music
 from gru_jax.app.tasks.japanese_vowels import PUBLISHED
 
 FOLDER = Path(__file__).parent
@@ -28,10 +29,7 @@ COMMANDS = {
     "Nottingham": "music --data Nottingham.mat --dropout 0 --drop-connect 0 --learning-rate 0.01",
 }
 """What stands behind `gru-jax train`."""
-CHUNG = {
-    "JSB Chorales": {"GRU": 8.54, "LSTM": 8.67, "tanh": 9.10},
-    "Nottingham": {"GRU": 3.23, "LSTM": 3.20, "tanh": 3.13},
-}
+CHUNG = dict(music.PUBLISHED.values())
 """Test losses in Chung et al. 2014, table 2."""
 KEPT = "test_loss", "validation_loss", "best_epoch", "epochs", "seconds", "parameters"
 
@@ -65,13 +63,13 @@ def mean_and_deviation(rows):
     return f"{statistics.mean(losses):.2f} ± {statistics.stdev(losses):.2f}"
 
 
-def music(figures):
+def losses(figures):
     """Returns the lines of the guide's table."""
     lines = ["| test loss, nats per step | JSB Chorales | Nottingham |", "|---|---|---|"]
     ours = [mean_and_deviation(figures["runs"][name]) for name in CHUNG]
     lines.append(f"| **gru_jax, five seeds** | {' | '.join(ours)} |")
     for model in ("GRU", "LSTM", "tanh"):
-        values = (f"{losses[model]:.2f}" for losses in CHUNG.values())
+        values = (f"{published[model]:.2f}" for published in CHUNG.values())
         lines.append(f"| {model}, Chung et al. 2014 | {' | '.join(values)} |")
     for name in ("same_chord_again", "note_frequencies"):
         values = (f"{figures['runs'][data][0][f'test_loss_{name}']:.2f}" for data in CHUNG)
@@ -88,9 +86,9 @@ def results(figures):
     others = f"{100 * best.value:.1f} % ({best.model}, {best.source})"
     head = "| test set | gru_jax, five seeds | published | `gru-jax train` |"
     lines = [head, "|---|---|---|---|", f"| JapaneseVowels, accuracy | {ours} | {others} | |"]
-    for name, losses in CHUNG.items():
+    for name, published in CHUNG.items():
         rows = figures["runs"][name]
-        others = f"{losses['GRU']:.2f} (GRU, Chung et al. 2014)"
+        others = f"{published['GRU']:.2f} (GRU, Chung et al. 2014)"
         label = f"{name}, nats per step"
         command = rows[0]["command"]
         lines.append(f"| {label} | {mean_and_deviation(rows)} | {others} | `{command}` |")
@@ -101,5 +99,5 @@ if __name__ == "__main__":
     if "--measure" in sys.argv[1:]:
         measure(Path(sys.argv[sys.argv.index("--measure") + 1]))
     figures = json.loads(FIGURES.read_text())
-    write_table(LANGUAGE, "| test loss, nats per step |", music(figures))
+    write_table(LANGUAGE, "| test loss, nats per step |", losses(figures))
     write_table(README, "| test set |", results(figures))

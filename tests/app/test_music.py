@@ -8,7 +8,7 @@ import json
 import numpy as np
 import pytest
 import reference
-from scipy.io import savemat
+from small_pieces import LENGTHS, NOTES, PARTS, write
 
 import gru_jax as gj
 from gru_jax import interop
@@ -17,36 +17,7 @@ from gru_jax.app.cli import main
 from gru_jax.app.tasks import music
 from gru_jax.app.tasks.music import MUSIC, MusicConfig
 
-NOTES = 5
 SMALL = ["--hidden", "6", "--epochs", "3", "--batch", "4"]
-
-
-def draw_pieces(seed, lengths):
-    """Returns pieces in which a note is often held, and the rest is chance."""
-    rng = np.random.default_rng(seed)
-    pieces = []
-    for length in lengths:
-        notes = rng.random((length, NOTES)) < 0.3
-        held = rng.random((length, NOTES)) < 0.6
-        for t in range(1, length):
-            notes[t] = np.where(held[t], notes[t - 1], notes[t])
-        pieces.append(notes.astype("uint8"))
-    return pieces
-
-
-LENGTHS = {"traindata": (9, 70, 2, 33, 64, 65, 130, 12), "validdata": (5, 20), "testdata": (7, 3)}
-PARTS = {name: draw_pieces(i, lengths) for i, (name, lengths) in enumerate(LENGTHS.items())}
-
-
-def write(path, parts):
-    """Writes parts as the published files have them: cells [1, pieces]."""
-    cells = {}
-    for name, pieces in parts.items():
-        cells[name] = np.empty((1, len(pieces)), object)
-        for i, piece in enumerate(pieces):
-            cells[name][0, i] = piece
-    savemat(path, cells)
-    return path
 
 
 @pytest.fixture(scope="module")

@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+from pathlib import Path
 from types import NoneType, UnionType
 from typing import (
     Annotated,
@@ -24,6 +25,8 @@ class Range(NamedTuple):
     below: float
 
 
+FILE = "FILE"
+"""Marks the path of a file, and is its placeholder in the help."""
 FREE = object()
 """Marks a setting that a run may go on with changed: it alters neither data nor net."""
 
@@ -44,9 +47,16 @@ class Config:
     """Rate at the end of the warm-up; it then falls to zero along a cosine."""
     weight_decay: Annotated[float, Range(0, math.inf), FREE] = 1e-2
     """Decoupled weight decay of AdamW."""
-    init_from: Annotated[str | None, "FILE"] = None
+    init_from: Annotated[str | None, FILE] = None
     """Begin with the weights of this file, or run: as many first layers as fit. Any file that
     convert reads."""
+
+    def __post_init__(self) -> None:
+        """Makes the paths of files absolute, so that a run goes on from any folder."""
+        for name, hint in get_type_hints(type(self), include_extras=True).items():
+            path = getattr(self, name)
+            if FILE in get_args(hint) and path and isinstance(path, str):
+                object.__setattr__(self, name, str(Path(path).absolute()))
 
 
 def check(config: AnyConfig) -> AnyConfig:

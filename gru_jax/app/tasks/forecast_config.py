@@ -4,7 +4,7 @@ import dataclasses
 import math
 from typing import Annotated, Literal
 
-from gru_jax.app.tasks.config import FREE, Config, Range
+from gru_jax.app.tasks.config import FILE, FREE, Config, Range
 
 
 @dataclasses.dataclass(frozen=True)
@@ -19,7 +19,7 @@ class ForecastConfig(Config):
     """Windows in a batch."""
     learning_rate: Annotated[float, Range(0, math.inf), FREE] = 3e-3
     """Rate at the end of the warm-up; it then falls to zero along a cosine."""
-    data: Annotated[str | None, "FILE"] = None
+    data: Annotated[str | None, FILE] = None
     """A .csv or .parquet file: a row is a step of a series."""
     target: Annotated[tuple[str, ...], "COLUMN"] = ()
     """Column to forecast; several columns are one series each."""

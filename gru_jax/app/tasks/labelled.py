@@ -16,7 +16,7 @@ from jaxtyping import Float, Shaped
 
 import gru_jax as gj
 from gru_jax.app.tasks.classifier import ClassifierConfig
-from gru_jax.app.tasks.config import Range
+from gru_jax.app.tasks.config import FILE, Range
 from gru_jax.app.tasks.task import Facts, Input, Parts
 
 FEWEST = 4
@@ -31,10 +31,10 @@ LARGEST = 1e18
 class DataConfig(ClassifierConfig):
     """The data."""
 
-    data: Annotated[str | None, "FILE"] = None
+    data: Annotated[str | None, FILE] = None
     """Sequences with labels: a long .csv, .tsv or .parquet (a row is a step), .ts, .arff or .npz.
     Default: JapaneseVowels."""
-    test: Annotated[str | None, "FILE"] = None
+    test: Annotated[str | None, FILE] = None
     """Another such file to test on. Default: a share of --data."""
     test_share: Annotated[float, Range(0, 1)] = 0.2
     """Share of each class in --data to test on, drawn by --seed."""
@@ -48,12 +48,6 @@ class DataConfig(ClassifierConfig):
     """Columns of the numbers to learn from; of other files, the channels' names. Default: all."""
     regression: bool = False
     """Predict a number. Labels with decimals are numbers anyway; whole ones are classes."""
-
-    def __post_init__(self) -> None:
-        """Makes paths absolute, so that a run goes on from any folder."""
-        for name in ("data", "test"):
-            if isinstance(path := getattr(self, name), str):
-                object.__setattr__(self, name, str(Path(path).absolute()))
 
 
 class Cases(NamedTuple):

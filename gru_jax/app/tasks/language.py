@@ -20,7 +20,7 @@ import gru_jax as gj
 from gru_jax import Key, Params, Row
 from gru_jax.app.tasks import streams
 from gru_jax.app.tasks import task as tasks
-from gru_jax.app.tasks.config import Config, Range
+from gru_jax.app.tasks.config import FILE, FREE, Config, Range
 from gru_jax.app.tasks.streams import Passage, TextBatch
 from gru_jax.app.tasks.task import Facts, Goal, Input, Mean, Parts, Table, Task
 from gru_jax.app.tasks.texts import BYTES, Kind, encode, measure_ngrams, read_text
@@ -35,7 +35,7 @@ ORDER, COUNTED = 4, 5_000_000
 class LanguageConfig(Config):
     """The net; its rate was chosen on the validation part of tiny Shakespeare."""
 
-    data: Annotated[str, "FILE"] = ""
+    data: Annotated[str, FILE] = ""
     """A text. Its end is for the test, and the part before that for validation."""
     tokens: Kind = "characters"
     """What is read and predicted. Characters need UTF-8; bytes take any file."""
@@ -49,7 +49,7 @@ class LanguageConfig(Config):
     """GRU layers."""
     epochs: Annotated[int, Range(1, 10**6)] = 15
     """Epochs, each of --chunks chunks: it validates and saves after each."""
-    patience: Annotated[int, Range(1, 10**6)] = 5
+    patience: Annotated[int, Range(1, 10**6), FREE] = 5
     """Stops after this many epochs without a better validation."""
     batch: Annotated[int, Range(1, 10**5)] = 32
     """Streams: places in the training text that are read in parallel."""
@@ -57,9 +57,9 @@ class LanguageConfig(Config):
     """Characters that the gradient goes back; the state goes on."""
     chunks: Annotated[int, Range(1, 10**6)] = 200
     """Chunks of each stream in an epoch."""
-    learning_rate: Annotated[float, Range(0, math.inf)] = 5e-3
+    learning_rate: Annotated[float, Range(0, math.inf), FREE] = 5e-3
     """Rate at the end of the warm-up; it then falls to zero along a cosine."""
-    dropout: Annotated[float, Range(0, 1)] = 0.2
+    dropout: Annotated[float, Range(0, 1), FREE] = 0.2
     """Share of features dropped behind each layer, in training."""
     validation: Annotated[float, Range(0, 1)] = 0.1
     """Share of the text to validate with."""
