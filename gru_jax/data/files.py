@@ -3,6 +3,7 @@
 Files are not trusted: nothing is unpickled, sizes are checked, and a misfit is one clear error.
 """
 
+import os
 from collections import defaultdict
 from functools import partial
 from pathlib import Path
@@ -13,7 +14,9 @@ from gru_jax.data import csv_files
 from gru_jax.files import check_size, read_npz
 
 
-def read_sequences(path: Path, channels: int, space: tuple[int, ...] = ()) -> dict[str, np.ndarray]:
+def read_sequences(
+    path: str | os.PathLike[str], channels: int, space: tuple[int, ...] = ()
+) -> dict[str, np.ndarray]:
     """Reads sequences `[time, *space, channels]` from an `.npz` or a `.csv` file.
 
     In an `.npz`, each array `[time, *space, channels]` is a sequence with the array's name. Arrays
@@ -36,6 +39,7 @@ def read_sequences(path: Path, channels: int, space: tuple[int, ...] = ()) -> di
         FileNotFoundError: if there is no such file.
         ValueError: if it cannot be read, or does not hold such sequences.
     """
+    path = Path(path)
     readers = {".npz": partial(_read_npz, 2 + len(space))} | ({} if space else {".csv": _read_csv})
     if path.suffix.lower() not in readers:
         raise ValueError(f"{path} must end in {' or '.join(readers)}.")

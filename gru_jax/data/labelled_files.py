@@ -1,5 +1,6 @@
 """Labelled sequences from a user's file, by its ending."""
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -17,7 +18,7 @@ _XS, _LABELS = ("xs", "x", "X"), ("labels", "y", "Y")
 
 
 def read_labelled(
-    path: Path,
+    path: str | os.PathLike[str],
     *,
     case: str = "case",
     time: str | None = "time",
@@ -53,6 +54,7 @@ def read_labelled(
         FileNotFoundError: if there is no such file.
         ValueError: if it does not hold such sequences; the message names line or case.
     """
+    path = Path(path)
     suffix = path.suffix.lower()
     if suffix in CSV + PARQUET:
         return check_labelled(path, read_long(path, case, time, label, channels, need_label))
