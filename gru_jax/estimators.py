@@ -70,8 +70,6 @@ class _Estimator(BaseEstimator):
     def _train(self, xs: list[np.ndarray], targets: np.ndarray, classes: tuple[str, ...]) -> None:
         settings: dict[str, Any] = self.get_params() | {"seed": self._draw_seed()}
         del settings["random_state"]
-        if "class_weight" in settings:  # scikit-learn's name
-            settings["class_weights"] = settings.pop("class_weight") or "none"
         config = ClassifyConfig(**settings)
         channels = tuple(f"channel {i + 1}" for i in range(xs[0].shape[1]))
         cases = Cases(xs, targets, channels, classes)
@@ -163,7 +161,7 @@ class GRUClassifier(ClassifierMixin, _Estimator):
 
     label_smoothing: float = ClassifyConfig.label_smoothing
     """Share of each label's weight that is spread over all classes."""
-    class_weight: Literal["balanced"] | None = None
+    class_weights: Literal["none", "balanced"] = "none"
     """Weights of cases in the loss: all the same, or such that all classes count the same."""
 
     def fit(self, X: Sequences, y: Any) -> "GRUClassifier":

@@ -92,7 +92,7 @@ def test_balanced_classes_count_the_same_where_nothing_tells_them_apart():
     xs, y = [np.zeros((3, 1), np.float32)] * 40, np.repeat(["fast", "slow"], [10, 30])
     model = GRUClassifier(epochs=30, label_smoothing=0.0, **QUICK)
     share = model.fit(xs, y).predict_proba(xs)[0, 0]
-    balanced = model.set_params(class_weight="balanced").fit(xs, y).predict_proba(xs)[0, 0]
+    balanced = model.set_params(class_weights="balanced").fit(xs, y).predict_proba(xs)[0, 0]
     assert share == pytest.approx(0.25, abs=0.05)
     assert balanced == pytest.approx(0.5, abs=0.05)
 
