@@ -9,6 +9,7 @@ from refusals import refused
 import gru_jax as gj
 from gru_jax import interop
 from gru_jax.app import runs
+from gru_jax.app.tasks import TASKS
 from gru_jax.app.tasks.japanese_vowels import JAPANESE_VOWELS, VowelsConfig
 from gru_jax.app.warm_start import take_over
 
@@ -70,7 +71,8 @@ def test_a_first_layer_that_differs_is_refused_by_name(tmp_path):
 
 
 @pytest.mark.slow("trains a network")
-def test_a_run_begins_with_another_run_s_weights(tmp_path):
+def test_a_run_begins_with_another_run_s_weights(tmp_path, monkeypatch):
+    monkeypatch.setitem(TASKS, SUM.name, SUM)
     config = SumConfig(epochs=2)
     first, _ = runs.begin(tmp_path / "a", SUM, config)
     first, _ = runs.train(first, lambda _: None, lambda: False)
