@@ -1,6 +1,5 @@
 """The functions of the commands: `gru-jax train | evaluate | ...`, or `python -m gru_jax`."""
 
-import csv
 import importlib.util
 import io
 import logging
@@ -153,21 +152,18 @@ def predict(command: Predict, console: Console) -> int:
     trained = runs.load_trained(command.run)
     source = runs.read(trained, command.input)
     answers = runs.predict(trained, source.data)
-    table, text = trained.task.tabulate(trained, source, answers), io.StringIO()
+    table = trained.task.tabulate(trained, source, answers)
     if command.output is None and sys.stdout.isatty():
         if trained.task.tabulate is tabulate:
             show.predictions(console, trained.goal, source.names, answers)
         else:
             show.table(console, table)
         return 0
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(table.columns)
-    writer.writerows(table.rows)
     if command.output:
-        files.write_text(command.output, text.getvalue())
+        files.write_text(command.output, table.as_csv())
         show.paths(console, [command.output])
         return 0
-    sys.stdout.write(text.getvalue())
+    sys.stdout.write(table.as_csv())
     sys.stdout.flush()
     return 0
 

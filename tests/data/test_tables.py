@@ -7,6 +7,7 @@ import math
 import numpy as np
 import polars as pl
 import pytest
+from refusals import blamed
 
 from gru_jax.data import csv_files
 from gru_jax.data.tables import check_complete, place, read_table
@@ -122,11 +123,8 @@ LONG = "x" * 80
 )
 def test_a_bad_file_is_one_clear_sentence(tmp_path, text, message):
     path = write(tmp_path / "a.csv", text)
-    with pytest.raises(ValueError) as error:  # noqa: PT011
+    with blamed(path, message):
         read_table(path, numbers=None)
-    assert str(error.value).startswith(f"{path}")
-    assert message in str(error.value)
-    assert "\n" not in str(error.value)
 
 
 @pytest.mark.parametrize(
@@ -152,12 +150,14 @@ def test_any_text_is_read_as_the_csv_module_does_or_refused(tmp_path, rng):
         rows = [
             row for row in csv.reader(io.StringIO(path.read_bytes().decode(), newline="")) if row
         ][1:]
+        table, fault = None, f"{path}"
         try:
             table = read_table(path, numbers=[], texts=["h", "k"])
         except ValueError as error:
-            assert str(error).startswith(f"{path}")  # noqa: PT017
-            assert "polars" not in str(error)  # noqa: PT017
-        else:
+            fault = str(error)
+        assert fault.startswith(f"{path}")
+        assert "polars" not in fault
+        if table is not None:
             assert list(map(list, table.rows())) == rows
             accepted += 1
     assert accepted > 50
@@ -264,9 +264,8 @@ def test_parquet_holds_the_same_table(tmp_path, rng):
 )
 def test_a_bad_parquet_file_is_one_clear_sentence(tmp_path, columns, message):
     pl.DataFrame(columns).write_parquet(tmp_path / "a.parquet")
-    with pytest.raises(ValueError) as error:  # noqa: PT011
+    with blamed(tmp_path / "a.parquet", message):
         read_table(tmp_path / "a.parquet", numbers=["a"])
-    assert message in str(error.value)
 
 
 def test_every_truncated_parquet_file_is_refused(tmp_path, rng):

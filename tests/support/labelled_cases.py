@@ -3,6 +3,9 @@
 import csv
 
 import numpy as np
+from refusals import blamed
+
+import gru_jax as gj
 
 
 def draw(rng, lengths=(3, 1, 5, 2), channels=3, missing=True):
@@ -55,3 +58,17 @@ def write_long(path, rows, channels=3, separator=","):
     with path.open("w", newline="") as file:
         csv.writer(file, delimiter=separator).writerows([header, *rows])
     return path
+
+
+def same(actual, xs, labels):
+    assert actual.labels == labels
+    assert len(actual.xs) == len(xs)
+    for a, b in zip(actual.xs, xs, strict=True):
+        assert a.dtype == np.float32
+        np.testing.assert_array_equal(a, b)
+
+
+def refused(path, part, **options):
+    """Asserts that a file is refused in one line that has a part."""
+    with blamed(path, part):
+        gj.read_labelled(path, **options)

@@ -12,3 +12,12 @@ def refused(message):
     with pytest.raises(ValueError, match=re.escape(message)) as caught:
         yield
     assert str(caught.value) == message
+
+
+@contextlib.contextmanager
+def blamed(path, part):
+    """Asserts that the block raises ValueError: one line that begins with a file and has a part."""
+    with pytest.raises(ValueError, match=re.escape(part)) as caught:
+        yield
+    assert str(caught.value).startswith(f"{path}")
+    assert "\n" not in str(caught.value)

@@ -4,8 +4,6 @@ backtest.csv   unique_id, ds, cutoff, y, gru_jax, gru_jax-lo-80, gru_jax-hi-80, 
 forecast.csv   unique_id, ds, gru_jax, gru_jax-lo-80, gru_jax-hi-80
 """
 
-import csv
-import io
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -138,9 +136,5 @@ def _text(value: float) -> str:
 
 
 def _write(path: Path, table: Table) -> Path:
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(table.columns)
-    writer.writerows(table.rows)
-    files.write_text(path, text.getvalue())
+    files.write_text(path, table.as_csv())
     return path

@@ -10,6 +10,8 @@
 Runs, evaluation, prediction and explanation know a task by these functions alone.
 """
 
+import csv
+import io
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -60,6 +62,14 @@ class Table(NamedTuple):
 
     columns: Sequence[str]
     rows: Sequence[Sequence[Any]]
+
+    def as_csv(self) -> str:
+        """Returns the table as a CSV file has it."""
+        text = io.StringIO()
+        writer = csv.writer(text, lineterminator="\n")
+        writer.writerow(self.columns)
+        writer.writerows(self.rows)
+        return text.getvalue()
 
 
 class Published(NamedTuple):
