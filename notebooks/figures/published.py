@@ -84,14 +84,14 @@ def results(figures):
     ours = f"{statistics.mean(accuracy):.1f} ± {statistics.stdev(accuracy):.1f} %"
     best = max(PUBLISHED, key=lambda row: row.value)
     others = f"{100 * best.value:.1f} % ({best.model}, {best.source})"
-    head = "| test set | gru_jax, five seeds | published | `gru-jax train` |"
-    lines = [head, "|---|---|---|---|", f"| JapaneseVowels, accuracy | {ours} | {others} | |"]
+    lines = ["| test set | gru_jax, five seeds | published | command |", "|---|---|---|---|"]
+    lines.append(f"| JapaneseVowels, accuracy | {ours} | {others} | `gru-jax train` |")
     for name, published in CHUNG.items():
         rows = figures["runs"][name]
         others = f"{published['GRU']:.2f} (GRU, Chung et al. 2014)"
         label = f"{name}, nats per step"
-        command = rows[0]["command"]
-        lines.append(f"| {label} | {mean_and_deviation(rows)} | {others} | `{command}` |")
+        command = f"`gru-jax train {rows[0]['command']}`"
+        lines.append(f"| {label} | {mean_and_deviation(rows)} | {others} | {command} |")
     return lines
 
 
