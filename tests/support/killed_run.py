@@ -4,6 +4,7 @@ python killed_run.py OUT NUMBER [--resume]      dies before operation NUMBER; 0 
 python killed_run.py OUT states COPIES          copies OUT before each operation of a save
 """
 
+import contextlib
 import os
 import shutil
 import signal
@@ -53,6 +54,12 @@ def die_before(number):
     before_each_change(act)
 
 
+def copy_if_there(source, target):
+    """Copies a file, unless a thread of the checkpointer has removed it since it was listed."""
+    with contextlib.suppress(FileNotFoundError):
+        shutil.copy2(source, target)
+
+
 def copy_states(folder, copies):
     """Continues a run by an epoch, and copies its folder before each operation of the save."""
     config = TASK.Config(epochs=EPOCHS + 1, patience=999, hidden=4)
@@ -62,7 +69,7 @@ def copy_states(folder, copies):
         nonlocal saving, count
         if saving:
             saving, count = False, count + 1  # Copying is made of operations, too.
-            shutil.copytree(folder, copies / f"{count:04}")
+            shutil.copytree(folder, copies / f"{count:04}", copy_function=copy_if_there)
             saving = True
 
     before_each_change(act)
