@@ -258,7 +258,22 @@ def check_classify(page):
     assert page.files == {"waves.csv"}
 
 
+def check_forecast(page):
+    """The page shows what is printed, and the forecast goes on as the sales were made."""
+    _, text = read(ROOT / "notebooks/guide/forecast.md").split("## In Python\n")
+    shown = re.search(r"^```\n\n```\n(.*?)^```", text, re.MULTILINE | re.DOTALL)[1]
+    number = re.compile(r"\b\d+\.\d+\b")
+    assert number.sub("x", page.printed) == number.sub("x", shown)
+    actual, expected = (np.array(number.findall(each), float) for each in (page.printed, shown))
+    np.testing.assert_allclose(actual, expected, atol=0.11)
+    days, promotion = np.arange(len(page.names["days"])), page.names["promotion"]
+    expected = 100 + 20 * np.sin(2 * np.pi * days / 7) + 30 * promotion
+    assert np.abs(page.names["forecast"]["gru_jax"].to_numpy() - expected[-14:]).mean() < 5
+    assert page.files == set()
+
+
 CHECKS = {
+    "forecast.md": check_forecast,
     "classify.md": check_classify,
     "README.md": check_readme,
     "CONTRIBUTING.md": check_contributing,

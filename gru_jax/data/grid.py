@@ -1,7 +1,6 @@
 """The rows of a series on a regular grid, and each way in which they are not."""
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -14,6 +13,7 @@ from gru_jax.data.calendar import (
     infer_frequency,
     step_times,
 )
+from gru_jax.data.frames import Source
 from gru_jax.data.tables import place
 
 _SPARSEST = 10
@@ -38,7 +38,7 @@ class Rows(NamedTuple):
     y: Float[np.ndarray, " rows"]
 
 
-def check_rising(path: Path, time: str, rows: Rows, *, alone: bool) -> None:
+def check_rising(source: Source, time: str, rows: Rows, *, alone: bool) -> None:
     """Raises unless each row is later than the one before it; `alone` is without ids."""
     wrong = np.flatnonzero(rows.times[1:] <= rows.times[:-1])
     if not len(wrong):
@@ -49,20 +49,21 @@ def check_rising(path: Path, time: str, rows: Rows, *, alone: bool) -> None:
     series = "" if alone else f" of series {rows.id[:60]!r}"
     hint = "; if the table holds several series, name their column as id" if alone else ""
     raise ValueError(
-        f"{_where(path, time, rows, row)} must {expected}, got {rows.texts[row]!r} after "
+        f"{_where(source, time, rows, row)} must {expected}, got {rows.texts[row]!r} after "
         f"{rows.texts[row - 1]!r}{series}{hint}."
     )
 
 
 def find_frequency(
-    path: Path, time: str, times: Sequence[Shaped[np.ndarray, " _"]], freq: Frequency | None
+    source: Source, time: str, times: Sequence[Shaped[np.ndarray, " _"]], freq: Frequency | None
 ) -> Frequency:
     """Returns the frequency given or found; raises ValueError if the times have none."""
     if freq is None:
         freq = infer_frequency(times)
         if freq is None:
             raise ValueError(
-                f"{path}: column {time!r} must hold two times of a series or more, got one of each."
+                f"{source}: column {time!r} must hold two times of a series or more, got one of "
+                "each."
             )
         return freq
     every = np.concatenate(times)
@@ -71,26 +72,28 @@ def find_frequency(
         expected = "a step such as 30min, h, D or MS" if dated else "a whole number"
         kind = "dates" if dated else "integers"
         raise ValueError(
-            f"{path}: freq must be {expected}, as column {time!r} holds {kind}, got {freq}."
+            f"{source}: freq must be {expected}, as column {time!r} holds {kind}, got {freq}."
         )
     return freq._replace(unit=find_anchor(every) or "month") if freq.unit == "month" else freq
 
 
-def place_on_grid(path: Path, time: str, rows: Rows, freq: Frequency) -> Int[np.ndarray, " rows"]:
+def place_on_grid(
+    source: Source, time: str, rows: Rows, freq: Frequency
+) -> Int[np.ndarray, " rows"]:
     """Returns the steps from the first row to each; raises ValueError if one is off the grid."""
     positions = count_steps(freq, rows.times[0], rows.times)
     off = np.flatnonzero(step_times(freq, rows.times[0], positions) != rows.times)
     if len(off):
         row = int(off[0])
         raise ValueError(
-            f"{_where(path, time, rows, row)} must be whole steps of {freq} after "
+            f"{_where(source, time, rows, row)} must be whole steps of {freq} after "
             f"{rows.texts[0]!r}, got {rows.texts[row]!r}; give freq if the step is another."
         )
     steps = int(positions[-1]) + 1
     if steps > _SPARSEST * len(positions):
         row = int(np.argmax(np.diff(positions))) + 1
         raise ValueError(
-            f"{_where(path, time, rows, row)} must leave out fewer steps of {freq}: series "
+            f"{_where(source, time, rows, row)} must leave out fewer steps of {freq}: series "
             f"{rows.id[:60]!r} has {len(positions)} rows for {steps} steps, most of them between "
             f"{rows.texts[row - 1]!r} and {rows.texts[row]!r}."
         )
@@ -98,7 +101,7 @@ def place_on_grid(path: Path, time: str, rows: Rows, freq: Frequency) -> Int[np.
 
 
 def check_ahead(
-    path: Path, time: str, rows: Rows, positions: Int[np.ndarray, " rows"], length: int
+    source: Source, time: str, rows: Rows, positions: Int[np.ndarray, " rows"], length: int
 ) -> None:
     """Raises unless the rows behind the last target, the last of so many steps, have no gap."""
     ahead = positions[positions >= length - 1]
@@ -106,10 +109,10 @@ def check_ahead(
     if len(gaps):
         row = len(positions) - len(ahead) + int(gaps[0]) + 1
         raise ValueError(
-            f"{_where(path, time, rows, row)} must leave out no step behind the last target of "
+            f"{_where(source, time, rows, row)} must leave out no step behind the last target of "
             f"series {rows.id[:60]!r}, got {rows.texts[row]!r} after {rows.texts[row - 1]!r}."
         )
 
 
-def _where(path: Path, time: str, rows: Rows, row: int) -> str:
-    return f"{path}: {place(path, int(rows.places[row]))}, column {time!r}"
+def _where(source: Source, time: str, rows: Rows, row: int) -> str:
+    return f"{source}: {place(source, int(rows.places[row]))}, column {time!r}"

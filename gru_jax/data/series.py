@@ -1,20 +1,20 @@
 """Time series with covariates from a user's table.
 
-    table = read_series(path, target="Demand", time="Time", future=["Temperature"])
+    table = read_series(source, target="Demand", time="Time", future=["Temperature"])
 
 Each series lies on the regular grid of the table's frequency. What is missing is NaN; nothing is
 interpolated.
 """
 
 from collections.abc import Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Shaped
 
 from gru_jax.data.calendar import Frequency, find_season, parse_frequency, step_times
 from gru_jax.data.checks import check_counts
+from gru_jax.data.frames import Source, as_source
 from gru_jax.data.grid import Rows, check_ahead, check_rising, find_frequency, place_on_grid
 from gru_jax.data.tables import check_complete, read_table
 from gru_jax.data.times import parse_times
@@ -69,7 +69,7 @@ class SeriesTable(NamedTuple):
 
 
 def read_series(
-    path: str | Path,
+    source: Any,
     *,
     target: str | Sequence[str],
     id: str | None = None,
@@ -79,14 +79,14 @@ def read_series(
     freq: str | int | None = None,
     season: int | None = None,
 ) -> SeriesTable:
-    """Reads time series from a CSV or a Parquet file.
+    """Reads time series from a CSV or a Parquet file, or from a data frame.
 
     A row is a step of a series. Steps without a row are missing, and so are empty cells of the
     target and of past covariates. Rows behind the last target of a series are its known future;
     without future covariates they are left out.
 
     Args:
-        path: the file.
+        source: the path of the file, or a DataFrame of polars or pandas.
         target: the column to forecast. Several columns are one series each.
         id: the column that tells the series apart. None is one series, named by its target.
         time: the column of times: ISO dates, with or without a time of day and a zone; months such
@@ -100,37 +100,39 @@ def read_series(
 
     Raises:
         FileNotFoundError: if there is no such file.
-        ValueError: if it does not hold such series; the message names line and column.
+        ValueError: if it does not hold such series; the message names column and line; rows of
+            a Parquet file and of a frame count from 1.
     """
-    path, (targets, future, past) = Path(path), map(_as_names, (target, future, past))
+    source = as_source("read_series", source)
+    targets, future, past = map(_as_names, (target, future, past))
     _check_columns(targets, [time, *future, *past], id)
     if season is not None:
         check_counts("read_series", season=season)
     step = None if freq is None else parse_frequency("read_series", freq)
     texts = [time] if id is None else [time, id]
-    table = read_table(path, numbers=targets, texts=[*texts, *future, *past])
-    check_complete(path, table, [*texts, *future])
-    times, utc = parse_times(path, time, table[time])
-    known = _read_covariates(path, table, future, complete=True)
-    unknown = _read_covariates(path, table, past, complete=False)
+    table = read_table(source, numbers=targets, texts=[*texts, *future, *past])
+    check_complete(source, table, [*texts, *future])
+    times, utc = parse_times(source, time, table[time])
+    known = _read_covariates(source, table, future, complete=True)
+    unknown = _read_covariates(source, table, past, complete=False)
     every = _split_rows(table, targets, id, time, times)
     for rows in every:
-        check_rising(path, time, rows, alone=id is None)
-    step = find_frequency(path, time, [rows.times for rows in every], step)
+        check_rising(source, time, rows, alone=id is None)
+    step = find_frequency(source, time, [rows.times for rows in every], step)
     series, absent = [], 0
     for rows in every:
-        positions = place_on_grid(path, time, rows, step)
+        positions = place_on_grid(source, time, rows, step)
         observed = positions[~np.isnan(rows.y)]
         if not len(observed):
             raise ValueError(
-                f"{path}: series {rows.id[:60]!r} must have a target, but all are missing."
+                f"{source}: series {rows.id[:60]!r} must have a target, but all are missing."
             )
         length = int(observed[-1]) + 1
         within = positions < length
         kept = within | bool(future)
         absent += length - int(within.sum())
         if future:
-            check_ahead(path, time, rows, positions, length)
+            check_ahead(source, time, rows, positions, length)
         series.append(
             Series(
                 id=rows.id,
@@ -165,7 +167,7 @@ def _check_columns(targets: tuple[str, ...], others: list[str], id: str | None) 
 
 
 def _read_covariates(
-    path: Path, table: "polars.DataFrame", names: tuple[str, ...], *, complete: bool
+    source: Source, table: "polars.DataFrame", names: tuple[str, ...], *, complete: bool
 ) -> np.ndarray:
     """Returns columns of numbers `[rows, names]`; TRUE and FALSE are 1 and 0."""
     columns = {}
@@ -176,9 +178,9 @@ def _read_covariates(
             columns[name] = np.where(flags == "", np.nan, flags == "true")
     numbers = [name for name in names if name not in columns]
     if numbers:
-        values = read_table(path, numbers=numbers)
+        values = read_table(source, numbers=numbers)
         if complete:
-            check_complete(path, values, numbers)
+            check_complete(source, values, numbers)
         columns |= {column.name: column.to_numpy() for column in values}
     stacked = [columns[name].astype(np.float32) for name in names]
     return np.stack(stacked, -1) if names else np.zeros((len(table), 0), np.float32)

@@ -1,6 +1,6 @@
-"""Tables with named columns from a user's CSV or Parquet file.
+"""Tables with named columns from a user's CSV or Parquet file, or from a data frame.
 
-    table = read_table(path, numbers=["x", "y"], texts=["label"])
+    table = read_table(source, numbers=["x", "y"], texts=["label"])
 
 polars parses; it is imported here on first use. Every number is finite or missing, so whoever
 takes a table only has to decide about missing ones.
@@ -16,6 +16,7 @@ import numpy as np
 
 from gru_jax.data import csv_files
 from gru_jax.data.csv_files import LARGEST, MISSING, Form, Lines
+from gru_jax.data.frames import Frame, Source
 
 if TYPE_CHECKING:
     import polars
@@ -28,19 +29,19 @@ MAX_CELLS = 1 << 30
 
 
 def read_table(
-    path: Path,
+    source: Source,
     *,
     numbers: Sequence[str] | None,
     texts: Sequence[str] = (),
     optional: Sequence[str] = (),
 ) -> "polars.DataFrame":
-    """Reads columns of a table from a CSV or a Parquet file.
+    """Reads columns of a table from a CSV or a Parquet file, or from a data frame.
 
     A CSV file is UTF-8 with a header; separator (comma, semicolon, tab) and decimal mark are found.
     Empty lines are skipped.
 
     Args:
-        path: ends in .csv, .tsv, .txt, .parquet or .pq.
+        source: a frame, or a path that ends in .csv, .tsv, .txt, .parquet or .pq.
         numbers: columns of numbers; None is all that are not in `texts`.
         texts: columns of text, which is kept as it is written.
         optional: columns among both that may be absent.
@@ -56,31 +57,31 @@ def read_table(
     try:
         import polars as pl
     except ImportError as error:
-        message = f"{path} needs polars to be read: pip install 'gru_jax[data]'."
+        message = f"{source} needs polars to be read: pip install 'gru_jax[data]'."
         raise ValueError(message) from error
-    suffix = path.suffix.lower()
-    if suffix not in CSV + PARQUET:
-        raise ValueError(f"{path} must end in {', '.join(CSV)} or {PARQUET[0]}.")
-    if not path.is_file():
-        raise FileNotFoundError(f"{path} must be a file, but there is none.")
+    if isinstance(source, Path) and source.suffix.lower() not in CSV + PARQUET:
+        raise ValueError(f"{source} must end in {', '.join(CSV)} or {PARQUET[0]}.")
+    if isinstance(source, Path) and not source.is_file():
+        raise FileNotFoundError(f"{source} must be a file, but there is none.")
     try:
-        read = _read_csv if suffix in CSV else _read_parquet
-        table = read(path, numbers, texts, optional)
+        if isinstance(source, Frame):
+            return _select(source, source.columns.lazy(), numbers, texts, optional)
+        read = _read_csv if source.suffix.lower() in CSV else _read_parquet
+        return read(source, numbers, texts, optional)
     except (pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
         reason = " ".join(str(error).split())[:120]
-        raise ValueError(f"{path} must be a whole table, but polars says: {reason}.") from error
-    return table
+        raise ValueError(f"{source} must be a whole table, but polars says: {reason}.") from error
 
 
-def place(path: Path, row: int) -> str:
-    """Returns a row's place in its file, for messages: "line 7" or "row 6"."""
-    if path.suffix.lower() in PARQUET:
+def place(source: Source, row: int) -> str:
+    """Returns a row's place in its table, for messages: "line 7" or "row 6"."""
+    if isinstance(source, Frame) or source.suffix.lower() in PARQUET:
         return f"row {row + 1}"
-    lines = csv_files.rows(path, csv_files.read_form(path))
+    lines = csv_files.rows(source, csv_files.read_form(source))
     return f"line {next(itertools.islice(lines, row, None))[0]}"
 
 
-def check_complete(path: Path, table: "polars.DataFrame", columns: Sequence[str]) -> None:
+def check_complete(source: Source, table: "polars.DataFrame", columns: Sequence[str]) -> None:
     """Makes sure that no number and no text of these columns is missing.
 
     Raises:
@@ -95,12 +96,12 @@ def check_complete(path: Path, table: "polars.DataFrame", columns: Sequence[str]
     if rows:
         name = min(rows, key=lambda name: rows[name])
         raise ValueError(
-            f"{path}: {place(path, rows[name])}, column {name!r} must not be missing, but is."
+            f"{source}: {place(source, rows[name])}, column {name!r} must not be missing, but is."
         )
 
 
 def _choose(
-    path: Path,
+    source: Source,
     names: list[str],
     numbers: Sequence[str] | None,
     texts: Sequence[str],
@@ -111,17 +112,17 @@ def _choose(
         numbers = [name for name in names if name not in texts]
         if not all(names):
             place = names.index("") + 1
-            raise ValueError(f"{path}: the header must name each column, but not column {place}.")
+            raise ValueError(f"{source}: the header must name each column, but not column {place}.")
     for name in dict.fromkeys([*numbers, *texts]):
         if name in numbers and name in texts:
-            raise ValueError(f"{path}: column {name!r} must be numbers or text, got both.")
+            raise ValueError(f"{source}: column {name!r} must be numbers or text, got both.")
         if name not in names and name not in optional:
             close = difflib.get_close_matches(name.lower(), [n.lower() for n in names], 1)
             meant = [n for n in names if close and n.lower() == close[0]]
             hint = f" (did you mean {meant[0]!r}?)" if meant else ""
             shown = ", ".join(names[:12]) + (", ..." if len(names) > 12 else "")
             raise ValueError(
-                f"{path} must have a column {name!r}, but its columns are {shown[:500]}{hint}."
+                f"{source} must have a column {name!r}, but its columns are {shown[:500]}{hint}."
             )
     numbers = [name for name in dict.fromkeys(numbers) if name in names]
     return numbers, [name for name in dict.fromkeys(texts) if name in names]
@@ -201,25 +202,37 @@ def _read_parquet(
 
     if not path.stat().st_size:
         raise ValueError(f"{path} must be a Parquet file, but has zero bytes.")
-    schema = pl.read_parquet_schema(path)
-    chosen, written = _choose(path, list(schema), numbers, texts, optional)
+    return _select(path, pl.scan_parquet(path), numbers, texts, optional)
+
+
+def _select(
+    source: Source,
+    columns: "polars.LazyFrame",
+    numbers: Sequence[str] | None,
+    texts: Sequence[str],
+    optional: Sequence[str],
+) -> "polars.DataFrame":
+    """Returns columns that have types as numbers and as text."""
+    import polars as pl
+
+    schema = columns.collect_schema()
+    chosen, written = _choose(source, list(schema), numbers, texts, optional)
     for name in chosen:
         if not (schema[name].is_numeric() or schema[name] in (pl.Boolean, pl.Null)):
-            raise ValueError(f"{path}: column {name!r} must be numbers, got {schema[name]}.")
+            raise ValueError(f"{source}: column {name!r} must be numbers, got {schema[name]}.")
     for name in written:
         if schema[name].is_nested():
-            raise ValueError(f"{path}: column {name!r} must be text, got {schema[name]}.")
-    file = pl.scan_parquet(path)
-    height = file.select(pl.len()).collect().item()
+            raise ValueError(f"{source}: column {name!r} must be text, got {schema[name]}.")
+    height = columns.select(pl.len()).collect().item()
     if not height:
-        raise ValueError(f"{path} must have one row or more, but has none.")
+        raise ValueError(f"{source} must have one row or more, but has none.")
     if height * len(chosen + written) > MAX_CELLS:
         raise ValueError(
-            f"{path} must have {MAX_CELLS} numbers and texts or fewer, "
+            f"{source} must have {MAX_CELLS} numbers and texts or fewer, "
             f"got {height} rows of {len(chosen + written)}."
         )
     times = [name for name in written if schema[name].is_temporal()]
-    table = file.select(
+    table = columns.select(
         *(pl.col(name).cast(pl.Float64) for name in chosen),
         *(
             (pl.col(name).dt.to_string("iso:strict") if name in times else pl.col(name))
@@ -233,7 +246,7 @@ def _read_parquet(
         if wrong.any():
             row = int(wrong.arg_true()[0])
             raise ValueError(
-                f"{path}: row {row + 1}, column {name!r} must be finite and from -1e18 to 1e18, "
+                f"{source}: row {row + 1}, column {name!r} must be finite and from -1e18 to 1e18, "
                 f"got {table[name][row]}."
             )
     return _without_nan(table)

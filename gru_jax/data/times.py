@@ -6,12 +6,12 @@
 Times with a zone become UTC.
 """
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 from jaxtyping import Shaped
 
+from gru_jax.data.frames import Source
 from gru_jax.data.tables import place
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ _LATEST = 10**15
 
 
 def parse_times(
-    path: Path, name: str, column: "polars.Series"
+    source: Source, name: str, column: "polars.Series"
 ) -> tuple[Shaped[np.ndarray, " rows"], bool]:
     """Returns the times of a column of text, and whether they had a zone.
 
@@ -43,7 +43,7 @@ def parse_times(
         if wrong.any():
             row = wrong.arg_true()[0]
             raise ValueError(
-                f"{path}: {place(path, row)}, column {name!r} must {expected}, "
+                f"{source}: {place(source, row)}, column {name!r} must {expected}, "
                 f"got {column[row][:60]!r}."
             )
 

@@ -9,6 +9,7 @@ of it. Units are those of the look-back's mean and standard deviation.
 import math
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
@@ -34,12 +35,23 @@ def load(config: ForecastConfig) -> Parts:
     if config.data is None or not config.target:
         missing = "--data FILE" if config.data is None else "--target COLUMN"
         raise ValueError(f"train: {missing} is missing; see gru-jax train forecast --help.")
+    if not config.windows:
+        raise ValueError("train: windows must be a whole number from 1, got 0.")
+    return load_table(config, Path(config.data))
+
+
+def load_table(config: ForecastConfig, source: Any) -> Parts:
+    """Returns the windows of a file or of a data frame; without test windows, that part is empty.
+
+    Raises:
+        ValueError: if it does not hold such series, or a part has no target other than 0.
+    """
     gj.level_quantiles(config.level)
-    table = read_table(config, Path(config.data), config.freq, config.season)
+    table = read_table(config, source, config.freq, config.season)
     horizon = config.horizon or table.season
     step, shortest = config.step or horizon, min(len(series.y) for series in table.series)
-    validation = config.validation or max(config.windows, min(32, shortest // 10 // step))
-    held_out = 2 * horizon + step * (config.windows + validation - 2)
+    validation = config.validation or max(config.windows, min(32, shortest // 10 // step), 1)
+    held_out = sum(horizon + step * (n - 1) for n in (config.windows, validation) if n)
     wish = min(max(SEASONS * table.season, 2 * horizon), LOOKBACK)
     lookback = config.lookback or max(min(wish, (shortest - held_out - horizon) // 2), 1)
     table = data.add_calendar(table, data.find_calendar(table), horizon)
@@ -48,19 +60,21 @@ def load(config: ForecastConfig) -> Parts:
     )
     for name, part in zip(("validation", "test"), split[1:], strict=True):
         places = zip(part.series, part.cutoffs, strict=True)
-        if not any(np.nan_to_num(table.series[i].y[c : c + horizon]).any() for i, c in places):
+        ys = [np.nan_to_num(table.series[i].y[c : c + horizon]) for i, c in places]
+        if ys and not np.any(ys):
             raise ValueError(
-                f"{config.data}: the {name} windows must hold a target other than 0, but have none."
+                f"{config.data or 'table'}: the {name} windows must hold a target other than 0, "
+                "but have none."
             )
     return Parts(*(Source(table, part) for part in split))
 
 
 def read_table(
-    config: ForecastConfig, path: Path, freq: str | None, season: int | None
+    config: ForecastConfig, source: Any, freq: str | None, season: int | None
 ) -> gj.SeriesTable:
-    """Returns the series of a file with the columns of the settings."""
+    """Returns the series of a file or of a data frame, with the columns of the settings."""
     return gj.read_series(
-        path,
+        source,
         target=config.target,
         id=config.id,
         time=config.time,
@@ -172,9 +186,9 @@ def describe(config: ForecastConfig, facts: Facts, parts: Parts) -> dict[str, st
     }
 
 
-def read(config: ForecastConfig, facts: Facts, path: Path) -> Input:
-    """Returns the series of a user's file, to forecast the steps behind their last targets."""
-    table = read_table(config, path, facts["freq"], facts["season"])
+def read(config: ForecastConfig, facts: Facts, source: Any) -> Input:
+    """Returns the series of a user's file or data frame, to forecast behind their last targets."""
+    table = read_table(config, source, facts["freq"], facts["season"])
     table = data.add_calendar(table, facts["calendar"], facts["horizon"])
     return Input([series.id for series in table.series], Source(table, None), known=False)
 

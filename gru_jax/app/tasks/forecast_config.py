@@ -42,7 +42,7 @@ class ForecastConfig(Config):
     """Steps of a season. Default: a day, a week or a year, by the step."""
     level: Annotated[tuple[float, ...], "PERCENT", Range(0, 100)] = (80.0, 95.0)
     """Coverage of the intervals, in per cent."""
-    windows: Annotated[int, Range(1, 10**5)] = 4
+    windows: Annotated[int, Range(0, 10**5)] = 4
     """Test windows of each series, at its end."""
     step: Annotated[int | None, Range(1, 10**5)] = None
     """Steps between two test windows. Default: the horizon."""

@@ -1,11 +1,8 @@
-"""scikit-learn estimators: a GRU that classifies sequences, or gives a number for each.
+"""Estimators for labelled sequences: the net of `gru-jax train classify`.
 
-    model = gj.estimators.GRUClassifier().fit(xs, labels)
-    model.predict_proba(xs)
+    list of [time, channels] | [cases, time, channels] | [cases, time] -> Cases -> CLASSIFY
 
-`xs` is a list of arrays `[time, channels]`, an array `[cases, time, channels]`, or a table
-`[cases, time]` of one channel. NaN is a missing value. The data, the net and the training are those
-of `gru-jax train classify`. Needs the extra `estimators`.
+NaN is a missing value.
 """
 
 import dataclasses
@@ -15,15 +12,15 @@ from typing import Any, Literal
 import numpy as np
 from jaxtyping import Float
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
-from sklearn.utils import check_array, check_consistent_length, check_random_state, column_or_1d
+from sklearn.utils import check_array, check_consistent_length, column_or_1d
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from gru_jax import Row
 from gru_jax.app import problem as problems
 from gru_jax.app.tasks.classify import CLASSIFY, ClassifyConfig
-from gru_jax.app.tasks.labelled import LARGEST, Cases, part_cases
+from gru_jax.app.tasks.labelled import Cases, part_cases
 from gru_jax.app.tasks.task import Parts
+from gru_jax.estimators.training import RandomState, check_values, draw_seed, train
 
 Sequences = Any
 """A list of arrays `[time, channels]` or `[time]`, or an array of two or three axes."""
@@ -57,7 +54,7 @@ class _Estimator(BaseEstimator):
     """Decoupled weight decay of AdamW."""
     validation: float = ClassifyConfig.validation
     """Share of the training data that chooses the best epoch."""
-    random_state: int | np.random.RandomState | None = 0
+    random_state: RandomState = 0
     """Seeds the split, the parameters, the order of the data, and the noise."""
 
     def __sklearn_tags__(self) -> Any:
@@ -68,30 +65,17 @@ class _Estimator(BaseEstimator):
         return tags
 
     def _train(self, xs: list[np.ndarray], targets: np.ndarray, classes: tuple[str, ...]) -> None:
-        settings: dict[str, Any] = self.get_params() | {"seed": self._draw_seed()}
+        settings: dict[str, Any] = self.get_params() | {"seed": draw_seed(self.random_state)}
         del settings["random_state"]
         config = ClassifyConfig(**settings)
         channels = tuple(f"channel {i + 1}" for i in range(xs[0].shape[1]))
         cases = Cases(xs, targets, channels, classes)
-        train, validation = part_cases(cases, config.validation, config.seed)
+        training, validation = part_cases(cases, config.validation, config.seed)
         if not validation.xs:  # A case of each class is too few to part.
-            validation = train
-        task = CLASSIFY._replace(load=lambda _: Parts(train, validation, validation))
-        problem, rows = problems.make_problem(task, config), list[Row]()
-        loop, progress = problems.make_loop(problem), problems.init_progress(problem)
-        progress, reason = problems.train(problem, loop, progress, report=rows.append)
-        if reason == "not finite":
-            raise ValueError(
-                f"{type(self).__name__}: loss must be finite, but is not in epoch {len(rows) + 1}; "
-                f"try a learning_rate below {self.learning_rate}."
-            )
-        self.net_, self.facts_, self.history_ = problem.net, problem.facts, rows
-        self.params_, self._config = progress.best_params, config
-
-    def _draw_seed(self) -> int:
-        if isinstance(self.random_state, int | np.integer):
-            return int(self.random_state)
-        return int(check_random_state(self.random_state).randint(2**31))
+            validation = training
+        task = CLASSIFY._replace(load=lambda _: Parts(training, validation, validation))
+        _, trained, self.history_ = train(type(self).__name__, task, config)
+        _, self._config, self.facts_, self.net_, self.params_ = trained
 
     def _answer(self, X: Sequences) -> np.ndarray:
         check_is_fitted(self, "params_")
@@ -124,7 +108,7 @@ class _Estimator(BaseEstimator):
             self, X, reset=reset, dtype=np.float32, ensure_all_finite="allow-nan"
         )
         xs = [row[:, None] for row in table]
-        _check_values(type(self).__name__, xs)
+        check_values(type(self).__name__, xs)
         return xs
 
     def _check(self, xs: list[np.ndarray], *, reset: bool) -> None:
@@ -136,7 +120,7 @@ class _Estimator(BaseEstimator):
                 f"{name}: X must be sequences [time, channels] with the same channels, one step or "
                 f"more, got shapes {shapes[:4]}."
             )
-        _check_values(name, xs)
+        check_values(name, xs)
         if reset:
             self.n_features_in_ = xs[0].shape[1]
         elif xs[0].shape[1] != len(self.facts_["channels"]):
@@ -233,12 +217,3 @@ def _is_list_of_sequences(X: Any) -> bool:
         return False
     axes = {np.ndim(x) for x in X if hasattr(x, "shape")}
     return axes == {2} or (axes == {1} and len({len(x) for x in X}) > 1)
-
-
-def _check_values(name: str, xs: list[np.ndarray]) -> None:
-    for case, x in enumerate(xs):
-        if not (np.isnan(x) | (np.abs(x) <= LARGEST)).all():
-            raise ValueError(
-                f"{name}: X must hold numbers from -1e18 to 1e18, or NaN for missing ones, got "
-                f"{x[~(np.isnan(x) | (np.abs(x) <= LARGEST))][0]} in case {case}."
-            )
