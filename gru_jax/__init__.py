@@ -116,6 +116,8 @@ from gru_jax.layers.pooling import pool as pool
 from gru_jax.layers.recurrent import Directions as Directions
 from gru_jax.layers.recurrent import bidirectional as bidirectional
 from gru_jax.layers.recurrent import recurrent as recurrent
+from gru_jax.layers.seg_rnn import SegRNNParams as SegRNNParams
+from gru_jax.layers.seg_rnn import seg_rnn as seg_rnn
 from gru_jax.layers.trace import explain_backend as explain_backend
 
 # Run
