@@ -17,8 +17,8 @@ from jaxtyping import Array, Float
 from gru_jax.architecture import bind, buildable
 from gru_jax.cells.gru import gates, gru, mix, pack, project
 from gru_jax.cells.gru_params import GRUParams
-from gru_jax.layers.layer import Layer
 from gru_jax.layers import pointwise
+from gru_jax.layers.layer import Layer
 from gru_jax.layers.pointwise import DenseParams, constant, dense, no_state
 from gru_jax.layers.recurrent import recurrent
 from gru_jax.ops.checks import check_count, check_dtype, check_kind
@@ -95,7 +95,8 @@ def seg_rnn(
         raise ValueError(
             f"seg_rnn: hidden_size must be even with several series, got {hidden_size}."
         )
-    checked = _Sizes(*map(int, (*sizes.values(), series)), check_dtype("seg_rnn", dtype))
+    dtype = check_dtype("seg_rnn", dtype)
+    checked = _Sizes(int(horizon), int(size), int(hidden_size), int(segment), int(series), dtype)
     return Layer(
         init=bind(_init, checked),
         output_size=bind(constant, checked.size),

@@ -47,8 +47,9 @@ def draw(net, features, rng):
     return jax.tree.map(lambda a: jnp.asarray(rng.normal(size=a.shape)), params)
 
 
+@pytest.mark.usefixtures("x64")
 @pytest.mark.parametrize(("series", "size", "time"), [(1, 1, 8), (SERIES, 1, 10), (SERIES, 3, 3)])
-def test_it_forecasts_as_loops_do(series, size, time, x64, rng):
+def test_it_forecasts_as_loops_do(series, size, time, rng):
     net = gj.seg_rnn(
         HORIZON, size, hidden_size=HIDDEN, segment=SEGMENT, series=series, dtype=np.float64
     )
@@ -93,7 +94,8 @@ def test_dropout_acts_in_training_alone(rng):
     keys = jax.random.split(jax.random.key(1), 4000)
     mean = jax.vmap(lambda key: net.apply(params, xs, key=key)[0])(keys).mean(0)
     np.testing.assert_allclose(mean, ys, atol=0.06)  # of values about 1, in 4000 draws
-    assert net.random and not gj.seg_rnn(HORIZON, dropout=0).random
+    assert net.random
+    assert not gj.seg_rnn(HORIZON, dropout=0).random
 
 
 def test_a_series_without_a_vector_is_nan():
