@@ -133,7 +133,7 @@ def _check_facts(facts: Facts) -> None:
         raise ValueError("its facts must have a finite mean and deviation of each covariate")
     if numbers[1].min(initial=1) <= 0 or not all(type(n) is int and n > 0 for n in counts):
         raise ValueError("its facts must have deviations and counts above 0")
-    scales = np.array(facts["scales"] or [[0, 1]] * len(facts["series"]), np.float64)
+    scales = np.array(facts["scales"] or [[0, 1]] * len(facts["series"]), float).reshape(-1, 2)
     if len(scales) != len(facts["series"]) or not (np.isfinite(scales) & (scales[:, 1:] > 0)).all():
         raise ValueError("its facts must have a finite center and a scale above 0 for each series")
     gj.level_quantiles(facts["levels"])

@@ -36,13 +36,14 @@ class Source(NamedTuple):
 class Prepared(NamedTuple):
     """Windows and, for inputs of a season ago, its steps and the number of future covariates.
 
-    For SegRNN also the number of each series in the net's parameters.
+    For SegRNN also the number of each series in the net's parameters, and how many it knows.
     """
 
     windows: gj.Windows
     season: int
     future: int
     numbers: Int[np.ndarray, " series"] | None = None
+    known: int = 0
 
 
 class Batch(NamedTuple):
@@ -139,7 +140,9 @@ def prepare(facts: Facts, source: Source) -> Prepared:
     if facts["scales"]:
         scales = np.array(facts["scales"], np.float32)[numbers]
         prepared = prepared._replace(windows=windows._replace(scales=scales))
-    return prepared._replace(numbers=numbers) if facts["net"] == "segrnn" else prepared
+    if facts["net"] == "segrnn":
+        prepared = prepared._replace(numbers=numbers, known=len(facts["series"]))
+    return prepared
 
 
 def find_numbers(facts: Facts, table: gj.SeriesTable) -> Int[np.ndarray, " series"]:
@@ -229,12 +232,12 @@ def _last_season(
 def _series_inputs(
     prepared: Prepared, batch: gj.WindowBatch
 ) -> Float[np.ndarray, "*steps batch lookback input"]:
-    """Returns scaled y of the look-back, NaN where missing, and of several series the number."""
+    """Returns scaled y of the look-back, NaN where missing, and the number of one of several."""
     windows, numbers = prepared.windows, prepared.numbers
     assert numbers is not None
     y, observed = (batch.inputs[..., : windows.lookback, i] for i in (0, 1))
     y = np.where(np.asarray(observed) > 0, y, np.float32(np.nan))
-    if len(numbers) == 1:
+    if prepared.known == 1:
         return y[..., None]
     rows = numbers[windows.series[batch.numbers]].astype(np.float32)
     return np.stack([y, np.broadcast_to(rows[..., None], y.shape)], -1)
