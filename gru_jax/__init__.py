@@ -92,6 +92,7 @@ from gru_jax.data.windows import Standardization as Standardization
 from gru_jax.data.windows import WindowBatch as WindowBatch
 from gru_jax.data.windows import Windows as Windows
 from gru_jax.data.windows import gather_windows as gather_windows
+from gru_jax.data.windows import series_scales as series_scales
 from gru_jax.data.windows import window_batches as window_batches
 
 # Layers
@@ -116,6 +117,8 @@ from gru_jax.layers.pooling import pool as pool
 from gru_jax.layers.recurrent import Directions as Directions
 from gru_jax.layers.recurrent import bidirectional as bidirectional
 from gru_jax.layers.recurrent import recurrent as recurrent
+from gru_jax.layers.seg_rnn import SegRNNParams as SegRNNParams
+from gru_jax.layers.seg_rnn import seg_rnn as seg_rnn
 from gru_jax.layers.trace import explain_backend as explain_backend
 
 # Run

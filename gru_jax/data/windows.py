@@ -43,6 +43,8 @@ class Windows(NamedTuple):
         horizon: steps to forecast.
         num_past: past covariates.
         standardization: of the covariates.
+        scales: center and scale of each series' y, e.g. from `series_scales`; None takes those of
+            each look-back.
     """
 
     rows: Float[np.ndarray, "rows columns"]
@@ -53,6 +55,7 @@ class Windows(NamedTuple):
     horizon: int
     num_past: int
     standardization: Standardization
+    scales: Float[np.ndarray, "series 2"] | None = None
 
 
 class WindowBatch(NamedTuple):
@@ -64,8 +67,8 @@ class WindowBatch(NamedTuple):
         inputs: of each step of look-back and horizon.
         targets: the scaled y of the horizon; 0 is missing.
         valid: False where a target is missing, and in rows that only fill up a last batch.
-        center: the mean of y over the look-back.
-        scale: its standard deviation.
+        center: the mean of y over the look-back, or that of its series.
+        scale: the standard deviation.
         numbers: of the windows; -1 in rows that only fill up a last batch.
     """
 
@@ -81,19 +84,44 @@ def gather_windows(windows: Windows, numbers: Int[np.ndarray, " batch"]) -> Wind
     """Returns the windows with these numbers as arrays.
 
     The look-back's observed y are scaled to mean 0 and standard deviation 1. If they are all equal,
-    the scale is their absolute value, and if that is 0, 1.
+    the scale is their absolute value, and if that is 0, 1. `windows.scales` takes their place.
     """
     lookback, covariates = windows.lookback, CHANNELS + windows.num_past
     steps = np.arange(lookback + windows.horizon)
     # Several times faster than the same by indexing.
     inputs = windows.rows.take(windows.starts[numbers][:, None] + steps, 0)
     y, observed = inputs[..., 0], inputs[..., 1]
-    center, scale = _scale(y[:, :lookback], observed[:, :lookback])
+    if windows.scales is None:
+        center, scale = _scale(y[:, :lookback], observed[:, :lookback])
+    else:
+        center, scale = windows.scales[windows.series[numbers]].T
     y[:] = observed * (y - center[:, None]) / scale[:, None]
     targets, valid = y[:, lookback:].copy(), observed[:, lookback:] > 0
     inputs[:, lookback:, :covariates] = 0
     inputs[:, lookback:, 2] = 1
     return WindowBatch(inputs, targets, valid, center, scale, np.array(numbers))
+
+
+def series_scales(table: SeriesTable, ends: Sequence[int]) -> Float[np.ndarray, "series 2"]:
+    """Returns mean and standard deviation of each series' y before its end, for `Windows.scales`.
+
+    If they are all equal, the deviation is as in `gather_windows`.
+
+    Args:
+        table: the series.
+        ends: the steps of each series to look at, e.g. those before the first validation target.
+
+    Raises:
+        ValueError: if there is not one end for each series.
+    """
+    if len(ends) != len(table.series):
+        raise ValueError(
+            f"series_scales: ends must be of {len(table.series)} series, as the table has, "
+            f"got {len(ends)}."
+        )
+    known = [series.y[:end] for series, end in zip(table.series, ends, strict=True)]
+    scales = [_scale(np.nan_to_num(y)[None], ~np.isnan(y)[None]) for y in known]
+    return np.array(scales, np.float32)[..., 0]
 
 
 def window_batches(

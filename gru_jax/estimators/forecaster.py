@@ -85,8 +85,12 @@ class GRUForecaster(BaseEstimator):
     to 32 in a tenth of the series."""
     epoch_windows: int = ForecastConfig.epoch_windows
     """Training windows in an epoch, at most; each epoch draws others."""
-    model: Literal["small", "medium", "large"] = "medium"
-    """GRU layers: 1 of 32, 1 of 64 or 2 of 128 features."""
+    model: Literal["small", "medium", "large", "segrnn"] = "medium"
+    """GRU layers: 1 of 32, 1 of 64 or 2 of 128 features; or SegRNN (2023), with a GRU of 512 over
+    segments, which reads the target alone."""
+    scale: Literal["window", "series"] = "window"
+    """Mean and deviation that scale the target: of each look-back, or of each series' training
+    steps; the latter cannot forecast other series."""
     noise: float = ForecastConfig.noise
     """Standard deviation of the noise on the scaled inputs, in training."""
     dropout: float = ForecastConfig.dropout

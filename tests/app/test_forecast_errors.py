@@ -52,7 +52,7 @@ CASES = [
     (DAYS, ["--level", "-5"], "train: level must be a number from 0 to below 100, got (-5.0,)."),
     (DAYS, ["--level", "0"], "levels must be different numbers between 0 and 100, got [0.0]."),
     (DAYS, ["--level", "80", "80"], "levels must be different numbers between 0 and 100, got"),
-    (DAYS, ["--model", "huge"], "--model must be one of small, medium, large, got 'huge'."),
+    (DAYS, ["--model", "huge"], "--model must be one of small, medium, large, segrnn, got 'huge'."),
     (DAYS, ["--windows", "0"], "train: windows must be a whole number from 1, got 0."),
     (DAYS, ["--horizon", "0"], "train: horizon must be a whole number from 1 to below"),
     (

@@ -230,3 +230,31 @@ def test_future_covariates_must_reach_the_horizon(table):
         "target, got 5."
     ):
         gj.forecast_windows(table, L, FUTURE + 1, train.standardization)
+
+
+def test_the_scale_of_a_series_takes_the_place_of_the_look_backs(table):
+    split = gj.split_windows(table, L, H, validation=2, test=2, step=3)
+    scales = gj.series_scales(table, [30] * len(table.series))
+    expected = [(np.nanmean(s.y[:30]), np.nanstd(s.y[:30])) for s in table.series]
+    np.testing.assert_allclose(scales, expected, rtol=1e-5)
+    numbers = np.arange(len(split.test.starts))
+    batch = gj.gather_windows(split.test._replace(scales=scales), numbers)
+    look_backs = gj.gather_windows(split.test, numbers)
+    np.testing.assert_array_equal(
+        np.stack([batch.center, batch.scale], -1), scales[split.test.series]
+    )
+    for one in (batch, look_backs):
+        y = one.center[:, None] + one.scale[:, None] * one.targets
+        np.testing.assert_array_equal(one.valid, look_backs.valid)
+        np.testing.assert_allclose(
+            y[one.valid],
+            [
+                table.series[i].y[t + h]
+                for i, t in zip(split.test.series, split.test.cutoffs, strict=True)
+                for h in range(H)
+                if not np.isnan(table.series[i].y[t + h])
+            ],
+            rtol=1e-4,
+        )
+    with refused("series_scales: ends must be of 2 series, as the table has, got 1."):
+        gj.series_scales(table, [30])

@@ -3,7 +3,8 @@
 inputs of each step -> noise -> [GRU -> dropout]* -> dense -> quantiles, less the last season
 
 One pass gives the whole horizon: it reads y in the look-back, and in the horizon only what is known
-of it. Units are those of the look-back's mean and standard deviation.
+of it. Units are those of the look-back's mean and standard deviation. `--model segrnn` is another
+net, which forecasts the mean.
 """
 
 import math
@@ -16,6 +17,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 import gru_jax as gj
+from gru_jax import Key, Params
 from gru_jax.app.tasks import forecast_backtest, forecast_files
 from gru_jax.app.tasks import forecast_data as data
 from gru_jax.app.tasks.forecast_config import ForecastConfig
@@ -47,6 +49,10 @@ def load_table(config: ForecastConfig, source: Any) -> Parts:
         ValueError: if it does not hold such series, or a part has no target other than 0.
     """
     gj.level_quantiles(config.level)
+    if config.model == "segrnn" and (config.future or config.past or config.noise):
+        raise ValueError(
+            "train: model segrnn reads the target alone, so future, past and noise must not be set."
+        )
     table = read_table(config, source, config.freq, config.season)
     horizon = config.horizon or table.season
     step, shortest = config.step or horizon, min(len(series.y) for series in table.series)
@@ -54,7 +60,8 @@ def load_table(config: ForecastConfig, source: Any) -> Parts:
     held_out = sum(horizon + step * (n - 1) for n in (config.windows, validation) if n)
     wish = min(max(SEASONS * table.season, 2 * horizon), LOOKBACK)
     lookback = config.lookback or max(min(wish, (shortest - held_out - horizon) // 2), 1)
-    table = data.add_calendar(table, data.find_calendar(table), horizon)
+    calendar = [] if config.model == "segrnn" else data.find_calendar(table)
+    table = data.add_calendar(table, calendar, horizon)
     split = gj.split_windows(
         table, lookback, horizon, validation=validation, test=config.windows, step=step
     )
@@ -89,13 +96,23 @@ def learn(config: ForecastConfig, parts: Parts) -> Facts:
     """Returns the grid of the series, the sizes of a window, and the statistics of covariates."""
     table, windows = parts.train
     mean, std = windows.standardization
+    segrnn, scales = config.model == "segrnn", []
+    names = [series.id for series in table.series] if segrnn or config.scale == "series" else []
+    if config.scale == "series":
+        validation = parts.validation.windows
+        firsts = [validation.cutoffs[validation.series == i].min() for i in range(len(names))]
+        scales = gj.series_scales(table, firsts).tolist()
+    last = [f"{name} last season" for name in ("y", *config.future)]
     return {
+        "net": "segrnn" if segrnn else "gru",
         "data": data.digest(table),
         "freq": str(table.freq),
         "season": table.season,
         "future": list(config.future),
-        "calendar": data.find_calendar(table),
-        "inputs": [*table.inputs, *(f"{name} last season" for name in ("y", *config.future))],
+        "calendar": [] if segrnn else data.find_calendar(table),
+        "inputs": ["y", "series"][: min(len(names), 2)] if segrnn else [*table.inputs, *last],
+        "series": names,
+        "scales": scales,
         "lookback": windows.lookback,
         "horizon": windows.horizon,
         "levels": list(config.level),
@@ -107,14 +124,15 @@ def learn(config: ForecastConfig, parts: Parts) -> Facts:
 def goal(facts: Facts) -> Goal:
     """Returns the words of the task."""
     _check_facts(facts)
+    mean = facts["net"] == "segrnn"
     coverages = [f"coverage_{level:g}" for level in sorted(facts["levels"])]
     return Goal(
         title=f"the test windows of {facts['horizon']} steps",
-        monitor="scaled_crps",
+        monitor="scaled_mse" if mean and facts["scales"] else "scaled_crps",
         units={name: "fraction" for name in coverages},
         sample="window",
         target="forecast",
-        metrics=("mase", "mae", *coverages),
+        metrics=("mase", "mae", *["scaled_mae"] * bool(facts["scales"]), *coverages),
     )
 
 
@@ -122,43 +140,68 @@ def _check_facts(facts: Facts) -> None:
     """Raises ValueError if the facts do not describe inputs and windows."""
     numbers, future = np.array([facts["mean"], facts["std"]], np.float64), facts["future"]
     counts = [facts[name] for name in ("season", "lookback", "horizon")]
-    if (
-        numbers.shape != (2, len(facts["inputs"]) - 4 - len(future))
-        or not np.isfinite(numbers).all()
-    ):
+    covariates = 0 if facts["net"] == "segrnn" else len(facts["inputs"]) - 4 - len(future)
+    if numbers.shape != (2, covariates) or not np.isfinite(numbers).all():
         raise ValueError("its facts must have a finite mean and deviation of each covariate")
     if numbers[1].min(initial=1) <= 0 or not all(type(n) is int and n > 0 for n in counts):
         raise ValueError("its facts must have deviations and counts above 0")
+    scales = np.array(facts["scales"] or [[0, 1]] * len(facts["series"]), float).reshape(-1, 2)
+    if len(scales) != len(facts["series"]) or not (np.isfinite(scales) & (scales[:, 1:] > 0)).all():
+        raise ValueError("its facts must have a finite center and a scale above 0 for each series")
     gj.level_quantiles(facts["levels"])
 
 
 def make_net(config: ForecastConfig, facts: Facts) -> gj.Layer:
     """Builds the net: inputs of look-back and horizon in, quantiles of each step out."""
+    outputs = 2 * len(facts["levels"]) + 1
+    if config.model == "segrnn":
+        series, dropout = len(facts["series"]), config.dropout
+        return gj.seg_rnn(facts["horizon"], outputs, series=series, dropout=dropout)
     hidden, layers = SIZES[config.model]
     layer = [gj.recurrent(gj.gru(hidden)), gj.dropout(config.dropout)]
-    head = gj.dense(2 * len(facts["levels"]) + 1)
-    return gj.stack(gj.gaussian_noise(config.noise), *layer * layers, head)
+    return gj.stack(gj.gaussian_noise(config.noise), *layer * layers, gj.dense(outputs))
 
 
-def loss(_: ForecastConfig, facts: Facts, outputs: Array, batch: Batch) -> Mean:
-    """Returns the quantile loss in scaled units, mean over the quantiles."""
-    predictions = data.scaled_quantiles(outputs, batch)
-    quantiles = gj.level_quantiles(facts["levels"])
-    losses = gj.quantile_loss(predictions, jnp.asarray(batch.targets), quantiles)
+def loss(_: ForecastConfig | None, facts: Facts, outputs: Array, batch: Batch) -> Mean:
+    """Returns the quantile loss in scaled units, mean over the quantiles.
+
+    SegRNN has the squared error in the median's place.
+    """
+    predictions, targets = data.scaled_quantiles(outputs, batch), jnp.asarray(batch.targets)
+    losses, middle = _quantile_losses(facts, predictions, targets), len(facts["levels"])
+    if facts["net"] == "segrnn":
+        losses = losses.at[..., middle].set((predictions[..., middle] - targets) ** 2)
     return weigh(losses.mean(-1), batch.observed)
 
 
+def _quantile_losses(facts: Facts, predictions: Array, targets: Array) -> Array:
+    return gj.quantile_loss(predictions, targets, gj.level_quantiles(facts["levels"]))
+
+
 def metrics(facts: Facts, outputs: Array, batch: Batch) -> dict[str, Mean]:
-    """Returns the loss, and the scaled CRPS: in units of y, over all targets."""
+    """Returns the loss, and the scaled CRPS: in units of y, over all targets.
+
+    Where a scale is that of a series, also the squared error in its units.
+    """
     predictions = jnp.sort(data.scaled_quantiles(outputs, batch), -1)
-    quantiles = gj.level_quantiles(facts["levels"])
     targets, scale = jnp.asarray(batch.targets), jnp.asarray(batch.scale)[:, None]
-    losses = gj.quantile_loss(predictions, targets, quantiles).mean(-1)
+    losses = _quantile_losses(facts, predictions, targets).mean(-1)
     y = jnp.asarray(batch.center)[:, None] + scale * targets
     crps = Mean(
         weigh(2 * scale * losses, batch.observed).total, weigh(jnp.abs(y), batch.observed).total
     )
-    return {"loss": weigh(losses, batch.observed), "scaled_crps": crps}
+    means = {"loss": loss(None, facts, outputs, batch), "scaled_crps": crps}
+    if facts["scales"]:
+        errors = predictions[..., len(facts["levels"])] - targets
+        means["scaled_mse"] = weigh(errors**2, batch.observed)
+    return means
+
+
+def apply(
+    net: gj.Layer, params: Params, batch: Batch, carry: Any, key: Key | None
+) -> tuple[Array, Any]:
+    """Returns the net's outputs; no window has padding."""
+    return net.apply(params, batch.xs, key=key)[0], carry
 
 
 def predict(_: Facts, outputs: Array, batch: Batch) -> Float[Array, "batch horizon quantiles"]:
@@ -174,7 +217,9 @@ def describe(config: ForecastConfig, facts: Facts, parts: Parts) -> dict[str, st
     sizes = ", ".join(f"{len(p.windows.starts):,} {n}" for n, p in parts._asdict().items())
     steps = sum(len(series.y) for series in table.series)
     missing = sum(int(np.isnan(series.y).sum()) for series in table.series)
-    hidden, layers = SIZES[config.model]
+    model = "SegRNN, GRU of 512, dense"
+    if config.model != "segrnn":
+        model = "GRU, {1} x {0}, dense".format(*SIZES[config.model])
     return {
         "task": f"forecast {', '.join(config.target)}: {facts['horizon']} steps of "
         f"{facts['freq']}, season {facts['season']}, from {facts['lookback']} steps",
@@ -182,7 +227,7 @@ def describe(config: ForecastConfig, facts: Facts, parts: Parts) -> dict[str, st
         f"({table.absent:,} without a row)",
         "windows": sizes,
         "inputs": ", ".join(facts["inputs"]),
-        "model": f"GRU, {layers} x {hidden}, dense",
+        "model": model,
     }
 
 
@@ -191,13 +236,6 @@ def read(config: ForecastConfig, facts: Facts, source: Any) -> Input:
     table = read_table(config, source, facts["freq"], facts["season"])
     table = data.add_calendar(table, facts["calendar"], facts["horizon"])
     return Input([series.id for series in table.series], Source(table, None), known=False)
-
-
-def prepare(facts: Facts, source: Source) -> Prepared:
-    """Returns the windows."""
-    table, windows = source
-    windows = data.make_windows(facts, table) if windows is None else windows
-    return Prepared(windows, table.season, len(facts["future"]))
 
 
 def batches(config: ForecastConfig, prepared: Prepared, epoch: int | None) -> Iterator[Batch]:
@@ -228,9 +266,10 @@ FORECAST = Task(
     predict=predict,
     describe=describe,
     read=read,
-    prepare=prepare,
+    prepare=data.prepare,
     batches=batches,
     steps=count_steps,
+    apply=apply,
     baselines=forecast_backtest.measure_naive,
     figures=forecast_files.draw,
     test=forecast_backtest.measure,

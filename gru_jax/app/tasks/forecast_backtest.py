@@ -26,11 +26,13 @@ class Backtest(NamedTuple):
         windows: the windows.
         past: y of each window's series before the cutoff; NaN is missing.
         y: y of the horizon.
+        scale: deviation of each window's series in training, where that scales y.
     """
 
     windows: gj.Windows
     past: list[Float[np.ndarray, " _"]]
     y: Float[np.ndarray, "windows horizon"]
+    scale: Float[np.ndarray, " windows"] | None = None
 
 
 def find_backtest(config: Any, facts: Facts, source: Source) -> Backtest:
@@ -57,7 +59,11 @@ def find_backtest(config: Any, facts: Facts, source: Source) -> Backtest:
     y = np.stack([every[i][cutoff : cutoff + horizon] for i, cutoff in places])
     if not np.nan_to_num(y).any():
         raise ValueError("test windows must hold a target other than 0, but have none.")
-    return Backtest(windows, [every[i][:cutoff] for i, cutoff in places], y)
+    test = Backtest(windows, [every[i][:cutoff] for i, cutoff in places], y)
+    if not facts["scales"]:
+        return test
+    scales = np.array(facts["scales"])[data.find_numbers(facts, table), 1]
+    return test._replace(scale=scales[windows.series])
 
 
 def as_written(values: np.ndarray) -> np.ndarray:
@@ -65,11 +71,10 @@ def as_written(values: np.ndarray) -> np.ndarray:
     return np.asarray(values, np.float32).astype(str).astype(np.float64)
 
 
-def forecast(trained: Any, windows: gj.Windows) -> Float[np.ndarray, "windows horizon quantiles"]:
+def forecast(trained: Any, source: Source) -> Float[np.ndarray, "windows horizon quantiles"]:
     """Returns the net's quantiles of each window."""
     task, _, facts, net, params = trained
-
-    prepared = data.Prepared(windows, facts["season"], len(facts["future"]))
+    prepared = data.prepare(facts, source)
 
     def answers() -> Iterator[np.ndarray]:
         for batch in data.in_order(prepared, BATCH):
@@ -113,6 +118,9 @@ def score(facts: Facts, test: Backtest, forecasts: np.ndarray) -> Row:
         "mae": gj.mae(median.ravel(), flat),
         "mse": gj.mse(median.ravel(), flat),
     }
+    if test.scale is not None:
+        scaled = [(a / test.scale[:, None]).ravel() for a in (median, y)]
+        values |= {"scaled_mse": gj.mse(*scaled), "scaled_mae": gj.mae(*scaled)}
     for i, level in enumerate(sorted(levels, reverse=True)):
         values[f"coverage_{level:g}"] = gj.coverage(rows[:, i], rows[:, -1 - i], flat)
     return {name: float(value) for name, value in values.items() if not np.isnan(value)}
@@ -121,7 +129,7 @@ def score(facts: Facts, test: Backtest, forecasts: np.ndarray) -> Row:
 def measure(trained: Any, source: Source) -> Row:
     """Returns the metrics of the net's forecasts, and the numbers of windows and of targets."""
     test = find_backtest(trained.config, trained.facts, source)
-    row = score(trained.facts, test, forecast(trained, test.windows))
+    row = score(trained.facts, test, forecast(trained, Source(source.table, test.windows)))
     return row | {"windows": len(test.y), "targets": int((~np.isnan(test.y)).sum())}
 
 

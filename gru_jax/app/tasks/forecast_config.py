@@ -51,8 +51,12 @@ class ForecastConfig(Config):
     to 32 in a tenth of the series."""
     epoch_windows: Annotated[int, Range(1, 10**9), FREE] = 4096
     """Training windows in an epoch, at most; each epoch draws others."""
-    model: Literal["small", "medium", "large"] = "medium"
-    """GRU layers: 1 of 32, 1 of 64 or 2 of 128 features."""
+    model: Literal["small", "medium", "large", "segrnn"] = "medium"
+    """GRU layers: 1 of 32, 1 of 64 or 2 of 128 features; or SegRNN (2023), with a GRU of 512 over
+    segments, which reads the target alone."""
+    scale: Literal["window", "series"] = "window"
+    """Mean and deviation that scale the target: of each look-back, or of each series' training
+    steps; the latter cannot forecast other series."""
     noise: Annotated[float, Range(0, math.inf), FREE] = 0.0
     """Standard deviation of the noise on the scaled inputs, in training."""
     dropout: Annotated[float, Range(0, 1), FREE] = 0.1

@@ -3,7 +3,8 @@
     look-back  ->  | y, observed | covariates | calendar | y and covariates a season ago |
     horizon    ->  |    0,  0    | covariates | calendar | those of the last season      |
 
-The calendar has waves of the day, the week and the year.
+The calendar has waves of the day, the week and the year. SegRNN reads y alone, NaN where missing,
+and the number of its series.
 """
 
 import hashlib
@@ -33,11 +34,16 @@ class Source(NamedTuple):
 
 
 class Prepared(NamedTuple):
-    """Windows and, for inputs of a season ago, its steps and the number of future covariates."""
+    """Windows and, for inputs of a season ago, its steps and the number of future covariates.
+
+    For SegRNN also the number of each series in the net's parameters, and how many it knows.
+    """
 
     windows: gj.Windows
     season: int
     future: int
+    numbers: Int[np.ndarray, " series"] | None = None
+    known: int = 0
 
 
 class Batch(NamedTuple):
@@ -119,6 +125,38 @@ def make_windows(
     return gj.forecast_windows(table, facts["lookback"], facts["horizon"], std, cutoffs=cutoffs)
 
 
+def prepare(facts: Facts, source: Source) -> Prepared:
+    """Returns the windows, by default those behind the last targets, as `batches` takes them.
+
+    Raises:
+        ValueError: if the net has no scale or vector for a series, or as from `make_windows`.
+    """
+    table, windows = source
+    windows = make_windows(facts, table) if windows is None else windows
+    prepared = Prepared(windows, facts["season"], len(facts["future"]))
+    if not facts["series"]:
+        return prepared
+    numbers = find_numbers(facts, table)
+    if facts["scales"]:
+        scales = np.array(facts["scales"], np.float32)[numbers]
+        prepared = prepared._replace(windows=windows._replace(scales=scales))
+    if facts["net"] == "segrnn":
+        prepared = prepared._replace(numbers=numbers, known=len(facts["series"]))
+    return prepared
+
+
+def find_numbers(facts: Facts, table: gj.SeriesTable) -> Int[np.ndarray, " series"]:
+    """Returns the places of the table's series among those of the training."""
+    known = {name: i for i, name in enumerate(facts["series"])}
+    for series in table.series:
+        if series.id not in known:
+            raise ValueError(
+                f"series {series.id[:60]!r} must be one that the net was trained on, for it has a "
+                f"scale or a vector for each: {', '.join(known)[:200]}."
+            )
+    return np.array([known[series.id] for series in table.series])
+
+
 def find_gap(facts: Facts, table: gj.SeriesTable) -> str:
     """Returns in a sentence how many steps a user's future covariates lack, or nothing."""
     horizon, names = facts["horizon"], facts["future"]
@@ -149,15 +187,18 @@ def batches(
     windows = prepared.windows
     stacks = gj.window_batches(windows, size, seed=seed, epoch=epoch, limit=limit, steps=steps)
     for stack in stacks:
-        last = _last_season(prepared, stack)
-        xs = np.concatenate([stack.inputs, last], -1)
+        if prepared.numbers is None:
+            last = _last_season(prepared, stack)
+            xs, naive = np.concatenate([stack.inputs, last], -1), last[..., windows.lookback :, 0]
+        else:
+            xs, naive = _series_inputs(prepared, stack), np.zeros_like(stack.targets)
         yield Batch(
             xs,
             np.full(stack.numbers.shape, xs.shape[-2], np.int32),
             stack.numbers >= 0,
             stack.targets,
             stack.valid,
-            last[..., windows.lookback :, 0],
+            naive,
             stack.center,
             stack.scale,
         )
@@ -176,7 +217,7 @@ def _last_season(
 
     In the horizon, they are of the last season before the cutoff.
     """
-    windows, season, future = prepared
+    windows, season, future = prepared[:3]
     ahead = np.arange(-windows.lookback, windows.horizon)
     shift = windows.lookback + ahead - season * np.maximum(ahead // season + 1, 1)
     rows = windows.starts[batch.numbers][..., None] + shift
@@ -186,6 +227,20 @@ def _last_season(
     first = FUTURE + windows.num_past
     inputs = np.concatenate([y[..., None], values[..., first : first + future]], -1)
     return inputs * known[..., None].astype(np.float32)
+
+
+def _series_inputs(
+    prepared: Prepared, batch: gj.WindowBatch
+) -> Float[np.ndarray, "*steps batch lookback input"]:
+    """Returns scaled y of the look-back, NaN where missing, and the number of one of several."""
+    windows, numbers = prepared.windows, prepared.numbers
+    assert numbers is not None
+    y, observed = (batch.inputs[..., : windows.lookback, i] for i in (0, 1))
+    y = np.where(np.asarray(observed) > 0, y, np.float32(np.nan))
+    if prepared.known == 1:
+        return y[..., None]
+    rows = numbers[windows.series[batch.numbers]].astype(np.float32)
+    return np.stack([y, np.broadcast_to(rows[..., None], y.shape)], -1)
 
 
 def scaled_quantiles(outputs: Array, batch: Batch) -> Float[Array, "batch horizon quantiles"]:

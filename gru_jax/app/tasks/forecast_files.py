@@ -32,7 +32,7 @@ def write_files(trained: Any, source: Source, folder: Path) -> tuple[list[Path],
     """Writes the backtest and, if the future covariates reach so far, the forecast."""
     facts, table = trained.facts, source.table
     test = find_backtest(trained.config, facts, source)
-    columns, values = _order(facts, forecast(trained, test.windows))
+    columns, values = _order(facts, forecast(trained, Source(table, test.windows)))
     columns_naive, naive = _order(facts, forecast_naive(facts, test), NAIVE)
     ahead = _ahead(test.windows)
     names, times = _name_steps(table, test.windows, ahead)
@@ -50,7 +50,7 @@ def write_files(trained: Any, source: Source, folder: Path) -> tuple[list[Path],
     if gap := data.find_gap(facts, table):
         return paths, [f"No forecast.csv: {gap}"]
     windows = data.make_windows(facts, table)
-    answers = _tabulate(facts, table, windows, forecast(trained, windows))
+    answers = _tabulate(facts, table, windows, forecast(trained, Source(table, windows)))
     return [*paths, _write(folder / "forecast.csv", answers)], []
 
 
@@ -70,7 +70,7 @@ def draw(trained: Any, source: Source, folder: Path) -> list[Path]:
     test = find_backtest(trained.config, facts, source)
     last = int(np.flatnonzero(test.windows.series == 0)[-1])
     middle, back = len(facts["levels"]), min(facts["lookback"], SHOWN * facts["horizon"])
-    quantiles = forecast(trained, test.windows)[last]
+    quantiles = forecast(trained, Source(table, test.windows))[last]
     naive = forecast_naive(facts, test)[last, :, middle]
     bands = {}
     if middle:
