@@ -62,14 +62,21 @@ def test_the_tables_of_published_results_are_those_of_the_measured_files(run):
     figures = json.loads(script["FIGURES"].read_text())
     for page, lines in (
         ("LANGUAGE", script["losses"](figures)),
+        ("LANGUAGE", script["texts"](figures)),
+        ("FORECAST", script["etth1"](figures)),
         ("README", script["results"](figures)),
     ):
         assert "\n\n" + "\n".join(lines) + "\n\n" in script[page].read_text()
+    block = "\n".join(["```sh", *script["commands"](), "```"])
+    assert block in script["README"].read_text()
+    assert list(figures["runs"]) == list(script["RESULTS"])
     for name, rows in figures["runs"].items():
-        assert [row["seed"] for row in rows] == list(range(5))
-        assert {row["command"] for row in rows} == {script["COMMANDS"][name]}
-        mean = np.mean([row["test_loss"] for row in rows])
-        assert f"| {mean:.2f} ± " in "\n".join(script["results"](figures))
+        result = script["RESULTS"][name]
+        assert [row["seed"] for row in rows] == list(result.seeds)
+        assert {row["command"] for row in rows} == {result.command}
+        for metric in result.metrics:
+            mean = np.mean([row[f"test_{metric}"] for row in rows])
+            assert f" {mean:.{result.digits}f} " in "\n".join(script["results"](figures))
 
 
 def test_the_table_of_moving_digits_is_that_of_the_measured_file(run):

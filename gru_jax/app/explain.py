@@ -93,7 +93,7 @@ def inspect(trained: Trained, data: Any, *, known: bool = True) -> tuple[list[In
             return task.metrics(facts, ys, batch)["loss"].total
         return gj.cross_entropy(ys, ys.argmax(-1)) if trained.goal.classes else ys
 
-    looks = _look(net, losses, params, batch.xs, batch.lengths)
+    looks = net.trace and _look(net, losses, params, batch.xs, batch.lengths)
     if not looks:
         raise ValueError(f"explain: net of {task.name} must have a recurrent layer, got none.")
     cells = [

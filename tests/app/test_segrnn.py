@@ -119,6 +119,7 @@ def test_what_it_cannot_do_is_one_line(run, sales, tmp_path, capsys):
     for args, message in (
         ([*train, "--future", "promo"], "model segrnn reads the target alone, so"),
         ([*train, "--noise", "0.1"], "so future, past and noise must not be set."),
+        (["explain", str(run)], "explain: net of forecast must have a recurrent layer, got none."),
         (["predict", str(run), "--input", str(other)], "series 'new' must be one that the net was"),
         (
             ["evaluate", str(run), "--input", str(other)],
