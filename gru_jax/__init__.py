@@ -92,7 +92,6 @@ from gru_jax.data.windows import Standardization as Standardization
 from gru_jax.data.windows import WindowBatch as WindowBatch
 from gru_jax.data.windows import Windows as Windows
 from gru_jax.data.windows import gather_windows as gather_windows
-from gru_jax.data.windows import series_scales as series_scales
 from gru_jax.data.windows import window_batches as window_batches
 
 # Layers

@@ -236,3 +236,16 @@ def test_scikit_learn_s_checks_of_what_is_not_fitted_pass():
         "check_get_params_invariance",
         "check_set_params",
     }
+
+
+def test_arrays_with_scales_of_their_own_are_known_by_their_place():
+    ys = [np.sin(np.arange(60.0)), 1000 + 50 * np.cos(np.arange(70.0))]
+    settings = QUICK | {"model": "segrnn", "scale": "series", "horizon": np.int64(2)}
+    model = GRUForecaster(learning_rate=np.float64(1e-3), **settings).fit(ys)
+    assert_frame_equal(model.predict(ys), model.predict())
+    assert model.predict()["gru_jax"][2:].mean() > 900
+    with refused(
+        "GRUForecaster: X must be 2 arrays, as in fit, for each has a scale or a vector of its "
+        "own, got 1."
+    ):
+        model.predict(ys[1])

@@ -30,7 +30,7 @@ SETTINGS = [
     ({"windows": -1}, "train: windows must be a whole number from 0 to below 100000, got -1."),
     ({"level": 100}, "train: level must be a number from 0 to below 100, got (100.0,)."),
     ({"level": (80, 80)}, "level_quantiles: levels must be different numbers between 0 and 100"),
-    ({"model": "huge"}, "train: model must be one of small, medium, large, got 'huge'."),
+    ({"model": "huge"}, "train: model must be one of small, medium, large, segrnn, got 'huge'."),
     (
         {"freq": "often"},
         "read_series: freq must be 30min, h, D, W, MS, QS or YS, or a whole number",

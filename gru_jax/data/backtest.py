@@ -8,14 +8,20 @@ Look-backs may reach back into an earlier part, as they would when the forecast 
 """
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Int
 
 from gru_jax.data.checks import check_counts
 from gru_jax.data.series import SeriesTable
-from gru_jax.data.windows import Standardization, Windows, is_constant, make_windows
+from gru_jax.data.windows import (
+    Standardization,
+    Windows,
+    find_scale,
+    is_constant,
+    make_windows,
+)
 
 
 class WindowSplit(NamedTuple):
@@ -62,6 +68,7 @@ def split_windows(
     validation: int = 1,
     test: int = 1,
     step: int | None = None,
+    scale: Literal["window", "series"] = "window",
 ) -> WindowSplit:
     """Splits the windows of each series by time, so that no part sees the targets of a later one.
 
@@ -77,11 +84,15 @@ def split_windows(
         validation: cutoffs of each series for validation; may be 0.
         test: cutoffs of each series for the test; may be 0.
         step: steps between two of these cutoffs; None is the horizon.
+        scale: scale y by mean and standard deviation of each look-back, or of each series before
+            the first target of validation: see `Windows.scales`.
 
     Raises:
         ValueError: if an argument is out of range, a series has too few steps, or none has a window
             to train on.
     """
+    if scale not in ("window", "series"):
+        raise ValueError(f'split_windows: scale must be "window" or "series", got {scale!r}.')
     step = horizon if step is None else step
     check_counts("split_windows", lookback=lookback, horizon=horizon, step=step)
     check_counts("split_windows", 0, validation=validation, test=test)
@@ -114,7 +125,8 @@ def split_windows(
     ]
     standardization = Standardization(*map(np.concatenate, zip(*moments, strict=True)))
     parts = [train_cutoffs, validation_cutoffs, test_cutoffs]
-    return WindowSplit(*make_windows(table, lookback, horizon, parts, standardization))
+    scales = _find_scales(table, ends) if scale == "series" else None
+    return WindowSplit(*make_windows(table, lookback, horizon, parts, standardization, scales))
 
 
 def forecast_windows(
@@ -182,6 +194,13 @@ def _observed_cutoffs(
     cutoffs = np.arange(lookback, len(y) - horizon + 1)
     before = counts[cutoffs] > counts[cutoffs - lookback]
     return cutoffs[before & (counts[cutoffs + horizon] > counts[cutoffs])]
+
+
+def _find_scales(table: SeriesTable, ends: Sequence[int]) -> Float[np.ndarray, "series 2"]:
+    """Returns center and scale of the y of each series before its end."""
+    known = [series.y[:end] for series, end in zip(table.series, ends, strict=True)]
+    scales = [find_scale(np.nan_to_num(y)[None], ~np.isnan(y)[None]) for y in known]
+    return np.array(scales, np.float32)[..., 0]
 
 
 def _standardize(parts: Sequence[Float[np.ndarray, "_ covariates"]]) -> Standardization:

@@ -231,15 +231,15 @@ def _select(
             f"{source} must have {MAX_CELLS} numbers and texts or fewer, "
             f"got {height} rows of {len(chosen + written)}."
         )
-    times = [name for name in written if schema[name].is_temporal()]
+    as_written = {name: pl.col(name) for name in written}
+    for name, column in as_written.items():
+        if schema[name].is_temporal():
+            as_written[name] = column.dt.to_string("iso:strict")
+        elif schema[name].is_float():
+            as_written[name] = column.fill_nan(None)
     table = columns.select(
         *(pl.col(name).cast(pl.Float64) for name in chosen),
-        *(
-            (pl.col(name).dt.to_string("iso:strict") if name in times else pl.col(name))
-            .cast(pl.String)
-            .fill_null("")
-            for name in written
-        ),
+        *(column.cast(pl.String).fill_null("") for column in as_written.values()),
     ).collect()
     for name in chosen:
         wrong = (table[name].abs() > LARGEST) & table[name].is_not_nan()

@@ -43,8 +43,7 @@ class Windows(NamedTuple):
         horizon: steps to forecast.
         num_past: past covariates.
         standardization: of the covariates.
-        scales: center and scale of each series' y, e.g. from `series_scales`; None takes those of
-            each look-back.
+        scales: center and scale of each series' y; None takes those of each look-back.
     """
 
     rows: Float[np.ndarray, "rows columns"]
@@ -92,7 +91,7 @@ def gather_windows(windows: Windows, numbers: Int[np.ndarray, " batch"]) -> Wind
     inputs = windows.rows.take(windows.starts[numbers][:, None] + steps, 0)
     y, observed = inputs[..., 0], inputs[..., 1]
     if windows.scales is None:
-        center, scale = _scale(y[:, :lookback], observed[:, :lookback])
+        center, scale = find_scale(y[:, :lookback], observed[:, :lookback])
     else:
         center, scale = windows.scales[windows.series[numbers]].T
     y[:] = observed * (y - center[:, None]) / scale[:, None]
@@ -100,28 +99,6 @@ def gather_windows(windows: Windows, numbers: Int[np.ndarray, " batch"]) -> Wind
     inputs[:, lookback:, :covariates] = 0
     inputs[:, lookback:, 2] = 1
     return WindowBatch(inputs, targets, valid, center, scale, np.array(numbers))
-
-
-def series_scales(table: SeriesTable, ends: Sequence[int]) -> Float[np.ndarray, "series 2"]:
-    """Returns mean and standard deviation of each series' y before its end, for `Windows.scales`.
-
-    If they are all equal, the deviation is as in `gather_windows`.
-
-    Args:
-        table: the series.
-        ends: the steps of each series to look at, e.g. those before the first validation target.
-
-    Raises:
-        ValueError: if there is not one end for each series.
-    """
-    if len(ends) != len(table.series):
-        raise ValueError(
-            f"series_scales: ends must be of {len(table.series)} series, as the table has, "
-            f"got {len(ends)}."
-        )
-    known = [series.y[:end] for series, end in zip(table.series, ends, strict=True)]
-    scales = [_scale(np.nan_to_num(y)[None], ~np.isnan(y)[None]) for y in known]
-    return np.array(scales, np.float32)[..., 0]
 
 
 def window_batches(
@@ -167,6 +144,7 @@ def make_windows(
     horizon: int,
     parts: Sequence[Sequence[Int[np.ndarray, " _"]]],
     standardization: Standardization,
+    scales: Float[np.ndarray, "series 2"] | None = None,
 ) -> list[Windows]:
     """Returns the windows of each part, given as the cutoffs of each series."""
     lengths = [max(len(series.y) + horizon, len(series.future)) for series in table.series]
@@ -194,6 +172,7 @@ def make_windows(
             horizon=horizon,
             num_past=len(table.past),
             standardization=standardization,
+            scales=scales,
         )
         for cutoffs in parts
     ]
@@ -206,8 +185,8 @@ def is_constant(
     return std <= 1e-6 * size
 
 
-def _scale(y: np.ndarray, observed: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Returns center and scale of the observed y of each window; missing y are 0."""
+def find_scale(y: np.ndarray, observed: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Returns center and scale of the observed y of each row; missing y are 0."""
     count = np.maximum(observed.sum(-1), 1)
     center = (y.sum(-1, dtype=np.float64) / count).astype(np.float32)
     difference = observed * (y - center[:, None])

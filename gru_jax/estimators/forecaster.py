@@ -21,7 +21,7 @@ from gru_jax.app.tasks.forecast import FORECAST, load_table
 from gru_jax.app.tasks.forecast_config import ForecastConfig
 from gru_jax.app.tasks.forecast_data import Source
 from gru_jax.app.tasks.task import Input, Table
-from gru_jax.estimators.training import RandomState, check_values, draw_seed, train
+from gru_jax.estimators.training import RandomState, as_python, check_values, draw_seed, train
 
 if TYPE_CHECKING:
     import polars
@@ -141,8 +141,8 @@ class GRUForecaster(BaseEstimator):
     def predict(self, X: Series = None) -> "polars.DataFrame":
         """Returns the quantiles of the steps behind the last target of each series.
 
-        The columns are `unique_id`, `ds`, `gru_jax` for the median, and `gru_jax-lo-80`,
-        `gru_jax-hi-80` for each level.
+        The columns are `unique_id`, a text; `ds`, a `Datetime` or an integer; `gru_jax`, the median
+        or, with `model="segrnn"`, the mean; and `gru_jax-lo-80`, `gru_jax-hi-80` for each level.
 
         Args:
             X: a table with the columns of the fitted one; None is the fitted one.
@@ -154,15 +154,25 @@ class GRUForecaster(BaseEstimator):
         check_is_fitted(self, "params_")
         data = Source(self._table, None)
         if X is not None:
+            self._check_arrays(X)
             data = FORECAST.read(self._config, self.facts_, _read(X, self._config)).data
         trained = problems.Trained(FORECAST, self._config, self.facts_, self.net_, self.params_)
         answers = problems.answer(trained, FORECAST.prepare(self.facts_, data))
         table = FORECAST.tabulate(trained, Input([], data, known=False), answers)
         return _as_frame(table, data.table)
 
+    def _check_arrays(self, X: Series) -> None:
+        """Raises ValueError if arrays are not those of the fit, where each has its own scale."""
+        known = len(self.facts_["series"])
+        if known and isinstance(X, _ARRAYS) and (given := len(_as_arrays(X))) != known:
+            raise ValueError(
+                f"{_NAME}: X must be {known} arrays, as in fit, for each has a scale or a vector "
+                f"of its own, got {given}."
+            )
+
     def _make_config(self, *, arrays: bool) -> ForecastConfig:
         """Returns the settings as the command has them."""
-        settings: dict[str, Any] = self.get_params()
+        settings: dict[str, Any] = as_python(self.get_params())
         seed = draw_seed(settings.pop("random_state"))
         if arrays:
             settings |= {"id": self.id or "unique_id", "target": self.target or "y"}
@@ -184,6 +194,16 @@ def _read(X: Series, config: ForecastConfig) -> Any:
 
     if not isinstance(X, _ARRAYS):
         return X
+    ys = _as_arrays(X)
+    steps = [np.arange(len(y)) for y in ys]
+    columns = {config.time: np.concatenate(steps), config.target[0]: np.concatenate(ys)}
+    if config.id is not None:
+        columns[config.id] = np.repeat([str(i) for i in range(len(ys))], list(map(len, ys)))
+    return pl.DataFrame(columns)
+
+
+def _as_arrays(X: Any) -> list[np.ndarray]:
+    """Returns one array or several as a list of them."""
     try:
         one = not isinstance(X, list | tuple) or not any(np.ndim(y) for y in X)
         ys = [np.asarray(y, np.float64) for y in ([X] if one else X)]
@@ -196,11 +216,7 @@ def _read(X: Series, config: ForecastConfig) -> Any:
             f"got shapes {shapes[:4]}."
         )
     check_values(_NAME, ys)
-    steps = [np.arange(len(y)) for y in ys]
-    columns = {config.time: np.concatenate(steps), config.target[0]: np.concatenate(ys)}
-    if config.id is not None:
-        columns[config.id] = np.repeat([str(i) for i in range(len(ys))], list(map(len, ys)))
-    return pl.DataFrame(columns)
+    return ys
 
 
 def _as_frame(answers: Table, table: gj.SeriesTable) -> "polars.DataFrame":

@@ -20,7 +20,7 @@ from gru_jax.app import problem as problems
 from gru_jax.app.tasks.classify import CLASSIFY, ClassifyConfig
 from gru_jax.app.tasks.labelled import Cases, part_cases
 from gru_jax.app.tasks.task import Parts
-from gru_jax.estimators.training import RandomState, check_values, draw_seed, train
+from gru_jax.estimators.training import RandomState, as_python, check_values, draw_seed, train
 
 Sequences = Any
 """A list of arrays `[time, channels]` or `[time]`, or an array of two or three axes."""
@@ -65,9 +65,9 @@ class _Estimator(BaseEstimator):
         return tags
 
     def _train(self, xs: list[np.ndarray], targets: np.ndarray, classes: tuple[str, ...]) -> None:
-        settings: dict[str, Any] = self.get_params() | {"seed": draw_seed(self.random_state)}
-        del settings["random_state"]
-        config = ClassifyConfig(**settings)
+        settings: dict[str, Any] = as_python(self.get_params())
+        seed = draw_seed(settings.pop("random_state"))
+        config = ClassifyConfig(seed=seed, **settings)
         channels = tuple(f"channel {i + 1}" for i in range(xs[0].shape[1]))
         cases = Cases(xs, targets, channels, classes)
         training, validation = part_cases(cases, config.validation, config.seed)

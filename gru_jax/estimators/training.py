@@ -1,6 +1,7 @@
 """A task is trained in memory, with settings as scikit-learn has them."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from sklearn.utils import check_random_state
@@ -35,6 +36,11 @@ def train(name: str, task: Task, config: Config) -> tuple[problems.Problem, prob
             f"try a learning_rate below {config.learning_rate}."
         )
     return problem, problem.with_params(progress.best_params), rows
+
+
+def as_python(settings: dict[str, Any]) -> dict[str, Any]:
+    """Returns settings with NumPy's scalars, as searches of parameters give them, as Python's."""
+    return {k: v.item() if isinstance(v, np.generic) else v for k, v in settings.items()}
 
 
 def draw_seed(random_state: RandomState) -> int:

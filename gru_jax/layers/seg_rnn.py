@@ -7,7 +7,6 @@
 The segments to forecast do not wait for each other, so their products with h are one product.
 """
 
-from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -15,7 +14,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from gru_jax.architecture import bind, buildable
-from gru_jax.cells.gru import gates, gru, mix, pack, project
+from gru_jax.cells.gru import Drive, gates, gru, mix, pack
 from gru_jax.cells.gru_params import GRUParams
 from gru_jax.layers import pointwise
 from gru_jax.layers.layer import Layer
@@ -23,7 +22,7 @@ from gru_jax.layers.pointwise import DenseParams, constant, dense, no_state
 from gru_jax.layers.recurrent import recurrent
 from gru_jax.ops.checks import check_count, check_dtype, check_kind
 from gru_jax.ops.initializers import init_normal
-from gru_jax.ops.products import affine
+from gru_jax.ops.products import affine, tall_matmul
 from gru_jax.recurrence.boundaries import Boundaries
 from gru_jax.types import Input, Key, Params, State, exportable
 
@@ -68,8 +67,8 @@ def seg_rnn(
 
     The outputs `[*batch, horizon, size]` are the steps behind the inputs. The inputs
     `[*batch, look-back, 1]` are a series; NaN is missing, and counts as the last observed value.
-    With several `series` a second feature is the number of the series, from 0, in every step. The
-    layer cannot stream and takes neither lengths nor masks.
+    With several `series` a second feature is the number of the series, from 0, in every step; other
+    numbers give NaN. The layer cannot stream and takes neither lengths nor masks.
 
     Args:
         horizon: the steps to forecast.
@@ -96,6 +95,8 @@ def seg_rnn(
             f"seg_rnn: hidden_size must be even with several series, got {hidden_size}."
         )
     dtype = check_dtype("seg_rnn", dtype)
+    if series > (most := 2 ** (jnp.finfo(dtype).nmant + 1)):
+        raise ValueError(f"seg_rnn: series must be {most} or fewer in {dtype}, got {series}.")
     checked = _Sizes(int(horizon), int(size), int(hidden_size), int(segment), int(series), dtype)
     return Layer(
         init=bind(_init, checked),
@@ -158,11 +159,9 @@ def _run(
     cell = gru(sizes.hidden, reset="after", dtype=sizes.dtype)
     inputs = jax.nn.relu(affine(segments, *encode))
     _, h = recurrent(cell).run(weights, inputs, None, Boundaries(), None)
-    drive, packed = project(weights, _identify(params)), pack(weights)
-    numbers = xs[..., 0, -1] if params.series is not None else jnp.zeros_like(last)
-    drive = jax.tree.map(partial(_take_rows, numbers.astype(jnp.int32)), drive)
+    ahead, packed = _project(params, xs), pack(weights)
     # vmap leaves h as it is, so that its products are not repeated for each segment.
-    ys = jax.vmap(lambda drive: mix(gates(packed, drive, h), h), -2, -2)(drive)
+    ys = jax.vmap(lambda drive: mix(gates(packed, drive, h), h), out_axes=-2)(ahead)
     ys, _ = drop.run((), ys, None, boundaries, key)
     ys = affine(ys, *decode).reshape(*last.shape, -1, sizes.size)
     return ys[..., : sizes.horizon, :] + last[..., None, None], ()
@@ -178,19 +177,24 @@ def _subtract_last(x: Float[Array, "*batch time"]) -> tuple[Array, Array]:
     return jnp.where(observed, x - last, 0), last[..., 0]
 
 
-def _identify(params: SegRNNParams) -> Float[Array, "series segments hidden"]:
-    """Returns the input of each segment to forecast, for each series."""
+def _project(params: SegRNNParams, xs: Array) -> Drive:
+    """Returns the products of position and series with the GRU's weights, segment by segment."""
     position, series = params.position, params.series
+    shape = (len(position), *[1] * (xs.ndim - 2), -1)
+    positions = _multiply(params.gru, position, slice(position.shape[1]))
+    positions = Drive(*(a.reshape(shape) for a in positions))
     if series is None:
-        return position[None]
-    shape = (len(series), *position.shape)
-    both = jnp.broadcast_to(position, shape), jnp.broadcast_to(series[:, None], shape)
-    return jnp.concatenate(both, -1)
+        return positions
+    number = xs[..., 0, 1]
+    number = jnp.where(number == jnp.round(number), number, len(series)).astype(jnp.int32)
+    rows = series.at[number].get(mode="fill", fill_value=jnp.nan, wrap_negative_indices=False)
+    own = _multiply(params.gru, rows, slice(position.shape[1], 2 * position.shape[1]))
+    return Drive(*(a + b[None] for a, b in zip(positions, own, strict=True)))
 
 
-def _take_rows(numbers: Array, rows: Array) -> Array:
-    """Returns the rows with these numbers; NaN where there is no such row."""
-    return rows.at[numbers].get(mode="fill", fill_value=jnp.nan, wrap_negative_indices=False)
+def _multiply(weights: GRUParams, x: Array, rows: slice) -> Drive:
+    """Returns the products of a part of an input with its rows of the GRU's weights."""
+    return Drive(*(tall_matmul(x, W[rows]) for W in (weights.W_r, weights.W_z, weights.W_c)))
 
 
 def _advance(params: Params, x: Array, state: State, boundaries: Boundaries) -> tuple[Array, State]:

@@ -91,6 +91,33 @@ def test_it_minimises_the_squared_error_beside_the_other_quantiles(run):
     assert total.sum() / weight.sum() == pytest.approx(expected, rel=1e-5)
 
 
+def test_a_mean_stays_in_its_place_between_quantiles(run):
+    trained = runs.load_trained(run)
+    outputs = np.array([[[0.0, 3.0, 5.0, 1.0, 2.0]] * HORIZON], "float32")
+    zeros = np.zeros((1, HORIZON), "float32")
+    batch = forecast_data.Batch(
+        zeros, zeros, zeros, zeros, zeros > 0, zeros, zeros[:, 0] + 10, zeros[:, 0] + 2
+    )
+    answers = FORECAST.predict(trained.facts, outputs, batch)
+    np.testing.assert_array_equal(answers[0, 0], [10, 12, 20, 14, 16])
+
+
+@pytest.mark.parametrize("places", [1, 2])
+def test_by_default_it_scales_by_the_look_back(places, sales, tmp_path, capsys):
+    rows = sales[0][sales[0]["place"].isin([*SIZES][:places])]
+    path = write(tmp_path / "sales.csv", rows)
+    args = ["--data", str(path), *COLUMNS[:6], "--model", "segrnn", *QUICK, "--out"]
+    assert main(["train", "forecast", *args, str(tmp_path / "run")]) == 0
+    result = json.loads((tmp_path / "run" / "result.json").read_text())
+    assert "test_scaled_mse" not in result
+    assert result["test_mae"] < 40
+    other = write(tmp_path / "b.csv", rows.replace({"place": {"a": "new"}}))
+    capsys.readouterr()
+    status = main(["predict", str(tmp_path / "run"), "--input", str(other)])
+    assert status == 2 * (places > 1)  # Only one of several has a vector of its own.
+    capsys.readouterr()
+
+
 def test_a_gru_takes_the_scale_of_a_series_too(sales, tmp_path):
     args = ["--data", str(sales[1]), *COLUMNS, "--scale", "series", "--model", "small"]
     args += ["--horizon", "9", "--windows", "3", "--epochs", "2", "--learning-rate", "1e-2"]

@@ -114,6 +114,7 @@ FAULTS = [
     (FRAME.rename(columns={"y": "Y"}), "table must have a column 'y', but its columns are when, Y"),
     (FRAME[:0], "table must have one row or more, but has none."),
 ]
+NAMED = FRAME.assign(shop=[1.0, 1.0, np.nan, 2.0])
 
 
 @pytest.mark.parametrize(("frame", "message"), FAULTS, ids=lambda each: str(each)[:20])
@@ -125,6 +126,14 @@ def test_a_bad_frame_is_one_line_with_its_place(frame, message, kind):
     with pytest.raises(ValueError, match=r"^table.*[^\n]\.$") as caught:
         gj.read_series(frame, **COLUMNS)
     assert str(caught.value).startswith(message)
+
+
+@pytest.mark.parametrize(
+    "frame", [NAMED, pl.DataFrame(dict(NAMED.items()))], ids=["pandas", "polars"]
+)
+def test_a_name_that_is_nan_is_missing(frame):
+    with refused("table: row 3, column 'shop' must not be missing, but is."):
+        gj.read_series(frame, target="y", time="when", id="shop")
 
 
 def test_what_is_no_table_is_refused():

@@ -232,29 +232,24 @@ def test_future_covariates_must_reach_the_horizon(table):
         gj.forecast_windows(table, L, FUTURE + 1, train.standardization)
 
 
-def test_the_scale_of_a_series_takes_the_place_of_the_look_backs(table):
-    split = gj.split_windows(table, L, H, validation=2, test=2, step=3)
-    scales = gj.series_scales(table, [30] * len(table.series))
-    expected = [(np.nanmean(s.y[:30]), np.nanstd(s.y[:30])) for s in table.series]
-    np.testing.assert_allclose(scales, expected, rtol=1e-5)
-    numbers = np.arange(len(split.test.starts))
-    batch = gj.gather_windows(split.test._replace(scales=scales), numbers)
-    look_backs = gj.gather_windows(split.test, numbers)
-    np.testing.assert_array_equal(
-        np.stack([batch.center, batch.scale], -1), scales[split.test.series]
-    )
-    for one in (batch, look_backs):
-        y = one.center[:, None] + one.scale[:, None] * one.targets
-        np.testing.assert_array_equal(one.valid, look_backs.valid)
-        np.testing.assert_allclose(
-            y[one.valid],
-            [
-                table.series[i].y[t + h]
-                for i, t in zip(split.test.series, split.test.cutoffs, strict=True)
-                for h in range(H)
-                if not np.isnan(table.series[i].y[t + h])
-            ],
-            rtol=1e-4,
-        )
-    with refused("series_scales: ends must be of 2 series, as the table has, got 1."):
-        gj.series_scales(table, [30])
+@pytest.mark.parametrize("part", [0, 1, 2])
+def test_the_scale_of_a_series_takes_the_place_of_the_look_backs(table, part):
+    options = {"validation": 2, "test": 2, "step": 3}
+    one = gj.split_windows(table, L, H, **options)[part]
+    other = gj.split_windows(table, L, H, scale="series", **options)[part]
+    known = [series.y[: len(series.y) - 2 * (H + 3)] for series in table.series]
+    scales = np.array([(np.nanmean(y), np.nanstd(y)) for y in known])
+    np.testing.assert_allclose(other.scales, scales, rtol=1e-5)
+    numbers = np.arange(len(one.starts))
+    one, other = gj.gather_windows(one, numbers), gj.gather_windows(other, numbers)
+    windows = gj.split_windows(table, L, H, **options)[part]
+    np.testing.assert_allclose(other.center, scales[windows.series, 0], rtol=1e-5)
+    np.testing.assert_allclose(other.scale, scales[windows.series, 1], rtol=1e-5)
+    y = [each.center[:, None] + each.scale[:, None] * each.targets for each in (one, other)]
+    np.testing.assert_allclose(y[1][one.valid], y[0][one.valid], rtol=1e-4)  # float32, twice
+    np.testing.assert_array_equal(other.targets[~one.valid], 0)
+
+
+def test_another_scale_is_refused(table):
+    with refused('split_windows: scale must be "window" or "series", got \'none\'.'):
+        gj.split_windows(table, L, H, scale="none")

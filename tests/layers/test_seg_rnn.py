@@ -98,11 +98,22 @@ def test_dropout_acts_in_training_alone(rng):
     assert not gj.seg_rnn(HORIZON, dropout=0).random
 
 
-def test_a_series_without_a_vector_is_nan():
+@pytest.mark.parametrize("number", [SERIES, -1, 0.5, np.nan])
+def test_a_series_without_a_vector_is_nan(number):
     net = gj.seg_rnn(HORIZON, hidden_size=HIDDEN, segment=SEGMENT, series=SERIES)
     params = net.init(jax.random.key(0), 2)
-    xs = jnp.ones((1, 4, 2)).at[..., 1].set(SERIES)
+    xs = jnp.ones((1, 4, 2)).at[..., 1].set(number)
     assert np.isnan(net.apply(params, xs)[0]).all()
+
+
+def test_the_work_does_not_grow_with_the_number_of_series():
+    def cost(series):
+        net = gj.seg_rnn(HORIZON, hidden_size=HIDDEN, segment=SEGMENT, series=series)
+        params = jax.eval_shape(lambda: net.init(jax.random.key(0), 2))
+        compiled = jax.jit(net.apply).lower(params, jnp.zeros((5, 8, 2))).compile()
+        return compiled.cost_analysis()["flops"]
+
+    assert cost(10_000) < 1.1 * cost(2)
 
 
 def test_it_is_data():
@@ -112,11 +123,30 @@ def test_it_is_data():
     assert gj.stack(net, gj.dense(5)).output_size(2) == 5
 
 
+def test_it_can_be_saved_and_exported(tmp_path, rng):
+    net = gj.seg_rnn(HORIZON, 3, hidden_size=HIDDEN, segment=SEGMENT, series=SERIES, dropout=0.1)
+    params = draw(net, 2, rng)
+    gj.save(tmp_path / "net.safetensors", net, params)
+    same, loaded = gj.load(tmp_path / "net.safetensors")
+    assert same == net
+    xs = np.zeros((5, 8, 2), np.float32) + rng.normal(size=(5, 8, 2)).round()
+    xs[..., 1] = 1
+    (b,) = jax.export.symbolic_shape("b")
+    shapes = jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape, a.dtype), params)
+    call = jax.jit(lambda params, xs: net.apply(params, xs)[0])
+    program = jax.export.export(call)(shapes, jax.ShapeDtypeStruct((b, 8, 2), np.float32))
+    expected = [forecast(jax.tree.map(np.asarray, params), x[:, 0], 1, 3) for x in xs]
+    for actual in (program.call(params, xs), net.apply(loaded, xs)[0]):
+        np.testing.assert_allclose(actual, expected, rtol=1e-4, atol=1e-4)  # float32
+
+
 def test_refusals():
     net = gj.seg_rnn(HORIZON, hidden_size=HIDDEN, segment=SEGMENT)
     params, xs = net.init(jax.random.key(0), 1), jnp.zeros((2, 8, 1))
     with refused("seg_rnn: hidden_size must be even with several series, got 7."):
         gj.seg_rnn(4, hidden_size=7, series=2)
+    with refused("seg_rnn: series must be 256 or fewer in bfloat16, got 257."):
+        gj.seg_rnn(4, series=257, dtype="bfloat16")
     with refused("seg_rnn: segment must be a whole number from 1, got 0."):
         gj.seg_rnn(4, segment=0)
     with refused("dropout: rate must be 0 <= rate < 1, got 1.0."):

@@ -26,6 +26,8 @@ from gru_jax.app.tasks.task import BATCH, Facts, Goal, Input, Mean, Parts, Task,
 
 SIZES = {"small": (32, 1), "medium": (64, 1), "large": (128, 2)}
 """Features of each state, and layers."""
+HIDDEN, SEGMENT = 512, 24
+"""Features of SegRNN's state, and steps of its segments, at most the horizon."""
 SEASONS, LOOKBACK = 3, 400
 """Seasons in a look-back, and its steps at most, unless its length is given."""
 STACK = 16
@@ -62,9 +64,8 @@ def load_table(config: ForecastConfig, source: Any) -> Parts:
     lookback = config.lookback or max(min(wish, (shortest - held_out - horizon) // 2), 1)
     calendar = [] if config.model == "segrnn" else data.find_calendar(table)
     table = data.add_calendar(table, calendar, horizon)
-    split = gj.split_windows(
-        table, lookback, horizon, validation=validation, test=config.windows, step=step
-    )
+    options = {"validation": validation, "test": config.windows, "step": step}
+    split = gj.split_windows(table, lookback, horizon, scale=config.scale, **options)
     for name, part in zip(("validation", "test"), split[1:], strict=True):
         places = zip(part.series, part.cutoffs, strict=True)
         ys = [np.nan_to_num(table.series[i].y[c : c + horizon]) for i, c in places]
@@ -96,12 +97,9 @@ def learn(config: ForecastConfig, parts: Parts) -> Facts:
     """Returns the grid of the series, the sizes of a window, and the statistics of covariates."""
     table, windows = parts.train
     mean, std = windows.standardization
-    segrnn, scales = config.model == "segrnn", []
-    names = [series.id for series in table.series] if segrnn or config.scale == "series" else []
-    if config.scale == "series":
-        validation = parts.validation.windows
-        firsts = [validation.cutoffs[validation.series == i].min() for i in range(len(names))]
-        scales = gj.series_scales(table, firsts).tolist()
+    segrnn, scales = config.model == "segrnn", windows.scales
+    named = segrnn or scales is not None
+    names = [series.id for series in table.series] if named else []
     last = [f"{name} last season" for name in ("y", *config.future)]
     return {
         "net": "segrnn" if segrnn else "gru",
@@ -112,7 +110,7 @@ def learn(config: ForecastConfig, parts: Parts) -> Facts:
         "calendar": [] if segrnn else data.find_calendar(table),
         "inputs": ["y", "series"][: min(len(names), 2)] if segrnn else [*table.inputs, *last],
         "series": names,
-        "scales": scales,
+        "scales": [] if scales is None else scales.tolist(),
         "lookback": windows.lookback,
         "horizon": windows.horizon,
         "levels": list(config.level),
@@ -132,7 +130,7 @@ def goal(facts: Facts) -> Goal:
         units={name: "fraction" for name in coverages},
         sample="window",
         target="forecast",
-        metrics=("mase", "mae", *["scaled_mae"] * bool(facts["scales"]), *coverages),
+        metrics=("mase", "mae", *["scaled_mse", "scaled_mae"] * bool(facts["scales"]), *coverages),
     )
 
 
@@ -155,27 +153,33 @@ def make_net(config: ForecastConfig, facts: Facts) -> gj.Layer:
     """Builds the net: inputs of look-back and horizon in, quantiles of each step out."""
     outputs = 2 * len(facts["levels"]) + 1
     if config.model == "segrnn":
-        series, dropout = len(facts["series"]), config.dropout
-        return gj.seg_rnn(facts["horizon"], outputs, series=series, dropout=dropout)
+        return gj.seg_rnn(
+            facts["horizon"],
+            outputs,
+            hidden_size=HIDDEN,
+            segment=min(SEGMENT, facts["horizon"]),
+            series=len(facts["series"]),
+            dropout=config.dropout,
+        )
     hidden, layers = SIZES[config.model]
     layer = [gj.recurrent(gj.gru(hidden)), gj.dropout(config.dropout)]
     return gj.stack(gj.gaussian_noise(config.noise), *layer * layers, gj.dense(outputs))
 
 
-def loss(_: ForecastConfig | None, facts: Facts, outputs: Array, batch: Batch) -> Mean:
+def loss(_: ForecastConfig, facts: Facts, outputs: Array, batch: Batch) -> Mean:
     """Returns the quantile loss in scaled units, mean over the quantiles.
 
     SegRNN has the squared error in the median's place.
     """
-    predictions, targets = data.scaled_quantiles(outputs, batch), jnp.asarray(batch.targets)
-    losses, middle = _quantile_losses(facts, predictions, targets), len(facts["levels"])
+    return weigh(_losses(facts, data.scaled_quantiles(outputs, batch), batch), batch.observed)
+
+
+def _losses(facts: Facts, predictions: Array, batch: Batch) -> Array:
+    targets, middle = jnp.asarray(batch.targets), len(facts["levels"])
+    losses = gj.quantile_loss(predictions, targets, gj.level_quantiles(facts["levels"]))
     if facts["net"] == "segrnn":
         losses = losses.at[..., middle].set((predictions[..., middle] - targets) ** 2)
-    return weigh(losses.mean(-1), batch.observed)
-
-
-def _quantile_losses(facts: Facts, predictions: Array, targets: Array) -> Array:
-    return gj.quantile_loss(predictions, targets, gj.level_quantiles(facts["levels"]))
+    return losses.mean(-1)
 
 
 def metrics(facts: Facts, outputs: Array, batch: Batch) -> dict[str, Mean]:
@@ -183,18 +187,27 @@ def metrics(facts: Facts, outputs: Array, batch: Batch) -> dict[str, Mean]:
 
     Where a scale is that of a series, also the squared error in its units.
     """
-    predictions = jnp.sort(data.scaled_quantiles(outputs, batch), -1)
+    predictions = _order(facts, data.scaled_quantiles(outputs, batch))
     targets, scale = jnp.asarray(batch.targets), jnp.asarray(batch.scale)[:, None]
-    losses = _quantile_losses(facts, predictions, targets).mean(-1)
+    losses = gj.quantile_loss(predictions, targets, gj.level_quantiles(facts["levels"])).mean(-1)
     y = jnp.asarray(batch.center)[:, None] + scale * targets
     crps = Mean(
         weigh(2 * scale * losses, batch.observed).total, weigh(jnp.abs(y), batch.observed).total
     )
-    means = {"loss": loss(None, facts, outputs, batch), "scaled_crps": crps}
+    means = {"loss": weigh(_losses(facts, predictions, batch), batch.observed), "scaled_crps": crps}
     if facts["scales"]:
         errors = predictions[..., len(facts["levels"])] - targets
         means["scaled_mse"] = weigh(errors**2, batch.observed)
     return means
+
+
+def _order(facts: Facts, quantiles: Array) -> Array:
+    """Returns the quantiles in order, so that they do not cross; a mean keeps its place."""
+    if facts["net"] != "segrnn":
+        return jnp.sort(quantiles, -1)
+    middle = len(facts["levels"])
+    others = jnp.sort(jnp.delete(quantiles, middle, -1), -1)
+    return jnp.insert(others, middle, quantiles[..., middle], -1)
 
 
 def apply(
@@ -204,9 +217,9 @@ def apply(
     return net.apply(params, batch.xs, key=key)[0], carry
 
 
-def predict(_: Facts, outputs: Array, batch: Batch) -> Float[Array, "batch horizon quantiles"]:
-    """Returns the quantiles in units of y; sorted, they do not cross."""
-    scaled = jnp.sort(data.scaled_quantiles(outputs, batch), -1)
+def predict(facts: Facts, outputs: Array, batch: Batch) -> Float[Array, "batch horizon quantiles"]:
+    """Returns the quantiles in units of y."""
+    scaled = _order(facts, data.scaled_quantiles(outputs, batch))
     center, scale = (jnp.asarray(each)[:, None, None] for each in (batch.center, batch.scale))
     return center + scale * scaled
 
@@ -217,7 +230,7 @@ def describe(config: ForecastConfig, facts: Facts, parts: Parts) -> dict[str, st
     sizes = ", ".join(f"{len(p.windows.starts):,} {n}" for n, p in parts._asdict().items())
     steps = sum(len(series.y) for series in table.series)
     missing = sum(int(np.isnan(series.y).sum()) for series in table.series)
-    model = "SegRNN, GRU of 512, dense"
+    model = f"SegRNN, GRU of {HIDDEN}, dense"
     if config.model != "segrnn":
         model = "GRU, {1} x {0}, dense".format(*SIZES[config.model])
     return {

@@ -134,15 +134,15 @@ def prepare(facts: Facts, source: Source) -> Prepared:
     table, windows = source
     windows = make_windows(facts, table) if windows is None else windows
     prepared = Prepared(windows, facts["season"], len(facts["future"]))
-    if not facts["series"]:
+    if not (known := len(facts["series"])):
         return prepared
-    numbers = find_numbers(facts, table)
+    numbers = np.zeros(len(table.series), int)
+    if facts["scales"] or known > 1:
+        numbers = find_numbers(facts, table)
     if facts["scales"]:
         scales = np.array(facts["scales"], np.float32)[numbers]
         prepared = prepared._replace(windows=windows._replace(scales=scales))
-    if facts["net"] == "segrnn":
-        prepared = prepared._replace(numbers=numbers, known=len(facts["series"]))
-    return prepared
+    return prepared._replace(numbers=numbers, known=known) if facts["net"] == "segrnn" else prepared
 
 
 def find_numbers(facts: Facts, table: gj.SeriesTable) -> Int[np.ndarray, " series"]:

@@ -61,6 +61,8 @@ class LanguageConfig(Config):
     """Rate at the end of the warm-up; it then falls to zero along a cosine."""
     dropout: Annotated[float, Range(0, 1), FREE] = 0.2
     """Share of features dropped behind each layer, in training."""
+    drop_connect: Annotated[float, Range(0, 1), FREE] = 0.0
+    """Share of recurrent weights dropped, in training."""
     validation: Annotated[float, Range(0, 1)] = 0.1
     """Share of the text to validate with."""
     test: Annotated[float, Range(0, 1)] = 0.1
@@ -111,7 +113,8 @@ def count_tokens(facts: Facts) -> int:
 def make_net(config: LanguageConfig, facts: Facts) -> gj.Layer:
     """Builds the net: tokens in, one logit a token out."""
     size, (embed, hidden, layers) = count_tokens(facts), sizes(config)
-    middle = [gj.recurrent(gj.gru(hidden)), gj.dropout(config.dropout)] * layers
+    layer = gj.recurrent(gj.gru(hidden), drop_connect=config.drop_connect)
+    middle = [layer, gj.dropout(config.dropout)] * layers
     return gj.stack(gj.embed(size, embed), *middle, gj.dense(size))
 
 
