@@ -20,7 +20,7 @@ from gru_jax.kernels import lowering, operator
 from gru_jax.kernels.cpu import library
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
-for name, count in {"quick": 15, "thorough": 40}.items():
+for name, count in {"quick": 15, "thorough": 30}.items():
     settings.register_profile(name, deadline=None, max_examples=count)
 settings.load_profile("quick")
 

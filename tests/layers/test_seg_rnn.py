@@ -123,6 +123,7 @@ def test_it_is_data():
     assert gj.stack(net, gj.dense(5)).output_size(2) == 5
 
 
+@pytest.mark.untyped
 def test_it_can_be_saved_and_exported(tmp_path, rng):
     net = gj.seg_rnn(HORIZON, 3, hidden_size=HIDDEN, segment=SEGMENT, series=SERIES, dropout=0.1)
     params = draw(net, 2, rng)
@@ -140,6 +141,7 @@ def test_it_can_be_saved_and_exported(tmp_path, rng):
         np.testing.assert_allclose(actual, expected, rtol=1e-4, atol=1e-4)  # float32
 
 
+@pytest.mark.untyped
 def test_refusals():
     net = gj.seg_rnn(HORIZON, hidden_size=HIDDEN, segment=SEGMENT)
     params, xs = net.init(jax.random.key(0), 1), jnp.zeros((2, 8, 1))
