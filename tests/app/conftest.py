@@ -12,6 +12,12 @@ from gru_jax.app.cli import main
 from gru_jax.app.tasks import TASKS
 
 
+@pytest.fixture(autouse=True)
+def _few_frames(monkeypatch):
+    """Animations are drawn frame by frame, which takes most of the time of `explain`."""
+    monkeypatch.setattr("gru_jax.app.figures.FRAMES", 4)
+
+
 @pytest.fixture(scope="session")
 def run(tmp_path_factory):
     """A small trained run, made by the command; of the session, for no test changes it."""
