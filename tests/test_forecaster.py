@@ -33,9 +33,13 @@ def rows():
     return make_rows(np.random.default_rng(3))
 
 
+def as_polars(frame):
+    return pl.DataFrame({name: frame[name].to_list() for name in frame})
+
+
 @pytest.fixture(scope="module")
 def fitted(rows):
-    return GRUForecaster(random_state=5, **SETTINGS).fit(rows)
+    return GRUForecaster(random_state=5, **SETTINGS).fit(as_polars(rows))
 
 
 @pytest.fixture(scope="module")
@@ -58,11 +62,14 @@ def test_forecasts_are_those_of_the_command_to_the_bit(run, fitted):
 
 
 def test_a_frame_of_either_kind_and_files_give_the_same_forecast(fitted, rows, tmp_path):
-    frame = pl.DataFrame({name: rows[name].to_list() for name in rows})
+    frame = as_polars(rows)
     frame.write_parquet(tmp_path / "sales.parquet")
     path = write_rows(tmp_path / "sales.csv", rows)
-    for table in (rows, frame, path, str(path), tmp_path / "sales.parquet"):
+    for table in (frame, path, str(path), tmp_path / "sales.parquet"):
         assert_frame_equal(fitted.predict(table), fitted.predict(), check_exact=True)
+    forecast = fitted.predict(rows)
+    assert isinstance(forecast, pd.DataFrame)
+    assert_frame_equal(as_polars(forecast), fitted.predict(), check_exact=True)
 
 
 def test_another_table_is_forecast_behind_its_own_last_targets(fitted, rows):
@@ -72,11 +79,10 @@ def test_another_table_is_forecast_behind_its_own_last_targets(fitted, rows):
     part = part[part["day"] <= last]
     ends = part["day"] > last - pd.Timedelta(days=HORIZON)
     part.loc[ends, "sales"] = np.nan
-    forecast = fitted.predict(part)
+    forecast, scaled = map(fitted.predict, (part, part.assign(sales=part["sales"] * 1024)))
     assert set(forecast["unique_id"]) == {"new"}
     np.testing.assert_array_equal(forecast["ds"], pd.date_range(end=last, periods=HORIZON))
-    scaled = fitted.predict(part.assign(sales=part["sales"] * 1024))
-    quantiles, expected = (each[:, 2:].to_numpy().astype("f4") for each in (scaled, forecast))
+    quantiles, expected = (each.iloc[:, 2:].to_numpy("f4") for each in (scaled, forecast))
     np.testing.assert_array_equal(quantiles, 1024 * expected)
     other = fitted.predict(part.assign(promo=np.where(ends, 1 - part["promo"], part["promo"])))
     assert not np.array_equal(other["gru_jax"], forecast["gru_jax"])
@@ -156,6 +162,13 @@ def test_arrays_are_a_table_with_integer_times(waves):
         assert_frame_equal(model.predict(one), forecast[:12], rel_tol=1e-6)
 
 
+def test_a_series_of_pandas_is_an_array():
+    y = pd.Series(np.sin(np.arange(80.0)))
+    forecast = GRUForecaster(**QUICK).fit(y).predict()
+    assert isinstance(forecast, pd.DataFrame)
+    assert_frame_equal(as_polars(forecast), GRUForecaster(**QUICK).fit(y.to_numpy()).predict())
+
+
 def test_missing_values_of_arrays_stay_missing():
     y = np.sin(np.arange(80.0))
     y[[20, -1]] = np.nan
@@ -183,16 +196,20 @@ def test_without_test_windows_all_steps_are_for_training_and_validation():
 def test_times_come_out_as_they_went_in(zone):
     times = pd.date_range("2024-03-30", periods=80, freq="h", tz="UTC").tz_convert(zone)
     frame = pd.DataFrame({"ds": times, "y": np.sin(np.arange(80.0))})
-    actual = GRUForecaster(target="y", freq="h", **QUICK).fit(frame).predict()["ds"]
-    assert actual.dtype == pl.Datetime("us", zone and "UTC")
+    model = GRUForecaster(target="y", freq="h", **QUICK).fit(frame)
+    actual = model.predict()["ds"]
+    assert getattr(actual.dt, "tz", None) == (zone and actual.dt.tz)
     expected = pd.date_range(times[-1], periods=3, freq="h")[1:]
-    assert (pd.to_datetime(list(actual)) == expected).all()
+    assert (pd.DatetimeIndex(actual) == expected).all()
+    other = model.predict(as_polars(frame))["ds"]
+    assert other.dtype == pl.Datetime("us", zone and "UTC")
+    assert (pd.to_datetime(list(other)) == expected).all()
 
 
 def test_pickling_and_cloning_keep_what_they_should(fitted, rows):
     copy = pickle.loads(pickle.dumps(fitted))
     assert_frame_equal(copy.predict(), fitted.predict(), check_exact=True)
-    assert_frame_equal(copy.predict(rows), fitted.predict(), check_exact=True)
+    assert_frame_equal(copy.predict(as_polars(rows)), fitted.predict(), check_exact=True)
     assert copy.backtest_ == fitted.backtest_
     fresh = clone(fitted)
     assert fresh.get_params() == fitted.get_params()

@@ -24,6 +24,7 @@ LARGEST = 1e18
 _CHUNK = 1 << 23
 _LONGEST = 1 << 24
 _NUMBER = re.compile(r"[-+]?([0-9]+[.,]?[0-9]*|[.,][0-9]+)([eE][-+]?[0-9]+)?")
+_COMMA = re.compile(rb"[0-9],[0-9]")
 _INFINITY = re.compile(r"[-+]?inf(inity)?", re.IGNORECASE)
 
 
@@ -47,6 +48,8 @@ class Lines(NamedTuple):
     """The empty lines' places among these."""
     points: bool
     """Whether a decimal point occurs anywhere."""
+    commas: bool
+    """Whether a decimal comma may occur anywhere."""
 
 
 def read_form(path: Path, header: bool = True) -> Form:
@@ -103,7 +106,7 @@ def check_lines(path: Path, form: Form) -> Lines:
         ValueError: if one is not, or there is none below the header.
     """
     fields, separator = len(form.names), ord(form.separator)
-    records, before, empty, points = 0, 0, [], False
+    records, before, empty, points, commas = 0, 0, [], False, False
     for block in _blocks(path):
         _check_text(path, block, before)
         _check_quotes(path, block, separator, before)
@@ -123,12 +126,13 @@ def check_lines(path: Path, form: Form) -> Lines:
         empty.append(np.flatnonzero(blank) + records)
         records, before = records + len(ends), before + block.count(b"\n")
         points = points or b"." in block
+        commas = commas or (form.separator != "," and bool(_COMMA.search(block)))
     places = np.concatenate(empty) - form.header
     if records - len(places) <= form.header:
         raise ValueError(f"{path} must have rows below its header, but has none.")
     leading = int(np.cumprod(places == np.arange(len(places))).sum())
     first = form.header + leading
-    return Lines(first, records - first, places[leading:] - leading, points)
+    return Lines(first, records - first, places[leading:] - leading, points, commas)
 
 
 def rows(path: Path, form: Form) -> Iterator[tuple[int, list[str]]]:
@@ -145,13 +149,27 @@ def rows(path: Path, form: Form) -> Iterator[tuple[int, list[str]]]:
             raise ValueError(f"{path}: line {start} must be fields, but: {error}.") from error
 
 
-def check_numbers(path: Path, form: Form, columns: Sequence[int]) -> str:
+def find_comma(path: Path, form: Form) -> int:
+    """Returns the first line with a decimal comma in any column, or 0."""
+    for line, cells in rows(path, form):
+        if any("," in cell and _NUMBER.fullmatch(cell.strip()) for cell in cells):
+            return line
+    return 0
+
+
+def check_numbers(path: Path, form: Form, columns: Sequence[int], comma: int = 0) -> str:
     """Makes sure, cell by cell, that columns hold numbers; returns their decimal mark.
+
+    Args:
+        path: the file.
+        form: its form.
+        columns: the columns' places.
+        comma: a line that has a decimal comma, if one is known to.
 
     Raises:
         ValueError: naming the first cell that does not.
     """
-    decimal, first = "", 0
+    decimal, first = "," if comma else "", comma
     for line, cells in rows(path, form):
         for column in columns:
             cell = cells[column].strip()

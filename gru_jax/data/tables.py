@@ -162,6 +162,8 @@ def _parse_numbers(path: Path, form: Form, lines: Lines, columns: list[str]) -> 
             continue
         if comma and lines.points:  # polars would read 1.234 as a number, too
             csv_files.check_numbers(path, form, places)
+        elif lines.points and lines.commas and (line := csv_files.find_comma(path, form)):
+            csv_files.check_numbers(path, form, places, line)  # 1.234 may be a thousand
         return _without_nan(table) if _in_range(table) else _blame(path, form, places)
     decimal = csv_files.check_numbers(path, form, places)
     table = _parse(path, form, lines, columns, pl.String).select(pl.all().str.strip_chars())

@@ -6,6 +6,7 @@ Forecasts are those of the command: it trains, tests and writes with the same fu
 """
 
 import dataclasses
+import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -24,10 +25,11 @@ from gru_jax.app.tasks.task import Input, Table
 from gru_jax.estimators.training import RandomState, as_python, check_values, draw_seed, train
 
 if TYPE_CHECKING:
+    import pandas
     import polars
 
 Series = Any
-"""A DataFrame of polars or pandas, a path, an array `[time]`, or a list of such arrays."""
+"""A DataFrame of polars or pandas, a path, an array or a Series `[time]`, or a list of these."""
 
 
 @dataclasses.dataclass(kw_only=True, eq=False, repr=False)
@@ -124,7 +126,7 @@ class GRUForecaster(BaseEstimator):
             raise ValueError(
                 f"{_NAME}: y must be None, as X holds the targets, got {type(y).__name__}."
             )
-        config = self._make_config(arrays=isinstance(X, _ARRAYS))
+        config = self._make_config(arrays=_is_arrays(X))
         if not config.target:
             raise ValueError(f"{_NAME}: target must name a column of the table, got none.")
         source = _read(X, config)
@@ -135,13 +137,15 @@ class GRUForecaster(BaseEstimator):
             self.backtest_ = {"gru_jax": forecast_backtest.measure(trained, test)}
             self.backtest_ |= forecast_backtest.measure_naive(config, trained.facts, test)
         self._config, self._table = config, problem.parts.train.table
+        self._pandas = _is_pandas(X)
         _, _, self.facts_, self.net_, self.params_ = trained
         return self
 
-    def predict(self, X: Series = None) -> "polars.DataFrame":
-        """Returns the quantiles of the steps behind the last target of each series.
+    def predict(self, X: Series = None) -> "polars.DataFrame | pandas.DataFrame":
+        """Returns the quantiles of the steps after the last target of each series.
 
-        The columns are `unique_id`, a text; `ds`, a `Datetime` or an integer; `gru_jax`, the median
+        The table is one of pandas if the series came in one, else one of polars. Its columns are
+        `unique_id`, a text; `ds`, a `Datetime` or an integer; `gru_jax`, the median
         or, with `model="segrnn"`, the mean; and `gru_jax-lo-80`, `gru_jax-hi-80` for each level.
 
         Args:
@@ -159,12 +163,15 @@ class GRUForecaster(BaseEstimator):
         trained = problems.Trained(FORECAST, self._config, self.facts_, self.net_, self.params_)
         answers = problems.answer(trained, FORECAST.prepare(self.facts_, data))
         table = FORECAST.tabulate(trained, Input([], data, known=False), answers)
-        return _as_frame(table, data.table)
+        frame, pandas = _as_frame(table, data.table), sys.modules.get("pandas")
+        if pandas and (self._pandas if X is None else _is_pandas(X)):
+            return pandas.DataFrame(frame.to_dict(as_series=False))
+        return frame
 
     def _check_arrays(self, X: Series) -> None:
         """Raises ValueError if arrays are not those of the fit, where each has its own scale."""
         known = len(self.facts_["series"])
-        if known and isinstance(X, _ARRAYS) and (given := len(_as_arrays(X))) != known:
+        if known and _is_arrays(X) and (given := len(_as_arrays(X))) != known:
             raise ValueError(
                 f"{_NAME}: X must be {known} arrays, as in fit, for each has a scale or a vector "
                 f"of its own, got {given}."
@@ -175,6 +182,8 @@ class GRUForecaster(BaseEstimator):
         settings: dict[str, Any] = as_python(self.get_params())
         seed = draw_seed(settings.pop("random_state"))
         if arrays:
+            if self.horizon is None and self.season is None:
+                raise ValueError(f"{_NAME}: horizon or season must be given for arrays, got none.")
             settings |= {"id": self.id or "unique_id", "target": self.target or "y"}
         for name in ("target", "future", "past"):
             names = settings[name]
@@ -185,14 +194,24 @@ class GRUForecaster(BaseEstimator):
 
 
 _NAME = GRUForecaster.__name__
-_ARRAYS = (list, tuple, np.ndarray, jax.Array)
+
+
+def _is_arrays(X: Any) -> bool:
+    """Returns whether X is an array, a Series of a data frame, or a list of these."""
+    return isinstance(X, list | tuple | np.ndarray | jax.Array) or (
+        hasattr(X, "to_numpy") and not hasattr(X, "columns")
+    )
+
+
+def _is_pandas(X: Any) -> bool:
+    return type(X).__module__.partition(".")[0] == "pandas"
 
 
 def _read(X: Series, config: ForecastConfig) -> Any:
     """Returns a path or a frame; arrays become a frame with the columns of the settings."""
     import polars as pl
 
-    if not isinstance(X, _ARRAYS):
+    if not _is_arrays(X):
         return X
     ys = _as_arrays(X)
     steps = [np.arange(len(y)) for y in ys]

@@ -16,7 +16,7 @@ def level_quantiles(levels: Sequence[float]) -> tuple[float, ...]:
         levels: the coverage of each interval in %, e.g. `(80, 95)`.
 
     Raises:
-        ValueError: unless the levels are different numbers between 0 and 100.
+        ValueError: unless the levels are different numbers from 1 to below 100.
     """
     low = [(100 - level) / 200 for level in _sort_levels("level_quantiles", levels)]
     return (*low, 0.5, *(1 - q for q in reversed(low)))
@@ -30,7 +30,7 @@ def level_columns(levels: Sequence[float], name: str = "gru_jax") -> tuple[str, 
         name: of the forecast; it names the column of the median.
 
     Raises:
-        ValueError: unless the levels are different numbers between 0 and 100.
+        ValueError: unless the levels are different numbers from 1 to below 100.
     """
     widest_first = [f"{level:g}" for level in _sort_levels("level_columns", levels)]
     low = [f"{name}-lo-{level}" for level in widest_first]
@@ -39,8 +39,9 @@ def level_columns(levels: Sequence[float], name: str = "gru_jax") -> tuple[str, 
 
 def _sort_levels(function: str, levels: Sequence[float]) -> list[float]:
     """Returns the levels, the widest first."""
-    if len(set(levels)) < len(levels) or not all(0 < level < 100 for level in levels):
+    if len(set(levels)) < len(levels) or not all(1 <= level < 100 for level in levels):
         raise ValueError(
-            f"{function}: levels must be different numbers between 0 and 100, got {list(levels)}."
+            f"{function}: levels must be different numbers from 1 to below 100, in per cent, "
+            f"got {list(levels)}."
         )
     return sorted(levels, reverse=True)

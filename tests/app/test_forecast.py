@@ -181,6 +181,8 @@ def test_the_net_sees_the_calendar_and_the_last_season(run, part):
             while back >= cutoff:
                 back -= SEASON
             y, promo = (series.y[back], series.future[back, 0]) if back >= 0 else (np.nan, np.nan)
+            for earlier in range(back - SEASON, max(back - lookback, -1), -SEASON):
+                y = series.y[earlier] if np.isnan(y) else y
             y = (y - batch.center[row]) / batch.scale[row]
             promo = (promo - facts["mean"][0]) / facts["std"][0]
             weekday = (series.times[0] + np.timedelta64(int(day), "D")).astype("datetime64[D]")

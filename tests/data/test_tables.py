@@ -127,6 +127,17 @@ def test_a_bad_file_is_one_clear_sentence(tmp_path, text, message):
         read_table(path, numbers=None)
 
 
+def test_beside_decimal_commas_a_point_is_no_decimal_mark(tmp_path):
+    """1.234 is a thousand there, and polars would read it as a bit more than 1."""
+    path = write(tmp_path / "a.csv", "a;b;c\n1;656;x\n1,5;1.234;y\n")
+    with blamed(path, ": line 3, column 'b' must have the decimal mark of line 3, got '1.234'."):
+        read_table(path, numbers=["b"])
+    whole = write(tmp_path / "b.csv", "a;b;c\n1;656;x.1\n1,5;1234;y\n")
+    assert read_table(whole, numbers=["b"])["b"].to_list() == [656, 1234]
+    text = write(tmp_path / "c.csv", "a;b\nHall 1,5;1.5\n")
+    assert read_table(text, numbers=["b"])["b"].to_list() == [1.5]
+
+
 @pytest.mark.parametrize(
     ("numbers", "message"),
     [

@@ -194,12 +194,10 @@ CASES = {
     ),
     "quantile_loss: predictions must be (3, 2), 2 quantiles for each of the targets (3,), "
     "got (3, 1).": lambda: gj.quantile_loss(np.ones((3, 1)), ONE, [0.1, 0.5]),
-    "level_quantiles: levels must be different numbers between 0 and 100, got [80, 100].": (
-        lambda: gj.level_quantiles([80, 100])
-    ),
-    "level_columns: levels must be different numbers between 0 and 100, got [80, 80].": (
-        lambda: gj.level_columns([80, 80])
-    ),
+    "level_quantiles: levels must be different numbers from 1 to below 100, in per cent, "
+    "got [80, 100].": (lambda: gj.level_quantiles([80, 100])),
+    "level_columns: levels must be different numbers from 1 to below 100, in per cent, "
+    "got [80, 80].": (lambda: gj.level_columns([80, 80])),
 }
 
 

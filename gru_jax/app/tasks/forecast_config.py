@@ -40,7 +40,7 @@ class ForecastConfig(Config):
     """Distance of two steps: 30min, h, D, W, MS, QS, YS, or a number. Default: the commonest."""
     season: Annotated[int | None, Range(1, 10**6)] = None
     """Steps of a season. Default: a day, a week or a year, by the step."""
-    level: Annotated[tuple[float, ...], "PERCENT", Range(0, 100)] = (80.0, 95.0)
+    level: Annotated[tuple[float, ...], "PERCENT", Range(1, 100)] = (80.0, 95.0)
     """Coverage of the intervals, in per cent."""
     windows: Annotated[int, Range(0, 10**5)] = 4
     """Test windows of each series, at its end."""

@@ -215,18 +215,23 @@ def _last_season(
 ) -> Float[np.ndarray, "*steps batch time input"]:
     """Returns scaled y and the future covariates a season before each step; 0 is missing.
 
-    In the horizon, they are of the last season before the cutoff.
+    In the horizon, they are of the last season before the cutoff. Where y is missing, it is that of
+    an earlier season within a look-back.
     """
     windows, season, future = prepared[:3]
     ahead = np.arange(-windows.lookback, windows.horizon)
     shift = windows.lookback + ahead - season * np.maximum(ahead // season + 1, 1)
     rows = windows.starts[batch.numbers][..., None] + shift
-    known = windows.cutoffs[batch.numbers][..., None] + shift >= windows.lookback
-    values = windows.rows.take(np.where(known, rows, 0), 0)
-    y = values[..., 1] * (values[..., 0] - batch.center[..., None]) / batch.scale[..., None]
+    before = windows.cutoffs[batch.numbers][..., None] + shift - windows.lookback
+    values = windows.rows.take(np.where(before >= 0, rows, 0), 0) * (before >= 0)[..., None]
+    y, observed = values[..., 0].copy(), values[..., 1] > 0
+    for back in range(season, windows.lookback, season):
+        lost = np.nonzero(~observed & (before >= back))
+        earlier = windows.rows.take(rows[lost] - back, 0)
+        y[lost], observed[lost] = earlier[:, 0], earlier[:, 1] > 0
+    y = observed * (y - batch.center[..., None]) / batch.scale[..., None]
     first = FUTURE + windows.num_past
-    inputs = np.concatenate([y[..., None], values[..., first : first + future]], -1)
-    return inputs * known[..., None].astype(np.float32)
+    return np.concatenate([y[..., None], values[..., first : first + future]], -1, dtype=np.float32)
 
 
 def _series_inputs(
