@@ -1,4 +1,4 @@
-"""Training, validation and test windows in the order of time: a rolling-origin backtest.
+"""Training, validation and test windows in chronological order: a rolling-origin backtest.
 
     |<------------ training windows ------------>|
                                                  |<- validation targets ->|
@@ -35,7 +35,7 @@ class WindowSplit(NamedTuple):
 def make_cutoffs(
     length: int, horizon: int, windows: int = 1, step: int | None = None
 ) -> Int[np.ndarray, " windows"]:
-    """Returns the cutoffs of a rolling-origin backtest, rising; the last horizon ends the series.
+    """Returns a rolling-origin backtest's ascending cutoffs; the last horizon ends the series.
 
     A cutoff is the number of steps before the horizon.
 
@@ -74,8 +74,8 @@ def split_windows(
 
     The last cutoffs are for the test, and the cutoffs before them for validation. Training has
     every cutoff whose horizon ends before the first target of validation. It leaves out windows
-    without an observed y in their look-back or in their horizon. The steps before that first target
-    standardise the covariates.
+    without an observed y in their look-back or in their horizon. Covariates are standardised
+    with the statistics of the steps before that first target.
 
     Args:
         table: the series.
@@ -137,7 +137,7 @@ def forecast_windows(
     *,
     cutoffs: Sequence[Int[np.ndarray, " _"]] | None = None,
 ) -> Windows:
-    """Returns windows of each series to forecast; by default the steps behind its last target.
+    """Returns windows of each series to forecast; by default the steps after its last target.
 
     Args:
         table: the series.

@@ -25,7 +25,7 @@ _EXAMPLES = "30min, h, D, W, MS, QS or YS"
 
 
 class Frequency(NamedTuple):
-    """The distance of two steps.
+    """The time between two steps.
 
     Attributes:
         unit: "us", "month" (the same day of each month), "month end" or "integer".
@@ -128,7 +128,7 @@ def step_times(
     """Returns the times at a number of steps after a start, e.g. the times of a forecast.
 
     Args:
-        freq: the distance of two steps.
+        freq: the time between two steps.
         start: a time of the series, e.g. the last one.
         steps: whole numbers; negative ones go back.
     """

@@ -1,4 +1,4 @@
-"""A data frame in memory, where a file is expected too.
+"""Data frames in memory, accepted wherever a file is.
 
     source = as_source("read_series", frame)    messages call it "table": "table: row 7, ..."
 
@@ -64,7 +64,7 @@ def _from_pandas(function: str, table: Any) -> "polars.DataFrame":
 
 
 def _convert(column: Any) -> Any:
-    """Returns numbers and times as such and other values as text, as polars takes them."""
+    """Returns a column for polars: numbers and times stay, other values become text."""
     if isinstance(column.dtype, np.dtype) and column.dtype.kind in "biuf":
         return column.to_numpy()
     if isinstance(column.dtype, np.dtype) and column.dtype.kind == "M":

@@ -103,7 +103,7 @@ def place_on_grid(
 def check_ahead(
     source: Source, time: str, rows: Rows, positions: Int[np.ndarray, " rows"], length: int
 ) -> None:
-    """Raises unless the rows behind the last target, the last of so many steps, have no gap."""
+    """Raises unless the rows after the last target, the last of so many steps, have no gap."""
     ahead = positions[positions >= length - 1]
     gaps = np.flatnonzero(np.diff(ahead) > 1)
     if len(gaps):

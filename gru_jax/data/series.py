@@ -46,12 +46,12 @@ class SeriesTable(NamedTuple):
 
     Attributes:
         series: in the order in which the table first names them.
-        freq: the distance of two steps; its text is pandas' name of it.
+        freq: the time between two steps; `str(freq)` is pandas' name for it.
         season: steps of a season.
         past: names of the past covariates.
         future: names of the future covariates.
         utc: whether the times had a zone, and are UTC now.
-        absent: steps before the last target of their series that the table has no row for.
+        absent: steps without a row before the last target of their series.
     """
 
     series: tuple[Series, ...]
@@ -82,7 +82,7 @@ def read_series(
     """Reads time series from a CSV or a Parquet file, or from a data frame.
 
     A row is a step of a series. Steps without a row are missing, and so are empty cells of the
-    target and of past covariates. Rows behind the last target of a series are its known future;
+    target and of past covariates. Rows after the last target of a series are its known future;
     without future covariates they are left out.
 
     Args:
@@ -94,14 +94,14 @@ def read_series(
         future: columns that are known for the steps to forecast, e.g. of holidays.
         past: columns that are known only as long as the target is.
         freq: the step, as pandas writes it: `30min`, `h`, `D`, `W`, `MS`, `QS`, `YS`; or an
-            integer. None is the commonest difference of two rows.
-        season: steps of a season. None is a day for steps shorter than a day, a week for days, and
+            integer. None takes the most common difference between two rows.
+        season: steps per season. None is a day for steps shorter than a day, a week for days, and
             a year for weeks, months and quarters.
 
     Raises:
         FileNotFoundError: if there is no such file.
-        ValueError: if it does not hold such series; the message names column and line; rows of
-            a Parquet file and of a frame count from 1.
+        ValueError: if the source holds no valid series; the message names column and line; rows
+            of a Parquet file and of a frame count from 1.
     """
     source = as_source("read_series", source)
     targets, future, past = map(_as_names, (target, future, past))

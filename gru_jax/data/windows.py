@@ -58,17 +58,17 @@ class Windows(NamedTuple):
 
 
 class WindowBatch(NamedTuple):
-    """Windows as arrays, with an axis of steps before the batch where many go into one loop.
+    """A batch of windows as arrays, with a leading axis of steps if several batches are stacked.
 
     `center + scale * prediction` is a prediction in the units of y.
 
     Attributes:
         inputs: of each step of look-back and horizon.
         targets: the scaled y of the horizon; 0 is missing.
-        valid: False where a target is missing, and in rows that only fill up a last batch.
+        valid: False where a target is missing, and in the padding rows of the last batch.
         center: the mean of y over the look-back, or that of its series.
         scale: the standard deviation.
-        numbers: of the windows; -1 in rows that only fill up a last batch.
+        numbers: the windows' numbers; -1 in the padding rows of the last batch.
     """
 
     inputs: Float[ArrayLike, "*steps batch time input"]
@@ -83,7 +83,8 @@ def gather_windows(windows: Windows, numbers: Int[np.ndarray, " batch"]) -> Wind
     """Returns the windows with these numbers as arrays.
 
     The look-back's observed y are scaled to mean 0 and standard deviation 1. If they are all equal,
-    the scale is their absolute value, and if that is 0, 1. `windows.scales` takes their place.
+    the scale is their absolute value, or 1 if they are 0. `windows.scales`, if given, is used
+    instead.
     """
     lookback, covariates = windows.lookback, CHANNELS + windows.num_past
     steps = np.arange(lookback + windows.horizon)
@@ -115,8 +116,8 @@ def window_batches(
     Args:
         windows: the windows.
         batch_size: windows in a batch.
-        seed: of the order; None keeps the order of the windows.
-        epoch: each has its own order.
+        seed: shuffles the windows; None keeps their order.
+        epoch: number of the epoch; each has its own order.
         limit: windows of an epoch at most, the first ones of the order.
         steps: batches stacked in one item at most.
 
@@ -181,7 +182,7 @@ def make_windows(
 def is_constant(
     std: Float[np.ndarray, "*shape"], size: Float[np.ndarray, "*shape"]
 ) -> Bool[np.ndarray, "*shape"]:
-    """Returns whether a standard deviation is only what rounding leaves of values of this size."""
+    """Returns whether a standard deviation is only rounding error for values of this size."""
     return std <= 1e-6 * size
 
 

@@ -39,18 +39,18 @@ class GRUForecaster(BaseEstimator):
         model = GRUForecaster(horizon=48, target="Demand", time="Time", future="Temperature")
         model.fit(table).predict()
 
-    A row of a table is a step of a series, as `gj.read_series` takes it. The rows behind the last
+    A row of a table is a step of a series, as `gj.read_series` takes it. The rows after the last
     target are the known future. Arrays `[time]` are series `0`, `1`, ... with times 0, 1, ...; NaN
     is missing. Forecasts equal those of the command with the same settings and seed.
 
-    Parameters, `clone`, `repr` and pickling are scikit-learn's, and so are the checks of
-    `check_estimator` that fit nothing. The checks that fit do not apply: X is a table of series
-    with the targets in it, no array `[samples, features]` with a `y`. For the same reason it has no
-    `score` and no `n_features_in_`, and `backtest_` takes the place of `cross_val_score`.
+    Parameters, `clone`, `repr` and pickling work as in scikit-learn. The estimator passes the
+    checks of `check_estimator` that do not call `fit`. The others do not apply: X is a table that
+    holds the targets, not an array `[samples, features]` with a `y`. For the same reason there is
+    no `score` and no `n_features_in_`; `backtest_` replaces `cross_val_score`.
 
     Attributes:
         net_: the trained net, a `gj.Layer`.
-        params_: its parameters: those that validated best.
+        params_: the parameters of the best epoch in validation.
         facts_: frequency, season, sizes and statistics of the training data.
         history_: a row of numbers for each epoch, as in `metrics.jsonl`.
         backtest_: the metrics of the test windows, of `gru_jax` and of `seasonal_naive`; empty
@@ -70,12 +70,13 @@ class GRUForecaster(BaseEstimator):
     horizon: int | None = ForecastConfig.horizon
     """Steps to forecast; None is a season."""
     lookback: int | None = ForecastConfig.lookback
-    """Steps that a forecast sees; None is three seasons or, if that is more, two horizons, but at
+    """Input steps of a forecast; None is the larger of three seasons and two horizons, but at
     most 400 steps."""
     freq: str | int | None = ForecastConfig.freq
-    """Distance of two steps: 30min, h, D, W, MS, QS, YS, or a number; None is the commonest."""
+    """Time between two steps: 30min, h, D, W, MS, QS, YS, or a number; None is the most common."""
     season: int | None = ForecastConfig.season
-    """Steps of a season; None is a day, a week or a year, by the step, and 1 for integer times."""
+    """Steps per season; None is a day, a week or a year, depending on the step, and 1 for integer
+    times."""
     level: float | Sequence[float] = ForecastConfig.level
     """Coverage of the intervals, in per cent."""
     windows: int = ForecastConfig.windows
@@ -83,20 +84,20 @@ class GRUForecaster(BaseEstimator):
     step: int | None = ForecastConfig.step
     """Steps between two test windows; None is the horizon."""
     validation: int | None = ForecastConfig.validation
-    """Validation windows of each series, before the test; None is as many as for the test, or up
-    to 32 in a tenth of the series."""
+    """Validation windows of each series, before the test; None is as many as test windows, or
+    as fit in a tenth of the shortest series (at most 32), whichever is more."""
     epoch_windows: int = ForecastConfig.epoch_windows
     """Training windows in an epoch, at most; each epoch draws others."""
     model: Literal["small", "medium", "large", "segrnn"] = "medium"
     """GRU layers: 1 of 32, 1 of 64 or 2 of 128 features; or SegRNN (2023), with a GRU of 512 over
     segments, which reads the target alone."""
     scale: Literal["window", "series"] = "window"
-    """Mean and deviation that scale the target: of each look-back, or of each series' training
-    steps; the latter cannot forecast other series."""
+    """Scales the target by mean and standard deviation of each look-back, or of each series'
+    training steps; with the latter, other series cannot be forecast."""
     noise: float = ForecastConfig.noise
     """Standard deviation of the noise on the scaled inputs, in training."""
     dropout: float = ForecastConfig.dropout
-    """Share of features dropped behind each layer, in training."""
+    """Share of features dropped after each layer, in training."""
     epochs: int = ForecastConfig.epochs
     """Passes over the training windows, or over `epoch_windows` of them."""
     patience: int = ForecastConfig.patience
@@ -222,7 +223,7 @@ def _read(X: Series, config: ForecastConfig) -> Any:
 
 
 def _as_arrays(X: Any) -> list[np.ndarray]:
-    """Returns one array or several as a list of them."""
+    """Returns a list of arrays, from one array or several."""
     try:
         one = not isinstance(X, list | tuple) or not any(np.ndim(y) for y in X)
         ys = [np.asarray(y, np.float64) for y in ([X] if one else X)]
@@ -239,7 +240,7 @@ def _as_arrays(X: Any) -> list[np.ndarray]:
 
 
 def _as_frame(answers: Table, table: gj.SeriesTable) -> "polars.DataFrame":
-    """Returns the texts of a forecast as names, times and numbers."""
+    """Converts the texts of a forecast to names, times and numbers."""
     import polars as pl
 
     names, texts, *columns = zip(*answers.rows, strict=True)

@@ -28,7 +28,7 @@ Sequences = Any
 
 @dataclasses.dataclass(kw_only=True, eq=False, repr=False)
 class _Estimator(BaseEstimator):
-    """What both estimators have in common; the settings are those of `gru-jax train classify`."""
+    """The part that both estimators share; the settings are those of `gru-jax train classify`."""
 
     model: Literal["small", "medium", "large"] = "medium"
     """1 layer of 32 features in each direction, 2 of 64, or 3 of 128."""
@@ -58,7 +58,7 @@ class _Estimator(BaseEstimator):
     """Seeds the split, the parameters, the order of the data, and the noise."""
 
     def __sklearn_tags__(self) -> Any:
-        """Returns what the estimators take: three axes, and missing values."""
+        """Returns the tags of accepted inputs: three axes, and missing values."""
         tags = super().__sklearn_tags__()
         tags.input_tags.allow_nan = True
         tags.input_tags.three_d_array = True
@@ -88,7 +88,7 @@ class _Estimator(BaseEstimator):
     def _pair(
         self, X: Sequences, y: Any
     ) -> tuple[list[Float[np.ndarray, "_ channels"]], np.ndarray]:
-        """Returns the sequences, and what goes with each."""
+        """Returns the sequences and their targets."""
         if y is None:
             raise ValueError(
                 f"{type(self).__name__}: requires y to be passed, but the target y is None."
@@ -137,7 +137,7 @@ class GRUClassifier(ClassifierMixin, _Estimator):
     Attributes:
         classes_: the labels, in the order of the columns of `predict_proba`.
         net_: the trained net, a `gj.Layer`.
-        params_: its parameters: those that validated best.
+        params_: the parameters of the best epoch in validation.
         facts_: names and statistics of the training data.
         history_: a row of numbers for each epoch, as in `metrics.jsonl`.
         n_features_in_: columns of a table `[cases, time]`, else channels.
@@ -156,7 +156,7 @@ class GRUClassifier(ClassifierMixin, _Estimator):
             y: a label for each, of any kind that scikit-learn takes.
 
         Raises:
-            ValueError: if X or y is not so, or the loss does not stay finite.
+            ValueError: if X or y is invalid, or the loss does not stay finite.
         """
         xs, labels = self._pair(X, y)
         check_classification_targets(labels)
@@ -185,7 +185,7 @@ class GRURegressor(RegressorMixin, _Estimator):
 
     Attributes:
         net_: the trained net, a `gj.Layer`.
-        params_: its parameters: those that validated best.
+        params_: the parameters of the best epoch in validation.
         facts_: names and statistics of the training data.
         history_: a row of numbers for each epoch, as in `metrics.jsonl`.
         n_features_in_: columns of a table `[cases, time]`, else channels.
@@ -199,7 +199,7 @@ class GRURegressor(RegressorMixin, _Estimator):
             y: a number for each.
 
         Raises:
-            ValueError: if X or y is not so, or the loss does not stay finite.
+            ValueError: if X or y is invalid, or the loss does not stay finite.
         """
         xs, numbers = self._pair(X, y)
         targets: Any = check_array(numbers, ensure_2d=False, dtype="float64", input_name="y")

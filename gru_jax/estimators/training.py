@@ -1,4 +1,4 @@
-"""A task is trained in memory, with settings as scikit-learn has them."""
+"""Trains a task in memory, with scikit-learn's conventions for settings."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -17,7 +17,7 @@ RandomState = int | np.random.RandomState | None
 
 
 def train(name: str, task: Task, config: Config) -> tuple[problems.Problem, problems.Trained, list]:
-    """Returns the problem, the net with the parameters that validate best, and the epochs' rows.
+    """Returns the problem, the net with the parameters of the best epoch, and the epochs' rows.
 
     Args:
         name: the estimator's, for messages.
@@ -39,7 +39,7 @@ def train(name: str, task: Task, config: Config) -> tuple[problems.Problem, prob
 
 
 def as_python(settings: dict[str, Any]) -> dict[str, Any]:
-    """Returns settings with NumPy's scalars, as searches of parameters give them, as Python's."""
+    """Returns the settings with NumPy scalars, e.g. from a parameter search, as Python scalars."""
     return {k: v.item() if isinstance(v, np.generic) else v for k, v in settings.items()}
 
 
@@ -51,7 +51,7 @@ def draw_seed(random_state: RandomState) -> int:
 
 
 def check_values(name: str, xs: Sequence[np.ndarray]) -> None:
-    """Raises ValueError if an array holds what is neither NaN nor a number of an allowed size."""
+    """Raises ValueError if an array holds a number that is too large; NaN is allowed."""
     for case, x in enumerate(xs):
         allowed = np.isnan(x) | (np.abs(x) <= LARGEST)
         if not allowed.all():

@@ -4,7 +4,7 @@
     h   = the last state of GRU(s_1, s_2, ...)
     y_m = x_last + dropout(GRU step from h with [position_m, series]) W' + b'
 
-The segments to forecast do not wait for each other, so their products with h are one product.
+The forecast segments are independent of each other, so they share one product with h.
 """
 
 from typing import NamedTuple
@@ -65,17 +65,17 @@ def seg_rnn(
 ) -> Layer:
     """Forecasts series from a look-back with few recurrent steps.
 
-    The outputs `[*batch, horizon, size]` are the steps behind the inputs. The inputs
-    `[*batch, look-back, 1]` are a series; NaN is missing, and counts as the last observed value.
-    With several `series` a second feature is the number of the series, from 0, in every step; other
-    numbers give NaN. The layer cannot stream and takes neither lengths nor masks.
+    The outputs `[*batch, horizon, size]` are forecasts of the steps after the inputs. The inputs
+    `[*batch, look-back, 1]` are a series; NaN is missing, and is read as the last observed value.
+    If `series` is above 1, every step has a second feature: the number of its series, from 0. Any
+    other number gives NaN. The layer cannot stream, and takes neither lengths nor masks.
 
     Args:
         horizon: the steps to forecast.
         size: values of each step to forecast, e.g. quantiles.
-        hidden_size: features of the state; even if there are several series.
-        segment: steps of a segment. A look-back that is no multiple of it begins with part of one.
-        series: the number of series that have a vector of their own.
+        hidden_size: features of the state; an even number if there are several series.
+        segment: steps of a segment. If it does not divide the look-back, the first one is shorter.
+        series: the number of series; if there are several, each has its own trained vector.
         dropout: the share of features dropped before the last product, in training.
         dtype: the dtype of parameters, and so of inputs and results.
 
@@ -168,7 +168,7 @@ def _run(
 
 
 def _subtract_last(x: Float[Array, "*batch time"]) -> tuple[Array, Array]:
-    """Returns the difference to the last observed value, 0 where missing, and that value."""
+    """Returns the difference from the last observed value, 0 where missing, and that value."""
     observed = ~jnp.isnan(x)
     x = jnp.where(observed, x, 0)
     steps = jax.lax.broadcasted_iota(jnp.int32, x.shape, x.ndim - 1)

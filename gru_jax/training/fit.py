@@ -77,7 +77,7 @@ def fit(
             stops.
         epochs: the total number of epochs, including the epochs of `progress`.
         report: takes a row of numbers after each epoch: "epoch", "step", "seconds", "waiting" (the
-            share of these seconds in which batches were made), the means of the training metrics,
+            share of these seconds spent preparing batches), the means of the training metrics,
             and the numbers of `validate` with the prefix "validation_".
         save: takes the progress after each epoch.
         should_stop: called after each call of the loop. True discards the current epoch and returns

@@ -44,7 +44,7 @@ class ClassifyConfig(DataConfig):
     batch: Annotated[int, Range(1, 10**5), FREE] = 16
     """Sequences in a batch."""
     model: Literal["small", "medium", "large"] = "medium"
-    """Layers and features: 1 of 32, 2 of 64 or 3 of 128; --layers and --hidden come first."""
+    """Layers and features: 1 of 32, 2 of 64 or 3 of 128; --layers and --hidden override it."""
     validation: Annotated[float, Range(0, 1)] = 0.2
     """Share of each class's training sequences kept for validation."""
     class_weights: Annotated[Literal["none", "balanced"], FREE] = "none"

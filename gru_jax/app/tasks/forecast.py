@@ -249,7 +249,7 @@ def describe(config: ForecastConfig, facts: Facts, parts: Parts) -> dict[str, st
 
 
 def read(config: ForecastConfig, facts: Facts, source: Any) -> Input:
-    """Returns the series of a user's file or data frame, to forecast behind their last targets."""
+    """Returns the series of a user's file or data frame, to forecast after their last targets."""
     table = read_table(config, source, facts["freq"], facts["season"])
     table = data.add_calendar(table, facts["calendar"], facts["horizon"])
     return Input([series.id for series in table.series], Source(table, None), known=False)

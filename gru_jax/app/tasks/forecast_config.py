@@ -34,12 +34,12 @@ class ForecastConfig(Config):
     horizon: Annotated[int | None, Range(1, 10**5)] = None
     """Steps to forecast. Default: a season."""
     lookback: Annotated[int | None, Range(1, 10**5)] = None
-    """Steps that a forecast sees. Default: three seasons or, if that is more, two horizons, but
-    at most 400 steps."""
+    """Input steps of a forecast. Default: the larger of three seasons and two horizons, but at
+    most 400."""
     freq: Annotated[str | None, "STEP"] = None
-    """Distance of two steps: 30min, h, D, W, MS, QS, YS, or a number. Default: the commonest."""
+    """Time between two steps: 30min, h, D, W, MS, QS, YS, or a number. Default: the most common."""
     season: Annotated[int | None, Range(1, 10**6)] = None
-    """Steps of a season. Default: a day, a week or a year, by the step."""
+    """Steps per season. Default: a day, a week or a year, depending on the step."""
     level: Annotated[tuple[float, ...], "PERCENT", Range(1, 100)] = (80.0, 95.0)
     """Coverage of the intervals, in per cent."""
     windows: Annotated[int, Range(0, 10**5)] = 4
@@ -47,17 +47,17 @@ class ForecastConfig(Config):
     step: Annotated[int | None, Range(1, 10**5)] = None
     """Steps between two test windows. Default: the horizon."""
     validation: Annotated[int | None, Range(1, 10**5)] = None
-    """Validation windows of each series, before the test. Default: as many as for the test, or up
-    to 32 in a tenth of the series."""
+    """Validation windows of each series, before the test. Default: as many as test windows, or
+    as fit in a tenth of the shortest series (at most 32), whichever is more."""
     epoch_windows: Annotated[int, Range(1, 10**9), FREE] = 4096
     """Training windows in an epoch, at most; each epoch draws others."""
     model: Literal["small", "medium", "large", "segrnn"] = "medium"
     """GRU layers: 1 of 32, 1 of 64 or 2 of 128 features; or SegRNN (2023), with a GRU of 512 over
     segments, which reads the target alone."""
     scale: Literal["window", "series"] = "window"
-    """Mean and deviation that scale the target: of each look-back, or of each series' training
-    steps; the latter cannot forecast other series."""
+    """Scales the target by mean and standard deviation of each look-back, or of each series'
+    training steps; with the latter, other series cannot be forecast."""
     noise: Annotated[float, Range(0, math.inf), FREE] = 0.0
     """Standard deviation of the noise on the scaled inputs, in training."""
     dropout: Annotated[float, Range(0, 1), FREE] = 0.1
-    """Share of features dropped behind each layer, in training."""
+    """Share of features dropped after each layer, in training."""

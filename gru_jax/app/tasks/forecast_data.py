@@ -27,7 +27,7 @@ DAYS = {"day": 1.0, "week": 7.0, "year": 365.2425}
 
 
 class Source(NamedTuple):
-    """Series with calendar, and some of their windows; None is those behind the last targets."""
+    """Series with calendar, and some of their windows; None is those after the last targets."""
 
     table: gj.SeriesTable
     windows: gj.Windows | None
@@ -114,7 +114,7 @@ def _waves(times: np.ndarray, period: str) -> Float[np.ndarray, "time waves"]:
 def make_windows(
     facts: Facts, table: gj.SeriesTable, cutoffs: Sequence[Int[np.ndarray, " _"]] | None = None
 ) -> gj.Windows:
-    """Returns windows at the cutoffs of each series; without them, behind the last targets.
+    """Returns windows at the cutoffs of each series; without them, after the last targets.
 
     Raises:
         ValueError: if a series is too short, or its future covariates are.
@@ -126,7 +126,7 @@ def make_windows(
 
 
 def prepare(facts: Facts, source: Source) -> Prepared:
-    """Returns the windows, by default those behind the last targets, as `batches` takes them.
+    """Returns the windows, by default those after the last targets, as `batches` takes them.
 
     Raises:
         ValueError: if the net has no scale or vector for a series, or as from `make_windows`.

@@ -55,7 +55,7 @@ def write_files(trained: Any, source: Source, folder: Path) -> tuple[list[Path],
 
 
 def tabulate(trained: Any, source: Input, answers: np.ndarray) -> Table:
-    """Returns the forecasts behind the last targets in the columns of `forecast.csv`."""
+    """Returns the forecasts after the last targets in the columns of `forecast.csv`."""
     facts, table = trained.facts, source.data.table
     return _tabulate(facts, table, data.make_windows(facts, table), as_written(answers))
 

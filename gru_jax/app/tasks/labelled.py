@@ -43,7 +43,7 @@ class DataConfig(ClassifierConfig):
     case: str = "case"
     """Column with the name of the case that the row belongs to."""
     time: str = "time"
-    """Column of numbers or ISO dates that rise within a case; '' takes the rows in order."""
+    """Column of numbers or ISO dates that rise within a case; '' keeps the rows in file order."""
     channels: Annotated[tuple[str, ...], "NAME"] = ()
     """Columns of the numbers to learn from; of other files, the channels' names. Default: all."""
     regression: bool = False

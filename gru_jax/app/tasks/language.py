@@ -60,7 +60,7 @@ class LanguageConfig(Config):
     learning_rate: Annotated[float, Range(0, math.inf), FREE] = 5e-3
     """Rate at the end of the warm-up; it then falls to zero along a cosine."""
     dropout: Annotated[float, Range(0, 1), FREE] = 0.2
-    """Share of features dropped behind each layer, in training."""
+    """Share of features dropped after each layer, in training."""
     drop_connect: Annotated[float, Range(0, 1), FREE] = 0.0
     """Share of recurrent weights dropped, in training."""
     validation: Annotated[float, Range(0, 1)] = 0.1

@@ -55,7 +55,7 @@ class MusicConfig(Config):
     layers: Annotated[int, Range(1, 100)] = 1
     """GRU layers."""
     dropout: Annotated[float, Range(0, 1), FREE] = 0.2
-    """Share of features dropped behind each layer, in training."""
+    """Share of features dropped after each layer, in training."""
     drop_connect: Annotated[float, Range(0, 1), FREE] = 0.3
     """Share of recurrent weights dropped, in training."""
 
