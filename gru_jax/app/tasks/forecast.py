@@ -233,13 +233,14 @@ def describe(config: ForecastConfig, facts: Facts, parts: Parts) -> dict[str, st
     model = f"SegRNN, GRU of {HIDDEN}, dense"
     if config.model != "segrnn":
         model = "GRU, {1} x {0}, dense".format(*SIZES[config.model])
+    together = " in all" if len(table.series) > 1 else ""
     ends = {series.times[-1]: series.id for series in table.series}
     first, last = min(ends), max(ends)
     times = gj.format_times(np.array([first, last]), utc=table.utc)
     return {
         "task": f"forecast {', '.join(config.target)}: {facts['horizon']} steps of "
         f"{facts['freq']}, season {facts['season']}, from {facts['lookback']} steps",
-        "data": f"{len(table.series)} series, {steps:,} steps in all, {missing:,} of them missing "
+        "data": f"{len(table.series)} series of {steps:,} steps{together}, {missing:,} of them missing "
         f"({table.absent:,} without a row)",
         **({"ends": f"{times[0]} of {ends[first]} to {times[1]}"} if first < last else {}),
         "windows": sizes,
