@@ -18,9 +18,10 @@ from sklearn.utils.validation import check_is_fitted
 import gru_jax as gj
 from gru_jax.app import problem as problems
 from gru_jax.app.tasks import forecast_backtest
-from gru_jax.app.tasks.forecast import FORECAST, load_table
+from gru_jax.app.tasks.forecast import FORECAST
 from gru_jax.app.tasks.forecast_config import ForecastConfig
 from gru_jax.app.tasks.forecast_data import Source
+from gru_jax.app.tasks.forecast_table import load_table
 from gru_jax.app.tasks.task import Input, Table
 from gru_jax.estimators.training import RandomState, as_python, check_values, draw_seed, train
 

@@ -9,7 +9,6 @@ net, which forecasts the mean.
 
 import math
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import jax.numpy as jnp
@@ -18,105 +17,18 @@ from jaxtyping import Array, Float
 
 import gru_jax as gj
 from gru_jax import Key, Params
-from gru_jax.app.tasks import forecast_backtest, forecast_files
+from gru_jax.app.tasks import forecast_backtest, forecast_files, forecast_table
 from gru_jax.app.tasks import forecast_data as data
 from gru_jax.app.tasks.forecast_config import ForecastConfig
-from gru_jax.app.tasks.forecast_data import Batch, Prepared, Source
-from gru_jax.app.tasks.task import BATCH, Facts, Goal, Input, Mean, Parts, Task, weigh
+from gru_jax.app.tasks.forecast_data import Batch, Prepared
+from gru_jax.app.tasks.task import BATCH, Facts, Goal, Mean, Parts, Task, weigh
 
 SIZES = {"small": (32, 1), "medium": (64, 1), "large": (128, 2)}
 """Features of each state, and layers."""
 HIDDEN, SEGMENT = 512, 24
 """Features of SegRNN's state, and steps of its segments, at most the horizon."""
-SEASONS, LOOKBACK = 3, 400
-"""Seasons in a look-back, and its steps at most, unless its length is given."""
 STACK = 16
 """Batches in one compiled loop."""
-
-
-def load(config: ForecastConfig) -> Parts:
-    """Returns the training, the validation and the test windows of the file."""
-    if config.data is None or not config.target:
-        missing = "--data FILE" if config.data is None else "--target COLUMN"
-        raise ValueError(f"train: {missing} is missing; see gru-jax train forecast --help.")
-    if not config.windows:
-        raise ValueError("train: windows must be a whole number from 1, got 0.")
-    return load_table(config, Path(config.data))
-
-
-def load_table(config: ForecastConfig, source: Any) -> Parts:
-    """Returns the windows of a file or of a data frame; without test windows, that part is empty.
-
-    Raises:
-        ValueError: if it does not hold such series, or a part has no target other than 0.
-    """
-    gj.level_quantiles(config.level)
-    if config.model == "segrnn" and (config.future or config.past or config.noise):
-        raise ValueError(
-            "train: model segrnn reads the target alone, so future, past and noise must not be set."
-        )
-    table = read_table(config, source, config.freq, config.season)
-    horizon = config.horizon or table.season
-    step, shortest = config.step or horizon, min(len(series.y) for series in table.series)
-    validation = config.validation or max(config.windows, min(32, shortest // 10 // step), 1)
-    held_out = sum(horizon + step * (n - 1) for n in (config.windows, validation) if n)
-    wish = min(max(SEASONS * table.season, 2 * horizon), LOOKBACK)
-    lookback = config.lookback or max(min(wish, (shortest - held_out - horizon) // 2), 1)
-    calendar = [] if config.model == "segrnn" else data.find_calendar(table)
-    table = data.add_calendar(table, calendar, horizon)
-    options = {"validation": validation, "test": config.windows, "step": step}
-    split = gj.split_windows(table, lookback, horizon, scale=config.scale, **options)
-    for name, part in zip(("validation", "test"), split[1:], strict=True):
-        places = zip(part.series, part.cutoffs, strict=True)
-        ys = [np.nan_to_num(table.series[i].y[c : c + horizon]) for i, c in places]
-        if ys and not np.any(ys):
-            raise ValueError(
-                f"{config.data or 'table'}: the {name} windows must hold a target other than 0, "
-                "but have none."
-            )
-    return Parts(*(Source(table, part) for part in split))
-
-
-def read_table(
-    config: ForecastConfig, source: Any, freq: str | None, season: int | None
-) -> gj.SeriesTable:
-    """Returns the series of a file or of a data frame, with the columns of the settings."""
-    return gj.read_series(
-        source,
-        target=config.target,
-        id=config.id,
-        time=config.time,
-        future=config.future,
-        past=config.past,
-        freq=freq,
-        season=season,
-    )
-
-
-def learn(config: ForecastConfig, parts: Parts) -> Facts:
-    """Returns the grid of the series, the sizes of a window, and the statistics of covariates."""
-    table, windows = parts.train
-    mean, std = windows.standardization
-    segrnn, scales = config.model == "segrnn", windows.scales
-    named = segrnn or scales is not None
-    names = [series.id for series in table.series] if named else []
-    last = [f"{name} last season" for name in ("y", *config.future)]
-    return {
-        "net": "segrnn" if segrnn else "gru",
-        "data": data.digest(table),
-        "freq": str(table.freq),
-        "season": table.season,
-        "future": list(config.future),
-        "calendar": [] if segrnn else data.find_calendar(table),
-        "inputs": ["y", "series"][: min(len(names), 2)] if segrnn else [*table.inputs, *last],
-        "series": names,
-        "scales": [] if scales is None else scales.tolist(),
-        "lookback": windows.lookback,
-        "horizon": windows.horizon,
-        "levels": list(config.level),
-        "mean": np.asarray(mean, float).tolist(),
-        "std": np.asarray(std, float).tolist(),
-    }
 
 
 def goal(facts: Facts) -> Goal:
@@ -240,20 +152,13 @@ def describe(config: ForecastConfig, facts: Facts, parts: Parts) -> dict[str, st
     return {
         "task": f"forecast {', '.join(config.target)}: {facts['horizon']} steps of "
         f"{facts['freq']}, season {facts['season']}, from {facts['lookback']} steps",
-        "data": f"{len(table.series)} series of {steps:,} steps{together}, {missing:,} of them missing "
-        f"({table.absent:,} without a row)",
+        "data": f"{len(table.series)} series of {steps:,} steps{together}, "
+        f"{missing:,} of them missing ({table.absent:,} without a row)",
         **({"ends": f"{times[0]} of {ends[first]} to {times[1]}"} if first < last else {}),
         "windows": sizes,
         "inputs": ", ".join(facts["inputs"]),
         "model": model,
     }
-
-
-def read(config: ForecastConfig, facts: Facts, source: Any) -> Input:
-    """Returns the series of a user's file or data frame, to forecast after their last targets."""
-    table = read_table(config, source, facts["freq"], facts["season"])
-    table = data.add_calendar(table, facts["calendar"], facts["horizon"])
-    return Input([series.id for series in table.series], Source(table, None), known=False)
 
 
 def batches(config: ForecastConfig, prepared: Prepared, epoch: int | None) -> Iterator[Batch]:
@@ -274,8 +179,8 @@ def count_steps(config: ForecastConfig, prepared: Prepared) -> int:
 FORECAST = Task(
     name="forecast",
     Config=ForecastConfig,
-    load=load,
-    learn=learn,
+    load=forecast_table.load,
+    learn=forecast_table.learn,
     goal=goal,
     make_net=make_net,
     input_size=lambda facts: len(facts["inputs"]),
@@ -283,7 +188,7 @@ FORECAST = Task(
     metrics=metrics,
     predict=predict,
     describe=describe,
-    read=read,
+    read=forecast_table.read,
     prepare=data.prepare,
     batches=batches,
     steps=count_steps,
