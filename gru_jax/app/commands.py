@@ -195,10 +195,16 @@ def _parse_train(args: list[str]) -> Train:
     if name not in TASKS:
         known = ", ".join(TASKS)
         raise ValueError(f"train: TASK must be one of {known}, got {name}{suggest(name, TASKS)}")
+    if not named and any(word.partition("=")[0] == "--data" for word in args):
+        raise ValueError(
+            "train: --data must come after a TASK, e.g. gru-jax train forecast --data FILE."
+        )
     default = Train(name, Path("runs") / name, config=TASKS[name].Config())
     command = read(Train, args, prog, default)
     if command.task != name:
-        raise ValueError(f"train: TASK must come before the options, got {command.task} behind.")
+        raise ValueError(
+            f"train: TASK must come before the options, got {command.task} after them."
+        )
     if command.override and not command.resume:
         raise ValueError("train: --override must go with --resume, got it alone.")
     if not command.resume:

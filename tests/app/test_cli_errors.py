@@ -39,12 +39,16 @@ def test_a_message_breaks_no_word_in_a_terminal(tmp_path, columns):
             ["train", "--sed", "3"],
             "train: no option --sed; did you mean --seed? See gru-jax train --help.",
         ),
+        (
+            ["train", "--data=a.csv"],
+            "train: --data must come after a TASK, e.g. gru-jax train forec",
+        ),
         (["train", "--seed", "x"], "train: --seed must be a whole number, got 'x'."),
         (["train", "--noise", "x"], "train: --noise must be a number, got 'x'."),
         (["train", "--seed"], "train: --seed must be a whole number, got nothing."),
         (["train", "--seed", "--resume"], "train: --seed must be a whole number, got nothing."),
         (["train", "--resume=3"], "train: --resume must stand alone, got --resume=3."),
-        (["train", "--hidden", "3", "4"], "train: TASK must come before the options, got 4 behind"),
+        (["train", "--hidden", "3", "4"], "train: TASK must come before the options, got 4 after"),
         (["train", "japanese_vowel"], "got japanese_vowel; did you mean japanese_vowels?"),
         (
             ["train", "mnist"],

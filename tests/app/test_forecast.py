@@ -194,6 +194,13 @@ def test_the_net_sees_the_calendar_and_the_last_season(run, part):
                 assert columns[name][row, i] == pytest.approx(value, abs=1e-4), name
 
 
+def test_series_that_end_at_different_times_are_told(run, sales):
+    trained = runs.load_trained(run)
+    words = FORECAST.describe(trained.config, trained.facts, FORECAST.load(trained.config))
+    (early, late) = sorted((y.index[-1], name) for name, y in on_grid(sales[0]).items())
+    assert words["ends"] == f"{early[0]:%Y-%m-%d} of {early[1]} to {late[0]:%Y-%m-%d}"
+
+
 @pytest.mark.slow("trains a network")
 def test_resuming_ends_in_the_same_bits(sales, tmp_path):
     args = ["--data", str(sales[1]), *COLUMNS, *OPTIONS[:-1], "3", "--epoch-windows", "64"]
