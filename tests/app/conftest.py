@@ -2,8 +2,10 @@
 
 import os
 
+import numpy as np
 import pytest
 from command_line import SMALL
+from forecast_files import make_rows, write_rows
 from killed_run import TASK
 from run_folders import start
 from small_texts import SMALL_TEXT, write_text
@@ -34,6 +36,13 @@ def text_run(tmp_path_factory):
     data = ["--data", str(folder / "text.txt"), "--out", str(folder / "run")]
     assert main(["train", "language", *data, *SMALL_TEXT]) == 0
     return folder / "run"
+
+
+@pytest.fixture(scope="session")
+def sales(tmp_path_factory):
+    """The rows of two places, and the path of a file with them."""
+    rows = make_rows(np.random.default_rng(3))
+    return rows, write_rows(tmp_path_factory.mktemp("data") / "sales.csv", rows)
 
 
 @pytest.fixture(scope="session")

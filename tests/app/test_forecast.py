@@ -13,7 +13,6 @@ from forecast_files import (
     SEASON,
     SIZES,
     WINDOWS,
-    make_rows,
     on_grid,
     read_back,
     write_rows,
@@ -31,13 +30,6 @@ from gru_jax.app.tasks.forecast import FORECAST
 
 QUANTILES = (0.025, 0.1, 0.5, 0.9, 0.975)
 BANDS = ["-lo-95", "-lo-80", "", "-hi-80", "-hi-95"]
-
-
-@pytest.fixture(scope="module")
-def sales(tmp_path_factory):
-    """The rows, and the path of a file with them."""
-    rows = make_rows(np.random.default_rng(3))
-    return rows, write_rows(tmp_path_factory.mktemp("data") / "sales.csv", rows)
 
 
 @pytest.fixture(scope="module")

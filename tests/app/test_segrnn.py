@@ -6,8 +6,7 @@ import jax
 import numpy as np
 import pandas as pd
 import pytest
-from forecast_files import COLUMNS, HORIZON, SIZES, WINDOWS, make_rows, on_grid, read_back
-from forecast_files import write_rows as write
+from forecast_files import COLUMNS, HORIZON, SIZES, WINDOWS, on_grid, read_back, write_rows
 
 from gru_jax.app import runs
 from gru_jax.app.cli import main
@@ -16,12 +15,6 @@ from gru_jax.app.tasks.forecast import FORECAST
 
 SEGRNN = [*COLUMNS[:6], "--model", "segrnn", "--scale", "series", "--horizon", str(HORIZON)]
 QUICK = ["--windows", str(WINDOWS), "--epochs", "2", "--epoch-windows", "200"]
-
-
-@pytest.fixture(scope="module")
-def sales(tmp_path_factory):
-    rows = make_rows(np.random.default_rng(3))
-    return rows, write(tmp_path_factory.mktemp("data") / "sales.csv", rows)
 
 
 @pytest.fixture(scope="module")
@@ -105,13 +98,13 @@ def test_a_mean_stays_in_its_place_between_quantiles(run):
 @pytest.mark.parametrize("places", [1, 2])
 def test_by_default_it_scales_by_the_look_back(places, sales, tmp_path, capsys):
     rows = sales[0][sales[0]["place"].isin([*SIZES][:places])]
-    path = write(tmp_path / "sales.csv", rows)
+    path = write_rows(tmp_path / "sales.csv", rows)
     args = ["--data", str(path), *COLUMNS[:6], "--model", "segrnn", *QUICK, "--out"]
     assert main(["train", "forecast", *args, str(tmp_path / "run")]) == 0
     result = json.loads((tmp_path / "run" / "result.json").read_text())
     assert "test_scaled_mse" not in result
     assert result["test_mae"] < 40
-    other = write(tmp_path / "b.csv", rows.replace({"place": {"a": "new"}}))
+    other = write_rows(tmp_path / "b.csv", rows.replace({"place": {"a": "new"}}))
     capsys.readouterr()
     status = main(["predict", str(tmp_path / "run"), "--input", str(other)])
     assert status == 2 * (places > 1)  # Only one of several has a vector of its own.
@@ -134,14 +127,14 @@ def test_the_other_commands_take_the_run(run, sales, tmp_path, capsys):
     assert capsys.readouterr().out == forecast
     assert main(["evaluate", str(run), "--input", str(sales[1])]) == 0
     assert "scaled_mse" in capsys.readouterr().out
-    only = write(tmp_path / "one.csv", sales[0][sales[0]["place"] == [*SIZES][1]])
+    only = write_rows(tmp_path / "one.csv", sales[0][sales[0]["place"] == [*SIZES][1]])
     assert main(["predict", str(run), "--input", str(only), "--output", str(only)]) == 0
     both = [read_back(path).set_index(["unique_id", "ds"]) for path in (only, run / "forecast.csv")]
     pd.testing.assert_frame_equal(both[0], both[1][-HORIZON:], rtol=1e-6)  # in another batch
 
 
 def test_what_it_cannot_do_is_one_line(run, sales, tmp_path, capsys):
-    other = write(tmp_path / "b.csv", sales[0].replace({"place": {"a": "new"}}))
+    other = write_rows(tmp_path / "b.csv", sales[0].replace({"place": {"a": "new"}}))
     train = ["train", "forecast", "--data", str(sales[1]), *SEGRNN]
     for args, message in (
         ([*train, "--future", "promo"], "model segrnn reads the target alone, so"),
