@@ -250,6 +250,7 @@ def test_the_scale_of_a_series_takes_the_place_of_the_look_backs(table, part):
     np.testing.assert_array_equal(other.targets[~one.valid], 0)
 
 
+@pytest.mark.untyped
 def test_another_scale_is_refused(table):
     with refused('split_windows: scale must be "window" or "series", got \'none\'.'):
         gj.split_windows(table, L, H, scale="none")
