@@ -272,31 +272,8 @@ def check_forecast(page):
     assert page.files == set()
 
 
-CHECKS = {
-    "forecast.md": check_forecast,
-    "classify.md": check_classify,
-    "README.md": check_readme,
-    "CONTRIBUTING.md": check_contributing,
-    "cells.md": check_cells,
-    "sequences.md": check_sequences,
-    "layers.md": check_layers,
-    "training.md": check_training,
-    "look_inside.md": check_look_inside,
-    "weights.md": check_weights,
-    "flax.md": check_flax,
-    "own_cell.md": check_own_cell,
-    "images.md": check_images,
-    "japanese_vowels.md": check_japanese_vowels,
-    "memory.md": check_memory,
-    "episodes.md": check_episodes,
-    "streaming.md": check_streaming,
-    "recipes.md": check_recipes,
-    "install.md": check_install,
-    "what_is_a_gru.md": check_what_is_a_gru,
-    "coming_from.md": check_coming_from,
-}
-
-
+CHECKS = {name[6:]: check for name, check in globals().items() if name.startswith("check_")}
+"""By the page's name, in small letters."""
 SLOW = pytest.mark.slow("runs a page")
 QUICK = "README.md", "own_cell.md", "what_is_a_gru.md", "install.md"
 
@@ -314,10 +291,10 @@ def test_the_code_of_a_page_runs(path, capsys, monkeypatch, tmp_path):
     names = {}
     for number, block in enumerate(blocks(path, "python"), 1):
         exec(compile(block, f"{path.name}, block {number}", "exec"), names)
-    if check := CHECKS.get(path.name):
+    if check := CHECKS.get(path.stem.lower()):
         files = {file.name for file in tmp_path.iterdir()}
         check(Page(names, files, capsys.readouterr().out))
 
 
 def test_no_page_has_lost_its_code():
-    assert set(CHECKS) <= {path.name for path in DOCUMENTS if blocks(path, "python")}
+    assert set(CHECKS) <= {path.stem.lower() for path in DOCUMENTS if blocks(path, "python")}

@@ -83,15 +83,22 @@ def loss(_: ForecastConfig, facts: Facts, outputs: Array, batch: Batch) -> Mean:
 
     SegRNN has the squared error in the median's place.
     """
-    return weigh(_losses(facts, data.scaled_quantiles(outputs, batch), batch), batch.observed)
+    predictions = data.scaled_quantiles(outputs, batch)
+    losses = _own_losses(facts, predictions, batch, _quantile_losses(facts, predictions, batch))
+    return weigh(losses.mean(-1), batch.observed)
 
 
-def _losses(facts: Facts, predictions: Array, batch: Batch) -> Array:
-    targets, middle = jnp.asarray(batch.targets), len(facts["levels"])
-    losses = gj.quantile_loss(predictions, targets, gj.level_quantiles(facts["levels"]))
-    if facts["net"] == "segrnn":
-        losses = losses.at[..., middle].set((predictions[..., middle] - targets) ** 2)
-    return losses.mean(-1)
+def _quantile_losses(facts: Facts, predictions: Array, batch: Batch) -> Array:
+    quantiles = gj.level_quantiles(facts["levels"])
+    return gj.quantile_loss(predictions, jnp.asarray(batch.targets), quantiles)
+
+
+def _own_losses(facts: Facts, predictions: Array, batch: Batch, losses: Array) -> Array:
+    """Returns the quantile losses with the squared error of a mean in its place."""
+    if facts["net"] != "segrnn":
+        return losses
+    middle = len(facts["levels"])
+    return losses.at[..., middle].set((predictions[..., middle] - batch.targets) ** 2)
 
 
 def metrics(facts: Facts, outputs: Array, batch: Batch) -> dict[str, Mean]:
@@ -101,12 +108,12 @@ def metrics(facts: Facts, outputs: Array, batch: Batch) -> dict[str, Mean]:
     """
     predictions = _order(facts, data.scaled_quantiles(outputs, batch))
     targets, scale = jnp.asarray(batch.targets), jnp.asarray(batch.scale)[:, None]
-    losses = gj.quantile_loss(predictions, targets, gj.level_quantiles(facts["levels"])).mean(-1)
+    losses = _quantile_losses(facts, predictions, batch)
+    own = _own_losses(facts, predictions, batch, losses).mean(-1)
     y = jnp.asarray(batch.center)[:, None] + scale * targets
-    crps = Mean(
-        weigh(2 * scale * losses, batch.observed).total, weigh(jnp.abs(y), batch.observed).total
-    )
-    means = {"loss": weigh(_losses(facts, predictions, batch), batch.observed), "scaled_crps": crps}
+    crps = weigh(2 * scale * losses.mean(-1), batch.observed)
+    crps = Mean(crps.total, weigh(jnp.abs(y), batch.observed).total)
+    means = {"loss": weigh(own, batch.observed), "scaled_crps": crps}
     if facts["scales"]:
         errors = predictions[..., len(facts["levels"])] - targets
         means["scaled_mse"] = weigh(errors**2, batch.observed)

@@ -224,9 +224,11 @@ def _last_season(
     rows = windows.starts[batch.numbers][..., None] + shift
     before = windows.cutoffs[batch.numbers][..., None] + shift - windows.lookback
     values = windows.rows.take(np.where(before >= 0, rows, 0), 0) * (before >= 0)[..., None]
-    y, observed = values[..., 0].copy(), values[..., 1] > 0
+    y, observed = values[..., 0], values[..., 1] > 0
     for back in range(season, windows.lookback, season):
         lost = np.nonzero(~observed & (before >= back))
+        if not lost[0].size:
+            break
         earlier = windows.rows.take(rows[lost] - back, 0)
         y[lost], observed[lost] = earlier[:, 0], earlier[:, 1] > 0
     y = observed * (y - batch.center[..., None]) / batch.scale[..., None]
