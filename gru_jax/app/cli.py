@@ -20,7 +20,7 @@ import gru_jax as gj
 from gru_jax import Row, files, interop
 from gru_jax.app import console as show
 from gru_jax.app import explain as inspection
-from gru_jax.app import runs, sampling
+from gru_jax.app import inference, runs, sampling, settings
 from gru_jax.app.bench import measure as benchmark
 from gru_jax.app.bench import report, results
 from gru_jax.app.bench.problem import AnySize, parse_sizes
@@ -85,7 +85,7 @@ def train(command: Train, console: Console) -> int:
             message = f"An earlier run was there: it is now {moved}."
             console.print(message, soft_wrap=True, markup=False)
     show.describe(console, run)
-    trackers.begin(runs.as_settings(run.problem), int(run.progress.epoch))
+    trackers.begin(settings.as_settings(run.problem), int(run.progress.epoch))
     again = f"gru-jax train --resume --out {shlex.quote(str(command.out))}"
     try:
         with show.interruptible(console) as signals, show.epochs(console, run) as report:
@@ -130,17 +130,17 @@ def train(command: Train, console: Console) -> int:
 
 def evaluate(command: Evaluate, console: Console) -> int:
     """Prints a run's test metrics and, of classes, its confusions."""
-    trained = runs.load_trained(command.run)
+    trained = inference.load_trained(command.run)
     if command.input is None:
         data = trained.task.load(trained.config).test
     else:
-        _, data, known = runs.read(trained, command.input)
+        _, data, known = inference.read(trained, command.input)
         if not known and not trained.task.test:
             raise ValueError(
                 f"evaluate: --input must hold each {trained.goal.sample}'s {trained.goal.target}, "
                 f"got {command.input} without."
             )
-    result = runs.evaluate(trained, data)
+    result = inference.evaluate(trained, data)
     if trained.goal.classes:
         show.confusions(console, trained.goal, result["confusion_matrix"])
     show.result(console, trained.goal, result)
@@ -149,9 +149,9 @@ def evaluate(command: Evaluate, console: Console) -> int:
 
 def predict(command: Predict, console: Console) -> int:
     """Prints the answers for each sequence of a file, or writes them into a file."""
-    trained = runs.load_trained(command.run)
-    source = runs.read(trained, command.input)
-    answers = runs.predict(trained, source.data)
+    trained = inference.load_trained(command.run)
+    source = inference.read(trained, command.input)
+    answers = inference.predict(trained, source.data)
     table = trained.task.tabulate(trained, source, answers)
     if command.output is None and sys.stdout.isatty():
         if trained.task.tabulate is tabulate:
@@ -170,7 +170,7 @@ def predict(command: Predict, console: Console) -> int:
 
 def sample(command: Sample, console: Console) -> int:
     """Writes text as it comes, to its end or until Ctrl-C."""
-    trained, options = runs.load_trained(command.run), (command.temperature, command.seed)
+    trained, options = inference.load_trained(command.run), (command.temperature, command.seed)
     blocks = sampling.draw(trained, command.prompt, command.length, *options)
     with show.interruptible(console) as signals:
         show.text(console, command.prompt, sampling.as_text(trained.facts, blocks), signals)
@@ -179,12 +179,12 @@ def sample(command: Sample, console: Console) -> int:
 
 def explain(command: Explain, console: Console) -> int:
     """Prints reports on the cells of a run, and draws them."""
-    trained = runs.load_trained(command.run)
+    trained = inference.load_trained(command.run)
     goal, folder, name = trained.goal, command.run / "figures", ""
     if command.input is None:
         data, known = trained.task.load(trained.config).test, True
     else:
-        (name, *_), data, known = runs.read(trained, command.input)
+        (name, *_), data, known = inference.read(trained, command.input)
         folder /= command.input.stem
     with console.status("looking into the cells"):
         cells, given = inspection.inspect(trained, data, known=known)

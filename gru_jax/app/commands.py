@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Annotated, TypeAlias, get_args
 
 import gru_jax as gj
-from gru_jax.app import runs
+from gru_jax.app import settings
 from gru_jax.app.arguments import POSITIONAL, read, suggest
 from gru_jax.app.bench.contenders import PeerName
 from gru_jax.app.bench.measure import MEASURES, Measure
@@ -210,7 +210,7 @@ def _parse_train(args: list[str]) -> Train:
     if not command.resume:
         without_data = name in EXAMPLES and getattr(command.config, "data", None) is None
         return _parse_example(command, args[1:]) if without_data else command
-    task, saved = runs.read_config(command.out)
+    task, saved = settings.read_config(command.out)
     if named and task.name != name:
         raise ValueError(f"train: TASK must be {task.name}, as the run began, got {name}.")
     going_on = read(Train, args, prog, Train(task.name, command.out, config=saved))

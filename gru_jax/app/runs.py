@@ -1,16 +1,14 @@
-"""A training run is a folder; these functions make it, use it and go on with it.
+"""A training run is a folder; these functions make it and go on with it.
 
     begin, reopen --> train --> finish        config.json  metrics.jsonl  checkpoints/
-    load_trained --> evaluate, predict        best.safetensors  result.json  figures/
+                                              best.safetensors  result.json  figures/
 
-Using a run needs `best.safetensors` alone: its net with the best parameters, and, in its header,
-the task, the settings and the facts about the data. Going on needs `checkpoints/`. Files are
-written beside their place and moved there. `metrics.jsonl` grows by whole lines, and going on cuts
-it back to the epochs of the checkpoint. Rows reach the disk before the checkpoint that counts them,
-and `best.safetensors` follows it, so a run can be killed at any moment.
+Going on needs `checkpoints/`. Files are written beside their place and moved there.
+`metrics.jsonl` grows by whole lines, and going on cuts it back to the epochs of the checkpoint.
+Rows reach the disk before the checkpoint that counts them, and `best.safetensors` follows it, so a
+run can be killed at any moment.
 """
 
-import dataclasses
 import importlib.util
 import json
 import time
@@ -19,26 +17,23 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
-import numpy as np
 
 import gru_jax as gj
 from gru_jax import Row, interop
 from gru_jax.app import problem as problems
-from gru_jax.app.changes import check_changes, describe_changes, find_changes, read_changes
-from gru_jax.app.folder import (
-    append_row,
-    find,
-    locked,
-    make,
-    move_aside,
-    one_error,
-    read_rows,
-    tidy,
+from gru_jax.app.folder import append_row, locked, make, move_aside, read_rows, tidy
+from gru_jax.app.inference import evaluate, load_trained
+from gru_jax.app.problem import Problem
+from gru_jax.app.settings import (
+    as_settings,
+    check_changes,
+    describe_changes,
+    find_changes,
+    read_changes,
+    read_config,
 )
-from gru_jax.app.problem import Problem, Trained
-from gru_jax.app.tasks import TASKS
-from gru_jax.app.tasks.config import Config, from_json
-from gru_jax.app.tasks.task import Input, Task
+from gru_jax.app.tasks.config import Config
+from gru_jax.app.tasks.task import Task
 from gru_jax.app.warm_start import take_over
 from gru_jax.files import flush, write_text
 
@@ -186,82 +181,6 @@ def finish(run: Run) -> tuple[dict[str, Any], list[Path]]:
     counts, folder = result.get("confusion_matrix"), run.folder / "figures"
     drawn = figures.draw_training(problem.goal, run.rows, counts, folder, random=problem.net.random)
     return result, written + drawn + problem.task.figures(trained, problem.parts.test, folder)
-
-
-def read_config(folder: Path) -> tuple[Task, Config]:
-    """Returns a run's task and settings.
-
-    Raises:
-        FileNotFoundError: if the folder holds no run.
-        ValueError: if its `config.json` is damaged, or another version of gru_jax wrote it.
-    """
-    path = find(folder, "config.json")
-    with one_error(path):
-        return _settings(json.loads(path.read_text()))
-
-
-def load_trained(folder: Path | str) -> Trained:
-    """Returns a run's best parameters with their net, settings and facts.
-
-    Raises:
-        FileNotFoundError: if there is no run, or none that has saved anything.
-        ValueError: if its `best.safetensors` is damaged.
-    """
-    path = find(Path(folder))
-    net, params = interop.load(path)
-    with one_error(path):
-        header = interop.load_metadata(path)
-        task, config = _settings(json.loads(header["settings"]))
-        facts = json.loads(header["facts"])
-        task.goal(facts)  # or says why not
-        assert isinstance(net, gj.Layer)
-        return Trained(task, config, facts, net, params)
-
-
-def evaluate(trained: Trained, data: Any) -> dict[str, Any]:
-    """Returns the means of the metrics, beside the task's baselines, and the number of parameters.
-
-    For classification, also returns the confusion matrix.
-    """
-    task, config, facts = trained[:3]
-    count, result = len(trained.goal.classes), dict[str, Any](task=task.name)
-    if task.test:
-        row = task.test(trained, data)
-    else:
-        row = problems.measure(trained, task.prepare(facts, data))
-    result |= {f"test_{name}": value for name, value in row.items()}
-    for name, row in task.baselines(config, facts, data).items():
-        result |= {f"test_{metric}_{name}": value for metric, value in row.items()}
-    result["parameters"] = gj.count_parameters(trained.params)
-    if count:
-        answers = predict(trained, data).argmax(-1)
-        result["confusion_matrix"] = gj.confusion_matrix(data.targets, answers, count).tolist()
-    return result | task.derive(result)
-
-
-def read(trained: Trained, path: Path) -> Input:
-    """Returns the content of a user's file, as the task reads it."""
-    return trained.task.read(trained.config, trained.facts, path)
-
-
-def predict(trained: Trained, data: Any) -> np.ndarray:
-    """Returns the task's answers for data, one row a sequence, as `problem.answer` does."""
-    return problems.answer(trained, trained.task.prepare(trained.facts, data))
-
-
-def _settings(settings: dict[str, Any]) -> tuple[Task, Config]:
-    """Returns the task and the settings that `as_settings` wrote down."""
-    settings.pop("changes", None)
-    if settings["task"] not in TASKS:
-        raise ValueError(f"task must be one of {', '.join(TASKS)}")
-    task = TASKS[settings.pop("task")]
-    return task, from_json(task.Config, settings)
-
-
-def as_settings(problem: Problem) -> dict[str, Any]:
-    """Returns the task and its settings, as `config.json` has them: lists, not tuples."""
-    settings = {"task": problem.task.name, **dataclasses.asdict(problem.config)}
-    return json.loads(json.dumps(settings))
 
 
 def _check_data(folder: Path, problem: Problem) -> None:

@@ -12,8 +12,8 @@ import pytest
 import waves
 
 from gru_jax import interop
+from gru_jax.app import inference, runs
 from gru_jax.app import problem as problems
-from gru_jax.app import runs
 from gru_jax.app.cli import main
 from gru_jax.app.commands import parse
 from gru_jax.app.tasks.classify import CLASSIFY, ClassifyConfig
@@ -49,7 +49,7 @@ def test_waves_in_a_csv_are_learned_in_seconds(run):
     assert result["test_accuracy"] > 0.9
     assert result["test_accuracy_most_frequent_class"] == 0.5
     assert np.sum(result["confusion_matrix"]) == 12
-    facts = runs.load_trained(run[1]).facts
+    facts = inference.load_trained(run[1]).facts
     assert facts["title"] == "waves.csv"
     assert facts["classes"] == ["sine", "square"]
     assert facts["masked"] == ["c0", "c1"]
@@ -155,9 +155,9 @@ def test_a_number_is_predicted_in_its_units(tmp_path, rng):
     path = waves.write(tmp_path, "csv", xs, labels)
     assert train(path, tmp_path / "run", *LEARNING) == 0
     result = json.loads((tmp_path / "run/result.json").read_text())
-    trained = runs.load_trained(tmp_path / "run")
+    trained = inference.load_trained(tmp_path / "run")
     test = CLASSIFY.load(trained.config).test
-    errors = runs.predict(trained, test)[:, 0].astype(float) - test.targets
+    errors = inference.predict(trained, test)[:, 0].astype(float) - test.targets
     assert result["test_mse"] == pytest.approx(np.mean(errors**2), rel=1e-3)
     assert result["test_mae"] == pytest.approx(np.mean(abs(errors)), rel=1e-3)
     assert result["test_rmse"] == result["test_mse"] ** 0.5
@@ -207,7 +207,7 @@ def test_what_may_change_alters_neither_the_parameters_nor_the_outputs(run):
 
 @pytest.mark.parametrize("name", ["small", "medium", "large"])
 def test_the_model_s_size_is_a_word_unless_numbers_are_given(run, name):
-    facts = runs.load_trained(run[1]).facts
+    facts = inference.load_trained(run[1]).facts
     hidden, layers = {"small": (32, 1), "medium": (64, 2), "large": (128, 3)}[name]
     for flags, size in (
         ({}, (hidden, layers)),

@@ -12,7 +12,7 @@ from command_line import COMMAND, SMALL, in_terminal
 
 import gru_jax as gj
 from gru_jax import interop
-from gru_jax.app import runs
+from gru_jax.app import inference
 from gru_jax.app.cli import main
 
 
@@ -91,7 +91,7 @@ def test_predictions_are_a_table_in_a_terminal(run, tmp_path, columns):
     assert code == 0
     lines = [line.rstrip() for line in text.splitlines()]
     assert max(map(len, lines)) <= columns
-    probabilities = runs.predict(runs.load_trained(run), gj.take(test, np.arange(3)))
+    probabilities = inference.predict(inference.load_trained(run), gj.take(test, np.arange(3)))
     rows = [re.findall(r" (\d) +(\d+)%  ", line) for line in lines]
     likeliest = [(str(np.argmax(p) + 1), f"{p.max() * 100:.0f}") for p in probabilities]
     assert [row[0] for row in rows if row] == likeliest

@@ -101,7 +101,7 @@ def test_a_trained_run_is_a_source(tmp_path, capsys):
     net, params = interop.load(target)
     builders = [part.builder for part in net.architecture.parts]
     assert builders == ["gaussian_noise", "bidirectional", "pool", "dropout", "dense"]
-    from gru_jax.app.runs import load_trained
+    from gru_jax.app.inference import load_trained
 
     same_bits(params, load_trained(run).params)
     assert main(["convert", str(run), str(target), "--name", "1", "--overwrite"]) == 0

@@ -12,7 +12,7 @@ from made_up_tasks import SIGN, SumConfig
 from PIL import Image
 
 import gru_jax as gj
-from gru_jax.app import explain, figures, runs
+from gru_jax.app import explain, figures, inference
 from gru_jax.app.cli import main
 from gru_jax.app.problem import Trained
 from gru_jax.app.tasks.classifier import standardise
@@ -32,7 +32,7 @@ def folder(tmp_path_factory):
 @pytest.fixture(scope="module")
 def found(folder):
     _, test = gj.load_japanese_vowels()
-    trained = runs.load_trained(folder)
+    trained = inference.load_trained(folder)
     cells, given = explain.inspect(trained, gj.take(test, np.arange(40)))
     assert given == 40
     return trained, test, cells
@@ -201,7 +201,7 @@ def test_without_matplotlib_there_are_reports_alone(folder, capsys, monkeypatch)
 def test_labels_not_given_are_those_that_the_network_thinks_likeliest(found):
     trained, test, _ = found
     data = gj.take(test, np.arange(6))
-    labels = np.argmax(runs.predict(trained, data), -1)
+    labels = np.argmax(inference.predict(trained, data), -1)
 
     def gradients(labels, known):
         cells, _ = explain.inspect(trained, data._replace(targets=labels), known=known)

@@ -12,7 +12,7 @@ from run_folders import bytes_of, check_same, count_epochs, start
 
 from gru_jax import interop
 from gru_jax.app import problem as problems
-from gru_jax.app import runs
+from gru_jax.app import runs, settings
 
 pytestmark = pytest.mark.usefixtures("_random_task")
 KILLS = 20
@@ -103,7 +103,7 @@ def test_before_each_operation_of_a_save_the_folder_holds_a_whole_run(
     with start(environment, folder, "states", states) as child:
         said = child.stdout.read()
     assert child.returncode == 0, said
-    task, config = runs.read_config(folder)
+    task, config = settings.read_config(folder)
     problem = problems.make_problem(task, config)  # One for all, and so compiled once.
     loop, epochs = problems.make_loop(problem), []
     monkeypatch.setattr(problems, "make_problem", lambda *_: problem)

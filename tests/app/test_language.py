@@ -12,7 +12,7 @@ import pytest
 from small_texts import SMALL_TEXT, measure_by_hand, write_text
 
 from gru_jax import interop
-from gru_jax.app import runs
+from gru_jax.app import runs, settings
 from gru_jax.app.cli import main
 from gru_jax.app.tasks.language import LANGUAGE, LanguageConfig, sizes
 from gru_jax.app.tasks.texts import measure_ngrams
@@ -98,7 +98,7 @@ def test_unknown_characters_are_counted_and_said(tmp_path, capsys):
 
 def test_a_run_goes_on_in_the_middle_of_a_pass_to_the_same_bits(run_result, tmp_path):
     run, _ = run_result
-    config = runs.read_config(run)[1]
+    config = settings.read_config(run)[1]
     part, _ = runs.begin(tmp_path / "x", LANGUAGE, config)
     calls = iter(range(100))
     _, reason = runs.train(part, lambda _: None, lambda: next(calls) == 3)

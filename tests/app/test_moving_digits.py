@@ -11,7 +11,7 @@ from refusals import refused
 
 import gru_jax as gj
 from gru_jax import interop
-from gru_jax.app import runs
+from gru_jax.app import inference, runs
 from gru_jax.app.cli import main
 from gru_jax.app.tasks.moving_digits import MOVING_DIGITS, DigitsConfig, apply, metrics
 from gru_jax.data.moving_digits import draw_moving_digits
@@ -39,8 +39,8 @@ def test_the_result_stands_beside_its_baselines(run):
     result = json.loads((run / "result.json").read_text())
     digits = draw_moving_digits(200, seed=0, part="test")
     seen, truth = digits.frames[:, :10], digits.frames[:, 10:].astype(float)
-    trained = runs.load_trained(run)
-    future = runs.predict(trained, trained.task.load(trained.config).test)
+    trained = inference.load_trained(run)
+    future = inference.predict(trained, trained.task.load(trained.config).test)
     frames = {
         "": future,
         "_black_frames": np.zeros_like(truth),
@@ -121,7 +121,7 @@ def test_predict_and_evaluate_take_images(run, tmp_path, capsys):
     rows = [line.split(",") for line in capsys.readouterr().out.splitlines()]
     assert [row[0] for row in rows] == ["sequence", "both[0]", "both[1]", "short"]
     short = gj.Dataset([frames[0, :3]], np.zeros((1, 19, 32, 32, 1), np.float32))
-    expected = runs.predict(runs.load_trained(run), short)
+    expected = inference.predict(inference.load_trained(run), short)
     np.testing.assert_allclose(np.array(rows[3][1:], float), expected.ravel(), rtol=1e-3, atol=1e-6)
     assert main(["evaluate", str(run)]) == 0
     text = capsys.readouterr().out

@@ -15,8 +15,8 @@ from killed_run import TASK
 from run_folders import bytes_of, read_rows
 
 import gru_jax as gj
+from gru_jax.app import inference, runs, settings
 from gru_jax.app import problem as problems
-from gru_jax.app import runs
 from gru_jax.app.cli import main
 from gru_jax.app.tasks import TASKS
 from gru_jax.app.tasks.config import FREE
@@ -57,8 +57,8 @@ def test_an_override_is_used_from_there_on_and_written_down(halted):
     config = json.loads((halted / "config.json").read_text())
     assert (config["learning_rate"], config["batch"]) == (0.1, 4)
     assert config["changes"] == [{"epoch": 3, "learning_rate": 0.1, "batch": 4}]
-    assert runs.read_config(halted) == (TASK, changed)
-    assert runs.load_trained(halted).config == changed
+    assert settings.read_config(halted) == (TASK, changed)
+    assert inference.load_trained(halted).config == changed
 
 
 def test_an_override_is_remembered_by_a_run_that_then_stops(halted):

@@ -11,8 +11,8 @@ import pytest
 
 import gru_jax as gj
 from gru_jax import interop
+from gru_jax.app import inference, runs, settings
 from gru_jax.app import problem as problems
-from gru_jax.app import runs
 from gru_jax.app.tasks.japanese_vowels import JAPANESE_VOWELS, VowelsConfig
 from gru_jax.kernels.cpu import library
 
@@ -46,7 +46,7 @@ def test_the_result_is_that_of_the_best_parameters_on_standardised_data(finished
     logits, _ = net.apply(tuple(params), xs, lengths=lengths)
     right = np.argmax(logits, -1) == test.targets
     assert result["test_accuracy"] == pytest.approx(right.mean())
-    probabilities = runs.predict(runs.load_trained(run.folder), test)
+    probabilities = inference.predict(inference.load_trained(run.folder), test)
     shares = np.exp(logits) / np.exp(logits).sum(-1, keepdims=True)
     np.testing.assert_allclose(probabilities, shares, atol=1e-5)
 
@@ -150,7 +150,7 @@ def test_a_prolonged_run_that_is_interrupted_remembers_how_long_it_was_to_be(tmp
     run = runs.reopen(tmp_path / "x", JAPANESE_VOWELS, longer)
     run, ended = runs.train(run, lambda _: None, lambda: next(calls) == 2)
     assert ended == "stopped"
-    task, config = runs.read_config(tmp_path / "x")
+    task, config = settings.read_config(tmp_path / "x")
     assert (task, config) == (JAPANESE_VOWELS, longer)
     again = runs.reopen(tmp_path / "x", task, config)
     run, ended = runs.train(again, lambda _: None, lambda: False)

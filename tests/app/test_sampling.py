@@ -8,14 +8,14 @@ from command_line import COMMAND, in_terminal
 from scipy.stats import chisquare
 from small_texts import SMALL_TEXT, read_by_hand
 
-from gru_jax.app import runs
+from gru_jax.app import inference
 from gru_jax.app.cli import main
 from gru_jax.app.sampling import BLOCK, as_text, draw
 
 
 @pytest.fixture(scope="module")
 def trained(text_run):
-    return runs.load_trained(text_run)
+    return inference.load_trained(text_run)
 
 
 def sample(trained, prompt, length, temperature, seed=0):
@@ -145,7 +145,7 @@ def test_bytes_are_sampled_and_a_terminal_obeys_none(tmp_path):
     (tmp_path / "a.bin").write_bytes(content)
     data = ["--data", str(tmp_path / "a.bin"), "--out", str(tmp_path / "x"), "--tokens", "bytes"]
     assert main(["train", "language", *data, *SMALL_TEXT, "--epochs", "1"]) == 0
-    trained = runs.load_trained(tmp_path / "x")
+    trained = inference.load_trained(tmp_path / "x")
     drawn = sample(trained, "é", 600, 1e9)
     assert max(drawn) > 250
     options = ["--length", "600", "--temperature", "1e9", "--prompt", "é"]

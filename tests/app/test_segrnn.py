@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 from forecast_files import COLUMNS, HORIZON, SIZES, WINDOWS, on_grid, read_back, write_rows
 
-from gru_jax.app import runs
+from gru_jax.app import inference
 from gru_jax.app.cli import main
 from gru_jax.app.tasks import forecast_data
 from gru_jax.app.tasks.forecast import FORECAST
@@ -27,7 +27,7 @@ def run(tmp_path_factory, sales):
 
 def find_scales(run, rows):
     """Returns mean and deviation of each place's sales before the first validation target."""
-    trained = runs.load_trained(run)
+    trained = inference.load_trained(run)
     validation = FORECAST.load(trained.config).validation.windows
     scales = {}
     for i, (name, y) in enumerate(on_grid(rows).items()):
@@ -38,7 +38,7 @@ def find_scales(run, rows):
 
 @pytest.mark.parametrize("part", ["train", "test"])
 def test_it_reads_scaled_sales_and_the_number_of_the_place(run, sales, part):
-    trained = runs.load_trained(run)
+    trained = inference.load_trained(run)
     facts, source = trained.facts, getattr(FORECAST.load(trained.config), part)
     batch = next(forecast_data.in_order(FORECAST.prepare(facts, source), 999))
     scales, series = find_scales(run, sales[0]), list(on_grid(sales[0]).items())
@@ -71,7 +71,7 @@ def test_scaled_errors_are_in_deviations_of_the_training_steps(run, sales):
 
 
 def test_it_minimises_the_squared_error_beside_the_other_quantiles(run):
-    trained = runs.load_trained(run)
+    trained = inference.load_trained(run)
     test = FORECAST.prepare(trained.facts, FORECAST.load(trained.config).test)
     batch = jax.tree.map(lambda a: a[0], next(forecast_data.in_order(test, 999)))
     outputs = np.asarray(trained.net.apply(trained.params, batch.xs)[0], float)
@@ -85,7 +85,7 @@ def test_it_minimises_the_squared_error_beside_the_other_quantiles(run):
 
 
 def test_a_mean_stays_in_its_place_between_quantiles(run):
-    trained = runs.load_trained(run)
+    trained = inference.load_trained(run)
     outputs = np.array([[[0.0, 3.0, 5.0, 1.0, 2.0]] * HORIZON], "float32")
     zeros = np.zeros((1, HORIZON), "float32")
     batch = forecast_data.Batch(

@@ -15,7 +15,7 @@ from refusals import refused
 
 import gru_jax as gj
 from gru_jax import interop
-from gru_jax.app import explain, runs
+from gru_jax.app import explain, inference, runs
 from gru_jax.app.cli import main
 from gru_jax.app.tasks import TASKS
 from gru_jax.app.tasks.config import Range, check, from_json
@@ -124,7 +124,7 @@ def test_predict_prints_classes_or_values(run, tmp_path, capsys):
     np.savez(tmp_path / "in.npz", **{f"s{i}": x for i, x in enumerate(test.xs)})
     assert main(["predict", str(folder), "--input", str(tmp_path / "in.npz")]) == 0
     rows = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
-    answers = runs.predict(runs.load_trained(folder), test)
+    answers = inference.predict(inference.load_trained(folder), test)
     assert [row.pop("sequence") for row in rows] == [f"s{i}" for i in range(20)]
     if task.goal({}).classes:
         labels = [row.pop("label") for row in rows]
@@ -140,7 +140,7 @@ def test_predict_prints_classes_or_values(run, tmp_path, capsys):
 def test_explain_looks_into_a_layer_of_one_direction(run, capsys):
     """The gradient of the last state is that of the head, a product with its weights."""
     task, folder = run
-    trained = runs.load_trained(folder)
+    trained = inference.load_trained(folder)
     test = task.load(SumConfig()).test
     direction = "backward" if task.goal({}).classes else "forward"
     (found,), _ = explain.inspect(trained, test)

@@ -13,7 +13,7 @@ from killed_run import EPOCHS, TASK
 
 import gru_jax as gj
 from gru_jax.app import problem as problems
-from gru_jax.app import runs
+from gru_jax.app import settings
 
 CHILD = Path(__file__).with_name("killed_run.py")
 
@@ -60,7 +60,7 @@ def untimed(row):
 @functools.cache
 def load(folder):
     """Returns all arrays of a checkpoint; keys as numbers."""
-    _, config = runs.read_config(folder)
+    _, config = settings.read_config(folder)
     like = problems.init_progress(problems.make_problem(TASK, config))
     progress = gj.load_checkpoint(folder / "checkpoints", like)
     state = progress.state._replace(key=jax.random.key_data(progress.state.key))

@@ -1,10 +1,11 @@
-"""Settings that change while a run goes on, by `--override`.
+"""The settings of a run, in its files, and how they may change while it goes on.
 
-    config.json     {..., "changes": [{"epoch": 12, "learning_rate": 0.001}]}
+    config.json     {"task": "language", ..., "changes": [{"epoch": 12, "learning_rate": 0.001}]}
     metrics.jsonl   {"epoch": 13, ..., "changed_learning_rate": 0.001}
 
-The data must stay, and so must all that the net computes in evaluation. What may change is marked
-as `FREE`: noise, dropout, the loss, the optimiser, the patience.
+With `--override` a run goes on with other settings. The data must stay, and so must all that the
+net computes in evaluation. What may change is marked as `FREE`: noise, dropout, the loss, the
+optimiser, the patience.
 """
 
 import dataclasses
@@ -13,7 +14,38 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
-from gru_jax.app.tasks.config import FREE, Config
+from gru_jax.app.folder import find, one_error
+from gru_jax.app.problem import Problem
+from gru_jax.app.tasks import TASKS
+from gru_jax.app.tasks.config import FREE, Config, from_json
+from gru_jax.app.tasks.task import Task
+
+
+def as_settings(problem: Problem) -> dict[str, Any]:
+    """Returns the task and its settings, as `config.json` has them: lists, not tuples."""
+    settings = {"task": problem.task.name, **dataclasses.asdict(problem.config)}
+    return json.loads(json.dumps(settings))
+
+
+def from_settings(settings: dict[str, Any]) -> tuple[Task, Config]:
+    """Returns the task and the settings that `as_settings` wrote down."""
+    settings.pop("changes", None)
+    if settings["task"] not in TASKS:
+        raise ValueError(f"task must be one of {', '.join(TASKS)}")
+    task = TASKS[settings.pop("task")]
+    return task, from_json(task.Config, settings)
+
+
+def read_config(folder: Path) -> tuple[Task, Config]:
+    """Returns a run's task and settings.
+
+    Raises:
+        FileNotFoundError: if the folder holds no run.
+        ValueError: if its `config.json` is damaged, or another version of gru_jax wrote it.
+    """
+    path = find(folder, "config.json")
+    with one_error(path):
+        return from_settings(json.loads(path.read_text()))
 
 
 def find_changes(before: Config, after: Config) -> dict[str, Any]:
