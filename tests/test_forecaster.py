@@ -17,7 +17,7 @@ from sklearn.exceptions import NotFittedError
 from sklearn.utils.estimator_checks import check_estimator
 from utilsforecast import losses as oracle
 
-from gru_jax.app import runs
+from gru_jax.app import inference
 from gru_jax.app.cli import main
 from gru_jax.app.tasks.forecast_config import ForecastConfig
 from gru_jax.estimators import GRUForecaster
@@ -107,7 +107,7 @@ def test_the_backtest_has_the_metrics_of_utilsforecast(run, fitted, rows):
 
 
 def test_the_attributes_are_those_of_the_command_s_run(run, fitted):
-    trained = runs.load_trained(run / "run")
+    trained = inference.load_trained(run / "run")
     assert fitted.facts_ == trained.facts
     assert fitted.net_ == trained.net
     jax.tree.map(np.testing.assert_array_equal, fitted.params_, trained.params)
@@ -184,7 +184,8 @@ def test_without_test_windows_all_steps_are_for_training_and_validation():
     assert len(model.predict()) == 2
     with refused(
         "split_windows: series '0' must have 61 steps or more: 53 of look-back and 2 of horizon to "
-        "train on, and 6 of validation and test, got 60."
+        "train on, and 6 of validation and test, got 60; a shorter look-back or horizon, or fewer "
+        "windows, would do."
     ):
         model.set_params(lookback=53).fit(y)
     # Three overlapping windows for validation hold out 4 steps: (12 - 4 - 2) // 2.
@@ -228,8 +229,11 @@ def test_a_random_state_draws_the_seed():
 
 def test_a_wrong_table_to_forecast_is_one_clear_line(fitted, rows):
     known = rows[rows["sales"].notna()]
+    last = pd.to_datetime(known.loc[known["place"] == "a", "day"]).max()
+    first, end = (f"{last + pd.Timedelta(days=days):%Y-%m-%d}" for days in (1, 9))
     with refused(
-        "series 'a' must have promo for 9 steps behind its last target, got 0: 9 are missing."
+        f"series 'a' must have promo for 9 steps after its last target, got 0, none from {first} "
+        f"to {end}."
     ):
         fitted.predict(known)
     with pytest.raises(ValueError, match=r"^table must have a column 'promo', but its columns are"):

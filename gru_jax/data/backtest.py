@@ -105,7 +105,7 @@ def split_windows(
                 f"split_windows: series {series.id[:60]!r} must have "
                 f"{lookback + horizon + held_out} steps or more: {lookback} of look-back and "
                 f"{horizon} of horizon to train on, and {held_out} of validation and test, "
-                f"got {length}."
+                f"got {length}; a shorter look-back or horizon, or fewer windows, would do."
             )
         ends.append(end)
         test_cutoffs.append(make_cutoffs(length, horizon, test, step))
@@ -180,7 +180,7 @@ def forecast_windows(
         if table.future and known < horizon:
             raise ValueError(
                 f"forecast_windows: series {series.id[:60]!r} must have "
-                f"{', '.join(table.future)} for {horizon} steps behind its last target, "
+                f"{', '.join(table.future)} for {horizon} steps after its last target, "
                 f"got {known}."
             )
     return make_windows(table, lookback, horizon, [cutoffs], standardization)[0]

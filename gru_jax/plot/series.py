@@ -4,8 +4,9 @@ from collections.abc import Mapping
 from itertools import cycle
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Shaped
 from matplotlib.axes import Axes
+from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
 
 from gru_jax.plot.style import BLACK, BLUE, GREEN, ORANGE, new_axes, open_frame, whole_numbers
 from gru_jax.types import ArrayLike
@@ -17,6 +18,7 @@ def forecast(
     ax: Axes | None = None,
     *,
     start: int = 0,
+    times: Shaped[ArrayLike, " all"] | None = None,
     lower: Float[ArrayLike, " steps"] | None = None,
     upper: Float[ArrayLike, " steps"] | None = None,
     band: str = "band",
@@ -30,14 +32,17 @@ def forecast(
         prediction: of the steps `start`, `start` + 1, ...; it may go on after the series ends.
         ax: where to draw.
         start: the first predicted step; a line stands before it, unless it is 0.
+        times: the time of each step of series and prediction, `datetime64` or numbers; by default
+            0, 1, 2, ...
         lower: the lower edge of a band about the prediction.
-        upper: the upper one.
+        upper: the upper edge.
         band: name of the band, e.g. "80 % interval".
         others: more predictions of the same steps, by their names in the legend.
         ylabel: name of the series, with its unit.
 
     Raises:
-        ValueError: if shapes do not fit, or one edge of the band is missing.
+        ValueError: if shapes do not fit, `start` or `times` is wrong, or one edge of the band is
+            missing.
     """
     truth, prediction = np.asarray(truth, float), np.asarray(prediction, float)
     for name, values in (("truth", truth), ("prediction", prediction)):
@@ -53,9 +58,16 @@ def forecast(
         raise ValueError(f"forecast: lower and upper must come together, got no {missing}.")
     if not 0 <= start <= len(truth):
         raise ValueError(f"forecast: start must be 0 <= start <= {len(truth)}, got {start}.")
-    steps = np.arange(start, start + len(prediction))
+    count = max(len(truth), start + len(prediction))
+    x = np.arange(count) if times is None else np.asarray(times)
+    if x.shape != (count,) or x.dtype.kind not in "Miuf":
+        needed = f"[{count}] of datetime64 or numbers, one for each step"
+        raise ValueError(f"forecast: times must be {needed}, got {x.shape} of {x.dtype}.")
+    if x.dtype.kind == "M":
+        x = x.astype("datetime64[us]")  # Half a day is no whole number of days.
+    steps = x[start : start + len(prediction)]
     ax = new_axes(6, 3) if ax is None else ax
-    ax.plot(truth, color=BLACK, linewidth=1.2, label="truth")
+    ax.plot(x[: len(truth)], truth, color=BLACK, linewidth=1.2, label="truth")
     ax.plot(steps, prediction, "--", color=ORANGE, label="prediction")
     looks = cycle(((BLUE, "-."), (GREEN, ":")))
     for (name, values), (color, dash) in zip(others.items(), looks, strict=False):
@@ -63,10 +75,15 @@ def forecast(
     if lower is not None and upper is not None:
         edges = np.asarray(lower, float), np.asarray(upper, float)
         ax.fill_between(steps, *edges, color=ORANGE, alpha=0.25, linewidth=0, label=band)
-    if start:
-        ax.axvline(start - 0.5, color="0.4", linestyle=":", label="forecast begins")
-    ax.set(xlabel="step", ylabel=ylabel)
-    ax.xaxis.set_major_locator(whole_numbers(len(truth)))
+    if 0 < start < count:
+        middle = x[start - 1] + (x[start] - x[start - 1]) / 2
+        ax.axvline(middle, color="0.4", linestyle=":", label="forecast begins")
+    ax.set(xlabel="step" if times is None else "time", ylabel=ylabel)
+    if x.dtype.kind == "M":
+        locator = AutoDateLocator()
+        ax.xaxis.set(major_locator=locator, major_formatter=ConciseDateFormatter(locator))
+    else:
+        ax.xaxis.set_major_locator(whole_numbers(len(truth)))
     ax.margins(x=0.01)
     low, high = ax.get_ylim()
     ax.set_ylim(low, high + 0.25 * (high - low))  # The legend's room: a series leaves it none.

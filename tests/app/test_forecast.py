@@ -21,9 +21,9 @@ from scipy.stats import norm
 from utilsforecast import losses as oracle
 
 import gru_jax as gj
-from gru_jax import interop
+from gru_jax import interop, plot
+from gru_jax.app import inference, runs, settings
 from gru_jax.app import problem as problems
-from gru_jax.app import runs
 from gru_jax.app.cli import main
 from gru_jax.app.tasks import forecast_data
 from gru_jax.app.tasks.forecast import FORECAST
@@ -75,6 +75,68 @@ def test_the_metrics_are_those_of_utilsforecast_on_the_backtest_read_back(run, s
         for name, value in expected.items():
             value = value[model].item() if isinstance(value, pd.DataFrame) else value
             assert result[f"test_{name}{ending}"] == pytest.approx(value, rel=1e-10), name
+
+
+def test_the_metrics_of_each_series_are_those_of_utilsforecast(run, sales):
+    frame = read_back(run / "backtest.csv").dropna(subset=["y"])
+    actual = pd.read_csv(run / "evaluation.csv")
+    models = ["gru_jax", "seasonal_naive"]
+    assert list(actual) == ["unique_id", "metric", *models]
+    assert list(actual["unique_id"].unique()) == list(SIZES)
+    actual = actual.set_index(["metric", "unique_id"])
+    training = [
+        pd.DataFrame({"unique_id": name, "ds": y.index, "y": y.to_numpy()})
+        for name, y in on_grid(sales[0]).items()
+    ]
+    windows = frame.groupby("unique_id")
+    expected = {
+        "mase": oracle.mase(frame, models, SEASON, pd.concat(training))
+        .groupby("unique_id")[models]
+        .mean(),
+        "scaled_crps": windows.apply(crps, include_groups=False),
+        "mae": oracle.mae(frame.drop(columns="cutoff"), models).set_index("unique_id"),
+        "mse": oracle.mse(frame.drop(columns="cutoff"), models).set_index("unique_id"),
+        "coverage_80": oracle.coverage(frame.drop(columns="cutoff"), models, 80).set_index(
+            "unique_id"
+        ),
+    }
+    assert {*expected, "coverage_95"} == set(actual.index.get_level_values("metric"))
+    for metric, values in expected.items():
+        for name in SIZES:
+            np.testing.assert_allclose(
+                actual.loc[(metric, name)], values.loc[name][models], rtol=1e-10, err_msg=metric
+            )
+
+
+def crps(frame):
+    models = {name: [f"{name}{band}" for band in BANDS] for name in ("gru_jax", "seasonal_naive")}
+    frame = frame.assign(unique_id="all").drop(columns="cutoff")
+    return oracle.scaled_crps(frame, models, np.array(QUANTILES)).drop(columns="unique_id").iloc[0]
+
+
+def test_the_figures_show_the_last_window_and_the_forecast(run, sales, tmp_path, monkeypatch):
+    drawn, draw = [], plot.forecast
+
+    def record(truth, prediction, ax, **options):
+        drawn.append((truth, prediction, options))
+        return draw(truth, prediction, ax, **options)
+
+    monkeypatch.setattr(plot, "forecast", record)
+    trained = inference.load_trained(run)
+    paths = FORECAST.figures(trained, FORECAST.load(trained.config).test, tmp_path)
+    assert [path.name for path in paths] == ["backtest.png", "forecast.png"]
+    tables = [read_back(run / f"{name}.csv") for name in ("backtest", "forecast")]
+    wanted = [(table, name) for table in tables for name in SIZES]
+    for (table, name), (truth, prediction, options) in zip(wanted, drawn, strict=True):
+        rows = table[table["unique_id"] == name].iloc[-HORIZON:]
+        back, times = options["start"], options["times"]
+        np.testing.assert_array_equal(times[back:], rows["ds"])
+        np.testing.assert_array_equal(prediction, rows["gru_jax"])
+        np.testing.assert_array_equal(options["lower"], rows["gru_jax-lo-80"])
+        np.testing.assert_array_equal(options["upper"], rows["gru_jax-hi-80"])
+        y = on_grid(sales[0])[name].reindex(pd.DatetimeIndex(times))
+        np.testing.assert_allclose(truth, y, rtol=1e-6)
+        assert options["ylabel"] == name
 
 
 def test_the_baseline_goes_back_to_the_last_week_that_is_observed(run, sales):
@@ -145,7 +207,7 @@ def test_a_forecast_does_not_see_what_is_not_known_yet(run, sales, tmp_path):
 
 def test_validation_measures_what_the_files_do(run):
     """The scaled CRPS over batches, in float32, is that of the backtest in float64."""
-    trained = runs.load_trained(run)
+    trained = inference.load_trained(run)
     test = FORECAST.prepare(trained.facts, FORECAST.load(trained.config).test)
     actual = problems.measure(trained, test)["scaled_crps"]
     assert actual == pytest.approx(read_result(run)["test_scaled_crps"], rel=1e-5)
@@ -154,7 +216,7 @@ def test_validation_measures_what_the_files_do(run):
 @pytest.mark.parametrize("part", ["train", "test"])
 def test_the_net_sees_the_calendar_and_the_last_season(run, part):
     """By a loop over days: waves of the week, and sales and promotion a week ago."""
-    trained = runs.load_trained(run)
+    trained = inference.load_trained(run)
     facts, source = trained.facts, getattr(FORECAST.load(trained.config), part)
     stacks = forecast_data.in_order(FORECAST.prepare(facts, source), 999)
     batch = jax.tree.map(lambda a: a[0], next(stacks))
@@ -187,7 +249,7 @@ def test_the_net_sees_the_calendar_and_the_last_season(run, part):
 
 
 def test_series_that_end_at_different_times_are_told(run, sales):
-    trained = runs.load_trained(run)
+    trained = inference.load_trained(run)
     words = FORECAST.describe(trained.config, trained.facts, FORECAST.load(trained.config))
     (early, late) = sorted((y.index[-1], name) for name, y in on_grid(sales[0]).items())
     assert words["ends"] == f"{early[0]:%Y-%m-%d} of {early[1]} to {late[0]:%Y-%m-%d}"
@@ -197,7 +259,7 @@ def test_series_that_end_at_different_times_are_told(run, sales):
 def test_resuming_ends_in_the_same_bits(sales, tmp_path):
     args = ["--data", str(sales[1]), *COLUMNS, *OPTIONS[:-1], "3", "--epoch-windows", "64"]
     assert main(["train", "forecast", *args, "--out", str(tmp_path / "whole")]) == 0
-    _, config = runs.read_config(tmp_path / "whole")
+    _, config = settings.read_config(tmp_path / "whole")
     part, _ = runs.begin(tmp_path / "part", FORECAST, config)
     calls = iter(range(9))
     _, reason = runs.train(part, lambda _: None, lambda: next(calls) == 1)
@@ -221,7 +283,8 @@ def test_the_other_commands_take_the_run(run, sales, tmp_path, capsys):
     net, params = gj.load(tmp_path / "net.safetensors")
     assert gj.count_parameters(params) == read_result(run)["parameters"]
     assert jax.eval_shape(net.apply, params, np.zeros((1, 9, 12), "float32"))[0].shape == (1, 9, 5)
-    assert (run / "figures" / "forecast.png").stat().st_size > 10_000
+    for name in ("backtest.png", "forecast.png"):
+        assert (run / "figures" / name).stat().st_size > 10_000
 
 
 @pytest.mark.slow("compiles and draws many figures")

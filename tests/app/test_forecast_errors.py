@@ -107,7 +107,10 @@ def short(tmp_path_factory):
 
 def test_future_covariates_that_end_too_early_are_told(short, capsys):
     path, run = short
-    gap = "series 'a' must have promo for 9 steps behind its last target, got 3: 6 are missing."
+    last = pd.Timestamp(pd.read_csv(path).query("place == 'a'")["day"].max())
+    gap = "series 'a' must have promo for 9 steps after its last target, got 3, "
+    first, end = (f"{last + pd.Timedelta(days=days):%Y-%m-%d}" for days in (1, 6))
+    gap += f"none from {first} to {end}."
     (note,) = json.loads((run / "result.json").read_text())["notes"]
     assert note == f"No forecast.csv: {gap}"
     assert (run / "backtest.csv").exists()

@@ -226,7 +226,7 @@ def test_future_covariates_must_reach_the_horizon(table):
     train = gj.split_windows(table, L, H).train
     assert len(gj.forecast_windows(table, L, FUTURE, train.standardization).starts) == 2
     with refused(
-        "forecast_windows: series 'north' must have temp, holiday for 6 steps behind its last "
+        "forecast_windows: series 'north' must have temp, holiday for 6 steps after its last "
         "target, got 5."
     ):
         gj.forecast_windows(table, L, FUTURE + 1, train.standardization)

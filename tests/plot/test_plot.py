@@ -132,6 +132,21 @@ def test_a_forecast_begins_where_it_begins():
     assert len(plot.forecast(SERIES, SERIES).get_lines()) == 2
 
 
+def test_a_forecast_has_times_on_its_axis():
+    times = np.arange("2024-02-01", "2024-03-12", dtype="datetime64[D]")
+    ax = plot.forecast(SERIES, SERIES[:20], start=20, times=times)
+    lines = {line.get_label(): line.get_xdata() for line in ax.get_lines()}
+    np.testing.assert_array_equal(lines["truth"], times[:30])
+    np.testing.assert_array_equal(lines["prediction"], times[20:])
+    assert lines["forecast begins"][0] == np.datetime64("2024-02-20T12")
+    ax.figure.draw_without_rendering()
+    ticks = [text.get_text() for text in ax.get_xticklabels()]
+    assert {"Feb", "Mar"} < set(ticks), ticks
+    assert (ax.get_xlabel(), ax.xaxis.get_offset_text().get_text()) == ("time", "2024-Mar")
+    (line, *_) = plot.forecast(SERIES, SERIES, times=np.arange(5, 35)).get_lines()
+    np.testing.assert_array_equal(line.get_xdata(), np.arange(5, 35))
+
+
 def test_learning_curves_show_the_rows():
     ax = plot.learning_curves(ROWS, "loss")
     drawn = {line.get_label(): line.get_xydata().tolist() for line in ax.get_lines()}
@@ -197,6 +212,11 @@ def test_the_numbers_of_a_large_confusion_matrix_stay_in_their_cells():
         (
             lambda: plot.forecast(SERIES, SERIES, start=31),
             "forecast: start must be 0 <= start <= 30, got 31.",
+        ),
+        (
+            lambda: plot.forecast(SERIES, SERIES[:9], start=25, times=SERIES),
+            "forecast: times must be [34] of datetime64 or numbers, one for each step, "
+            "got (30,) of float64.",
         ),
         (
             lambda: plot.forecast(SERIES, SERIES[:9], others={"last value": SERIES}),

@@ -17,7 +17,7 @@ from jaxtyping import Array, Float
 
 import gru_jax as gj
 from gru_jax import Key, Params
-from gru_jax.app.tasks import forecast_backtest, forecast_files, forecast_table
+from gru_jax.app.tasks import forecast_backtest, forecast_figures, forecast_files, forecast_table
 from gru_jax.app.tasks import forecast_data as data
 from gru_jax.app.tasks.forecast_config import ForecastConfig
 from gru_jax.app.tasks.forecast_data import Batch, Prepared
@@ -201,7 +201,7 @@ FORECAST = Task(
     steps=count_steps,
     apply=apply,
     baselines=forecast_backtest.measure_naive,
-    figures=forecast_files.draw,
+    figures=forecast_figures.draw,
     test=forecast_backtest.measure,
     files=forecast_files.write_files,
     tabulate=forecast_files.tabulate,

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import jax
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
 import gru_jax as gj
 from gru_jax import Row
@@ -33,6 +33,13 @@ class Backtest(NamedTuple):
     past: list[Float[np.ndarray, " _"]]
     y: Float[np.ndarray, "windows horizon"]
     scale: Float[np.ndarray, " windows"] | None = None
+
+    def take(self, numbers: Int[np.ndarray, " some"]) -> "Backtest":
+        """Returns some of the windows."""
+        starts, series, cutoffs = (each[numbers] for each in self.windows[1:4])
+        windows = self.windows._replace(starts=starts, series=series, cutoffs=cutoffs)
+        scale = None if self.scale is None else self.scale[numbers]
+        return Backtest(windows, [self.past[i] for i in numbers], self.y[numbers], scale)
 
 
 def find_backtest(config: Any, facts: Facts, source: Source) -> Backtest:

@@ -158,14 +158,17 @@ def find_numbers(facts: Facts, table: gj.SeriesTable) -> Int[np.ndarray, " serie
 
 
 def find_gap(facts: Facts, table: gj.SeriesTable) -> str:
-    """Returns in a sentence how many steps a user's future covariates lack, or nothing."""
+    """Returns in a sentence which steps a user's future covariates lack, or nothing."""
     horizon, names = facts["horizon"], facts["future"]
     for series in table.series:
         known = len(series.future) - len(series.y)
         if names and known < horizon:
+            ends = np.array([len(series.future), len(series.y) + horizon - 1])
+            times = gj.step_times(table.freq, series.times[0], ends)
+            first, last = gj.format_times(times, utc=table.utc)
             return (
                 f"series {series.id[:60]!r} must have {', '.join(names)} for {horizon} steps "
-                f"behind its last target, got {known}: {horizon - known} are missing."
+                f"after its last target, got {known}, none from {first} to {last}."
             )
     return ""
 

@@ -1,10 +1,10 @@
 """The files of a forecast.
 
-backtest.csv   unique_id, ds, cutoff, y, gru_jax, gru_jax-lo-80, gru_jax-hi-80, seasonal_naive, ...
-forecast.csv   unique_id, ds, gru_jax, gru_jax-lo-80, gru_jax-hi-80
+backtest.csv    unique_id, ds, cutoff, y, gru_jax, gru_jax-lo-80, gru_jax-hi-80, seasonal_naive, ...
+evaluation.csv  unique_id, metric, gru_jax, seasonal_naive
+forecast.csv    unique_id, ds, gru_jax, gru_jax-lo-80, gru_jax-hi-80
 """
 
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,81 +16,75 @@ from gru_jax import files
 from gru_jax.app.tasks import forecast_data as data
 from gru_jax.app.tasks.forecast_backtest import (
     NAIVE,
+    Backtest,
     as_written,
     find_backtest,
     forecast,
     forecast_naive,
+    score,
 )
 from gru_jax.app.tasks.forecast_data import Source
 from gru_jax.app.tasks.task import Facts, Input, Table
 
-SHOWN = 3
-"""Horizons that a figure shows of the look-back, at most."""
-
 
 def write_files(trained: Any, source: Source, folder: Path) -> tuple[list[Path], list[str]]:
-    """Writes the backtest and, if the future covariates reach so far, the forecast."""
+    """Writes the backtest, its metrics and, if the future covariates reach so far, the forecast."""
     facts, table = trained.facts, source.table
     test = find_backtest(trained.config, facts, source)
-    columns, values = _order(facts, forecast(trained, Source(table, test.windows)))
-    columns_naive, naive = _order(facts, forecast_naive(facts, test), NAIVE)
+    answers = {
+        "gru_jax": forecast(trained, Source(table, test.windows)),
+        NAIVE: forecast_naive(facts, test),
+    }
+    tables = {
+        "backtest.csv": _tabulate_backtest(facts, table, test, answers),
+        "evaluation.csv": _evaluate(facts, table, test, answers),
+    }
+    gap = data.find_gap(facts, table)
+    if not gap:
+        windows = data.make_windows(facts, table)
+        ahead = forecast(trained, Source(table, windows))
+        tables["forecast.csv"] = _tabulate(facts, table, windows, ahead)
+    for name, content in tables.items():
+        files.write_text(folder / name, content.as_csv())
+    return [folder / name for name in tables], [f"No forecast.csv: {gap}"] if gap else []
+
+
+def _tabulate_backtest(
+    facts: Facts, table: gj.SeriesTable, test: Backtest, answers: dict[str, np.ndarray]
+) -> Table:
+    """Returns a line for each step of each window."""
+    heads, values = ["unique_id", "ds", "cutoff", "y"], [test.y[..., None]]
+    for model, quantiles in answers.items():
+        columns, ordered = _order(facts, quantiles, model)
+        heads += columns
+        values.append(ordered)
     ahead = _ahead(test.windows)
     names, times = _name_steps(table, test.windows, ahead)
     _, ends = _name_steps(table, test.windows, ahead[:, :1] - 1 + np.zeros_like(ahead))
-    values = np.concatenate([test.y[..., None], values, naive], -1).reshape(test.y.size, -1)
-    rows = [
-        [*where, *map(_text, row)] for *where, row in zip(names, times, ends, values, strict=True)
-    ]
-    paths = [
-        _write(
-            folder / "backtest.csv",
-            Table(["unique_id", "ds", "cutoff", "y", *columns, *columns_naive], rows),
-        )
-    ]
-    if gap := data.find_gap(facts, table):
-        return paths, [f"No forecast.csv: {gap}"]
-    windows = data.make_windows(facts, table)
-    answers = _tabulate(facts, table, windows, forecast(trained, Source(table, windows)))
-    return [*paths, _write(folder / "forecast.csv", answers)], []
+    numbers = np.concatenate(values, -1).reshape(test.y.size, -1)
+    places = zip(names, times, ends, numbers, strict=True)
+    return Table(heads, [[*where, *map(_text, row)] for *where, row in places])
+
+
+def _evaluate(
+    facts: Facts, table: gj.SeriesTable, test: Backtest, answers: dict[str, np.ndarray]
+) -> Table:
+    """Returns a line for each metric of each series; an undefined one is empty."""
+    rows = []
+    for number in np.unique(test.windows.series):
+        of_series = np.flatnonzero(test.windows.series == number)
+        part = test.take(of_series)
+        scores = [score(facts, part, quantiles[of_series]) for quantiles in answers.values()]
+        for metric in dict.fromkeys(name for row in scores for name in row):
+            values = (_text(row.get(metric, np.nan)) for row in scores)
+            rows.append([table.series[number].id, metric, *values])
+    return Table(["unique_id", "metric", *answers], rows)
 
 
 def tabulate(trained: Any, source: Input, answers: np.ndarray) -> Table:
     """Returns the forecasts after the last targets in the columns of `forecast.csv`."""
     facts, table = trained.facts, source.data.table
     return _tabulate(facts, table, data.make_windows(facts, table), as_written(answers))
-
-
-def draw(trained: Any, source: Source, folder: Path) -> list[Path]:
-    """Draws the last test window of the first series with the narrowest interval."""
-    from matplotlib.figure import Figure
-
-    from gru_jax import plot
-
-    facts, table = trained.facts, source.table
-    test = find_backtest(trained.config, facts, source)
-    last = int(np.flatnonzero(test.windows.series == 0)[-1])
-    middle, back = len(facts["levels"]), min(facts["lookback"], SHOWN * facts["horizon"])
-    quantiles = forecast(trained, Source(table, test.windows))[last]
-    naive = forecast_naive(facts, test)[last, :, middle]
-    bands = {}
-    if middle:
-        bands = {"lower": quantiles[:, middle - 1], "upper": quantiles[:, middle + 1]}
-        bands["band"] = f"{min(facts['levels']):g} % interval"
-    figure = Figure(figsize=(9, 3.6), layout="constrained")
-    ax = plot.forecast(
-        np.concatenate([test.past[last][-back:], test.y[last]]),
-        quantiles[:, middle],
-        figure.subplots(),
-        start=back,
-        others={"seasonal naive": naive},
-        ylabel=table.series[0].id,
-        **bands,
-    )
-    _, times = _name_steps(table, test.windows, _ahead(test.windows))
-    first = times[last * facts["horizon"]]
-    ax.set(xlabel=f"step of {facts['freq']}", title=f"the last test window, from {first} on")
-    files.write(folder / "forecast.png", partial(figure.savefig, format="png", dpi=150))
-    return [folder / "forecast.png"]
 
 
 def _tabulate(
@@ -133,8 +127,3 @@ def _ahead(windows: gj.Windows) -> Int[np.ndarray, "windows horizon"]:
 
 def _text(value: float) -> str:
     return "" if np.isnan(value) else repr(float(value))
-
-
-def _write(path: Path, table: Table) -> Path:
-    files.write_text(path, table.as_csv())
-    return path
