@@ -6,12 +6,13 @@
     forecast                            a series and its prediction
     learning_curves, confusion_matrix   the course of training
     video                               images that change in time
+    page, widget                        a page that runs a net, as HTML and for notebooks
 
-Each function but `video` draws into `ax`, or into a new figure if it is None, and returns the axes.
-`animation` and `video` return the argument of `save_gif`. matplotlib's global state does not
-change. Steps count from 0, as in the arrays. Colours hold in grey and for colour-blind readers.
-Lines differ in dash, too. Shut to open and negative to positive go from dark to light. Cells of a
-matrix or diagram carry numbers.
+`page` and `widget` draw in a browser. The others draw into `ax`, or into a new figure if it is
+None, and return the axes; `animation` and `video` return the argument of `save_gif`.
+matplotlib's global state does not change. Steps count from 0, as in the arrays. Colours hold in
+grey and for colour-blind readers. Lines differ in dash, too. Shut to open and negative to positive
+go from dark to light. Cells of a matrix or diagram carry numbers.
 """
 
 from gru_jax.plot.diagram import step as step
@@ -25,3 +26,6 @@ from gru_jax.plot.series import forecast as forecast
 from gru_jax.plot.training import confusion_matrix as confusion_matrix
 from gru_jax.plot.training import learning_curves as learning_curves
 from gru_jax.plot.video import video as video
+from gru_jax.plot.web_page import Page as Page
+from gru_jax.plot.web_page import page as page
+from gru_jax.plot.web_page import widget as widget

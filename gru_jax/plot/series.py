@@ -86,6 +86,6 @@ def forecast(
         ax.xaxis.set_major_locator(whole_numbers(len(truth)))
     ax.margins(x=0.01)
     low, high = ax.get_ylim()
-    ax.set_ylim(low, high + 0.25 * (high - low))  # The legend's room: a series leaves it none.
+    ax.set_ylim(low, high + 0.25 * (high - low))  # Leaves room for the legend.
     open_frame(ax, loc="upper left", ncols=2)
     return ax

@@ -1,0 +1,137 @@
+// @ts-check
+// Puts the page together: the data, the controls, and the level that is shown.
+
+import { read, write } from "./address.js";
+import { drawCell } from "./cell.js";
+import { makeChanges } from "./changes.js";
+import { makeControls } from "./controls.js";
+import { rows, unpack } from "./data.js";
+import { element } from "./dom.js";
+import { GATES, LEVELS, Model } from "./model.js";
+import { drawOutput } from "./output.js";
+import { drawSequence } from "./sequence.js";
+import { makeStory, tell } from "./story.js";
+import { drawUnit } from "./unit.js";
+
+const VIEWS = { sequence: drawSequence, cell: drawCell, unit: drawUnit };
+const FOCUSED = "button, summary, [tabindex]";
+const LATER = 200; // Milliseconds after which the address follows; browsers refuse many changes.
+
+/**
+ * Shows the net in an element: of a page of its own, or of a notebook, whose address and
+ * transitions it leaves alone. Returns a function that ends it.
+ * @param {any} data @param {HTMLElement} root @param {boolean} alone
+ */
+export function start(data, root, alone = true) {
+  const model = new Model(unpack(data.net), rows(data.xs), data.inputs);
+  const chapters = data.story ? tell(model) : [];
+  const turn = (/** @type {number} */ at) => {
+    model.chapter = at;
+    model.alter({ cells: { 0: chapters[at].change }, inputs: {} });
+    model.go(chapters[at].place);
+  };
+  const story = chapters.length ? makeStory(chapters, turn) : null;
+  const controls = makeControls(model);
+  const changes = makeChanges(model);
+  const view = element("div", { tabindex: 0, role: "group", class: "view" });
+  const output = element("section", { "aria-label": "Output" });
+  root.append(
+    ...(story ? [story.node] : []),
+    controls.node,
+    view,
+    element("h2", {}, "Output"),
+    output,
+    element("h2", {}, "What if?"),
+    changes.node,
+  );
+
+  const draw = () => {
+    const { level, cell, t, unit } = model.place;
+    const text = `${level}, step ${t}, unit ${unit}: arrow keys change step and unit`;
+    view.setAttribute("aria-label", text);
+    const { place } = chapters[model.chapter] ?? {};
+    story?.update(model.chapter, isThere(model, place ?? {}) && cell === 0);
+    controls.update();
+    replace(view, VIEWS[level](model));
+    output.replaceChildren(drawOutput(model, data.classes));
+    changes.update();
+  };
+
+  const addressed = alone && location.protocol !== "about:"; // A frame in a notebook has none.
+  let timer = 0;
+  const follow = () => {
+    clearTimeout(timer);
+    timer = setTimeout(() => history.replaceState(null, "", write(model)), LATER);
+  };
+  model.listeners.push((moved) => {
+    const calm = matchMedia("(prefers-reduced-motion: reduce)").matches;
+    const smooth = moved && alone && view.hasChildNodes() && !calm && document.startViewTransition;
+    if (smooth) document.startViewTransition(draw);
+    else draw();
+    if (addressed) follow();
+  });
+  listen(model, view, controls.play);
+  const go = () => {
+    clearTimeout(timer);
+    if (chapters.length && !location.hash) turn(0);
+    else read(model, location.hash, chapters.length);
+  };
+  if (addressed) {
+    addEventListener("hashchange", go);
+    go();
+    view.focus({ preventScroll: true });
+  } else if (chapters.length) turn(0);
+  else model.go({});
+  return controls.stop;
+}
+
+/** @param {Model} model @param {any} place */
+const isThere = (model, place) =>
+  Object.entries(place).every(([name, value]) => /** @type {any} */ (model.place)[name] === value);
+
+/**
+ * Puts a new picture in place of the old one; focus and open tables stay.
+ * @param {HTMLElement} view @param {Node} picture
+ */
+function replace(view, picture) {
+  const active = /** @type {Document} */ (view.getRootNode()).activeElement;
+  const at = [...view.querySelectorAll(FOCUSED)].findIndex((one) => one === active);
+  const open = [...view.querySelectorAll("details")].map((one) => one.open);
+  view.replaceChildren(picture);
+  view.querySelectorAll("details").forEach((one, i) => (one.open = open[i] ?? false));
+  const again = at < 0 ? null : (view.querySelectorAll(FOCUSED)[at] ?? view);
+  /** @type {HTMLElement | null} */ (again)?.focus({ preventScroll: true });
+}
+
+/**
+ * Lets keys change what is shown, where the picture has the focus.
+ * @param {Model} model @param {HTMLElement} view @param {() => void} play
+ */
+function listen(model, view, play) {
+  view.addEventListener("keydown", (event) => {
+    const target = /** @type {HTMLElement} */ (event.target);
+    if (event.ctrlKey || event.metaKey || event.altKey) return;
+    if (target.closest(".scroll") || (event.key === " " && target !== view)) return;
+    const { t, unit, level, gate } = model.place;
+    const depth = LEVELS.indexOf(level);
+    const dive = (/** @type {number} */ by) =>
+      model.go({ level: LEVELS[Math.max(0, Math.min(LEVELS.length - 1, depth + by))] });
+    /** @type {Record<string, () => void>} */
+    const keys = {
+      ArrowLeft: () => model.go({ t: t - 1 }),
+      ArrowRight: () => model.go({ t: t + 1 }),
+      ArrowUp: () => model.go({ unit: unit - 1 }),
+      ArrowDown: () => model.go({ unit: unit + 1 }),
+      Home: () => model.go({ t: 0 }),
+      End: () => model.go({ t: model.xs.length - 1 }),
+      "+": () => dive(1),
+      "-": () => dive(-1),
+      Escape: () => dive(-1),
+      g: () => model.go({ gate: GATES[(GATES.indexOf(gate) + 1) % GATES.length] }),
+      " ": play,
+    };
+    if (!(event.key in keys)) return;
+    event.preventDefault();
+    keys[event.key]();
+  });
+}
