@@ -178,7 +178,14 @@ def sample(command: Sample, console: Console) -> int:
 
 
 def explain(command: Explain, console: Console) -> int:
-    """Prints reports on the cells of a run, and draws them."""
+    """Prints reports on the cells of a run, and draws them; or writes a page."""
+    if command.html:
+        return _write_page(command, console)
+    if command.run.is_file():
+        raise ValueError(
+            f"explain: RUN must be the folder of a run, got {command.run}; for a file of weights, "
+            "give --html PAGE."
+        )
     trained = inference.load_trained(command.run)
     goal, folder, name = trained.goal, command.run / "figures", ""
     if command.input is None:
@@ -207,6 +214,28 @@ def explain(command: Explain, console: Console) -> int:
     console.print(f"Figures of {name}, {steps}:", markup=False)
     for path in figures.draw_cells(goal, cells, shown, name, folder):
         show.paths(console, [path])
+    return 0
+
+
+def _write_page(command: Explain, console: Console) -> int:
+    if not importlib.util.find_spec("matplotlib"):
+        raise ValueError(
+            "explain: --html needs gru_jax.plot, and so matplotlib: pip install 'gru_jax[plot]'."
+        )
+    from gru_jax.app import pages
+
+    assert command.html
+    files.check_target(command.html)
+    path = command.run
+    if path.is_dir():  # Orbax folders hold weights.
+        of_run = (path / "config.json").exists() or not any(path.iterdir())
+    else:
+        of_run = not path.exists() and not path.suffix
+    page = (pages.of_run if of_run else pages.of_weights)(path, command.input)
+    page.save(command.html)
+    size = command.html.stat().st_size / 1000
+    console.print(f"Wrote a page of {size:,.0f} kB. Open it in a browser:")
+    show.paths(console, [command.html])
     return 0
 
 

@@ -90,11 +90,17 @@ class Sample(_OfRun):
 class Explain(_OfRun):
     """Show what the cells of a trained run do, in numbers and figures.
 
-    The figures, and an animation, go into the run's figures/; with FILE, into a folder there.
+    The figures and an animation go into RUN/figures/, or with --input into a subfolder. With
+    --html, RUN may also be a file of weights that `convert` reads.
     """
 
     input: Path | None = None
-    """Sequences as for predict, to be looked at instead of the test data; one is drawn."""
+    """Sequences to explain, in predict's format; the first is drawn. Default: the test data, of
+    whose first sequences (up to 50,000 steps) the longest is drawn. For a file of weights: .npz or
+    .csv as for vowels. Default: noise."""
+    html: Annotated[Path | None, "PAGE"] = None
+    """Instead of figures, write a web page that runs the net and shows its gates step by step and
+    term by term. Inputs, states and gates can be changed."""
 
 
 @dataclasses.dataclass(frozen=True)

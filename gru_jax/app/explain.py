@@ -3,7 +3,7 @@
 trained, sequences --inspect--> Inspection --report--> numbers of a cell
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any, NamedTuple, TypeAlias
 
@@ -80,13 +80,13 @@ def inspect(trained: Trained, data: Any, *, known: bool = True) -> tuple[list[In
         ValueError: if the steps are images, the net has no recurrence in stacks and residuals, or
             a cell's state is not one array.
     """
-    task, config, facts, net, params = trained
+    task, _, facts, net, params = trained
     if not task.explainable:
         raise ValueError(
             f"explain: task must have vectors as inputs, got {task.name}, whose inputs are images; "
             "its gates are animated in the run's figures/."
         )
-    batch, given = _take(problem.unstack(task.batches(config, task.prepare(facts, data), None)))
+    batch, given = take(trained, data)
 
     def losses(ys: Array) -> Array:
         if known:
@@ -103,10 +103,11 @@ def inspect(trained: Trained, data: Any, *, known: bool = True) -> tuple[list[In
     return cells, given
 
 
-def _take(batches: Iterable[Any]) -> tuple[Any, int]:
+def take(trained: Trained, data: Any) -> tuple[Any, int]:
     """Returns the first sequences as one batch, and the number of all."""
+    task, config, facts = trained[:3]
     taken, given, longest = [], 0, 0
-    for batch in batches:
+    for batch in problem.unstack(task.batches(config, task.prepare(facts, data), None)):
         rows = np.flatnonzero(batch.valid)
         longests = np.maximum.accumulate([longest, *batch.lengths[rows]])[1:]
         fits = longests * np.arange(given + 1, given + 1 + len(rows)) <= STEPS

@@ -1,8 +1,8 @@
-"""A trained run in use: its test, and its answers for a user's file.
+"""Evaluates a trained run, and predicts from a user's file.
 
     load_trained --> evaluate, read --> predict
 
-This needs `best.safetensors` alone: the net with the best parameters and, in its header, the task,
+Only `best.safetensors` is needed: the net with the best parameters and, in its header, the task,
 the settings and the facts about the data.
 """
 
@@ -25,7 +25,7 @@ def load_trained(folder: Path | str) -> Trained:
     """Returns a run's best parameters with their net, settings and facts.
 
     Raises:
-        FileNotFoundError: if there is no run, or none that has saved anything.
+        FileNotFoundError: if there is no run, or it has saved nothing yet.
         ValueError: if its `best.safetensors` is damaged.
     """
     path = find(Path(folder))
@@ -34,13 +34,13 @@ def load_trained(folder: Path | str) -> Trained:
         header = interop.load_metadata(path)
         task, config = from_settings(json.loads(header["settings"]))
         facts = json.loads(header["facts"])
-        task.goal(facts)  # or says why not
+        task.goal(facts)  # Raises if the facts do not fit.
         assert isinstance(net, gj.Layer)
         return Trained(task, config, facts, net, params)
 
 
 def evaluate(trained: Trained, data: Any) -> dict[str, Any]:
-    """Returns the means of the metrics, beside the task's baselines, and the number of parameters.
+    """Returns the mean metrics, the task's baselines and the number of parameters.
 
     For classification, also returns the confusion matrix.
     """
@@ -66,5 +66,5 @@ def read(trained: Trained, path: Path) -> Input:
 
 
 def predict(trained: Trained, data: Any) -> np.ndarray:
-    """Returns the task's answers for data, one row a sequence, as `problem.answer` does."""
+    """Returns the task's answers for data, one row per sequence, as `problem.answer` does."""
     return problems.answer(trained, trained.task.prepare(trained.facts, data))

@@ -1,11 +1,11 @@
-"""The settings of a run, in its files, and how they may change while it goes on.
+"""A run's settings: how they are stored, and which may change when the run continues.
 
     config.json     {"task": "language", ..., "changes": [{"epoch": 12, "learning_rate": 0.001}]}
     metrics.jsonl   {"epoch": 13, ..., "changed_learning_rate": 0.001}
 
-With `--override` a run goes on with other settings. The data must stay, and so must all that the
-net computes in evaluation. What may change is marked as `FREE`: noise, dropout, the loss, the
-optimiser, the patience.
+`--override` continues a run with other settings. The data and the net's function in evaluation must
+stay the same. Settings marked `FREE` may change: noise, dropout, the loss, the optimiser, the
+patience.
 """
 
 import dataclasses
@@ -22,16 +22,16 @@ from gru_jax.app.tasks.task import Task
 
 
 def as_settings(problem: Problem) -> dict[str, Any]:
-    """Returns the task and its settings, as `config.json` has them: lists, not tuples."""
+    """Returns the task and its settings, in the form of `config.json`, with lists for tuples."""
     settings = {"task": problem.task.name, **dataclasses.asdict(problem.config)}
     return json.loads(json.dumps(settings))
 
 
 def from_settings(settings: dict[str, Any]) -> tuple[Task, Config]:
-    """Returns the task and the settings that `as_settings` wrote down."""
+    """Returns the task and the settings from the form of `as_settings`."""
     settings.pop("changes", None)
     if settings["task"] not in TASKS:
-        raise ValueError(f"task must be one of {', '.join(TASKS)}")
+        raise ValueError(f"task must be one of {', '.join(TASKS)}, got {settings['task']!r}")
     task = TASKS[settings.pop("task")]
     return task, from_json(task.Config, settings)
 
@@ -49,14 +49,17 @@ def read_config(folder: Path) -> tuple[Task, Config]:
 
 
 def find_changes(before: Config, after: Config) -> dict[str, Any]:
-    """Returns the new values of the settings that differ; a run may always get more epochs."""
+    """Returns the settings that differ, with their new values.
+
+    The number of epochs does not count.
+    """
     values = dataclasses.asdict(after)
     kept = dataclasses.asdict(before) | {"epochs": after.epochs}
     return {name: value for name, value in values.items() if value != kept[name]}
 
 
 def check_changes(before: Config, after: Config) -> None:
-    """Makes sure that a run can go on with other settings.
+    """Checks that a run can continue with the new settings.
 
     Raises:
         ValueError: if one of them is not marked as `FREE`.
@@ -76,7 +79,7 @@ def read_changes(folder: Path) -> list[dict[str, Any]]:
 
 
 def describe_changes(changes: Sequence[dict[str, Any]], epoch: int) -> dict[str, Any]:
-    """Returns the numbers that the row of an epoch has for the changes just before it."""
+    """Returns the entries of an epoch's row for the changes made just before it."""
     made = [change for change in changes if change["epoch"] == epoch - 1]
     return {
         f"changed_{name}": value

@@ -1,10 +1,12 @@
 """Makes the pictures of gates in the README and the guide: `python notebooks/figures/make.py`.
 
-It writes them beside this file and takes a minute.
+It writes them beside this file, and a web page to site/gru.html. It takes a minute;
+`python notebooks/figures/make.py page` writes the page alone.
 
 The network in them learns to say, at every step, the value at which a mark last stood.
 """
 
+import sys
 from pathlib import Path
 
 import jax
@@ -17,6 +19,7 @@ import gru_jax as gj
 from gru_jax import plot
 
 FOLDER = Path(__file__).parent
+PICTURES = "cell.gif", "gates.png", "gradient_flow.png"
 TIME, UNITS = 16, 3
 PAUSES = [5, 6, 7]
 """The only steps of the pictures without a mark; values are drawn."""
@@ -95,13 +98,8 @@ def save(figure, name):
     figure.savefig(FOLDER / name, dpi=150)
 
 
-if __name__ == "__main__":
-    key, key_new = jax.random.split(jax.random.key(0))
-    net, params = train(key)
-    xs, targets = make_batch(key_new, 4096)
-    error = gj.squared_error(net.apply(params, xs)[0], targets).mean()
-    print(f"mean squared error over 4096 new sequences: {error:.5f}")
-    trace, series = look(net, params, key_new)
+def draw(trace, series):
+    """Makes the pictures."""
     ax = Figure(figsize=(9, 5.35)).add_axes((0, 0.07, 1, 0.93))
     moving = plot.animation(trace, ax, inputs=("value", "mark"), series=series)
     plot.save_gif(moving, FOLDER / "cell.gif", dpi=125, poster=True)
@@ -111,5 +109,19 @@ if __name__ == "__main__":
     figure = Figure(figsize=(7.5, 3.2), layout="constrained")
     plot.gradient_flow(flow(), figure.subplots())
     save(figure, "gradient_flow.png")
-    for path in (FOLDER / name for name in ("cell.gif", "gates.png", "gradient_flow.png")):
+
+
+if __name__ == "__main__":
+    key, key_new = jax.random.split(jax.random.key(0))
+    net, params = train(key)
+    xs, targets = make_batch(key_new, 4096)
+    error = gj.squared_error(net.apply(params, xs)[0], targets).mean()
+    print(f"mean squared error over 4096 new sequences: {error:.5f}")
+    trace, series = look(net, params, key_new)
+    if sys.argv[1:] != ["page"]:
+        draw(trace, series)
+    title = "A GRU that remembers the marked value"
+    page = plot.page(net, params, trace.x, inputs=("value", "mark"), title=title, story=True)
+    page.save(FOLDER / "site" / "gru.html")
+    for path in (FOLDER / name for name in (*PICTURES, "site/gru.html")):
         print(f"{path.name}: {path.stat().st_size / 1000:.0f} kB")
