@@ -32,7 +32,7 @@ format:
 
 # Compile the kernel; after the first time, only the files that changed
 kernel:
-    pip install -q scikit-build-core nanobind cmake ninja
+    pip install -q scikit-build-core cmake ninja
     pip install --no-build-isolation -Cbuild-dir=build/native -e .
 
 # Check the kernel without Python: against plain loops, with sanitizers
@@ -47,6 +47,10 @@ page-test:
     tsc -p tests/plot/web_page/jsconfig.json && \
     eslint --no-config-lookup -c tests/plot/web_page/eslint.config.mjs gru_jax/plot/web_page/web tests/plot/web_page
     pytest -q -m browser
+
+# Build the sdist and this machine's wheel in dist, and check them; `just wheel aarch64`: ARM64's
+wheel *machine:
+    .ci/wheel {{ machine }}
 
 # Execute notebooks (all, or those named) and store their outputs
 notebooks *names:

@@ -34,13 +34,11 @@ def make(rng, reset, batch, time, input_size, hidden_size):
 
 @pytest.fixture
 def native():
-    """The compiled module: there has to be one wherever these tests run."""
+    """The compiled kernel: there has to be one wherever these tests run."""
     assert library.reason() is None, library.reason()
-    import gru_jax.kernels.cpu._native as native
-
-    level = native.level()
-    yield native
-    native.use_level(level)
+    level = library.level()
+    yield library
+    library.use_level(level)
 
 
 @settings(derandomize=True)
@@ -56,8 +54,6 @@ def test_states_of_any_size_are_those_of_numpy_on_every_instruction_set(
     sizes, reset, reverse, bounded, clip, seed
 ):
     assert library.reason() is None, library.reason()
-    import gru_jax.kernels.cpu._native as native
-
     params, xs, h0, h_reset, valid, resets = make(np.random.default_rng(seed), reset, *sizes)
     bounds = {"mask": valid, "resets": resets, "h_reset": h_reset} if bounded else {}
     if not bounded:
@@ -70,15 +66,15 @@ def test_states_of_any_size_are_those_of_numpy_on_every_instruction_set(
             cell, params, xs, h0, reverse=reverse, backend="cpu", **bounds
         )
     )
-    best = native.level()
+    best = library.level()
     try:
-        for level in native.levels():
-            native.use_level(level)
+        for level in library.levels():
+            library.use_level(level)
             found = run(params, xs, h0, bounds)
             np.testing.assert_allclose(found[0], hs, atol=2e-5, err_msg=level)
             np.testing.assert_allclose(found[1], h_last, atol=2e-5, err_msg=level)
     finally:
-        native.use_level(best)
+        library.use_level(best)
 
 
 def gates_of(values):

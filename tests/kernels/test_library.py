@@ -1,7 +1,6 @@
 """The compiled kernel is loaded once, or the reason why not is one sentence."""
 
 import ctypes
-import importlib
 import platform
 import shutil
 import subprocess
@@ -17,8 +16,6 @@ import pytest
 
 from gru_jax.kernels.cpu import library
 
-NATIVE = "gru_jax.kernels.cpu._native"
-
 
 @pytest.fixture(autouse=True)
 def anew():
@@ -28,43 +25,40 @@ def anew():
 
 
 @pytest.fixture
-def in_place(monkeypatch):
-    """Puts another module, or none, in the kernel's place."""
+def fake(monkeypatch):
+    """Puts other functions in the kernel's place, as if built from the sources that are there."""
 
-    def put(module):
-        monkeypatch.setitem(sys.modules, NATIVE, module)
-        monkeypatch.delattr("gru_jax.kernels.cpu._native", raising=False)
-        if module is not None:
-            monkeypatch.setattr("gru_jax.kernels.cpu._native", module, raising=False)
+    def put(**functions):
+        functions["gru_jax_fingerprint"] = lambda: (library.fingerprint() or "").encode()
+        monkeypatch.setattr(library, "_open", lambda: types.SimpleNamespace(**functions))
 
     return put
 
 
-def fake(**functions):
-    """Returns a module that was built from the sources that are there."""
-    return types.SimpleNamespace(fingerprint=library.fingerprint, **functions)
+@pytest.fixture
+def folder(monkeypatch, tmp_path):
+    """An empty folder, where the kernel is now looked for."""
+    monkeypatch.setattr(library, "__file__", str(tmp_path / "library.py"))
+    monkeypatch.setattr(library, "_open", library._open.__wrapped__)  # nothing is remembered
+    return tmp_path
 
 
 def test_importing_the_package_does_not_load_the_kernel():
-    code = f"import sys, gru_jax; print({NATIVE!r} in sys.modules)"
+    code = "import sys, gru_jax; print('gru_jax.kernels.cpu.library' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
 
 
 def test_the_kernel_is_built_and_ready():
     assert library.reason() is None, library.reason()
-    native = importlib.import_module(NATIVE)
-    assert set(native.handlers()) == {library.FORWARD, library.BACKWARD}
 
 
 def test_a_kernel_that_was_built_from_other_sources_is_not_used(tmp_path, monkeypatch):
-    native = importlib.import_module(NATIVE)
-    assert native.fingerprint() == library.fingerprint()
-    copy = tmp_path / "kernels"
+    assert library.reason() is None, library.reason()  # and loaded, from where it is
+    copy = tmp_path / "cpu"
     shutil.copytree(Path(library.__file__).parent, copy)
     monkeypatch.setattr(library, "__file__", str(copy / "library.py"))
-    assert native.fingerprint() == library.fingerprint()
-    for changed in (copy / "simd.h", copy / "pass.cc"):
+    for changed in (copy / "simd.h", copy / "pass.cc", copy / "CMakeLists.txt"):
         text = changed.read_text()
         changed.write_text(text + "// more\n")
         library._load.cache_clear()
@@ -73,11 +67,8 @@ def test_a_kernel_that_was_built_from_other_sources_is_not_used(tmp_path, monkey
             "pip install -e . again."
         )
         changed.write_text(text)
-    library._load.cache_clear()
-    assert library.reason() is None
-    monkeypatch.delattr(native, "fingerprint")  # as of a kernel from before there was such a thing
-    library._load.cache_clear()
-    assert "other sources" in library.reason()
+        library._load.cache_clear()
+        assert library.reason() is None
     for source in (*copy.glob("*.cc"), *copy.glob("*.h")):  # as in an installed package
         source.unlink()
     library._load.cache_clear()
@@ -85,37 +76,36 @@ def test_a_kernel_that_was_built_from_other_sources_is_not_used(tmp_path, monkey
 
 
 def test_the_fastest_instruction_set_comes_first_and_any_can_be_chosen():
-    native = importlib.import_module(NATIVE)
-    names = native.levels()
-    assert native.level() == names[0]
+    names = library.levels()
+    assert library.level() == names[0]
     assert names[-1] == "baseline"
     for name in reversed(names):
-        native.use_level(name)
-        assert native.level() == name
+        library.use_level(name)
+        assert library.level() == name
     with pytest.raises(ValueError, match=r"use_level: name must be one of levels\(\), got mmx\."):
-        native.use_level("mmx")
+        library.use_level("mmx")
 
 
-def test_many_threads_load_the_kernel_once(in_place):
-    times = []
-    in_place(fake(handlers=lambda: times.append(1) or {}))
+def test_many_threads_load_the_kernel_once(fake, monkeypatch):
+    fake(gru_jax_forward=of_the_future, gru_jax_backward=of_the_future)
+    names = []
+    monkeypatch.setattr(jax.ffi, "register_ffi_target", lambda name, *_, **__: names.append(name))
     gate = threading.Barrier(8)
     threads = [threading.Thread(target=lambda: (gate.wait(), library.reason())) for _ in range(8)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert times == [1]
+    assert names == [library.FORWARD, library.BACKWARD]
 
 
-def test_a_kernel_that_was_not_built_needs_a_compiler(in_place, monkeypatch):
-    in_place(None)
+@pytest.mark.usefixtures("folder")
+def test_a_kernel_that_was_not_built_needs_a_compiler(monkeypatch):
     monkeypatch.setattr(sys, "platform", "linux")
     monkeypatch.setattr(platform, "machine", lambda: "x86_64")
     assert library.reason() == (
-        "gru_jax's native kernel was not built: install a C++ compiler (g++ or clang++), and "
-        "Python's headers if they come apart (python3-dev), and run pip install again; -v "
-        "shows what it lacks."
+        "gru_jax's native kernel was not built: install a C++ compiler (g++ or clang++) and run "
+        "pip install again; -v shows what it lacks."
     )
 
 
@@ -123,27 +113,27 @@ def test_a_kernel_that_was_not_built_needs_a_compiler(in_place, monkeypatch):
     ("system", "platform_", "machine"),
     [("Windows", "win32", "AMD64"), ("Windows", "win32", "x86_64"), ("Linux", "linux", "riscv64")],
 )
-def test_machines_without_a_kernel_are_named(in_place, monkeypatch, system, platform_, machine):
-    in_place(None)
+@pytest.mark.usefixtures("folder")
+def test_machines_without_a_kernel_are_named(monkeypatch, system, platform_, machine):
     monkeypatch.setattr(sys, "platform", platform_)
     monkeypatch.setattr(platform, "system", lambda: system)
     monkeypatch.setattr(platform, "machine", lambda: machine)
     assert library.reason() == f"gru_jax has no native kernel for {system} on {machine}."
 
 
-def test_a_kernel_that_cannot_be_loaded_says_what_the_loader_said(in_place, monkeypatch, tmp_path):
-    in_place(None)
-    (tmp_path / "_native.py").write_text("raise ImportError('GLIBCXX_9 not found')")
-    monkeypatch.delitem(sys.modules, NATIVE)
-    monkeypatch.setattr("gru_jax.kernels.cpu.__path__", [str(tmp_path)])
-    assert library.reason() == ("gru_jax's native kernel cannot be loaded: GLIBCXX_9 not found.")
+def test_a_kernel_that_cannot_be_loaded_says_what_the_loader_said(folder):
+    path = folder / library.NAME
+    path.write_bytes(b"short")
+    with pytest.raises(OSError, match=r"\w") as error:
+        ctypes.CDLL(str(path))
+    assert library.reason() == f"gru_jax's native kernel cannot be loaded: {error.value}."
 
 
-def test_without_a_cpu_backend_there_is_no_kernel(in_place, monkeypatch):
+def test_without_a_cpu_backend_there_is_no_kernel(fake, monkeypatch):
     def local_devices(backend):
         raise RuntimeError(f"Unknown backend {backend}")
 
-    in_place(fake())
+    fake()
     monkeypatch.setattr(jax, "local_devices", local_devices)
     assert library.reason() == (
         "gru_jax's native kernel is for CPUs, and JAX has none here: Unknown backend cpu."
@@ -160,12 +150,12 @@ def of_the_future(call):
     version[0], version[1] = 0, 99
 
 
-def test_a_kernel_for_another_xla_is_refused_and_harms_nothing(in_place):
-    handlers = {"gru_jax_of_the_future": jax.ffi.pycapsule(of_the_future)}
-    in_place(fake(handlers=lambda: handlers, api_version=lambda: (0, 99)))
+def test_a_kernel_for_another_xla_is_refused_and_harms_nothing(fake, monkeypatch):
+    monkeypatch.setattr(library, "FORWARD", "gru_jax_of_the_future")
+    fake(gru_jax_of_the_future=of_the_future, gru_jax_api_version=lambda: b"0.99")
     assert library.reason() == (
         "gru_jax's native kernel was built for XLA's FFI 0.99, which jaxlib "
         f"{metadata.version('jaxlib')} does not take: build it with that jaxlib's headers, by "
-        "pip install scikit-build-core nanobind and then pip install --no-build-isolation."
+        "pip install scikit-build-core and then pip install --no-build-isolation."
     )
     assert jax.jit(lambda x: x + 1)(jnp.ones(())) == 2

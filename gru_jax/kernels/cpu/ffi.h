@@ -4,5 +4,8 @@
 
 #include "xla/ffi/api/c_api.h"
 
-extern "C" XLA_FFI_Error* gru_jax_forward(XLA_FFI_CallFrame* frame);
-extern "C" XLA_FFI_Error* gru_jax_backward(XLA_FFI_CallFrame* frame);
+// The library hides all other functions.
+#define GRU_EXPORT extern "C" __attribute__((visibility("default")))
+
+GRU_EXPORT XLA_FFI_Error* gru_jax_forward(XLA_FFI_CallFrame* frame);
+GRU_EXPORT XLA_FFI_Error* gru_jax_backward(XLA_FFI_CallFrame* frame);

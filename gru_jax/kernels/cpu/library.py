@@ -3,6 +3,7 @@
 If it could not be built, or XLA rejects it, `reason` says why.
 """
 
+import ctypes
 import functools
 import hashlib
 import platform
@@ -13,6 +14,7 @@ from pathlib import Path
 
 FORWARD = "gru_jax_forward"
 BACKWARD = "gru_jax_backward"
+NAME = "libgru_jax.so"
 
 _loading = threading.Lock()
 
@@ -37,25 +39,55 @@ def fingerprint() -> str | None:
     return hashlib.sha256("".join(digests).encode()).hexdigest()
 
 
+def levels() -> list[str]:
+    """Returns the instruction sets that this machine can run, the fastest first."""
+    return _text("levels").split()
+
+
+def level() -> str:
+    """Returns the instruction set in use."""
+    return _text("level")
+
+
+def use_level(name: str) -> None:
+    """Chooses the instruction set.
+
+    Raises:
+        ValueError: if this machine cannot run it.
+    """
+    if not _open().gru_jax_use_level(name.encode()):
+        raise ValueError(f"use_level: name must be one of levels(), got {name}.")
+
+
+@functools.cache
+def _open() -> ctypes.CDLL:
+    return ctypes.CDLL(str(Path(__file__).with_name(NAME)))
+
+
+def _text(name: str) -> str:
+    function = getattr(_open(), f"gru_jax_{name}")
+    function.restype = ctypes.c_char_p
+    return function().decode()
+
+
 @functools.cache
 def _load() -> str | None:
-    try:
-        import gru_jax.kernels.cpu._native as native
-    except ModuleNotFoundError:
+    if not Path(__file__).with_name(NAME).exists():
         machine = platform.machine()
         if sys.platform == "win32" or machine not in ("x86_64", "aarch64", "arm64"):
             return f"gru_jax has no native kernel for {platform.system()} on {machine}."
         return (
-            "gru_jax's native kernel was not built: install a C++ compiler (g++ or clang++), and "
-            "Python's headers if they come apart (python3-dev), and run pip install again; -v "
-            "shows what it lacks."
+            "gru_jax's native kernel was not built: install a C++ compiler (g++ or clang++) and run "
+            "pip install again; -v shows what it lacks."
         )
-    except ImportError as error:
+    try:
+        native = _open()
+    except OSError as error:
         return f"gru_jax's native kernel cannot be loaded: {error}."
 
     # An install in place has the sources beside the kernel, and they may be newer.
     there = fingerprint()
-    if there and there != getattr(native, "fingerprint", str)():
+    if there and there != _text("fingerprint"):
         return (
             "gru_jax's native kernel was built from other sources than are there now: run "
             "pip install -e . again."
@@ -70,13 +102,13 @@ def _load() -> str | None:
     except RuntimeError as error:
         return f"gru_jax's native kernel is for CPUs, and JAX has none here: {error}."
     try:
-        for name, handler in native.handlers().items():
+        for name in (FORWARD, BACKWARD):
+            handler = jax.ffi.pycapsule(getattr(native, name))
             jax.ffi.register_ffi_target(name, handler, platform="cpu", api_version=1)
     except jax.errors.JaxRuntimeError:
-        major, minor = native.api_version()
         return (
-            f"gru_jax's native kernel was built for XLA's FFI {major}.{minor}, which jaxlib "
+            f"gru_jax's native kernel was built for XLA's FFI {_text('api_version')}, which jaxlib "
             f"{metadata.version('jaxlib')} does not take: build it with that jaxlib's headers, by "
-            "pip install scikit-build-core nanobind and then pip install --no-build-isolation."
+            "pip install scikit-build-core and then pip install --no-build-isolation."
         )
     return None
