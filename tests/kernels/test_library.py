@@ -104,8 +104,8 @@ def test_a_kernel_that_was_not_built_needs_a_compiler(monkeypatch):
     monkeypatch.setattr(sys, "platform", "linux")
     monkeypatch.setattr(platform, "machine", lambda: "x86_64")
     assert library.reason() == (
-        "gru_jax's native kernel was not built: install a C++ compiler (g++ or clang++) and run "
-        "pip install again; -v shows what it lacks."
+        "gru_jax's native kernel was not built: install a C++ compiler (g++ or clang++) and "
+        "run pip install again; -v shows what it lacks."
     )
 
 

@@ -77,8 +77,8 @@ def _load() -> str | None:
         if sys.platform == "win32" or machine not in ("x86_64", "aarch64", "arm64"):
             return f"gru_jax has no native kernel for {platform.system()} on {machine}."
         return (
-            "gru_jax's native kernel was not built: install a C++ compiler (g++ or clang++) and run "
-            "pip install again; -v shows what it lacks."
+            "gru_jax's native kernel was not built: install a C++ compiler (g++ or clang++) and "
+            "run pip install again; -v shows what it lacks."
         )
     try:
         native = _open()
