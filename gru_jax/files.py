@@ -1,5 +1,6 @@
-"""Files written whole or not at all, and arrays from files that are not trusted."""
+"""Files written whole or not at all, arrays from files that are not trusted, and their packages."""
 
+import importlib
 import os
 import re
 import sys
@@ -7,8 +8,22 @@ import uuid
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+
+
+def import_package(function: str, package: str, module: str) -> Any:
+    """Returns a module of a package that files need and the extra `app` installs.
+
+    Raises:
+        ModuleNotFoundError: if it is not installed; it names the function and the extra.
+    """
+    try:
+        return importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        message = f"{function} needs {package}: pip install 'gru_jax[app]'."
+        raise ModuleNotFoundError(message, name=package) from error
 
 
 def write_text(path: Path, text: str) -> None:

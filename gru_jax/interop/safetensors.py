@@ -52,10 +52,9 @@ def save(
     Raises:
         ValueError: if the net has no architecture, such as one with a function for an option, the
             parameters are not its own, or a leaf is no array of numbers.
+        ModuleNotFoundError: without the package safetensors, of the extra `app`.
         OSError: if the file cannot be written.
     """
-    from safetensors.numpy import save_file
-
     check_kind("save: path must be a path, first of (path, net, params)", path, (str, os.PathLike))
     check_kind(
         "save: net must be a Cell, a Layer or None, second of (path, net, params)",
@@ -72,6 +71,7 @@ def save(
         dtype = getattr(leaf, "dtype", type(leaf))
         if getattr(dtype, "kind", "") not in tuple("biuf") and dtype != jnp.bfloat16:
             raise ValueError(f"save: params.{name} must be an array of numbers, got {dtype}.")
+    package = files.import_package("save", "safetensors", "safetensors.numpy")
     # Copies, for safetensors takes the memory of an array as it lies.
     arrays = {name: np.array(leaf, order="C") for name, leaf in leaves.items()}
     header = {"format": FORMAT, **(metadata or {})}
@@ -85,7 +85,7 @@ def save(
         header["input_size"] = str(input_size(net, params))
 
     def write(beside: Path) -> None:
-        save_file(arrays, beside, header)
+        package.save_file(arrays, beside, header)
         _sort_texts(beside)
 
     files.write(Path(path), write)
@@ -113,6 +113,7 @@ def load(path: str | os.PathLike[str]) -> tuple[Cell | Layer, Params]:
 
     Raises:
         FileNotFoundError: if there is no such file.
+        ModuleNotFoundError: without the package safetensors, of the extra `app`.
         ValueError: if it is damaged, has no net in its header, or not the arrays of that net.
     """
     header, shapes = read_header("load", path)
@@ -199,14 +200,13 @@ def read_arrays(function: str, path: str | os.PathLike[str]) -> dict[str, np.nda
 
 @contextlib.contextmanager
 def _open(function: str, path: str | os.PathLike[str]) -> Iterator[Any]:
-    from safetensors import SafetensorError, safe_open
-
+    package = files.import_package(function, "safetensors", "safetensors")
     if not Path(path).is_file():
         raise FileNotFoundError(f"{function}: no file {path}.")
     try:
-        with safe_open(path, framework="numpy") as file:
+        with package.safe_open(path, framework="numpy") as file:
             yield file
-    except (SafetensorError, AttributeError, TypeError, ValueError, MemoryError) as error:
+    except (package.SafetensorError, AttributeError, TypeError, ValueError, MemoryError) as error:
         raise damaged(function, path, "a whole safetensors file", error) from error
 
 

@@ -14,12 +14,11 @@ import contextlib
 import hashlib
 import json
 import shutil
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-import orbax.checkpoint as ocp
-
-from gru_jax.files import flush, write_text
+from gru_jax.files import flush, import_package, write_text
 from gru_jax.training.checks import describe, is_typed_key, name_leaves
 from gru_jax.training.fit import Progress
 from gru_jax.types import Params
@@ -27,6 +26,8 @@ from gru_jax.types import Params
 CHECKSUMS = "checksums.json"
 UNFINISHED, ORBAX_UNFINISHED = "unfinished", ".orbax-checkpoint-tmp"
 """Name of a checkpoint that is being written, and the ending that Orbax gives to its own."""
+_import_orbax = partial(import_package, package="orbax-checkpoint", module="orbax.checkpoint")
+"""Imports Orbax on first use, as it takes a second."""
 
 
 def save_checkpoint(folder: Path, progress: Progress) -> None:
@@ -35,9 +36,10 @@ def save_checkpoint(folder: Path, progress: Progress) -> None:
     Also removes whatever a process that was killed while it saved has left in the folder.
 
     Raises:
+        ModuleNotFoundError: without the package orbax-checkpoint, of the extra `app`.
         OSError: if it cannot be written; the previous one is then untouched.
     """
-    folder = folder.absolute()
+    ocp, folder = _import_orbax("save_checkpoint"), folder.absolute()
     items = ocp.args.Composite(
         last=ocp.args.StandardSave(progress._replace(best_params=())),
         best=ocp.args.StandardSave(progress.best_params),
@@ -89,6 +91,7 @@ def load_checkpoint(folder: Path, like: Progress) -> Progress:
 
     Raises:
         FileNotFoundError: if there is no checkpoint.
+        ModuleNotFoundError: without the package orbax-checkpoint, of the extra `app`.
         ValueError: if it is damaged, or differs from `like` in structure, shape or dtype.
     """
     best = load_best(folder, like.best_params)
@@ -106,7 +109,7 @@ def _load(folder: Path, item: str, like: Progress | Params) -> Progress | Params
         raise FileNotFoundError(f"load_checkpoint: no folder {folder}; train first.")
     if not (numbers := _numbers(folder)):
         raise FileNotFoundError(f"load_checkpoint: no checkpoint in {folder}; train first.")
-    path = folder / str(max(numbers)) / item
+    ocp, path = _import_orbax("load_checkpoint"), folder / str(max(numbers)) / item
     directory: Any = path.absolute()  # Orbax declares its own Path, but takes any.
     with contextlib.closing(ocp.StandardCheckpointHandler()) as reader:
         try:
