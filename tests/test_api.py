@@ -12,12 +12,22 @@ import jax.numpy as jnp
 import pytest
 
 import gru_jax as gj
+from gru_jax import api, interop
+from gru_jax.training.checkpoint import load_best
 
 ORDER = ["key", "cell", "params", "x", "xs", "h", "h0"]
 FUNCTIONS = {
     name: value
-    for name, value in vars(gj).items()
+    for name, value in vars(api).items()
     if inspect.isfunction(value) and not name.startswith("_")
+}
+WITHOUT = {  # calls, and the package that each needs
+    "save": (lambda path: gj.save(path, None, {}), "safetensors"),
+    "load": (gj.load, "safetensors"),
+    "load_metadata": (interop.load_metadata, "safetensors"),
+    "read": (lambda path: interop.read(path / "x.safetensors"), "safetensors"),
+    "save_checkpoint": (lambda path: gj.save_checkpoint(path, gj.Progress), "orbax-checkpoint"),
+    "load_checkpoint": (lambda path: load_best(path, ()), "orbax-checkpoint"),
 }
 
 
@@ -78,11 +88,64 @@ def test_parameters_are_a_named_tuple_of_arrays():
     assert all(isinstance(leaf, jax.Array) for leaf in params)
 
 
+def run(code):
+    """Returns the output of a new process."""
+    command = [sys.executable, "-c", code]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+
+
 def test_importing_the_package_stays_light():
-    heavy = "'matplotlib orbax flax rich tyro tensorstore haiku keras polars'.split()"
-    code = f"import sys, gru_jax; print([m for m in {heavy} if m in sys.modules])"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "[]"
+    code = """
+import sys
+import gru_jax
+heavy = "chex flax jax keras matplotlib numpy optax orbax polars rich safetensors sklearn".split()
+print([name for name in heavy if name in sys.modules])
+gru_jax.gru
+print([name for name in heavy if name in sys.modules])
+"""
+    assert run(code).splitlines() == ["[]", "['jax', 'numpy']"]
+
+
+def test_the_first_use_of_a_name_may_be_inside_a_compiled_function():
+    """An array made by an import in there would be a tracer, which is dead afterwards."""
+    code = """
+import sys
+import jax
+import jax.numpy as jnp
+import gru_jax as gj
+
+def loss(xs):
+    cell = gj.gru(3)
+    hs, _ = gj.unroll(cell, cell.init(jax.random.key(0), 2), xs)
+    return gj.cross_entropy(hs, jnp.zeros((4, 5), int)).sum()
+
+print(jax.jit(loss)(jnp.ones((4, 5, 2))) > 0)
+values = {f"{name}.{key}": value for name, module in list(sys.modules.items())
+          for key, value in vars(module).items()}
+print("optax.adam" in values, [key for key in values if isinstance(values[key], jax.core.Tracer)])
+"""
+    assert run(code).splitlines() == ["True", "True []"]
+
+
+def test_all_names_are_listed_and_imported_by_a_star():
+    names = {}
+    exec("from gru_jax import *", names)
+    assert dir(gj) == gj.__all__ == sorted(names.keys() - {"__builtins__"})
+    assert {"gru", "fit", "save", "save_checkpoint", "interop"} < set(gj.__all__)
+    with pytest.raises(AttributeError, match=r"^module 'gru_jax' has no attribute 'grn'$"):
+        gj.grn  # noqa: B018
+
+
+@pytest.mark.parametrize("name", WITHOUT)
+def test_a_function_without_its_package_says_what_to_install(name, monkeypatch, tmp_path):
+    call, package = WITHOUT[name]
+    for module in ("safetensors", "safetensors.numpy", "orbax.checkpoint"):
+        monkeypatch.setitem(sys.modules, module, None)
+    (tmp_path / "0").mkdir()
+    (tmp_path / "x.safetensors").write_text("x")
+    with pytest.raises(ModuleNotFoundError) as error:
+        call(tmp_path)
+    assert str(error.value) == f"{name} needs {package}: pip install 'gru_jax[app]'."
 
 
 @pytest.mark.parametrize(
@@ -102,8 +165,7 @@ try:
 except AttributeError as error:
     print(error)
 """
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout == f"gru_jax.{name} needs {package}: pip install 'gru_jax[{name}]'\n"
+    assert run(code) == f"gru_jax.{name} needs {package}: pip install 'gru_jax[{name}]'\n"
 
 
 def test_a_misspelled_argument_is_one_of_apply():
