@@ -7,13 +7,10 @@ from pathlib import Path
 from typing import Annotated, TypeAlias, get_args
 
 import gru_jax as gj
-from gru_jax.app import settings
 from gru_jax.app.arguments import POSITIONAL, read, suggest
-from gru_jax.app.bench.contenders import PeerName
-from gru_jax.app.bench.measure import MEASURES, Measure
-from gru_jax.app.tasks import DEFAULT, EXAMPLES, TASKS
+from gru_jax.app.bench.names import MEASURES, Measure, PeerName
+from gru_jax.app.tasks import CONFIGS, DEFAULT, EXAMPLES
 from gru_jax.app.tasks.config import Config
-from gru_jax.interop import FormatName
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,10 +21,10 @@ class Train:
     Ctrl-C ends at once. The settings below the options are the task's.
     """
 
-    task: Annotated[str, POSITIONAL, "TASK"] = DEFAULT.name
+    task: Annotated[str, POSITIONAL, "TASK"] = DEFAULT
     """Task to train on: classify, forecast, language or music, with --data FILE, on your own data;
     japanese_vowels or moving_digits. It comes first, and each has its own settings."""
-    out: Annotated[Path, "FOLDER"] = Path("runs") / DEFAULT.name
+    out: Annotated[Path, "FOLDER"] = Path("runs") / DEFAULT
     """Folder of the run; a run that is there already is moved aside, not overwritten."""
     resume: bool = False
     """Go on with the run in --out, with its own settings; --epochs may be larger."""
@@ -149,9 +146,9 @@ class Convert:
     """File to read; also the folder of a training run."""
     target: Annotated[Path, POSITIONAL, "TARGET"]
     """File to write; its ending says for whom."""
-    from_: FormatName | None = None
+    from_: "gj.interop.FormatName | None" = None
     """Format of SOURCE, where the ending does not say."""
-    to: FormatName | None = None
+    to: "gj.interop.FormatName | None" = None
     """Format of TARGET, where the ending does not say."""
     name: Annotated[str | None, "NAME"] = None
     """Which GRU or LSTM, where SOURCE holds more: encoder.gru, encoder/rnn, the name of a node or a
@@ -166,7 +163,7 @@ class Inspect:
 
     source: Annotated[Path, POSITIONAL, "FILE"]
     """Any file that convert reads; also the folder of a training run."""
-    from_: FormatName | None = None
+    from_: "gj.interop.FormatName | None" = None
     """Its format, where the ending does not say."""
     name: Annotated[str | None, "NAME"] = None
     """Which GRU or LSTM, where the file holds more."""
@@ -197,15 +194,15 @@ def parse(args: list[str]) -> Command:
 def _parse_train(args: list[str]) -> Train:
     """Returns the command; the task, which comes first, says which settings there are."""
     prog, named = "gru-jax train", bool(args) and not args[0].startswith("-")
-    name = args[0] if named else DEFAULT.name
-    if name not in TASKS:
-        known = ", ".join(TASKS)
-        raise ValueError(f"train: TASK must be one of {known}, got {name}{suggest(name, TASKS)}")
+    name = args[0] if named else DEFAULT
+    if name not in CONFIGS:
+        known = ", ".join(CONFIGS)
+        raise ValueError(f"train: TASK must be one of {known}, got {name}{suggest(name, CONFIGS)}")
     if not named and any(word.partition("=")[0] == "--data" for word in args):
         raise ValueError(
             "train: --data must come after a TASK, e.g. gru-jax train forecast --data FILE."
         )
-    default = Train(name, Path("runs") / name, config=TASKS[name].Config())
+    default = Train(name, Path("runs") / name, config=CONFIGS[name]())
     command = read(Train, args, prog, default)
     if command.task != name:
         raise ValueError(
@@ -216,6 +213,8 @@ def _parse_train(args: list[str]) -> Train:
     if not command.resume:
         without_data = name in EXAMPLES and getattr(command.config, "data", None) is None
         return _parse_example(command, args[1:]) if without_data else command
+    from gru_jax.app import settings  # imports JAX
+
     task, saved = settings.read_config(command.out)
     if named and task.name != name:
         raise ValueError(f"train: TASK must be {task.name}, as the run began, got {name}.")
@@ -236,10 +235,10 @@ def _parse_example(command: Train, args: list[str]) -> Train:
     """Returns the command to train on the data that stand in for a file."""
     given, example = vars(command.config), EXAMPLES[command.task]
     for name, value in vars(type(command.config)()).items():
-        if given[name] != value and name not in vars(example.Config()):
+        if given[name] != value and name not in vars(CONFIGS[example]()):
             flag = "--" + name.replace("_", "-")
             raise ValueError(f"train: {flag} must go with --data FILE, got it alone.")
-    return _parse_train([example.name, *args])
+    return _parse_train([example, *args])
 
 
 def _parser() -> argparse.ArgumentParser:

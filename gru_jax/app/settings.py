@@ -16,8 +16,8 @@ from typing import Any, get_args, get_type_hints
 
 from gru_jax.app.folder import find, one_error
 from gru_jax.app.problem import Problem
-from gru_jax.app.tasks import TASKS
 from gru_jax.app.tasks.config import FREE, Config, from_json
+from gru_jax.app.tasks.table import TASKS
 from gru_jax.app.tasks.task import Task
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from gru_jax.app.bench import measure, results
 from gru_jax.app.bench.contenders import BOTH, CONTENDERS, OURS, Contender
+from gru_jax.app.bench.names import MEASURES
 from gru_jax.app.bench.problem import parse_sizes
 
 FILE = Path(__file__).parent / "onednn.json"
@@ -30,7 +31,7 @@ def time_onednn(sizes, rounds):
         driver = build(Path(folder))
         onednn = Contender(BOTH, partial(make_onednn, driver), {}, in_jax=False)
         contenders = {OURS: CONTENDERS[OURS], "onednn": onednn}
-        run = measure.measure(sizes, contenders, measure.MEASURES, rounds, tell)
+        run = measure.measure(sizes, contenders, MEASURES, rounds, tell)
         *_, rows = run
         onednn_version = version(driver)
     if reasons := [f"{row.label}: {row.reason}" for row in rows if row.reason]:

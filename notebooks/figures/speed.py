@@ -18,7 +18,8 @@ from typing import NamedTuple
 from page_table import write_table
 
 from gru_jax.app.bench import results
-from gru_jax.app.bench.contenders import BOTH, CONTENDERS, FULL_NAMES, OURS
+from gru_jax.app.bench.contenders import BOTH, CONTENDERS, OURS
+from gru_jax.app.bench.names import FULL_NAMES
 from gru_jax.app.bench.report import digits
 from gru_jax.app.bench.timing import spread
 

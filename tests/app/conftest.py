@@ -7,11 +7,11 @@ import pytest
 from command_line import SMALL
 from forecast_files import make_rows, write_rows
 from killed_run import TASK
+from made_up_tasks import add
 from run_folders import start
 from small_texts import SMALL_TEXT, write_text
 
 from gru_jax.app.cli import main
-from gru_jax.app.tasks import TASKS
 
 
 @pytest.fixture(autouse=True)
@@ -58,7 +58,7 @@ def environment(tmp_path_factory):
 
 @pytest.fixture
 def _random_task(monkeypatch):
-    monkeypatch.setitem(TASKS, TASK.name, TASK)
+    add(monkeypatch, TASK)
 
 
 @pytest.fixture(scope="session")

@@ -15,7 +15,8 @@ from rich.console import Console
 
 from gru_jax.app import console as show
 from gru_jax.app.bench.contenders import BOTH, OURS
-from gru_jax.app.bench.measure import MEASURES, Stopped, choose, count_turns, measure
+from gru_jax.app.bench.measure import Stopped, choose, count_turns, measure
+from gru_jax.app.bench.names import MEASURES
 from gru_jax.app.bench.problem import Size, parse_size
 from gru_jax.app.cli import main
 

@@ -12,8 +12,9 @@ from contenders import FORMS, IMAGES, SIZE, printed, row
 from matplotlib.figure import Figure
 
 from gru_jax.app.bench import figure, report, results
-from gru_jax.app.bench.contenders import CONTENDERS, FULL_NAMES, OURS, PeerName
+from gru_jax.app.bench.contenders import CONTENDERS, OURS
 from gru_jax.app.bench.image_contenders import IMAGE_CONTENDERS
+from gru_jax.app.bench.names import FULL_NAMES, PeerName
 from gru_jax.app.bench.problem import Size
 from gru_jax.app.bench.timing import spread
 

@@ -10,7 +10,7 @@ from command_line import COMMAND, in_terminal
 
 from gru_jax import interop
 from gru_jax.app.cli import main
-from gru_jax.app.tasks import TASKS
+from gru_jax.app.tasks.table import TASKS
 
 FACTS = {
     "channels": [f"LPC {i}" for i in range(12)],

@@ -1,15 +1,45 @@
 """Help and version."""
 
+import json
 import re
+import subprocess
+import sys
 import tomllib
 from pathlib import Path
 
 import pytest
 
 import gru_jax as gj
-from gru_jax.app.cli import main
-from gru_jax.app.tasks import TASKS
+from gru_jax.app.cli import PACKAGES, main
+from gru_jax.app.tasks import CONFIGS
+from gru_jax.app.tasks.table import TASKS
 
+PROJECT = tomllib.loads((Path(gj.__file__).parent.parent / "pyproject.toml").read_text())["project"]
+QUICK = {  # arguments and the exit code
+    "": 0,
+    "--version": 0,
+    "train --help": 0,
+    "train forecast --help": 0,
+    "bench --help": 0,
+    "evaluate": 2,
+    "train forecast --hroizon 3": 2,
+    "train speech": 2,
+}
+ANSWER = """
+import contextlib, io, json, sys
+from gru_jax.__main__ import run
+
+codes = {}
+for line in json.loads(sys.argv[1]):
+    sys.argv = ["gru-jax", *line.split()]
+    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+        try:
+            run()
+        except SystemExit as exit:
+            codes[line] = exit.code
+heavy = [name for name in ("jax", "numpy", "rich") if name in sys.modules]
+print(json.dumps([codes, heavy]))
+"""
 COMMANDS = ["train", "evaluate", "predict", "sample", "explain", "convert", "inspect", "bench"]
 
 
@@ -70,6 +100,24 @@ def test_the_version_is_the_package_s(capsys):
     with pytest.raises(SystemExit) as exit:
         main(["--version"])
     assert exit.value.code == 0
-    project = Path(gj.__file__).parent.parent / "pyproject.toml"
-    version = tomllib.loads(project.read_text())["project"]["version"]
-    assert capsys.readouterr().out == f"gru-jax {version}\n"
+    assert capsys.readouterr().out == f"gru-jax {PROJECT['version']}\n"
+
+
+def test_help_and_wrong_use_are_answered_without_jax():
+    command = [sys.executable, "-c", ANSWER, json.dumps(list(QUICK))]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert json.loads(done.stdout) == [QUICK, []]
+
+
+def test_the_settings_are_those_of_the_tasks():
+    assert list(CONFIGS.items()) == [(name, task.Config) for name, task in TASKS.items()]
+
+
+def test_without_its_extra_the_command_says_what_to_install(monkeypatch, capsys):
+    extra = [re.match(r"[\w-]+", entry)[0] for entry in PROJECT["optional-dependencies"]["app"]]
+    assert list(PACKAGES.values()) == extra
+    for module in PACKAGES:
+        monkeypatch.setitem(sys.modules, module, None)
+    assert main(["evaluate", "runs/x"]) == 2
+    message = f"gru-jax: the command needs {', '.join(extra)}: pip install 'gru_jax[app]'.\n"
+    assert capsys.readouterr() == ("", message)

@@ -18,8 +18,8 @@ import gru_jax as gj
 from gru_jax.app import inference, runs, settings
 from gru_jax.app import problem as problems
 from gru_jax.app.cli import main
-from gru_jax.app.tasks import TASKS
 from gru_jax.app.tasks.config import FREE
+from gru_jax.app.tasks.table import TASKS
 
 pytestmark = pytest.mark.usefixtures("_random_task")
 CONFIG = TASK.Config(epochs=6, patience=999, hidden=4)

@@ -10,15 +10,15 @@ from typing import Annotated, Literal
 import jax
 import numpy as np
 import pytest
-from made_up_tasks import EPOCHS, SIGN, SUM, SumConfig
+from made_up_tasks import EPOCHS, SIGN, SUM, SumConfig, add
 from refusals import refused
 
 import gru_jax as gj
 from gru_jax import interop
 from gru_jax.app import explain, inference, runs
 from gru_jax.app.cli import main
-from gru_jax.app.tasks import TASKS
 from gru_jax.app.tasks.config import Range, check, from_json
+from gru_jax.app.tasks.table import TASKS
 from gru_jax.app.tasks.task import Parts
 
 
@@ -26,7 +26,7 @@ from gru_jax.app.tasks.task import Parts
 def _known():
     with pytest.MonkeyPatch.context() as patch:
         for task in (SUM, SIGN):
-            patch.setitem(TASKS, task.name, task)
+            add(patch, task)
         yield
 
 
@@ -36,7 +36,7 @@ def run(request, tmp_path_factory):
     folder = tmp_path_factory.mktemp("runs") / request.param
     with pytest.MonkeyPatch.context() as patch:
         for task in (SUM, SIGN):
-            patch.setitem(TASKS, task.name, task)
+            add(patch, task)
         assert main(["train", request.param, "--out", str(folder)]) == 0
     return {"sum": SUM, "sign": SIGN}[request.param], folder
 

@@ -4,10 +4,9 @@ import json
 import struct
 
 import pytest
-from made_up_tasks import SUM
+from made_up_tasks import SUM, add
 
 from gru_jax.app.cli import main
-from gru_jax.app.tasks import TASKS
 
 OWN = """
 import json
@@ -37,7 +36,7 @@ class Broken(Mine):
 
 @pytest.fixture(autouse=True)
 def _known(monkeypatch, tmp_path):
-    monkeypatch.setitem(TASKS, "sum", SUM)
+    add(monkeypatch, SUM)
     monkeypatch.chdir(tmp_path)
 
 

@@ -9,8 +9,8 @@ from refusals import refused
 import gru_jax as gj
 from gru_jax import interop
 from gru_jax.app import runs
-from gru_jax.app.tasks import TASKS
 from gru_jax.app.tasks.japanese_vowels import JAPANESE_VOWELS, VowelsConfig
+from gru_jax.app.tasks.table import TASKS
 from gru_jax.app.warm_start import take_over
 
 

@@ -14,9 +14,11 @@ from pathlib import Path
 from made_up_tasks import SUM
 
 import gru_jax as gj
+import gru_jax.app.actions  # or the operations of its import would count
 from gru_jax.app import runs
 from gru_jax.app.cli import main
-from gru_jax.app.tasks import TASKS
+from gru_jax.app.tasks import CONFIGS
+from gru_jax.app.tasks.table import TASKS
 
 EPOCHS = 30
 CHANGES = {"os.rename", "os.remove", "os.rmdir", "os.mkdir"}
@@ -86,7 +88,7 @@ def copy_states(folder, copies):
 
 
 if __name__ == "__main__":
-    TASKS[TASK.name] = TASK
+    TASKS[TASK.name], CONFIGS[TASK.name] = TASK, TASK.Config
     folder, number, *more = sys.argv[1:]
     if number == "states":
         copy_states(Path(folder), Path(*more))

@@ -7,7 +7,9 @@ import jax
 import numpy as np
 
 import gru_jax as gj
+from gru_jax.app.tasks import CONFIGS
 from gru_jax.app.tasks.config import FREE, Config, Range
+from gru_jax.app.tasks.table import TASKS
 from gru_jax.app.tasks.task import Goal, Input, Parts, Task, weigh
 
 EPOCHS = 15
@@ -25,6 +27,12 @@ class SumConfig(Config):
     """Rate."""
     hidden: Annotated[int, Range(1, 100)] = 8
     """Features."""
+
+
+def add(patch, task):
+    """Adds a task to those that the command knows."""
+    patch.setitem(TASKS, task.name, task)
+    patch.setitem(CONFIGS, task.name, task.Config)
 
 
 def draw(seed, count, sign):

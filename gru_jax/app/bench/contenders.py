@@ -7,7 +7,7 @@ PyTorch the other; gru_jax, Keras and ONNX both. Each library is imported when i
 import os
 from collections.abc import Callable
 from functools import partial
-from typing import Any, Literal, NamedTuple, TypeAlias, cast
+from typing import Any, Literal, NamedTuple, cast
 
 import jax
 import jax.numpy as jnp
@@ -18,23 +18,6 @@ import gru_jax as gj
 from gru_jax import interop
 from gru_jax.app.bench.calls import Calls, Unavailable, make_jax_calls, swap_time
 from gru_jax.app.bench.problem import Problem, Reset
-
-PeerName: TypeAlias = Literal[
-    "xla", "linen", "nnx", "equinox", "haiku", "keras", "torch", "onnx", "linen_lstm"
-]
-FULL_NAMES = {
-    "gru_jax": "gru_jax",
-    "xla": "gru_jax without its kernel (XLA)",
-    "linen": "Flax linen",
-    "nnx": "Flax nnx",
-    "equinox": "Equinox",
-    "haiku": "Haiku",
-    "keras": "Keras",
-    "torch": "PyTorch",
-    "onnx": "ONNX Runtime",
-    "linen_lstm": "Flax linen's ConvLSTM, a different function",
-}
-"""The names for readers who do not know the flags."""
 
 
 def make_gru_jax(problem: Problem, backend: Literal["auto", "xla"] = "auto") -> Calls:

@@ -9,8 +9,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
-from gru_jax.app.bench.contenders import FULL_NAMES, PeerName
-from gru_jax.app.bench.measure import MEASURES, Measure, Result
+from gru_jax.app.bench.measure import Result
+from gru_jax.app.bench.names import FULL_NAMES, MEASURES, Measure, PeerName
 from gru_jax.app.bench.problem import AnySize, Size
 from gru_jax.app.bench.report import TITLES
 from gru_jax.app.bench.results import relative

@@ -7,7 +7,7 @@ import importlib.util
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
-from typing import Literal, NamedTuple, TypeAlias, get_args
+from typing import NamedTuple, TypeAlias
 
 import jax
 
@@ -15,10 +15,8 @@ from gru_jax.app.bench import agreement, timing
 from gru_jax.app.bench.calls import Calls, Unavailable
 from gru_jax.app.bench.contenders import CONTENDERS, OURS, Contender
 from gru_jax.app.bench.image_contenders import IMAGE_CONTENDERS
+from gru_jax.app.bench.names import Measure
 from gru_jax.app.bench.problem import AnySize, ImageSize, Reset, draw_problem
-
-Measure: TypeAlias = Literal["forward", "train"]
-MEASURES: tuple[Measure, ...] = get_args(Measure)
 
 
 class Stopped(Exception):

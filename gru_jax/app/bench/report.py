@@ -11,7 +11,8 @@ from rich.text import Text
 
 from gru_jax.app import console as show
 from gru_jax.app.bench.contenders import OURS
-from gru_jax.app.bench.measure import Measure, Result
+from gru_jax.app.bench.measure import Result
+from gru_jax.app.bench.names import Measure
 from gru_jax.app.bench.problem import AnySize
 from gru_jax.app.bench.results import average, machine, relative, versions
 from gru_jax.app.bench.timing import Spread, spread

@@ -22,7 +22,8 @@ import jax
 import numpy as np
 
 from gru_jax.app.bench.contenders import CONTENDERS, OURS
-from gru_jax.app.bench.measure import Measure, Result
+from gru_jax.app.bench.measure import Result
+from gru_jax.app.bench.names import Measure
 from gru_jax.app.bench.problem import AnySize, parse_size
 from gru_jax.app.bench.timing import spread
 

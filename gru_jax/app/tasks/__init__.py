@@ -1,16 +1,20 @@
-"""Tasks by name; another one is another row."""
+"""The settings of each task, by its name: all that --help needs. The tasks are in `table`."""
 
-from gru_jax.app.tasks.classify import CLASSIFY
-from gru_jax.app.tasks.forecast import FORECAST
-from gru_jax.app.tasks.japanese_vowels import JAPANESE_VOWELS
-from gru_jax.app.tasks.language import LANGUAGE
-from gru_jax.app.tasks.moving_digits import MOVING_DIGITS
-from gru_jax.app.tasks.music import MUSIC
-from gru_jax.app.tasks.task import Task
+from gru_jax.app.tasks.classifier_config import ClassifyConfig, VowelsConfig
+from gru_jax.app.tasks.config import Config
+from gru_jax.app.tasks.digits_config import DigitsConfig
+from gru_jax.app.tasks.forecast_config import ForecastConfig
+from gru_jax.app.tasks.language_config import LanguageConfig
+from gru_jax.app.tasks.music_config import MusicConfig
 
-DEFAULT = JAPANESE_VOWELS
-TASKS: dict[str, Task] = {
-    task.name: task for task in (DEFAULT, CLASSIFY, FORECAST, LANGUAGE, MUSIC, MOVING_DIGITS)
+DEFAULT = "japanese_vowels"
+CONFIGS: dict[str, type[Config]] = {
+    DEFAULT: VowelsConfig,
+    "classify": ClassifyConfig,
+    "forecast": ForecastConfig,
+    "language": LanguageConfig,
+    "music": MusicConfig,
+    "moving_digits": DigitsConfig,
 }
-EXAMPLES = {CLASSIFY.name: DEFAULT}
+EXAMPLES = {"classify": DEFAULT}
 """Tasks for a user's file, and the task that stands in without one."""

@@ -3,16 +3,14 @@
 standardise -> noise -> [bidirectional GRU -> dropout]* -> pool over time -> dropout -> dense
 """
 
-import dataclasses
-import math
-from typing import Annotated, Literal, NamedTuple
+from typing import NamedTuple
 
 import jax
 import numpy as np
 from jaxtyping import Array
 
 import gru_jax as gj
-from gru_jax.app.tasks.config import FREE, Config, Range
+from gru_jax.app.tasks.classifier_config import ClassifierConfig
 from gru_jax.app.tasks.task import Facts, Mean, Parts, weigh
 
 
@@ -21,27 +19,6 @@ class Size(NamedTuple):
 
     hidden: int
     layers: int
-
-
-@dataclasses.dataclass(frozen=True)
-class ClassifierConfig(Config):
-    """The net."""
-
-    hidden: Annotated[int | None, Range(1, 10**5)] = None
-    """Features of the state, in each direction. Default: those of --model."""
-    layers: Annotated[int | None, Range(1, 100)] = None
-    """Bidirectional GRU layers. Default: those of --model."""
-    reset: Literal["before", "after"] = "before"
-    """Whether the reset gate acts before or after the product with the state; PyTorch's and Keras's
-    weights need after."""
-    noise: Annotated[float, Range(0, math.inf), FREE] = 0.1
-    """Standard deviation of the noise on the standardised inputs, in training."""
-    dropout: Annotated[float, Range(0, 1), FREE] = 0.5
-    """Share of features dropped between layers and before the head, in training."""
-    label_smoothing: Annotated[float, Range(0, 1), FREE] = 0.1
-    """Share of each label's weight that is spread over all classes."""
-    validation: Annotated[float, Range(0, 1)] = 0.1
-    """Share of each class's training sequences kept for validation."""
 
 
 def keep_for_validation(config: ClassifierConfig, dataset: gj.Dataset) -> list[gj.Dataset]:

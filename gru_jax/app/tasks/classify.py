@@ -3,10 +3,9 @@
 standardise, mask -> noise -> [bidirectional GRU -> dropout]* -> mean over time -> dropout -> dense
 """
 
-import dataclasses
 import math
 from collections.abc import Iterator
-from typing import Annotated, Any, Literal
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -17,8 +16,8 @@ import gru_jax as gj
 from gru_jax import Row
 from gru_jax.app.tasks import classifier, labelled
 from gru_jax.app.tasks.classifier import Size
-from gru_jax.app.tasks.config import FREE, Range
-from gru_jax.app.tasks.labelled import Cases, DataConfig
+from gru_jax.app.tasks.classifier_config import ClassifyConfig
+from gru_jax.app.tasks.labelled import Cases
 from gru_jax.app.tasks.task import (
     Facts,
     Goal,
@@ -35,20 +34,6 @@ LEAST = 160
 """Sequences in an epoch, at least: fewer are passed several times, each in another order."""
 SHOWN = 12
 """Names that are printed."""
-
-
-@dataclasses.dataclass(frozen=True)
-class ClassifyConfig(DataConfig):
-    """The net; its size in a word."""
-
-    batch: Annotated[int, Range(1, 10**5), FREE] = 16
-    """Sequences in a batch."""
-    model: Literal["small", "medium", "large"] = "medium"
-    """Layers and features: 1 of 32, 2 of 64 or 3 of 128; --layers and --hidden override it."""
-    validation: Annotated[float, Range(0, 1)] = 0.2
-    """Share of each class's training sequences kept for validation."""
-    class_weights: Annotated[Literal["none", "balanced"], FREE] = "none"
-    """Weights of cases in the loss: all the same, or such that all classes count the same."""
 
 
 def learn(config: ClassifyConfig, parts: Parts) -> Facts:

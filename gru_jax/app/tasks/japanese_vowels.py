@@ -1,16 +1,13 @@
 """JapaneseVowels: who of nine speakers says /ae/? The default problem, and a task to classifier."""
 
-import dataclasses
-import math
 from pathlib import Path
-from typing import Annotated
 
 import numpy as np
 
 import gru_jax as gj
 from gru_jax.app.tasks import classifier
-from gru_jax.app.tasks.classifier import ClassifierConfig, Size
-from gru_jax.app.tasks.config import FREE, Range
+from gru_jax.app.tasks.classifier import Size
+from gru_jax.app.tasks.classifier_config import VowelsConfig
 from gru_jax.app.tasks.task import Facts, Goal, Input, Parts, Published, Task
 
 CHANNELS, SPEAKERS = 12, 9
@@ -23,18 +20,6 @@ PUBLISHED = (
     Published("TWIESN", 0.965, "Fawaz et al. 2019"),
     Published("Time-CNN", 0.956, "Fawaz et al. 2019"),
 )
-
-
-@dataclasses.dataclass(frozen=True)
-class VowelsConfig(ClassifierConfig):
-    """The net; its defaults were chosen on parts of the training set alone."""
-
-    hidden: Annotated[int, Range(1, 10**5)] = 64
-    """Features of the state, in each direction."""
-    layers: Annotated[int, Range(1, 100)] = 3
-    """Bidirectional GRU layers."""
-    noise: Annotated[float, Range(0, math.inf), FREE] = 0.8
-    """Standard deviation of the noise on the standardised inputs, in training."""
 
 
 def load(config: VowelsConfig) -> Parts:

@@ -6,17 +6,15 @@
 The mask, on the right, has a channel for each channel of x with missing values in training.
 """
 
-import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Shaped
 
 import gru_jax as gj
-from gru_jax.app.tasks.classifier import ClassifierConfig
-from gru_jax.app.tasks.config import FILE, Range
+from gru_jax.app.tasks.classifier_config import DataConfig
 from gru_jax.app.tasks.task import Facts, Input, Parts
 
 FEWEST = 4
@@ -25,29 +23,6 @@ SHOWN = 12
 """Names that a message lists."""
 LARGEST = 1e18
 """Largest label, as the readers' largest value: its square is a float32."""
-
-
-@dataclasses.dataclass(frozen=True)
-class DataConfig(ClassifierConfig):
-    """The data."""
-
-    data: Annotated[str | None, FILE] = None
-    """Sequences with labels: a long .csv, .tsv or .parquet (a row is a step), .ts, .arff or .npz.
-    Default: JapaneseVowels."""
-    test: Annotated[str | None, FILE] = None
-    """Another such file to test on. Default: a share of --data."""
-    test_share: Annotated[float, Range(0, 1)] = 0.2
-    """Share of each class in --data to test on, drawn by --seed."""
-    label: str = "label"
-    """Column of a table with the class, or number, of the case: the same in all its rows."""
-    case: str = "case"
-    """Column with the name of the case that the row belongs to."""
-    time: str = "time"
-    """Column of numbers or ISO dates that rise within a case; '' keeps the rows in file order."""
-    channels: Annotated[tuple[str, ...], "NAME"] = ()
-    """Columns of the numbers to learn from; of other files, the channels' names. Default: all."""
-    regression: bool = False
-    """Predict a number. Labels with decimals are numbers anyway; whole ones are classes."""
 
 
 class Cases(NamedTuple):

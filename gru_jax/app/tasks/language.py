@@ -6,11 +6,10 @@ Training reads the text in parallel streams, chunk by chunk, and carries the sta
 chunk (truncated backpropagation). Evaluation reads a part in order, in one stream.
 """
 
-import dataclasses
 import math
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
@@ -20,53 +19,15 @@ import gru_jax as gj
 from gru_jax import Key, Params, Row
 from gru_jax.app.tasks import streams
 from gru_jax.app.tasks import task as tasks
-from gru_jax.app.tasks.config import FILE, FREE, Config, Range
+from gru_jax.app.tasks.language_config import LanguageConfig
 from gru_jax.app.tasks.streams import Passage, TextBatch
 from gru_jax.app.tasks.task import Facts, Goal, Input, Mean, Parts, Table, Task
-from gru_jax.app.tasks.texts import BYTES, Kind, encode, measure_ngrams, read_text
+from gru_jax.app.tasks.texts import BYTES, encode, measure_ngrams, read_text
 
 MODELS = {"small": (32, 128, 1), "medium": (64, 512, 1), "large": (128, 768, 2)}
 """Embedding, state and layers."""
 ORDER, COUNTED = 4, 5_000_000
 """Characters before, and training characters counted, in the n-grams of the baseline."""
-
-
-@dataclasses.dataclass(frozen=True)
-class LanguageConfig(Config):
-    """The net; its rate was chosen on the validation part of tiny Shakespeare."""
-
-    data: Annotated[str, FILE] = ""
-    """A text. Its end is for the test, and the part before that for validation."""
-    tokens: Kind = "characters"
-    """What is read and predicted. Characters need UTF-8; bytes take any file."""
-    model: Literal["small", "medium", "large"] = "medium"
-    """Size of the net, where --embed, --hidden and --layers do not say."""
-    embed: Annotated[int | None, Range(1, 10**5)] = None
-    """Features of a character."""
-    hidden: Annotated[int | None, Range(1, 10**5)] = None
-    """Features of each state."""
-    layers: Annotated[int | None, Range(1, 100)] = None
-    """GRU layers."""
-    epochs: Annotated[int, Range(1, 10**6)] = 15
-    """Epochs, each of --chunks chunks: it validates and saves after each."""
-    patience: Annotated[int, Range(1, 10**6), FREE] = 5
-    """Stops after this many epochs without a better validation."""
-    batch: Annotated[int, Range(1, 10**5)] = 32
-    """Streams: places in the training text that are read in parallel."""
-    chunk: Annotated[int, Range(1, 10**6)] = 128
-    """Characters that the gradient goes back; the state goes on."""
-    chunks: Annotated[int, Range(1, 10**6)] = 200
-    """Chunks of each stream in an epoch."""
-    learning_rate: Annotated[float, Range(0, math.inf), FREE] = 5e-3
-    """Rate at the end of the warm-up; it then falls to zero along a cosine."""
-    dropout: Annotated[float, Range(0, 1), FREE] = 0.2
-    """Share of features dropped after each layer, in training."""
-    drop_connect: Annotated[float, Range(0, 1), FREE] = 0.0
-    """Share of recurrent weights dropped, in training."""
-    validation: Annotated[float, Range(0, 1)] = 0.1
-    """Share of the text to validate with."""
-    test: Annotated[float, Range(0, 1)] = 0.1
-    """Share of the text to test with."""
 
 
 def load(config: LanguageConfig) -> Parts:

@@ -4,11 +4,10 @@ frames -> blocks of pixels as channels -> [convolutional GRU]* -> convolution ->
 frame; after the frames seen, the net runs on its own output.
 """
 
-import dataclasses
 import math
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import jax
 import jax.numpy as jnp
@@ -18,7 +17,7 @@ from jaxtyping import Array, Float
 
 import gru_jax as gj
 from gru_jax import Key, Params, Row
-from gru_jax.app.tasks.config import FREE, Config, Range
+from gru_jax.app.tasks.digits_config import SIZE, DigitsConfig
 from gru_jax.app.tasks.task import (
     Arrays,
     Facts,
@@ -32,7 +31,7 @@ from gru_jax.app.tasks.task import (
 )
 
 Part: TypeAlias = Literal["train", "validation", "test"]
-SEEN, FUTURE, SIZE = 10, 10, 32
+SEEN, FUTURE = 10, 10
 HELD_OUT = 200
 """Sequences to validate with, and to test with."""
 SHOWN = 2
@@ -41,30 +40,6 @@ DARK = -4.0
 """First logit of every pixel, as most are black."""
 CLEAR = 1e-3
 """Baselines are clipped to [CLEAR, 1 - CLEAR]: a wrong 0 or 1 has an infinite cross entropy."""
-
-
-@dataclasses.dataclass(frozen=True)
-class DigitsConfig(Config):
-    """The net and its data; the defaults were chosen on the validation sequences."""
-
-    epochs: Annotated[int, Range(1, 10**6)] = 32
-    """Epochs; each draws new training sequences."""
-    batch: Annotated[int, Range(1, 10**5), FREE] = 8
-    """Sequences in a batch."""
-    learning_rate: Annotated[float, Range(0, np.inf), FREE] = 5e-3
-    """Rate at the end of the warm-up; it then falls to zero along a cosine."""
-    weight_decay: Annotated[float, Range(0, np.inf), FREE] = 0.0
-    """Decoupled weight decay of AdamW."""
-    sequences: Annotated[int, Range(1, 10**7)] = 512
-    """Training sequences in an epoch."""
-    channels: Annotated[int, Range(1, 10**5)] = 64
-    """Channels of each state."""
-    layers: Annotated[int, Range(1, 100)] = 1
-    """Convolutional GRU layers."""
-    block: Annotated[int, Range(1, SIZE + 1)] = 4
-    """Side of the blocks of pixels in frames of 32 x 32; each becomes one pixel of the state."""
-    coordinates: bool = False
-    """Let each gate see the pixels' coordinates (CoordConv)."""
 
 
 def load(config: DigitsConfig) -> Parts:

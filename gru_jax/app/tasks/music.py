@@ -7,11 +7,10 @@ notes' probabilities. The first step of a piece is given, not predicted, as in t
 (github.com/jych/cle) and of Bai et al. (2018). Boulanger-Lewandowski et al. (2012) predict it, too.
 """
 
-import dataclasses
 import math
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
@@ -21,7 +20,7 @@ from jaxtyping import Array, Float
 import gru_jax as gj
 from gru_jax import Row
 from gru_jax.app.tasks import task as tasks
-from gru_jax.app.tasks.config import FILE, FREE, Config, Range
+from gru_jax.app.tasks.music_config import MusicConfig
 from gru_jax.app.tasks.piano_rolls import Roll, check_roll, read_parts, read_pieces
 from gru_jax.app.tasks.task import Facts, Goal, Input, Mean, Parts, Published, Table, Task
 
@@ -35,29 +34,6 @@ PUBLISHED = {
     (694, 176561): ("Nottingham", {"tanh": 3.13, "LSTM": 3.20, "GRU": 3.23}),
 }
 """Table 2 of Chung et al., by the pieces and the steps of the training part."""
-
-
-@dataclasses.dataclass(frozen=True)
-class MusicConfig(Config):
-    """The net; its defaults were chosen on the validation part of JSB Chorales."""
-
-    data: Annotated[str, FILE] = ""
-    """A .mat file of Boulanger-Lewandowski: traindata, validdata and testdata, each of pieces
-    [time, notes], 1 where a note sounds and else 0."""
-    epochs: Annotated[int, Range(1, 10**6)] = 60
-    """Passes over the training data."""
-    batch: Annotated[int, Range(1, 10**5), FREE] = 8
-    """Pieces in a batch."""
-    learning_rate: Annotated[float, Range(0, math.inf), FREE] = 2e-2
-    """Rate at the end of the warm-up; it then falls to zero along a cosine."""
-    hidden: Annotated[int, Range(1, 10**5)] = 46
-    """Features of each state."""
-    layers: Annotated[int, Range(1, 100)] = 1
-    """GRU layers."""
-    dropout: Annotated[float, Range(0, 1), FREE] = 0.2
-    """Share of features dropped after each layer, in training."""
-    drop_connect: Annotated[float, Range(0, 1), FREE] = 0.3
-    """Share of recurrent weights dropped, in training."""
 
 
 def load(config: MusicConfig) -> Parts:

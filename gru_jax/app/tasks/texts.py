@@ -5,16 +5,16 @@ bytes        "né"  ->  [110, 195, 169]
 """
 
 from pathlib import Path
-from typing import Literal, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 from jaxtyping import Integer
 
+from gru_jax.app.tasks.language_config import Kind
 from gru_jax.files import check_size
 
 Text: TypeAlias = str | bytes
 Tokens: TypeAlias = Integer[np.ndarray, " tokens"]
-Kind: TypeAlias = Literal["characters", "bytes"]
 BYTES = 256
 PIECE = 1 << 20
 """Characters encoded at once: UTF-32 takes four bytes for each."""
