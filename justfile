@@ -43,7 +43,7 @@ kernel-test:
 page-test:
     npm install --prefix tests/plot/web_page --silent --no-audit --no-fund --no-package-lock
     PATH="$PWD/tests/plot/web_page/node_modules/.bin:$PATH"; \
-    prettier --check --log-level warn gru_jax/plot/web_page/web/*.js gru_jax/plot/web_page/web/*.css tests/plot/web_page/*.mjs && \
+    prettier --check --log-level warn --print-width 100 gru_jax/plot/web_page/web/*.js gru_jax/plot/web_page/web/*.css tests/plot/web_page/*.mjs && \
     tsc -p tests/plot/web_page/jsconfig.json && \
     eslint --no-config-lookup -c tests/plot/web_page/eslint.config.mjs gru_jax/plot/web_page/web tests/plot/web_page
     pytest -q -m browser

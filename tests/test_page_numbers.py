@@ -12,7 +12,8 @@ from PIL import Image
 
 import gru_jax as gj
 from gru_jax.app.bench import results
-from gru_jax.app.bench.contenders import BOTH, FULL_NAMES, OURS
+from gru_jax.app.bench.contenders import BOTH, OURS
+from gru_jax.app.bench.names import FULL_NAMES
 from gru_jax.app.bench.problem import Size
 from gru_jax.app.tasks.japanese_vowels import VowelsConfig
 from gru_jax.sequence.schedule import GATES_BYTES

@@ -41,7 +41,7 @@ export function drawOutput(model, classes) {
       element(
         "td",
         { class: "was" },
-        Math.abs(now[i] - before[i]) > 1e-6 ? `was ${text(before[i])}` : "",
+        text(now[i]) === text(before[i]) ? "" : `was ${text(before[i])}`,
       ),
     ),
   );
