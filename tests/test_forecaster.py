@@ -184,8 +184,8 @@ def test_without_test_windows_all_steps_are_for_training_and_validation():
     assert len(model.predict()) == 2
     with refused(
         "split_windows: series '0' must have 61 steps or more: 53 of look-back and 2 of horizon to "
-        "train on, and 6 of validation and test, got 60; a shorter look-back or horizon, or fewer "
-        "windows, would do."
+        "train on, and 6 of validation and test, got 60; fewer windows or a shorter "
+        "horizon would do."
     ):
         model.set_params(lookback=53).fit(y)
     # Three overlapping windows for validation hold out 4 steps: (12 - 4 - 2) // 2.

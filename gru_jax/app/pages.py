@@ -38,13 +38,17 @@ def of_run(folder: Path, source: Path | None) -> plot.Page:
         (name, *_), data, _ = inference.read(trained, source)
     batch, _ = take(trained, data)
     row = int(np.argmax(batch.lengths)) if source is None else 0
+    if source is None:
+        name = f"test {goal.sample} {row + 1}"
+        if goal.classes:
+            name += f", {goal.target} {goal.classes[data.targets[row]]}"
     return plot.page(
         trained.net,
         trained.params,
         np.asarray(batch.xs[row, : batch.lengths[row]]),
         inputs=_name_inputs(trained),
         classes=goal.classes or None,
-        title=f"{goal.title}, {name or f'test {goal.sample} {row + 1}'}",
+        title=f"{goal.title}, {name}",
     )
 
 

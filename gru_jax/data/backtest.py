@@ -105,7 +105,7 @@ def split_windows(
                 f"split_windows: series {series.id[:60]!r} must have "
                 f"{lookback + horizon + held_out} steps or more: {lookback} of look-back and "
                 f"{horizon} of horizon to train on, and {held_out} of validation and test, "
-                f"got {length}; a shorter look-back or horizon, or fewer windows, would do."
+                f"got {length}; fewer windows or a shorter horizon would do."
             )
         ends.append(end)
         test_cutoffs.append(make_cutoffs(length, horizon, test, step))

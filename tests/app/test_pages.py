@@ -46,7 +46,7 @@ def test_a_page_runs_the_net_on_the_longest_sequence(folder, tmp_path, capsys):
     _, test = gj.load_japanese_vowels()
     trained = inference.load_trained(folder)
     np.testing.assert_array_equal(xs, standardise(trained.facts, gj.take(test, [7])).xs[0])
-    assert title == "JapaneseVowels, test utterance 8"
+    assert title == "JapaneseVowels, test utterance 8, speaker 1"
     assert data["classes"] == list("123456789")
     assert data["inputs"] == [f"LPC {i + 1}" for i in range(12)]
 

@@ -40,11 +40,11 @@ CASES = {
         lambda: gj.split_windows(TABLE, 8, 2, test=-1)
     ),
     "split_windows: series 'a' must have 24 steps or more: 12 of look-back and 4 of horizon to "
-    "train on, and 8 of validation and test, got 20; a shorter look-back or horizon, or fewer "
-    "windows, would do.": lambda: gj.split_windows(TABLE, 12, 4),
+    "train on, and 8 of validation and test, got 20; fewer windows or a shorter "
+    "horizon would do.": lambda: gj.split_windows(TABLE, 12, 4),
     "split_windows: series 'a' must have 91 steps or more: 1 of look-back and 30 of horizon to "
-    "train on, and 60 of validation and test, got 20; a shorter look-back or horizon, or fewer "
-    "windows, would do.": lambda: gj.split_windows(TABLE, 1, 30),
+    "train on, and 60 of validation and test, got 20; fewer windows or a shorter "
+    "horizon would do.": lambda: gj.split_windows(TABLE, 1, 30),
     "split_windows: table must have a training window with an observed target in its look-back of "
     "8 and in its horizon of 4 steps, but has none.": lambda: gj.split_windows(GAP, 8, 4),
     "forecast_windows: series 'a' must have 21 steps or more, the look-back, got 20.": (

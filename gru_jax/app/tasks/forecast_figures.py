@@ -59,7 +59,8 @@ def _draw(trained: Any, table: gj.SeriesTable, test: Backtest, title: str, path:
     naive = forecast_naive(facts, test)[..., middle]
     count = len(windows.starts)
     figure = Figure(figsize=(9, 0.6 + 3 * count), layout="constrained")
-    for i, ax in enumerate(figure.subplots(count, squeeze=False)[:, 0]):
+    axes = figure.subplots(count, squeeze=False)[:, 0]
+    for i, ax in enumerate(axes):
         series = table.series[windows.series[i]]
         steps = windows.cutoffs[i] + np.arange(-back, windows.horizon)
         bands: dict[str, Any] = {}
@@ -77,9 +78,11 @@ def _draw(trained: Any, table: gj.SeriesTable, test: Backtest, title: str, path:
             **bands,
         )
         ax.set_xlabel("time (UTC)" if table.utc else "time")
-        if i:
-            ax.get_legend().remove()
+        ax.get_legend().remove()
     more = len(table.series) - count
     figure.suptitle(title + f", of {count} of {len(table.series)} series" * (more > 0))
+    # Below the axes, where it hides no peak.
+    handles = axes[0].get_legend_handles_labels()
+    figure.legend(*handles, loc="outside lower center", ncols=5, frameon=False)
     files.write(path, partial(figure.savefig, format="png", dpi=150))
     return path

@@ -107,7 +107,7 @@ def make_data(
     Raises:
         ValueError: as from `page`, which documents the arguments.
     """
-    architecture = net.architecture
+    architecture = getattr(net, "architecture", None)
     if architecture is None:
         raise ValueError(
             "page: net must be built from options that can be saved, got a net without an "

@@ -47,7 +47,8 @@ export function drawCell(model) {
     drawBand(
       `step ${place.t}`,
       `x_t , ${old}`,
-      `${some(inputs.length, step.x.length, "input")}; ${some(units.length, cell.hidden, "unit")}`,
+      `${some(inputs.length, step.x.length, "input")}; ` +
+        `${some(units.length, cell.hidden, "unit")}, quickest first`,
       element(
         "div",
         { class: "column x", style: "view-transition-name: map-x" },

@@ -61,9 +61,9 @@ export function makeChanges(model) {
     const plain = change.r === 1 ? " (a plain recurrent network)" : "";
     boxes[2].update(`z = 1: the candidate replaces the state${plain}`, change.z === 1);
     boxes[3].update(`unit ${unit} is off: its state is 0`, off);
-    const trained = `the weights were trained for "${reset}"`;
+    const own = `the weights are for "${reset}"`;
     boxes[4].update(
-      `reset gates act ${other(model)} the weights (${trained})`,
+      `reset gates act ${other(model)} the weights (${own})`,
       change.reset === other(model),
     );
     const all = describe(model);

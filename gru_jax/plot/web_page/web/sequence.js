@@ -1,7 +1,7 @@
 // @ts-check
 // The first level: all units at all steps, as heat maps on one axis of time.
 
-import { colour, element, largest, number } from "./dom.js";
+import { colour, css, element, largest, number } from "./dom.js";
 import { describe } from "./model.js";
 import { math } from "./words.js";
 
@@ -17,11 +17,20 @@ const READABLE = 9; // Rows that have their names beside them.
 
 /** Returns the view. @param {Model} model */
 export function drawSequence(model) {
-  return element(
-    "div",
-    { class: "sequence" },
-    ...heatMaps(model).map((map) => drawMap(model, map)),
+  const maps = heatMaps(model).map((map) => drawMap(model, map));
+  const key = element(
+    "p",
+    { class: "key" },
+    ...["r, z, ∂h: 0", ramp(true), "1. x, c, h: negative", ramp(false), "positive."],
   );
+  return element("div", { class: "sequence" }, key, ...maps);
+}
+
+/** Returns a ramp of colours. @param {boolean} share */
+function ramp(share) {
+  const stops = share ? [0, 0.5, 1] : [-1, 0, 1];
+  const colours = stops.map((value) => css(colour(value, share)));
+  return element("span", { style: `background: linear-gradient(90deg, ${colours.join(", ")})` });
 }
 
 /** @param {Model} model @returns {HeatMap[]} */
