@@ -36,6 +36,9 @@ def __getattr__(name: str) -> Any:
     """Imports the public names, or a module, on first use: `gru-jax --help` needs none of them."""
     if name in _LACKING:
         raise AttributeError(_NEEDS[name][1])
+    if name in (*_MODULES, *_OF_INTEROP):
+        # One door to JAX: threads that enter its import by several trip over each other.
+        importlib.import_module("gru_jax.api")
     if name in _MODULES:
         return importlib.import_module(f"gru_jax.{name}")
     if name in _OF_INTEROP:

@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 import tomllib
+import typing
 from pathlib import Path
 
 import jax
@@ -103,7 +104,39 @@ print([name for name in heavy if name in sys.modules])
 gru_jax.gru
 print([name for name in heavy if name in sys.modules])
 """
-    assert run(code).splitlines() == ["[]", "['jax', 'numpy']"]
+    assert run(code).splitlines() == ["[]", "['jax', 'numpy', 'optax']"]
+
+
+def test_the_first_use_of_names_may_be_in_several_threads():
+    code = """
+import threading
+import gru_jax as gj
+
+names = "gru load interop linen nnx testing plot fit unroll".split()
+failures, gate = [], threading.Barrier(len(names))
+
+def use(name):
+    gate.wait()
+    try:
+        getattr(gj, name)
+    except BaseException as error:
+        failures.append(f"{name}: {error!r}")
+
+threads = [threading.Thread(target=use, args=[name]) for name in names]
+for thread in threads:
+    thread.start()
+for thread in threads:
+    thread.join()
+print(failures)
+"""
+    assert run(code).splitlines() == ["[]"]
+
+
+def test_annotations_can_be_resolved():
+    for name in set(gj.__all__) - {"TrainState"}:  # Optax's own OptState cannot be.
+        value = getattr(gj, name)
+        if inspect.isfunction(value) or inspect.isclass(value):
+            typing.get_type_hints(value)
 
 
 def test_the_first_use_of_a_name_may_be_inside_a_compiled_function():

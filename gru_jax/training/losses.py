@@ -13,6 +13,7 @@ from collections.abc import Sequence
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 from jaxtyping import Array, Bool, Float, Integer, Shaped
 
 from gru_jax.types import ArrayLike, Shape
@@ -44,8 +45,6 @@ def cross_entropy(
     logits, labels = check_labels("cross_entropy", logits, labels)
     if not 0 <= label_smoothing <= 1:
         raise ValueError(f"cross_entropy: label_smoothing must be 0 to 1, got {label_smoothing}.")
-    import optax  # on first use, as it takes a tenth of a second
-
     loss = optax.losses.softmax_cross_entropy_with_integer_labels(logits, labels)
     loss = jnp.where((labels >= 0) & (labels < logits.shape[-1]), loss, jnp.nan)
     if label_smoothing:
@@ -65,8 +64,6 @@ def squared_error(
             f"squared_error: targets must be {predictions.shape} to match predictions, "
             f"got {targets.shape}."
         )
-    import optax  # as above
-
     return optax.losses.squared_error(predictions, targets)
 
 

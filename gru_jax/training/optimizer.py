@@ -6,10 +6,7 @@
 A training step takes any Optax optimiser in its place.
 """
 
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:  # as in `gru_jax.training.step`
-    import optax
+import optax
 
 
 def make_optimizer(
@@ -19,7 +16,7 @@ def make_optimizer(
     warmup: float = 0.1,
     clip_norm: float = 1.0,
     weight_decay: float = 0.0,
-) -> "optax.GradientTransformation":
+) -> optax.GradientTransformation:
     """Builds AdamW with gradient clipping, a linear warm-up and a cosine decay to zero.
 
     For float32 and wider: in float16 Adam's epsilon, 1e-8, is zero.
@@ -38,8 +35,6 @@ def make_optimizer(
         Loshchilov and Hutter (2019), "Decoupled weight decay regularization".
         Pascanu et al. (2013), "On the difficulty of training recurrent neural networks".
     """
-    import optax
-
     if steps < 1 or not 0 <= warmup <= 1:
         raise ValueError(
             "make_optimizer: steps must be 1 or more and 0 <= warmup <= 1, "

@@ -9,10 +9,11 @@ A loop stops at the first step that is not finite, and keeps the last good param
 
 from collections.abc import Callable
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import jax
 import jax.numpy as jnp
+import optax
 from jaxtyping import Array, Float, Int
 
 from gru_jax.training.checks import (
@@ -25,9 +26,6 @@ from gru_jax.training.checks import (
 )
 from gru_jax.types import Key, Params, State
 
-if TYPE_CHECKING:  # Takes a tenth of a second to import, so functions import it on first use.
-    import optax
-
 Metrics: TypeAlias = dict[str, Array]
 LossFn: TypeAlias = Callable[[Params, Any, Key], tuple[Float[Array, ""], Metrics]]
 """`(params, batch, key) -> (loss, metrics)`: a scalar, and scalars by name (`{}` for none)."""
@@ -39,7 +37,7 @@ class TrainState(NamedTuple):
     """All that a training step reads and writes."""
 
     params: Params
-    opt_state: "optax.OptState"
+    opt_state: optax.OptState
     step: Int[Array, ""]
     """The number of steps taken."""
     key: Key
@@ -62,7 +60,7 @@ def is_differentiating() -> bool:
 
 
 def init_train_state(
-    key: Key, params: Params, tx: "optax.GradientTransformation", carry: State = ()
+    key: Key, params: Params, tx: optax.GradientTransformation, carry: State = ()
 ) -> TrainState:
     """Returns the state before the first step; it owns its buffers, so they can be donated.
 
@@ -96,7 +94,7 @@ def count_parameters(params: Params) -> int:
     return sum(leaf.size for leaf in jax.tree.leaves(params))
 
 
-def make_train_step(loss_fn: LossFn, tx: "optax.GradientTransformation") -> TrainStep:
+def make_train_step(loss_fn: LossFn, tx: optax.GradientTransformation) -> TrainStep:
     """Builds `step(state, batch) -> (state, metrics)`, pure, to be compiled.
 
     Args:
@@ -126,11 +124,10 @@ def make_train_step(loss_fn: LossFn, tx: "optax.GradientTransformation") -> Trai
 
 def descend(
     loss_fn: Callable[[Params, Key], tuple[Array, tuple[Metrics, State]]],
-    tx: "optax.GradientTransformation",
+    tx: optax.GradientTransformation,
     state: TrainState,
 ) -> tuple[TrainState, Metrics]:
     """Takes one step down the gradient of `(params, key) -> (loss, (metrics, carry))`."""
-    import optax
 
     def traced(params: Params, key: Key) -> tuple[Array, tuple[Metrics, State]]:
         token = _differentiating.set(True)

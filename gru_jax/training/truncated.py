@@ -10,18 +10,16 @@ The memory needed is that for one chunk, however long the sequence.
 """
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import Any, TypeAlias
 
 import jax
 import jax.numpy as jnp
+import optax
 from jaxtyping import Array, Float, PyTree
 
 from gru_jax.training.checks import check_loss, check_metrics, check_optimizer, check_same, describe
 from gru_jax.training.step import Metrics, TrainState, TrainStep, descend
 from gru_jax.types import ArrayLike, Key, Params, State
-
-if TYPE_CHECKING:  # as in `gru_jax.training.step`
-    import optax
 
 CarryLossFn: TypeAlias = Callable[
     [Params, State, Any, Key], tuple[Float[Array, ""], tuple[Metrics, State]]
@@ -29,7 +27,7 @@ CarryLossFn: TypeAlias = Callable[
 """`(params, carry, batch, key) -> (loss, (metrics, carry))`."""
 
 
-def make_truncated_step(loss_fn: CarryLossFn, tx: "optax.GradientTransformation") -> TrainStep:
+def make_truncated_step(loss_fn: CarryLossFn, tx: optax.GradientTransformation) -> TrainStep:
     """Builds `step(state, batch) -> (state, metrics)` for truncated BPTT.
 
     The recurrent state is carried from one chunk of a sequence to the next, in `state.carry`; the

@@ -129,6 +129,13 @@ def test_a_kernel_that_cannot_be_loaded_says_what_the_loader_said(folder):
     assert library.reason() == f"gru_jax's native kernel cannot be loaded: {error.value}."
 
 
+def test_a_library_of_other_functions_is_no_kernel(fake):
+    fake()
+    reason = library.reason() or ""
+    assert reason.startswith("gru_jax's native kernel cannot be loaded: ")
+    assert "gru_jax_forward" in reason
+
+
 def test_without_a_cpu_backend_there_is_no_kernel(fake, monkeypatch):
     def local_devices(backend):
         raise RuntimeError(f"Unknown backend {backend}")

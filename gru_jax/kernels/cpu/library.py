@@ -70,6 +70,15 @@ def _text(name: str) -> str:
     return function().decode()
 
 
+def _is_stale() -> bool:
+    """Returns whether the sources beside the library are others than it was built from."""
+    there = fingerprint()
+    try:
+        return there is not None and there != _text("fingerprint")
+    except AttributeError:  # It was built from sources that had no such function.
+        return True
+
+
 @functools.cache
 def _load() -> str | None:
     if not Path(__file__).with_name(NAME).exists():
@@ -86,8 +95,7 @@ def _load() -> str | None:
         return f"gru_jax's native kernel cannot be loaded: {error}."
 
     # An install in place has the sources beside the kernel, and they may be newer.
-    there = fingerprint()
-    if there and there != _text("fingerprint"):
+    if _is_stale():
         return (
             "gru_jax's native kernel was built from other sources than are there now: run "
             "pip install -e . again."
@@ -105,6 +113,8 @@ def _load() -> str | None:
         for name in (FORWARD, BACKWARD):
             handler = jax.ffi.pycapsule(getattr(native, name))
             jax.ffi.register_ffi_target(name, handler, platform="cpu", api_version=1)
+    except AttributeError as error:  # a library of other functions
+        return f"gru_jax's native kernel cannot be loaded: {error}."
     except jax.errors.JaxRuntimeError:
         return (
             f"gru_jax's native kernel was built for XLA's FFI {_text('api_version')}, which jaxlib "
