@@ -2,7 +2,7 @@
 // From the page's JSON to arrays.
 
 /** @param {string} text base64 of float32 @returns {Float32Array} */
-export function decode(text) {
+function decode(text) {
   const bytes = Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
   return new Float32Array(bytes.buffer);
 }

@@ -44,7 +44,7 @@ export function drawUnit(model) {
  * Returns all terms of the sum of a gate or of the candidate.
  * @param {Model} model @param {"r" | "z" | "c"} gate
  */
-export function terms(model, gate) {
+function terms(model, gate) {
   const { trace, step, place } = model;
   const { input, hidden, b_h } = trace.cell;
   const { unit } = place;
