@@ -184,9 +184,7 @@ def explain(command: Explain, console: Console) -> int:
 
     shown = int(lengths.argmax()) if command.input is None else 0
     if command.input is None:
-        name = f"test {goal.sample} {shown + 1}"
-        if goal.classes:
-            name += f", {goal.target} {goal.classes[data.targets[shown]]}"
+        name = inspection.name_sequence(goal, data, shown)
     length = int(lengths[shown])
     steps = f"{length} step{'s' * (length > 1)}"
     if length > figures.FRAMES:

@@ -16,6 +16,7 @@ import gru_jax as gj
 from gru_jax import Architecture, Params
 from gru_jax.app import problem
 from gru_jax.app.problem import Trained
+from gru_jax.app.tasks.task import Goal
 
 STEPS = 50_000
 """Limit of steps, with the padding of shorter sequences; `inspect` leaves out the rest."""
@@ -118,6 +119,12 @@ def take(trained: Trained, data: Any) -> tuple[Any, int]:
     steps, end = whole.xs.shape[1:2], whole.lengths.max()
     # Tokens and notes have a target for each step.
     return jax.tree.map(lambda a: a[:, :end] if a.shape[1:2] == steps else a, whole), given
+
+
+def name_sequence(goal: Goal, data: Any, row: int) -> str:
+    """Returns a test sequence in words: its number and, of classes, the true one."""
+    name = f"test {goal.sample} {row + 1}"
+    return name + (f", {goal.target} {goal.classes[data.targets[row]]}" if goal.classes else "")
 
 
 def _join(*parts: np.ndarray) -> np.ndarray:

@@ -13,7 +13,7 @@ import numpy as np
 import gru_jax as gj
 from gru_jax import interop, plot
 from gru_jax.app import inference
-from gru_jax.app.explain import take
+from gru_jax.app.explain import name_sequence, take
 from gru_jax.app.problem import Trained
 from gru_jax.plot.web_page import find_reader
 
@@ -39,9 +39,7 @@ def of_run(folder: Path, source: Path | None) -> plot.Page:
     batch, _ = take(trained, data)
     row = int(np.argmax(batch.lengths)) if source is None else 0
     if source is None:
-        name = f"test {goal.sample} {row + 1}"
-        if goal.classes:
-            name += f", {goal.target} {goal.classes[data.targets[row]]}"
+        name = name_sequence(goal, data, row)
     return plot.page(
         trained.net,
         trained.params,
