@@ -61,7 +61,7 @@ def check_training(page):
 
 def check_look_inside(page):
     assert page.names["memory"].shape == (32, 64)
-    assert page.files == {"gates.png", "cell.gif"}
+    assert page.files == {"gates.png", "cell.gif", "gru.html"}
 
 
 def check_weights(page):
