@@ -7,7 +7,8 @@
 
 A field is an int, float, str, Path, bool (a flag) or Literal, a tuple of them, or None. `Annotated`
 may hold the placeholder of its value in the help. The fields of a dataclass in a field are read as
-well. Errors are one sentence.
+well. A flag that is given again adds to a tuple, and replaces another value. Errors are one
+sentence.
 """
 
 import argparse
@@ -102,6 +103,8 @@ def read(cls: type[Command], args: Iterable[str], prog: str, default: Any = None
             if not given and not argument.many:
                 raise ValueError(f"{name}: {flag} must be {_needed(argument)}, got nothing.")
         converted = tuple(_convert(name, argument, text) for text in given)
+        if argument.many:
+            converted = (*values.get(argument.field, ()), *converted)
         values[argument.field] = converted if argument.many else (*converted, True)[0]
     for argument in known:
         if argument.default is dataclasses.MISSING and argument.field not in values:

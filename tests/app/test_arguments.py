@@ -47,6 +47,7 @@ class Paint:
 
 
 COLOUR = "paint: --colour must be one of red, green"
+NAMES = ("ann", "bo", "cy")
 DEFAULT = Paint(Path("north"), inner=Inner())
 
 
@@ -58,6 +59,8 @@ DEFAULT = Paint(Path("north"), inner=Inner())
         ("north blue", {"door": "blue"}),
         ("north --colour green", {"colour": "green"}),
         ("--colour=green north", {"colour": "green"}),
+        ("north --names ann --colour red --names bo cy", {"colour": "red", "names": NAMES}),
+        ("north --coats first --coats second", {"coats": ("first", "second")}),
         ("--coats second --dry-first north", {"coats": ("second",), "dry_first": True}),
         ("north --names a b", {"names": ("a", "b")}),
         ("north --coats --dry-first", {"coats": (), "dry_first": True}),
