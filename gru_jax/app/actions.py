@@ -204,12 +204,7 @@ def _write_page(command: Explain, console: Console) -> int:
 
     assert command.html
     files.check_target(command.html)
-    path = command.run
-    if path.is_dir():  # Orbax folders hold weights.
-        of_run = (path / "config.json").exists() or not any(path.iterdir())
-    else:
-        of_run = not path.exists() and not path.suffix
-    page = (pages.of_run if of_run else pages.of_weights)(path, command.input)
+    page = pages.make(command.run, command.input)
     page.save(command.html)
     size = command.html.stat().st_size / 1000
     console.print(f"Wrote a page of {size:,.0f} kB. Open it in a browser:")

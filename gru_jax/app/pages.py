@@ -2,6 +2,7 @@
 
 of_run      the longest of the first test sequences, or the first one of a file
 of_weights  the first sequence of a file, or noise
+make        either, as the path is
 """
 
 from collections.abc import Sequence
@@ -15,10 +16,26 @@ from gru_jax import interop, plot
 from gru_jax.app import inference
 from gru_jax.app.explain import name_sequence, take
 from gru_jax.app.problem import Trained
-from gru_jax.plot.web_page import find_reader
+from gru_jax.plot.web_page import MAX_STEPS, find_reader
 
 STEPS = 30
 """Length of the noise sequence, if no sequence is given."""
+
+
+def make(path: Path, source: Path | None) -> plot.Page:
+    """Returns the page of a run, or of a file or a folder with weights.
+
+    Raises:
+        FileNotFoundError: if nothing is there.
+        ValueError: from `of_run` and `of_weights`.
+    """
+    if not path.exists():
+        raise FileNotFoundError(
+            "explain: RUN must be the folder of a run or a file of weights, but there is no "
+            f"{path}."
+        )
+    weights = path.is_file() or (not (path / "config.json").exists() and any(path.iterdir()))
+    return (of_weights if weights else of_run)(path, source)
 
 
 def of_run(folder: Path, source: Path | None) -> plot.Page:
@@ -31,23 +48,36 @@ def of_run(folder: Path, source: Path | None) -> plot.Page:
         ValueError: from `plot.page`, or if the task cannot read the file.
     """
     trained = inference.load_trained(folder)
-    goal, name = trained.goal, ""
+    task, goal = trained.task, trained.goal
     if source is None:
-        data = trained.task.load(trained.config).test
+        data, names = task.load(trained.config).test, ()
     else:
-        (name, *_), data, _ = inference.read(trained, source)
+        names, data, _ = inference.read(trained, source)
     batch, _ = take(trained, data)
     row = int(np.argmax(batch.lengths)) if source is None else 0
-    if source is None:
-        name = name_sequence(goal, data, row)
+    horizon = task.horizon and task.horizon(trained, data, batch, row)
+    if horizon:
+        title = f"Forecast of {horizon.label} from {horizon.times[len(horizon.past)]}"
+    else:
+        name = names[row] if names else name_sequence(goal, data, row)
+        title = f"{goal.title}, {name}"
+    xs, cut = _cut(np.asarray(batch.xs[row, : batch.lengths[row]]))
     return plot.page(
         trained.net,
         trained.params,
-        np.asarray(batch.xs[row, : batch.lengths[row]]),
+        xs,
         inputs=_name_inputs(trained),
         classes=goal.classes or None,
-        title=f"{goal.title}, {name}",
+        horizon=horizon,
+        title=title + cut,
     )
+
+
+def _cut(xs: np.ndarray) -> tuple[np.ndarray, str]:
+    """Returns as many steps as a page may have, and words that say so."""
+    if len(xs) <= MAX_STEPS:
+        return xs, ""
+    return xs[:MAX_STEPS], f", first {MAX_STEPS:,} of {len(xs):,} steps"
 
 
 def _name_inputs(trained: Trained) -> Sequence[str] | None:
@@ -75,7 +105,8 @@ def of_weights(path: Path, source: Path | None) -> plot.Page:
     else:
         (name, xs), *_ = gj.read_sequences(source, size).items()
         title += f", {name}"
-    return plot.page(net, params, xs, title=title)
+    xs, cut = _cut(np.asarray(xs))
+    return plot.page(net, params, xs, title=title + cut)
 
 
 def _count_inputs(net: Any, params: Any) -> int:

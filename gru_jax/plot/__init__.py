@@ -26,6 +26,7 @@ from gru_jax.plot.series import forecast as forecast
 from gru_jax.plot.training import confusion_matrix as confusion_matrix
 from gru_jax.plot.training import learning_curves as learning_curves
 from gru_jax.plot.video import video as video
+from gru_jax.plot.web_page import Horizon as Horizon
 from gru_jax.plot.web_page import Page as Page
 from gru_jax.plot.web_page import page as page
 from gru_jax.plot.web_page import widget as widget

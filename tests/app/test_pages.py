@@ -7,7 +7,9 @@ from types import SimpleNamespace
 
 import jax
 import numpy as np
+import pandas as pd
 import pytest
+from forecast_files import COLUMNS, HORIZON, OPTIONS, on_grid, read_back
 from made_up_tasks import SIGN, SumConfig
 
 import gru_jax as gj
@@ -54,11 +56,13 @@ def test_a_page_runs_the_net_on_the_longest_sequence(folder, tmp_path, capsys):
 def test_a_page_is_of_a_run_or_of_weights_and_a_report_of_a_run(tmp_path, capsys):
     (tmp_path / "empty").mkdir()
     html = ["--html", str(tmp_path / "page.html")]
-    for name in ("empty", "missing"):
+    messages = {
+        "empty": "empty must be the folder of a run, but has no config.json",
+        "no": "RUN must be the folder of a run or a file of weights, but there is no",
+    }
+    for name, message in messages.items():
         assert main(["explain", str(tmp_path / name), *html]) == 2
-        assert f"{name} must be the folder of a run, but has no config.json" in (
-            capsys.readouterr().err
-        )
+        assert message in capsys.readouterr().err
     net = gj.stack(gj.dropout(0.1), gj.embed(7, 4), gj.recurrent(gj.gru(3)))
     path = tmp_path / "net.safetensors"
     interop.write(path, net, net.init(jax.random.key(0), 7))
@@ -111,5 +115,47 @@ def test_a_page_of_weights_runs_on_noise_or_on_a_file(tmp_path, capsys):
     assert title == "net.onnx, mine"
     capsys.readouterr()
     assert main(["explain", str(tmp_path / "no.pt"), "--html", str(tmp_path / "x.html")]) == 2
-    assert f"no file {tmp_path / 'no.pt'}" in capsys.readouterr().err
+    assert f"there is no {tmp_path / 'no.pt'}." in capsys.readouterr().err
     assert not (tmp_path / "x.html").exists()
+
+
+def test_a_page_of_a_forecast_has_the_units_of_its_series(sales, tmp_path):
+    """The page adds y of the last season, and so says what the backtest says."""
+    rows, table = sales
+    args = ["train", "forecast", "--data", str(table), *COLUMNS, *OPTIONS, "--epochs", "1"]
+    assert main([*args, "--out", str(tmp_path / "run")]) == 0
+    target = tmp_path / "page.html"
+    assert main(["explain", str(tmp_path / "run"), "--html", str(target)]) == 0
+    data, xs, title = read_page(target)
+    trained, horizon = inference.load_trained(tmp_path / "run"), data["horizon"]
+    outputs = np.asarray(trained.net.apply(trained.params, xs[None])[0][0])
+    scaled = np.sort(outputs + xs[:, [horizon["base"]]], -1)[-HORIZON:]
+    backtest = read_back(tmp_path / "run" / "backtest.csv")[:HORIZON]
+    names = [f"gru_jax{band}" for band in ("-lo-95", "-lo-80", "", "-hi-80", "-hi-95")]
+    np.testing.assert_allclose(
+        horizon["center"] + horizon["scale"] * scaled, backtest[names], rtol=1e-5
+    )
+    assert horizon["names"] == ["2.5 %", "10 %", "50 %", "90 %", "97.5 %"]
+    begin, y = backtest["ds"][0], on_grid(rows)["a"]
+    known = horizon["past"] + horizon["truth"]
+    expected = y[pd.Timestamp(horizon["times"][0]) : backtest["ds"].iloc[-1]]
+    np.testing.assert_allclose(np.array(known, float), expected, rtol=1e-6)
+    assert horizon["times"][len(horizon["past"])] == f"{begin:%Y-%m-%d}"
+    assert title == f"Forecast of a from {begin:%Y-%m-%d}"
+
+    ahead = ["--input", str(table), "--html", str(target)]
+    assert main(["explain", str(tmp_path / "run"), *ahead]) == 0
+    horizon = read_page(target)[0]["horizon"]
+    assert horizon["truth"] == [None] * HORIZON
+    assert horizon["times"][-HORIZON] == f"{y.index[-1] + pd.Timedelta(days=1):%Y-%m-%d}"
+
+
+def test_a_longer_sequence_is_cut(tmp_path):
+    net = gj.gru(2)
+    interop.write(tmp_path / "net.onnx", net, net.init(jax.random.key(0), 1))
+    np.savez(tmp_path / "in.npz", long=np.arange(2001.0)[:, None])
+    args = ["--input", str(tmp_path / "in.npz"), "--html", str(tmp_path / "page.html")]
+    assert main(["explain", str(tmp_path / "net.onnx"), *args]) == 0
+    _, xs, title = read_page(tmp_path / "page.html")
+    np.testing.assert_array_equal(xs[:, 0], np.arange(2000))
+    assert title == "net.onnx, long, first 2,000 of 2,001 steps"

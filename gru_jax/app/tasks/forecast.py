@@ -17,7 +17,13 @@ from jaxtyping import Array, Float
 
 import gru_jax as gj
 from gru_jax import Key, Params
-from gru_jax.app.tasks import forecast_backtest, forecast_figures, forecast_files, forecast_table
+from gru_jax.app.tasks import (
+    forecast_backtest,
+    forecast_figures,
+    forecast_files,
+    forecast_page,
+    forecast_table,
+)
 from gru_jax.app.tasks import forecast_data as data
 from gru_jax.app.tasks.forecast_config import ForecastConfig
 from gru_jax.app.tasks.forecast_data import Batch, Prepared
@@ -202,6 +208,7 @@ FORECAST = Task(
     apply=apply,
     baselines=forecast_backtest.measure_naive,
     figures=forecast_figures.draw,
+    horizon=forecast_page.make_horizon,
     test=forecast_backtest.measure,
     files=forecast_files.write_files,
     tabulate=forecast_files.tabulate,

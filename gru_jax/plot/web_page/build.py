@@ -12,16 +12,18 @@ import numpy as np
 from jaxtyping import Shaped
 
 from gru_jax import files
+from gru_jax.plot.web_page.horizon import Horizon, describe_horizon
 from gru_jax.plot.web_page.pack import Description, Reader, describe, find_reader, has_cell, pack
 from gru_jax.types import ArrayLike, Params
 
 MODULES = (
-    "gru net data dom words model address sequence cell unit output changes story controls main"
+    "gru net data dom words model address sequence cell unit output forecast changes story "
+    "controls main"
 ).split()
 """The modules of `web/`, each after its imports."""
 LIMIT = 3_000_000
 """Maximum size of a page, in bytes."""
-STEPS = 2_000
+MAX_STEPS = 2_000
 """Maximum number of steps: the browser draws each."""
 
 
@@ -48,6 +50,7 @@ def page(
     *,
     inputs: Sequence[str] | None = None,
     classes: Sequence[str] | None = None,
+    horizon: Horizon | None = None,
     title: str = "A GRU at work",
     story: bool = False,
 ) -> Page:
@@ -66,6 +69,7 @@ def page(
             vocabulary.
         inputs: names of the input's features, if the first GRU reads them.
         classes: class names, if the outputs are logits; the page then shows probabilities.
+        horizon: what the outputs of the last steps forecast; the page then draws the forecast.
         title: heading of the page.
         story: adds short chapters that explain a GRU with this net's numbers.
 
@@ -73,7 +77,7 @@ def page(
         ValueError: if the page cannot run a cell or layer of the net, `xs` does not fit the net,
             the number of names is wrong, a value is not finite, or the page would exceed 3 MB.
     """
-    data, about = make_data(net, params, xs, inputs, classes, story)
+    data, about = make_data(net, params, xs, inputs, classes, horizon, story)
     parts = {
         "title": html.escape(title),
         "about": html.escape(about),
@@ -100,6 +104,7 @@ def make_data(
     xs: Shaped[ArrayLike, "time ..."],
     inputs: Sequence[str] | None,
     classes: Sequence[str] | None,
+    horizon: Horizon | None,
     story: bool,
 ) -> tuple[dict[str, Any], str]:
     """Returns the data for `main.js`, and a description of the net.
@@ -131,11 +136,18 @@ def make_data(
         raise ValueError(
             f"page: classes must be {count} names, one for each output, got {len(classes)}."
         )
+    if classes is not None and horizon is not None:
+        raise ValueError("page: classes and horizon must not come together, got both.")
+    ahead = None
+    if horizon is not None:
+        each = 0 if _pools(description) else count
+        ahead = describe_horizon(horizon, len(steps), size, each)
     data = {
         "net": description,
         "xs": {"values": pack(steps, "xs must be finite, got nan or inf"), "size": size},
         "inputs": list(inputs or []),
         "classes": list(classes or []),
+        "horizon": ahead,
         "story": story,
     }
     return data, f"{architecture}, {len(steps)} steps"
@@ -150,8 +162,8 @@ def _check_steps(steps: np.ndarray, reader: Reader) -> np.ndarray:
         raise ValueError(
             f"page: xs must be one sequence {needed}, got {steps.shape} of {steps.dtype}."
         )
-    if len(steps) > STEPS:
-        raise ValueError(f"page: xs must have {STEPS:,} steps or fewer, got {len(steps):,}.")
+    if len(steps) > MAX_STEPS:
+        raise ValueError(f"page: xs must have {MAX_STEPS:,} steps or fewer, got {len(steps):,}.")
     if vocabulary is None:
         return steps
     if wrong := steps[(steps < 0) | (steps >= vocabulary)].tolist():
@@ -163,6 +175,11 @@ def _count_outputs(net: Any, description: Description, size: int) -> int:
     """Returns the number of outputs of a layer, or of a cell."""
     layer = hasattr(net, "output_size")
     return net.output_size(size) if layer else description["cell"]["hidden"]
+
+
+def _pools(description: Description) -> bool:
+    """Returns whether a net has one output for the whole sequence."""
+    return description["kind"] == "pool" or any(map(_pools, description.get("parts", ())))
 
 
 def join_modules() -> str:

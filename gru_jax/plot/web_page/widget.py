@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from jaxtyping import Shaped
 
 from gru_jax.plot.web_page.build import check_size, join_modules, make_data, read_source
+from gru_jax.plot.web_page.horizon import Horizon
 from gru_jax.types import ArrayLike, Params
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ def widget(
     *,
     inputs: Sequence[str] | None = None,
     classes: Sequence[str] | None = None,
+    horizon: Horizon | None = None,
     story: bool = False,
 ) -> "anywidget.AnyWidget":
     """Makes a notebook widget of `page`. Needs anywidget: `pip install 'gru_jax[widget]'`.
@@ -32,6 +34,7 @@ def widget(
         xs: one sequence.
         inputs: names of the input's features, if the first GRU reads them.
         classes: class names, if the outputs are logits.
+        horizon: what the outputs of the last steps forecast.
         story: adds short chapters that explain a GRU.
 
     Raises:
@@ -44,7 +47,7 @@ def widget(
     except ImportError as error:
         message = "plot.widget needs anywidget: pip install 'gru_jax[widget]'."
         raise ImportError(message) from error
-    data, _ = make_data(net, params, xs, inputs, classes, story)
+    data, _ = make_data(net, params, xs, inputs, classes, horizon, story)
     script, style = f"{join_modules()}\n{RENDER}\n", read_source("page.css")
     check_size(script + style + json.dumps(data))
 

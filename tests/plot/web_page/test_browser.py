@@ -1,15 +1,14 @@
 """The page in a browser: what it shows is what `gj.trace` says."""
 
-import html
 import json
 import re
-import shutil
 import subprocess
 from pathlib import Path
 
 import jax
 import numpy as np
 import pytest
+from browser import BROWSER, numbers, see
 
 import gru_jax as gj
 from gru_jax import plot
@@ -32,23 +31,6 @@ def net(tmp_path_factory):
     plot.page(NET, params, xs, inputs=["a", "b", "c"], story=True).save(path)
     traces = jax.tree.map(lambda a: np.asarray(a[0]), gj.trace(NET, params, xs[None]))
     return path, traces, np.asarray(NET.apply(params, xs[None])[0][0]), params
-
-
-BROWSER = shutil.which("chromium") or shutil.which("google-chrome") or "chromium"
-
-
-def see(path, address):
-    """Returns the page's elements as text, after its script has run."""
-    options = ["--headless", "--no-sandbox", "--disable-gpu", "--virtual-time-budget=2000"]
-    command = [BROWSER, *options, "--dump-dom", f"file://{path}#{address}"]
-    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=100)
-    return done.stdout[: done.stdout.index('<script type="application/json"')]
-
-
-def numbers(text):
-    """Returns the numbers in a text without tags."""
-    plain = html.unescape(re.sub(r"<[^>]*>", " ", text)).replace("\N{MINUS SIGN}", "-")
-    return [float(number) for number in re.findall(r"-?\d+\.\d+", plain)]
 
 
 def test_the_diagram_shows_the_step(net):

@@ -89,3 +89,35 @@ export function bar(value, top, signed, mark = 0) {
     element("line", { x1: x(mark), x2: x(mark), y1: 0, y2: 10 }),
   );
 }
+
+/**
+ * Returns a table in a part that opens; the first cell of each row is its head.
+ * @param {string[]} heads @param {string[][]} rows @param {string} caption
+ */
+export function makeTable(heads, rows, caption) {
+  const cells = (/** @type {string[]} */ [name, ...values]) =>
+    element(
+      "tr",
+      {},
+      element("th", { scope: "row" }, name),
+      ...values.map((value) => element("td", {}, value)),
+    );
+  const table = element(
+    "table",
+    {},
+    element("caption", {}, caption),
+    element(
+      "thead",
+      {},
+      element("tr", {}, ...heads.map((text) => element("th", { scope: "col" }, text))),
+    ),
+    element("tbody", {}, ...rows.map(cells)),
+  );
+  const scroll = {
+    class: "scroll",
+    tabindex: 0,
+    role: "group",
+    "aria-label": `${caption}, numbers`,
+  };
+  return element("details", {}, element("summary", {}, "numbers"), element("div", scroll, table));
+}

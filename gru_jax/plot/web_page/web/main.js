@@ -7,6 +7,7 @@ import { makeChanges } from "./changes.js";
 import { makeControls } from "./controls.js";
 import { rows, unpack } from "./data.js";
 import { element } from "./dom.js";
+import { drawForecast } from "./forecast.js";
 import { GATES, LEVELS, Model } from "./model.js";
 import { drawOutput } from "./output.js";
 import { drawSequence } from "./sequence.js";
@@ -24,6 +25,7 @@ const LATER = 200; // Milliseconds after which the address follows; browsers ref
  */
 export function start(data, root, alone = true) {
   const model = new Model(unpack(data.net), rows(data.xs), data.inputs);
+  model.begin = data.horizon?.past.length ?? null;
   const chapters = data.story ? tell(model) : [];
   const turn = (/** @type {number} */ at) => {
     model.chapter = at;
@@ -53,7 +55,8 @@ export function start(data, root, alone = true) {
     story?.update(model.chapter, isThere(model, place ?? {}) && cell === 0);
     controls.update();
     replace(view, VIEWS[level](model));
-    output.replaceChildren(drawOutput(model, data.classes));
+    const said = data.horizon ? drawForecast(model, data.horizon) : drawOutput(model, data.classes);
+    replace(output, said);
     changes.update();
   };
 

@@ -33,6 +33,8 @@ export class Model {
     /** @type {Place} */
     this.place = { level: "sequence", cell: 0, t: 0, unit: 0, gate: "z" };
     this.chapter = 0;
+    /** The first step of a forecast. @type {number | null} */
+    this.begin = null;
     /** @type {Array<(moved: boolean) => void>} */
     this.listeners = [];
   }

@@ -22,6 +22,7 @@ export function drawSequence(model) {
     "p",
     { class: "key" },
     ...["r, z, ∂h: 0", ramp(true), "1. x, c, h: negative", ramp(false), "positive."],
+    model.begin ? " A dashed line: the forecast begins." : "",
   );
   return element("div", { class: "sequence" }, key, ...maps);
 }
@@ -106,6 +107,7 @@ const differ = (a, b) => Float64Array.from(a, (value, j) => value - b[j]);
 /** @param {Model} model @param {HeatMap} map */
 function drawMap(model, map) {
   const { t, unit } = model.place;
+  const { begin } = model;
   const [time, count] = [map.values.length, map.rows.length];
   const label = `${map.name}, ${map.meaning}: ${count} row${count > 1 ? "s" : ""}, ${time} steps`;
   const canvas = element("canvas", {
@@ -133,6 +135,9 @@ function drawMap(model, map) {
     canvas,
     element("div", { class: "now", style: now }),
     ...(of_units ? [element("div", { class: "row", style: row })] : []),
+    ...(begin
+      ? [element("div", { class: "begins", style: `left: ${(100 * begin) / time}%` })]
+      : []),
   );
   const names = count > 1 && count <= READABLE ? map.rows : [];
   const move = /^[xrzch]$/.test(map.name) ? `view-transition-name: map-${map.name}` : null;
