@@ -89,3 +89,57 @@ export function bar(value, top, signed, mark = 0) {
     element("line", { x1: x(mark), x2: x(mark), y1: 0, y2: 10 }),
   );
 }
+
+/**
+ * @typedef {Array<string | Node>} Row its name, and its cells
+ * `here` is the number of the row that is shown in the picture.
+ * @typedef {{caption: string, head: Row, rows: Row[], foot?: Row[], here?: number, kind?: string}}
+ *   Table
+ */
+
+/** Returns a table. @param {Table} table */
+export function drawTable({ caption, head, rows, foot = [], here, kind }) {
+  const line = (/** @type {Row} */ [name, ...cells], /** @type {boolean} */ current) =>
+    element(
+      "tr",
+      { "aria-current": current && "true" },
+      element("th", { scope: "row" }, name),
+      ...cells.map((cell) => element("td", {}, cell)),
+    );
+  const heads = head.map((name) => element("th", { scope: "col" }, name));
+  return element(
+    "table",
+    { class: kind },
+    element("caption", {}, caption),
+    element("thead", {}, element("tr", {}, ...heads)),
+    element("tbody", {}, ...rows.map((row, i) => line(row, i === here))),
+    ...(foot.length ? [element("tfoot", {}, ...foot.map((row) => line(row, false)))] : []),
+  );
+}
+
+/**
+ * Returns a picture's numbers, filled in when they are asked for.
+ * @param {string} name of the picture, or of its rows @param {() => Table} make
+ */
+export function tabulate(name, make) {
+  const text = name.startsWith("all ") ? `numbers of ${name}` : "numbers";
+  const details = element("details", { "data-of": name }, element("summary", {}, text));
+  details.addEventListener("toggle", () => {
+    if (!details.open || details.childElementCount > 1) return;
+    const group = { class: "scroll", tabindex: 0, role: "group", "aria-label": `${name}, numbers` };
+    details.append(element("div", group, drawTable(make())));
+  });
+  return details;
+}
+
+/** Returns a box to tick, and what sets its label. @param {(on: boolean) => void} set */
+export function makeCheck(set) {
+  const input = element("input", { type: "checkbox", onchange: () => set(input.checked) });
+  const name = element("span");
+  const node = element("label", {}, input, " ", name);
+  const update = (/** @type {string} */ text, /** @type {boolean} */ on) => {
+    name.textContent = text;
+    input.checked = on;
+  };
+  return { node, update };
+}
