@@ -104,7 +104,7 @@ def test_a_new_state_is_a_sum_of_two_terms(net):
 
 
 def test_the_story_is_told_in_numbers_of_the_net(net):
-    path, traces, _, params = net
+    path, traces, *_ = net
     trace = traces[0]
     change = np.abs(trace.h - trace.h_before)
     t, unit = np.unravel_index(change.argmax(), change.shape)
@@ -113,8 +113,32 @@ def test_the_story_is_told_in_numbers_of_the_net(net):
     story = numbers(text[text.index('class="story"') :].split("<button")[0])
     expected = [trace.h_before[t, unit], trace.c[t, unit], trace.h[t, unit]]
     np.testing.assert_allclose(story, expected, atol=0.0051)
-    count = sum(a.size for a in jax.tree.leaves(params[0]))
-    assert f"This GRU has {count} weights and biases." in see(path, "chapter=9")
+
+
+def test_a_gru_and_an_lstm_are_drawn_side_by_side(net, seen):
+    path, traces, _, params = net
+    trace = traces[0]
+    change = np.abs(trace.h - trace.h_before)
+    t, unit = np.unravel_index(change.argmax(), change.shape)
+    values = [getattr(trace, name)[t, unit] for name in ("h_before", "r", "z", "c", "h")]
+    text = see(path, "chapter=9")
+    figures = text[text.index('class="comparison"') :].split("</figure>")[:2]
+    gru, lstm = (html.unescape(re.search(r'aria-label="([^"]*)"', one)[1]) for one in figures)
+    np.testing.assert_allclose(numbers(gru), values, atol=0.0051)
+    drawn = numbers(figures[0])
+    np.testing.assert_allclose(sorted(drawn), sorted(values), atol=0.0051)
+    assert numbers(figures[1]) == []
+    assert f"unit {unit} at step {t}." in gru
+    other = gj.lstm(HIDDEN).init(jax.random.key(0), INPUT)
+    for label, weights in ((gru, params[0]), (lstm, other)):
+        assert f"{sum(a.size for a in jax.tree.leaves(weights))} weights and biases" in label
+    for one, letters in zip(figures, ("hrzchx", "cchhfigox"), strict=True):
+        boxes = re.findall(r'text-anchor="middle"[^>]*>([a-z])', one)
+        assert sorted(boxes) == sorted(letters)
+    *equations, counts, row = seen["tables"]["story"]
+    assert [name for name, *_ in equations] == ["gates", "candidate", "memory", "output", "kept"]
+    assert counts[0] == "weights and biases"
+    np.testing.assert_allclose(numbers(row[1]), values, atol=0.0051)
 
 
 @pytest.mark.parametrize(
@@ -215,7 +239,7 @@ def test_a_reader_with_keys_or_a_mouse_gets_everywhere(net, seen):
     """And axe-core finds no barrier, wide and narrow, light and dark."""
     result, drawn = seen, net[1][0]
     assert result["errors"] == []
-    assert len(result["violations"]) == 16
+    assert len(result["violations"]) == 20
     assert {place: lines for place, lines in result["violations"].items() if lines} == {}
     places, last = result["places"], str(STEPS - 1)
     keys = {"level": "unit", "cell": "0", "t": "3", "unit": "2", "gate": "c"}

@@ -89,3 +89,14 @@ def test_from_the_end_of_a_cell_one_comes_to_the_end_of_another(tmp_path):
     seen, _ = move(tmp_path, LARGE, *moves, *middle)
     last = STEPS - 1
     assert [one["place"]["t"] for one in seen] == [last, 0, last, last, 4, 4, 0, 0]
+
+
+def test_the_guide_has_all_keys_of_an_address(tmp_path):
+    guide = Path(__file__).parents[3] / "notebooks" / "guide" / "look_inside.md"
+    rows = re.findall(r"^\| `(\w+)` \|.*\| `(\w+=[^`]*)` \|$", guide.read_text(), re.MULTILINE)
+    keys, address = [key for key, _ in rows], "&".join(example for _, example in rows)
+    read = re.findall(r'words\.get\(["`](\w+)', (WEB / "address.js").read_text())
+    assert sorted(key.removesuffix("0") for key in keys) == sorted(read)
+    (_, shown), _ = move(tmp_path, LARGE, ["read", f"#{address}"])
+    assert parse_qs(shown["address"][1:]) == parse_qs(address)
+    assert list(parse_qs(address)) == keys
