@@ -17,8 +17,8 @@ from gru_jax.plot.web_page.pack import Description, Reader, describe, find_reade
 from gru_jax.types import ArrayLike, Params
 
 MODULES = (
-    "gru net data dom words model address sequence cell unit output forecast changes story "
-    "controls main"
+    "gru net data dom words model address sequence cell unit output forecast changes compare "
+    "story controls main"
 ).split()
 """The modules of `web/`, each after its imports."""
 LIMIT = 3_000_000
@@ -185,10 +185,11 @@ def _pools(description: Description) -> bool:
 def join_modules() -> str:
     """Joins the modules into one script.
 
-    Their names are distinct, so imports and exports are removed.
+    Their names are distinct, so imports and exports are removed. So are blocks of types.
     """
     texts = (read_source(f"{name}.js") for name in MODULES)
     text = "\n".join(re.sub(r"^import [^;]*;\n", "", part, flags=re.MULTILINE) for part in texts)
+    text = re.sub(r"^ */\*\*(?:[^*]|\*(?!/))*\*/\n", "", text, flags=re.MULTILINE)
     return re.sub(r"^export (\{[^}]*\};\n)?", "", text, flags=re.MULTILINE).replace(
         "// @ts-check\n", ""
     )

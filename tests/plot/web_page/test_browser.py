@@ -1,5 +1,6 @@
 """The page in a browser: what it shows is what `gj.trace` says."""
 
+import html
 import json
 import re
 import subprocess
@@ -38,7 +39,7 @@ def test_the_diagram_shows_the_step(net):
     t, trace = 4, traces[0]
     text = see(path, f"level=cell&t={t}&unit=1")
     columns = [numbers(part) for part in re.split(r'class="column[ "]', text)[1:]]
-    order = np.argsort(-trace.z.mean(0))  # all four units are shown, the quickest first
+    order = np.arange(HIDDEN)  # all four units are shown
     r, z, c, h, before = (getattr(trace, name)[t] for name in ("r", "z", "c", "h", "h_before"))
     q = trace.q[t]
     expected = [before, r, r * q, c, z, (1 - z) * before, z * c, h]
@@ -74,8 +75,19 @@ def test_outputs_follow_what_is_changed(net):
     assert "reset gates held at 1 in cell 1; update gates held at 0 in cell 2." in changed
 
 
+def test_a_new_state_is_a_sum_of_two_terms(net):
+    path, traces, *_ = net
+    z, c, before = (getattr(traces[0], name)[5, 2] for name in ("z", "c", "h_before"))
+    text = see(path, "level=unit&t=5&unit=2&gate=h")
+    table = text[text.index("<tbody>") : text.index("</table>")]
+    *rows, total = [numbers(row) for row in table.split("<tr>")[1:]]
+    expected = [[1 - z, before, (1 - z) * before], [z, c, z * c]]
+    np.testing.assert_allclose(sorted(rows), sorted(expected), atol=6e-4)
+    assert total[0] == pytest.approx(traces[0].h[5, 2], abs=6e-4)
+
+
 def test_the_story_is_told_in_numbers_of_the_net(net):
-    path, traces, _, params = net
+    path, traces, *_ = net
     trace = traces[0]
     change = np.abs(trace.h - trace.h_before)
     t, unit = np.unravel_index(change.argmax(), change.shape)
@@ -84,8 +96,32 @@ def test_the_story_is_told_in_numbers_of_the_net(net):
     story = numbers(text[text.index('class="story"') :].split("<button")[0])
     expected = [trace.h_before[t, unit], trace.c[t, unit], trace.h[t, unit]]
     np.testing.assert_allclose(story, expected, atol=0.0051)
-    count = sum(a.size for a in jax.tree.leaves(params[0]))
-    assert f"This GRU has {count} weights and biases." in see(path, "chapter=9")
+
+
+def test_a_gru_and_an_lstm_are_drawn_side_by_side(net, seen):
+    path, traces, _, params = net
+    trace = traces[0]
+    change = np.abs(trace.h - trace.h_before)
+    t, unit = np.unravel_index(change.argmax(), change.shape)
+    values = [getattr(trace, name)[t, unit] for name in ("h_before", "r", "z", "c", "h")]
+    text = see(path, "chapter=9")
+    figures = text[text.index('class="comparison"') :].split("</figure>")[:2]
+    gru, lstm = (html.unescape(re.search(r'aria-label="([^"]*)"', one)[1]) for one in figures)
+    np.testing.assert_allclose(numbers(gru), values, atol=0.0051)
+    drawn = numbers(figures[0])
+    np.testing.assert_allclose(sorted(drawn), sorted(values), atol=0.0051)
+    assert numbers(figures[1]) == []
+    assert f"unit {unit} at step {t}." in gru
+    other = gj.lstm(HIDDEN).init(jax.random.key(0), INPUT)
+    for label, weights in ((gru, params[0]), (lstm, other)):
+        assert f"{sum(a.size for a in jax.tree.leaves(weights))} weights and biases" in label
+    for one, letters in zip(figures, ("hrzchx", "cchhfigox"), strict=True):
+        boxes = re.findall(r'text-anchor="middle"[^>]*>([a-z])', one)
+        assert sorted(boxes) == sorted(letters)
+    *equations, counts, row = seen["tables"]["story"]
+    assert [name for name, *_ in equations] == ["gates", "candidate", "memory", "output", "kept"]
+    assert counts[0] == "weights and biases"
+    np.testing.assert_allclose(numbers(row[1]), values, atol=0.0051)
 
 
 @pytest.mark.parametrize(
@@ -101,7 +137,7 @@ def test_the_story_is_told_in_numbers_of_the_net(net):
 def test_a_wrong_address_is_put_right(address, net):
     text = see(net[0], address)
     assert "No changes." in text
-    assert "step 0 (0 to 6)" in text
+    assert "step 6 (0 to 6)" in text
     assert "Chapter 1 of " in text
     assert text.count('<div class="map"') == 6
 
@@ -121,11 +157,72 @@ def test_probabilities_and_names(tmp_path):
     assert "Story" not in text
 
 
-def test_a_reader_with_keys_or_a_mouse_gets_everywhere(net):
+@pytest.fixture(scope="module")
+def seen(net):
+    """What a reader finds on the page."""
+    return visit(net[0])
+
+
+def test_rows_of_units_follow_their_speed(net, seen):
+    trace, rows = net[1][0], seen["rows"]
+    speed = np.argsort(trace.z.mean(0))
+    assert speed[0] != 0
+    for sort, order in {"number": np.arange(HIDDEN), "speed": speed}.items():
+        names, found = [str(unit) for unit in order], rows[sort]
+        tables = {name: found["tables"][name] for name in ("r", "z", "c", "h", "Δh")}
+        for name, table in tables.items():
+            assert [row[0] for row in table] == names, name
+        np.testing.assert_allclose(read_cells(tables["r"])[:, 0], trace.r[0, order], atol=6e-4)
+        np.testing.assert_allclose(read_cells(tables["z"]), 1)  # held, and still in this order
+        assert found["names"] == [["a", "b", "c"], *[names] * 5, [""]]
+        assert found["marks"] == [f"{100 * names.index('2') / HIDDEN:g}%"] * 5
+    inputs, *units, share = zip(rows["number"]["colours"], rows["speed"]["colours"], strict=True)
+    for before, after in (inputs, share):
+        assert before == after
+    for before, after in units:
+        np.testing.assert_array_equal(
+            np.reshape(before, (HIDDEN, 4))[speed], np.reshape(after, (HIDDEN, 4))
+        )
+    assert len(np.unique(np.reshape(units[0][0], (HIDDEN, 4)), axis=0)) == HIDDEN
+    assert (rows["click"]["t"], rows["click"]["unit"]) == ("0", str(speed[0]))
+    assert rows["down"]["unit"] == str(speed[1])
+    assert (rows["click"]["sort"], rows["toggled"]["sort"]) == ("speed", "number")
+
+
+def test_every_picture_has_its_table(net, seen):
+    trace, tables = net[1][0], seen["tables"]
+    cell = tables["level=cell&t=3&unit=2"]
+    r, z, c, h, before, q = (
+        getattr(trace, name)[3] for name in ("r", "z", "c", "h", "h_before", "q")
+    )
+    expected = np.transpose([before, r, r * q, c, z, (1 - z) * before, z * c, h])
+    np.testing.assert_allclose(read_cells(cell["all units"]), expected, atol=6e-4)
+    np.testing.assert_allclose(read_cells(cell["all inputs"])[:, 0], trace.x[3], atol=6e-4)
+    assert [row[0] for row in cell["all inputs"]] == ["a", "b", "c"]
+    assert [line.split()[0] for line in cell["here"]] == ["2"]
+    unit = tables["level=unit&t=3&unit=2&gate=c"]
+    (here,) = unit["here"]
+    total, value = numbers(here)
+    assert value == pytest.approx(trace.c[3, 2], abs=6e-4)
+    sums = [numbers(row[0])[0] for row in unit["curve"]]
+    assert total in sums
+    assert len(sums) == 10
+    assert sums == sorted(sums)
+    np.testing.assert_allclose(read_cells(unit["curve"])[:, 0], np.tanh(sums), atol=1e-3)
+    assert tables["kept"] == ["curve"]
+    assert tables["left"] == 0
+
+
+def read_cells(table):
+    """Returns the numbers of a table, without the names of its rows."""
+    return np.array([numbers(" ".join(row[1:])) for row in table])
+
+
+def test_a_reader_with_keys_or_a_mouse_gets_everywhere(net, seen):
     """And axe-core finds no barrier, wide and narrow, light and dark."""
-    result, drawn = visit(net[0]), net[1][0]
+    result, drawn = seen, net[1][0]
     assert result["errors"] == []
-    assert len(result["violations"]) == 16
+    assert len(result["violations"]) == 20
     assert {place: lines for place, lines in result["violations"].items() if lines} == {}
     places, last = result["places"], str(STEPS - 1)
     keys = {"level": "unit", "cell": "0", "t": "3", "unit": "2", "gate": "c"}

@@ -27,7 +27,7 @@ def test_a_page_is_one_small_file_that_needs_no_other(tmp_path):
     assert text == page.html
     assert len(text.encode()) < 300_000
     assert "<title>a &lt;b&gt; &amp; c</title>" in text
-    assert not re.search(r"^(import|export) ", text, re.MULTILINE)
+    assert not re.search(r"^(import|export) |@param|@typedef", text, re.MULTILINE)
     places = re.findall(r"(?:src|href)=\"?([^\" >]*)|url\(([^)]*)\)|https?://[^\s\"']*", text)
     assert {a or b for a, b in places} <= {"data:,", ""}
     assert set(re.findall(r"https?://[\w./]*", text)) == {

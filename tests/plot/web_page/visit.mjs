@@ -10,7 +10,7 @@ const [executablePath, file] = process.argv.slice(2);
 const axe = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
 const browser = await puppeteer.launch({ executablePath, args: ["--no-sandbox", "--disable-gpu"] });
 const page = await browser.newPage();
-const result = { errors: [], violations: {}, places: {}, kept: {} };
+const result = { errors: [], violations: {}, places: {}, kept: {}, rows: {}, tables: {} };
 page.on("pageerror", (error) => result.errors.push(error.message));
 page.on("console", (line) => result.errors.push(line.text()));
 page.on("request", (one) => {
@@ -31,6 +31,22 @@ async function place() {
   return Object.fromEntries(new URLSearchParams(hash.slice(1)));
 }
 
+/** Opens all tables of a part of the page, and returns their rows, each with its name. */
+async function readTables(part = ".view") {
+  await page.$$eval(`${part} details`, (all) => all.forEach((one) => (one.open = true)));
+  await wait(100);
+  return page.$$eval(`${part} details`, (all) =>
+    Object.fromEntries(
+      all.map((one) => [
+        one.dataset.of,
+        [...one.querySelectorAll("tbody tr")].map((row) =>
+          [...row.children].map((cell) => cell.textContent),
+        ),
+      ]),
+    ),
+  );
+}
+
 const focused = () => page.evaluate(() => document.activeElement?.textContent?.trim());
 
 async function drag(from, to) {
@@ -47,12 +63,16 @@ for (const level of ["cell", "unit", "sequence"]) {
   await wait(700);
 }
 
-const levels = ["level=sequence&t=3", "level=cell&t=3", "level=unit&gate=c", "level=unit&gate=h"];
+const levels = [
+  ...["level=sequence&t=3", "level=cell&t=3", "level=cell&chapter=9"],
+  ...["level=unit&gate=c", "level=unit&gate=h"],
+];
 for (const scheme of ["light", "dark"]) {
   await page.emulateMediaFeatures([{ name: "prefers-color-scheme", value: scheme }]);
   for (const width of [1200, 400]) {
     for (const address of levels) {
       await open(address, width);
+      await readTables("#gru");
       await page.evaluate(axe);
       const { violations } = await page.evaluate(() => window.axe.run());
       const over = await page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
@@ -78,6 +98,46 @@ await canvas.scrollIntoView();
 const map = await canvas.boundingBox();
 await page.mouse.click(map.x + 0.99 * map.width, map.y + 0.99 * map.height);
 result.places.click = await place();
+
+// Rows of units are in the chosen order, in the pictures and in their tables.
+const paint = (node) => Array.from(node.getContext("2d").getImageData(3, 0, 1, node.height).data);
+for (const sort of ["number", "speed"]) {
+  await open(`t=2&unit=2&z0=1&sort=${sort}`);
+  result.rows[sort] = {
+    tables: await readTables(),
+    names: await page.$$eval(".labels", (all) => all.map((one) => one.innerText.split("\n"))),
+    colours: await page.$$eval(".map canvas", (all, code) => all.map(eval(code)), `${paint}`),
+    marks: await page.$$eval(".row", (all) => all.map((one) => one.style.top)),
+  };
+}
+const picture = (await page.$$(".map canvas"))[2];
+await picture.scrollIntoView();
+const corner = await picture.boundingBox();
+await page.mouse.click(corner.x + 1, corner.y + 1);
+result.rows.click = await place();
+await page.keyboard.press("ArrowDown");
+result.rows.down = await place();
+await page.focus(".controls [type=checkbox]");
+await page.keyboard.press("Space");
+result.rows.toggled = await place();
+
+// Every picture has its table, and each level its own.
+for (const address of ["level=cell&t=3&unit=2", "level=unit&t=3&unit=2&gate=c"]) {
+  await open(address);
+  result.tables[address] = await readTables();
+  const here = await page.$$eval("tr[aria-current]", (all) => all.map((one) => one.innerText));
+  result.tables[address].here = here;
+}
+await page.click(".tabs button:nth-child(1)");
+await wait(100);
+result.tables.kept = await page.$$eval("details[open]", (all) => all.map((one) => one.dataset.of));
+await page.click("#level-sequence");
+await wait(100);
+result.tables.left = await page.$$eval("details[open]", (all) => all.length);
+
+// The last chapter has a table of its own.
+await open("level=cell&chapter=9");
+result.tables.story = (await readTables(".story")).comparison ?? [];
 
 // A table stays open, and keeps the focus, while keys change the step.
 await open("t=2");

@@ -1,7 +1,7 @@
 // @ts-check
 // What the page shows and what its reader has changed, as its address has them.
 //
-//   #level=unit&cell=0&t=3&unit=2&gate=z&chapter=4&x=3_0_0.5&r0=1&off0=2_5&h1=4_0_-0.25
+//   #level=unit&cell=0&t=3&unit=2&gate=z&sort=speed&chapter=4&x=3_0_0.5&r0=1&off0=2_5&h1=4_0_-0.25
 //
 // A number after a name is that of a cell. Values that are set are step_number_value.
 
@@ -14,11 +14,14 @@ import { GATES, LEVELS } from "./model.js";
  * @typedef {import("./net.js").CellChange} CellChange
  */
 
+const SORTS = ["number", "speed"];
+
 /** Returns the address. @param {Model} model */
-export function write({ place, chapter, changes }) {
+export function write({ place, choice, chapter, changes }) {
   /** @type {Array<[string, any]>} */
   const parts = [
     ...Object.entries(place),
+    ["sort", choice === null ? null : SORTS[Number(choice)]],
     ["chapter", chapter || null],
     ["x", join(changes.inputs)],
   ];
@@ -51,6 +54,8 @@ export function read(model, text, chapters) {
       states: split(words.get(`h${i}`), steps, cell.hidden),
     };
   });
+  const sort = SORTS.indexOf(words.get("sort") ?? "");
+  model.choice = sort < 0 ? null : Boolean(sort);
   model.chapter = whole(words.get("chapter"), chapters) ?? 0;
   const inputs = split(words.get("x"), steps, model.xs[0].length);
   const { tokens } = model;
@@ -63,7 +68,7 @@ export function read(model, text, chapters) {
   const cell = whole(words.get("cell"), cells.length) ?? 0;
   model.go({
     cell,
-    t: whole(words.get("t"), steps) ?? 0,
+    t: whole(words.get("t"), steps) ?? model.end(cell),
     unit: whole(words.get("unit"), cells[cell].cell.hidden) ?? 0,
     level: LEVELS.find((level) => level === words.get("level")) ?? "sequence",
     gate: GATES.find((gate) => gate === words.get("gate")) ?? "z",

@@ -1,7 +1,7 @@
 // @ts-check
 // The second level: one step as a diagram, in the order of the equations. A row is a unit.
 
-import { colour, css, element, ink, largest, number } from "./dom.js";
+import { colour, css, element, ink, largest, number, tabulate } from "./dom.js";
 import { math } from "./words.js";
 
 /**
@@ -25,9 +25,13 @@ export function drawCell(model) {
   const product = step.q ?? step.before;
   const each = (/** @type {(j: number) => number} */ value) =>
     Float64Array.from(step.h, (_, j) => value(j));
+  /** @type {Array<[string, Vector]>} */
+  const columns = [];
   /** @type {(name: string, values: Vector, gate: Gate, share?: boolean) => Node} */
-  const column = (name, values, gate, share = false) =>
-    drawColumn(model, { name, values, gate, share, units });
+  const column = (name, values, gate, share = false) => {
+    columns.push([name, values]);
+    return drawColumn(model, { name, values, gate, share, units });
+  };
   const scale = largest(trace.steps.map((s) => s.x));
   const boxes = inputs.map((i) => {
     const rgb = colour(step.x[i], false, scale);
@@ -41,14 +45,14 @@ export function drawCell(model) {
         )
       : box;
   });
-  return element(
+  const diagram = element(
     "div",
     { class: "diagram" },
     drawBand(
       `step ${place.t}`,
       `x_t , ${old}`,
       `${some(inputs.length, step.x.length, "input")}; ` +
-        `${some(units.length, cell.hidden, "unit")}, quickest first`,
+        `${some(units.length, cell.hidden, "unit")}${model.sorted ? ", slowest first" : ""}`,
       element(
         "div",
         { class: "column x", style: "view-transition-name: map-x" },
@@ -101,7 +105,29 @@ export function drawCell(model) {
       column("h_t", step.h, "h"),
     ),
   );
+  return element(
+    "div",
+    {},
+    diagram,
+    tabulate("all units", () => ({
+      caption: `All units at step ${place.t}`,
+      head: ["unit", ...columns.map(([name]) => say(name))],
+      rows: model.order.map((j) => [
+        String(j),
+        ...columns.map(([, values]) => number(values[j], 3)),
+      ]),
+      here: model.order.indexOf(place.unit),
+    })),
+    tabulate("all inputs", () => ({
+      caption: `All inputs at step ${place.t}`,
+      head: ["input", "x"],
+      rows: Array.from(step.x, (x, i) => [model.readName(i), number(x, 3)]),
+    })),
+  );
 }
+
+/** Returns a column's name in plain text. @param {string} name */
+const say = (name) => name.replace(/h_\{[^}]*\}/, "old h").replaceAll("_t", "");
 
 /** @param {number} shown @param {number} all @param {string} word */
 const some = (shown, all, word) =>
@@ -119,18 +145,15 @@ function explain({ step, change, place, trace }, units) {
   return words ? `; then ${words}` : "";
 }
 
-/** Returns the shown unit, and others of all speeds, the quickest first. @param {Model} model */
-function choose({ trace, place }) {
-  const mean = Array.from(trace.cell.b_z, (_, j) =>
-    trace.steps.reduce((sum, s) => sum + s.z[j], 0),
-  );
-  const order = [...mean.keys()].sort((a, b) => mean[b] - mean[a]);
+/** Returns the shown unit, and others of all speeds. @param {Model} model */
+function choose({ slowest, order, place }) {
+  const speeds = slowest[place.cell];
   const count = Math.min(BOXES, order.length);
   const chosen = new Set([place.unit]);
   for (let i = 0; chosen.size < count && i < count; i++) {
-    chosen.add(order[Math.round((i * (order.length - 1)) / Math.max(1, count - 1))]);
+    chosen.add(speeds[Math.round((i * (order.length - 1)) / Math.max(1, count - 1))]);
   }
-  return [...chosen].slice(0, count).sort((a, b) => mean[b] - mean[a]);
+  return order.filter((j) => chosen.has(j));
 }
 
 /** Returns the largest inputs, in their order. @param {Vector} x */
@@ -159,10 +182,9 @@ function drawBand(title, formula, meaning, ...columns) {
  */
 function drawColumn(model, { name, values, gate, share, units }) {
   const limit = model.trace.cell.clip ?? 1;
-  const spoken = name.replace(/[_{} ]/g, "");
   const boxes = units.map((j) => {
     const open = () => model.go({ level: "unit", unit: j, gate });
-    const box = drawBox(values[j], colour(values[j], share), String(j), `${spoken}, unit`, open);
+    const box = drawBox(values[j], colour(values[j], share), String(j), `${say(name)}, unit`, open);
     if (j === model.place.unit) box.classList.add("chosen");
     if (name !== "h_t") return box;
     return drag(

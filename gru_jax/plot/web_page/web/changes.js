@@ -1,7 +1,7 @@
 // @ts-check
 // What if: inputs and states that the reader sets, gates that are held, units that are off.
 
-import { element, largest, number } from "./dom.js";
+import { element, largest, makeCheck, number } from "./dom.js";
 import { describe } from "./model.js";
 
 /** @typedef {import("./model.js").Model} Model */
@@ -97,18 +97,6 @@ function makeSlider(set, tokens = null) {
     if (Math.abs(Number(input.value) - value) > edge / 200) input.value = String(value);
     input.setAttribute("aria-valuetext", number(value, tokens ? 0 : 3));
     output.textContent = number(value, tokens ? 0 : 2);
-  };
-  return { node, update };
-}
-
-/** @param {(on: boolean) => void} set */
-function makeCheck(set) {
-  const input = element("input", { type: "checkbox", onchange: () => set(input.checked) });
-  const name = element("span");
-  const node = element("label", {}, input, " ", name);
-  const update = (/** @type {string} */ text, /** @type {boolean} */ on) => {
-    name.textContent = text;
-    input.checked = on;
   };
   return { node, update };
 }

@@ -1,7 +1,7 @@
 // @ts-check
 // Which level, which step, which cell; and play.
 
-import { element } from "./dom.js";
+import { element, makeCheck } from "./dom.js";
 import { LEVELS } from "./model.js";
 
 /** @typedef {import("./model.js").Model} Model */
@@ -58,8 +58,10 @@ export function makeControls(model) {
     ),
   );
   const chosen = cells.length > 1 ? [element("label", {}, "cell ", select)] : [];
+  const sort = makeCheck((sorted) => model.sort(sorted));
   const steps = element("div", { class: "controls" }, playing, back, slider, on, output, ...chosen);
-  const node = element("div", {}, element("nav", { "aria-label": "Levels" }, ...levels), steps);
+  const nav = element("nav", { "aria-label": "Levels" }, ...levels);
+  const node = element("div", {}, element("div", { class: "controls" }, nav, sort.node), steps);
   const update = () => {
     const { t, unit, level, cell } = model.place;
     const names = { sequence: "sequence", cell: `step ${t}`, unit: `unit ${unit}` };
@@ -72,6 +74,7 @@ export function makeControls(model) {
     slider.value = String(t);
     output.textContent = `step ${t} (0 to ${last})`;
     select.value = String(cell);
+    sort.update("sort units by speed", model.sorted);
   };
   return { node, update, play, stop };
 }

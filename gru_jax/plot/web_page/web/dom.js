@@ -91,33 +91,55 @@ export function bar(value, top, signed, mark = 0) {
 }
 
 /**
- * Returns a table in a part that opens; the first cell of each row is its head.
- * @param {string[]} heads @param {string[][]} rows @param {string} caption
+ * @typedef {Array<string | Node>} Row its name, and its cells
+ * `here` is the number of the row that is shown in the picture.
+ * @typedef {{caption: string, head: Row, rows: Row[], foot?: Row[], here?: number, kind?: string}}
+ *   Table
  */
-export function makeTable(heads, rows, caption) {
-  const cells = (/** @type {string[]} */ [name, ...values]) =>
+
+/** Returns a table. @param {Table} table */
+export function drawTable({ caption, head, rows, foot = [], here, kind }) {
+  const line = (/** @type {Row} */ [name, ...cells], /** @type {boolean} */ current) =>
     element(
       "tr",
-      {},
+      { "aria-current": current && "true" },
       element("th", { scope: "row" }, name),
-      ...values.map((value) => element("td", {}, value)),
+      ...cells.map((cell) => element("td", {}, cell)),
     );
-  const table = element(
+  const heads = head.map((name) => element("th", { scope: "col" }, name));
+  return element(
     "table",
-    {},
+    { class: kind },
     element("caption", {}, caption),
-    element(
-      "thead",
-      {},
-      element("tr", {}, ...heads.map((text) => element("th", { scope: "col" }, text))),
-    ),
-    element("tbody", {}, ...rows.map(cells)),
+    element("thead", {}, element("tr", {}, ...heads)),
+    element("tbody", {}, ...rows.map((row, i) => line(row, i === here))),
+    ...(foot.length ? [element("tfoot", {}, ...foot.map((row) => line(row, false)))] : []),
   );
-  const scroll = {
-    class: "scroll",
-    tabindex: 0,
-    role: "group",
-    "aria-label": `${caption}, numbers`,
+}
+
+/**
+ * Returns a picture's numbers, filled in when they are asked for.
+ * @param {string} name of the picture, or of its rows @param {() => Table} make
+ */
+export function tabulate(name, make) {
+  const text = name.startsWith("all ") ? `numbers of ${name}` : "numbers";
+  const details = element("details", { "data-of": name }, element("summary", {}, text));
+  details.addEventListener("toggle", () => {
+    if (!details.open || details.childElementCount > 1) return;
+    const group = { class: "scroll", tabindex: 0, role: "group", "aria-label": `${name}, numbers` };
+    details.append(element("div", group, drawTable(make())));
+  });
+  return details;
+}
+
+/** Returns a box to tick, and what sets its label. @param {(on: boolean) => void} set */
+export function makeCheck(set) {
+  const input = element("input", { type: "checkbox", onchange: () => set(input.checked) });
+  const name = element("span");
+  const node = element("label", {}, input, " ", name);
+  const update = (/** @type {string} */ text, /** @type {boolean} */ on) => {
+    name.textContent = text;
+    input.checked = on;
   };
-  return element("details", {}, element("summary", {}, "numbers"), element("div", scroll, table));
+  return { node, update };
 }

@@ -1,7 +1,7 @@
 // @ts-check
 // What the net says of a series: its forecast, in the series' units, behind the past.
 
-import { element, makeTable, number } from "./dom.js";
+import { element, number, tabulate } from "./dom.js";
 
 /**
  * @typedef {import("./model.js").Model} Model
@@ -40,15 +40,17 @@ export function drawForecast(model, horizon) {
       ? `${name(t)}: ${show(past[t]) || "missing"}, before the forecast.`
       : `${name(t)}: ${names.map((one, i) => `${one} ${show(now[at][i])}`).join(", ")}` +
         (truth[at] == null ? "." : `; observed ${show(truth[at])}.`);
-  const table = makeTable(
-    ["step", ...names, ...(truth.length ? ["observed"] : [])],
-    now.map((row, i) => [
+  const known = truth.length > 0;
+  const table = tabulate("forecast", () => ({
+    caption: words,
+    head: ["step", ...names, ...(known ? ["observed"] : [])],
+    rows: now.map((row, i) => [
       name(past.length + i),
       ...row.map(show),
-      ...(truth.length ? [show(truth[i])] : []),
+      ...(known ? [show(truth[i])] : []),
     ]),
-    words,
-  );
+    here: at,
+  }));
   const course = changed ? before.map((row) => row[middle]) : [];
   return element(
     "figure",

@@ -99,9 +99,10 @@ const isThere = (model, place) =>
 function replace(view, picture) {
   const active = /** @type {Document} */ (view.getRootNode()).activeElement;
   const at = [...view.querySelectorAll(FOCUSED)].findIndex((one) => one === active);
-  const open = [...view.querySelectorAll("details")].map((one) => one.open);
+  const details = () => [...view.querySelectorAll("details")];
+  const open = details().flatMap((one) => (one.open ? [one.dataset.of] : []));
   view.replaceChildren(picture);
-  view.querySelectorAll("details").forEach((one, i) => (one.open = open[i] ?? false));
+  details().forEach((one) => (one.open = open.includes(one.dataset.of)));
   const again = at < 0 ? null : (view.querySelectorAll(FOCUSED)[at] ?? view);
   /** @type {HTMLElement | null} */ (again)?.focus({ preventScroll: true });
 }
@@ -115,7 +116,7 @@ function listen(model, view, play) {
     const target = /** @type {HTMLElement} */ (event.target);
     if (event.ctrlKey || event.metaKey || event.altKey) return;
     if (target.closest(".scroll") || (event.key === " " && target !== view)) return;
-    const { t, unit, level, gate } = model.place;
+    const { t, level, gate } = model.place;
     const depth = LEVELS.indexOf(level);
     const dive = (/** @type {number} */ by) =>
       model.go({ level: LEVELS[Math.max(0, Math.min(LEVELS.length - 1, depth + by))] });
@@ -123,8 +124,8 @@ function listen(model, view, play) {
     const keys = {
       ArrowLeft: () => model.go({ t: t - 1 }),
       ArrowRight: () => model.go({ t: t + 1 }),
-      ArrowUp: () => model.go({ unit: unit - 1 }),
-      ArrowDown: () => model.go({ unit: unit + 1 }),
+      ArrowUp: () => model.pass(-1),
+      ArrowDown: () => model.pass(1),
       Home: () => model.go({ t: 0 }),
       End: () => model.go({ t: model.xs.length - 1 }),
       "+": () => dive(1),

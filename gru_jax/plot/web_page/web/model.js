@@ -19,6 +19,7 @@ import { gradientNorms, run } from "./net.js";
 
 export const LEVELS = /** @type {Level[]} */ (["sequence", "cell", "unit"]);
 export const GATES = /** @type {Gate[]} */ (["r", "z", "c", "h"]);
+export const NAMED = 9; // Rows that have their names beside them.
 
 export class Model {
   /** @param {Layer} net @param {Vector[]} xs @param {string[]} names of the inputs, or [] */
@@ -28,15 +29,25 @@ export class Model {
     this.names = names;
     this.original = run(net, xs);
     this.current = this.original;
+    // The units of each cell from slow to fast. Changes do not move them.
+    this.slowest = this.original.cells.map(rank);
+    /** Whether they are shown so, if the reader has said. @type {boolean | null} */
+    this.choice = null;
     /** @type {Changes} */
     this.changes = { cells: {}, inputs: {} };
     /** @type {Place} */
-    this.place = { level: "sequence", cell: 0, t: 0, unit: 0, gate: "z" };
+    this.place = { level: "sequence", cell: 0, t: this.end(0), unit: 0, gate: "z" };
     this.chapter = 0;
     /** The first step of a forecast. @type {number | null} */
     this.begin = null;
     /** @type {Array<(moved: boolean) => void>} */
     this.listeners = [];
+  }
+
+  /** Returns the last step in a cell's own order: all others affect it. @param {number} cell */
+  end(cell) {
+    const { reverse, steps } = this.original.cells[cell];
+    return reverse ? 0 : steps.length - 1;
   }
 
   /** @returns {CellTrace} */
@@ -56,6 +67,17 @@ export class Model {
   /** @returns {CellChange} */
   get change() {
     return this.changes.cells[this.place.cell] ?? {};
+  }
+
+  /** Whether units are sorted by speed: where their rows have no names, unless chosen. */
+  get sorted() {
+    return this.choice ?? this.trace.cell.hidden > NAMED;
+  }
+
+  /** The units of the shown cell, in the order of their rows. */
+  get order() {
+    const slowest = this.slowest[this.place.cell];
+    return this.sorted ? slowest : [...slowest.keys()];
   }
 
   /** How much of the gradient of the shown step's state reaches each step. */
@@ -81,16 +103,32 @@ export class Model {
     return this.trace.own ? this.inputName(i) : `x${i}`;
   }
 
-  /** Goes to another level, cell, step, unit or gate. @param {Partial<Place>} place */
+  /**
+   * Goes to another level, cell, step, unit or gate; from the end of a cell to that of another.
+   * @param {Partial<Place>} place
+   */
   go(place) {
     const moved = place.level !== undefined && place.level !== this.place.level;
     const next = { ...this.place, ...place };
     next.cell = clamp(next.cell, this.current.cells.length);
+    if (place.t === undefined && next.t === this.end(this.place.cell)) next.t = this.end(next.cell);
     const { steps, cell } = this.current.cells[next.cell];
     next.t = clamp(next.t, steps.length);
     next.unit = clamp(next.unit, cell.hidden);
     this.place = next;
     this.listeners.forEach((draw) => draw(moved));
+  }
+
+  /** Goes to the unit some rows below. @param {number} by */
+  pass(by) {
+    const { order } = this;
+    this.go({ unit: order[clamp(order.indexOf(this.place.unit) + by, order.length)] });
+  }
+
+  /** Sorts the units by speed, or by number. @param {boolean} choice */
+  sort(choice) {
+    this.choice = choice;
+    this.go({});
   }
 
   /** Runs the net with these changes. @param {Changes} changes */
@@ -131,14 +169,21 @@ export class Model {
   }
 }
 
+/** Returns the units in the order of their mean update gates. @param {CellTrace} trace */
+function rank({ steps, cell }) {
+  const mean = Array.from(cell.b_z, (_, j) => steps.reduce((sum, s) => sum + s.z[j], 0));
+  return [...mean.keys()].sort((a, b) => mean[a] - mean[b]);
+}
+
 /**
  * @param {Values} values @param {number} t @param {number} i @param {number} value
  * @returns {Values}
  */
 const put = (values, t, i, value) => ({ ...values, [t]: { ...values[t], [i]: value } });
 
-/** @param {number} value @param {number} count */
-const clamp = (value, count) => Math.max(0, Math.min(count - 1, Math.round(value)));
+/** Returns the nearest of the whole numbers below a count.
+ * @param {number} value @param {number} count */
+export const clamp = (value, count) => Math.max(0, Math.min(count - 1, Math.round(value)));
 
 /** Returns all changes in words. @param {Model} model @returns {string[]} */
 export function describe({ changes, original }) {

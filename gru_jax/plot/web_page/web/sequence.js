@@ -1,19 +1,18 @@
 // @ts-check
 // The first level: all units at all steps, as heat maps on one axis of time.
 
-import { colour, css, element, largest, number } from "./dom.js";
-import { describe } from "./model.js";
+import { colour, css, element, largest, number, tabulate } from "./dom.js";
+import { clamp, describe, NAMED } from "./model.js";
 import { math } from "./words.js";
 
 /**
  * @typedef {import("./model.js").Model} Model
  * @typedef {import("./gru.js").Vector} Vector
- * A row of the values is a unit, an input or, if there is one, no more than a row.
+ * A row is a unit, an input or, if there is one, no more than a row. `order` has their places in
+ * the values.
  * @typedef {{name: string, meaning: string, values: Vector[], share: boolean, scale: number,
- *   rows: string[]}} HeatMap
+ *   kind: string, rows: string[], order: number[]}} HeatMap
  */
-
-const READABLE = 9; // Rows that have their names beside them.
 
 /** Returns the view. @param {Model} model */
 export function drawSequence(model) {
@@ -23,6 +22,7 @@ export function drawSequence(model) {
     { class: "key" },
     ...["r, z, ∂h: 0", ramp(true), "1. x, c, h: negative", ramp(false), "positive."],
     model.begin ? " A dashed line: the forecast begins." : "",
+    model.sorted ? " Units from slow to fast, by their mean z." : "",
   );
   return element("div", { class: "sequence" }, key, ...maps);
 }
@@ -37,7 +37,8 @@ function ramp(share) {
 /** @param {Model} model @returns {HeatMap[]} */
 function heatMaps(model) {
   const { steps, cell, reverse } = model.trace;
-  const units = Array.from(steps[0].h, (_, j) => String(j));
+  const { order } = model;
+  const units = { kind: "unit", rows: order.map(String), order };
   const inputs = Array.from(steps[0].x, (_, i) => model.readName(i));
   const scale = cell.clip ?? 1;
   /**
@@ -46,7 +47,7 @@ function heatMaps(model) {
    * @returns {HeatMap}
    */
   const map = (name, meaning, values, more = {}) => ({
-    ...{ name, meaning, values, share: false, scale: 1, rows: units },
+    ...{ name, meaning, values, share: false, scale: 1, ...units },
     ...more,
   });
   const xs = steps.map((s) => s.x);
@@ -59,7 +60,9 @@ function heatMaps(model) {
       ? "reset gate: how much of the old state the candidate sees"
       : "reset gate: how much the old states count in the candidate";
   return [
-    map("x", "input", xs, { scale: largest(xs), rows: inputs }),
+    map("x", "input", xs, {
+      ...{ scale: largest(xs), kind: "input", rows: inputs, order: [...inputs.keys()] },
+    }),
     map(
       "r",
       seen,
@@ -95,7 +98,9 @@ function heatMaps(model) {
       {
         share: true,
         scale: largest(reach),
+        kind: "",
         rows: ["share"],
+        order: [0],
       },
     ),
   ];
@@ -117,9 +122,9 @@ function drawMap(model, map) {
     "aria-label": label,
   });
   paint(canvas, map);
-  const of_units = map.name !== "x" && map.name !== "∂h";
+  const of_units = map.kind === "unit";
   const now = `left: ${(100 * t) / time}%; width: ${100 / time}%`;
-  const row = `top: ${(100 * unit) / count}%; height: ${100 / count}%`;
+  const row = `top: ${(100 * map.order.indexOf(unit)) / count}%; height: ${100 / count}%`;
   /** @param {PointerEvent} event */
   const point = (event) => {
     if (event.type === "pointermove" && !event.buttons) return;
@@ -127,7 +132,7 @@ function drawMap(model, map) {
     const place = { t: Math.floor(((event.clientX - box.left) / box.width) * time) };
     const at = Math.floor(((event.clientY - box.top) / box.height) * count);
     frame.closest("[tabindex]")?.focus({ preventScroll: true });
-    model.go(of_units ? { ...place, unit: at } : place);
+    model.go(of_units ? { ...place, unit: map.order[clamp(at, count)] } : place);
   };
   const frame = element(
     "div",
@@ -139,7 +144,7 @@ function drawMap(model, map) {
       ? [element("div", { class: "begins", style: `left: ${(100 * begin) / time}%` })]
       : []),
   );
-  const names = count > 1 && count <= READABLE ? map.rows : [];
+  const names = count > 1 && count <= NAMED ? map.rows : [];
   const move = /^[xrzch]$/.test(map.name) ? `view-transition-name: map-${map.name}` : null;
   return element(
     "figure",
@@ -155,7 +160,14 @@ function drawMap(model, map) {
       ),
       frame,
     ),
-    tabulate(map),
+    tabulate(map.name, () => ({
+      caption: `${map.name}: ${map.meaning}`,
+      head: [`${map.kind} \\ step`, ...map.values.keys()].map(String),
+      rows: map.order.map((at, row) => [
+        map.rows[row],
+        ...map.values.map((column) => number(column[at], 3)),
+      ]),
+    })),
   );
 }
 
@@ -166,47 +178,8 @@ function paint(canvas, map) {
   map.values.forEach((column, t) => {
     for (let row = 0; row < canvas.height; row++) {
       const place = 4 * (row * canvas.width + t);
-      image.data.set([...colour(column[row], map.share, map.scale), 255], place);
+      image.data.set([...colour(column[map.order[row]], map.share, map.scale), 255], place);
     }
   });
   context.putImageData(image, 0, 0);
-}
-
-/** Returns a picture's numbers, filled in when they are asked for. @param {HeatMap} map */
-function tabulate(map) {
-  const details = element("details", {}, element("summary", {}, "numbers"));
-  details.addEventListener("toggle", () => {
-    if (!details.open || details.childElementCount > 1) return;
-    const kind = map.name === "x" ? "input" : map.name === "∂h" ? "" : "unit";
-    const head = [`${kind} \\ step`, ...map.values.keys()];
-    details.append(
-      element(
-        "div",
-        { class: "scroll", tabindex: 0, role: "group", "aria-label": `${map.name}, numbers` },
-        element(
-          "table",
-          {},
-          element("caption", {}, `${map.name}: ${map.meaning}`),
-          element(
-            "thead",
-            {},
-            element("tr", {}, ...head.map((text) => element("th", { scope: "col" }, `${text}`))),
-          ),
-          element(
-            "tbody",
-            {},
-            ...map.rows.map((name, row) =>
-              element(
-                "tr",
-                {},
-                element("th", { scope: "row" }, name),
-                ...map.values.map((column) => element("td", {}, number(column[row], 3))),
-              ),
-            ),
-          ),
-        ),
-      ),
-    );
-  });
-  return details;
 }

@@ -1,6 +1,7 @@
 // @ts-check
 // A guided story for readers who have never seen a GRU. Its numbers are those of the page's net.
 
+import { drawComparison } from "./compare.js";
 import { element, number } from "./dom.js";
 
 /**
@@ -8,7 +9,8 @@ import { element, number } from "./dom.js";
  * @typedef {import("./model.js").Place} Place
  * @typedef {import("./gru.js").Step} Step
  * @typedef {import("./net.js").CellChange} CellChange
- * @typedef {{title: string, text: string, place: Partial<Place>, change: CellChange}} Chapter
+ * @typedef {{title: string, text: string, place: Partial<Place>, change: CellChange,
+ *   draw?: () => Node}} Chapter
  */
 
 const HALF = 0.5; // Of its old state, that a unit keeps over a stretch of steps.
@@ -25,7 +27,6 @@ export function tell(model) {
   const { input, hidden } = cell;
   const after = cell.reset === "after";
   const percent = (/** @type {number} */ value) => `${number(100 * value, 0)} %`;
-  const whole = (/** @type {number} */ n) => n.toLocaleString("en");
 
   const [t, unit] = find(steps, (s, j) => Math.abs(s.h[j] - s.before[j]));
   const [old, c, z, h] = /** @type {const} */ (["before", "c", "z", "h"]).map(
@@ -38,7 +39,7 @@ export function tell(model) {
   const read = own && model.names.length && input <= 4 ? `: ${names.join(" and ")}` : "";
   const terms = input + hidden + 1;
   const extra = cell.b_h ? hidden : 0;
-  const parameters = 3 * hidden * terms + extra;
+  const weights = 3 * hidden * terms + extra;
   const lstm = 4 * hidden * terms;
 
   /**
@@ -109,15 +110,17 @@ export function tell(model) {
       ],
       { r: 1, z: 1 },
     ),
-    chapter("And the LSTM?", { level: "cell", t, unit }, [
-      "The LSTM is older. It has two states: a memory (the cell state) and an output.",
-      "Its forget gate sets what it keeps, its input gate what it adds,",
-      "and its output gate what it shows. A GRU has one state and shows all of it.",
-      "Its update gate does the work of two: it adds with z and keeps with 1 − z,",
-      "so the two always sum to 1. Neither is better in general.",
-      `This GRU has ${whole(parameters)} weights and biases.`,
-      `An LSTM with as many units has ${whole(lstm)}${extra ? "" : ", a third more"}.`,
-    ]),
+    {
+      ...chapter("And the LSTM?", { level: "cell", t, unit }, [
+        "The LSTM is older. It has two states: a memory (the cell state) and an output.",
+        "Its forget gate sets what it keeps, its input gate what it adds,",
+        "and its output gate what it shows. A GRU has one state and shows all of it.",
+        "Its update gate does the work of two: it adds with z and keeps with 1 − z,",
+        "so the two always sum to 1. Neither is better in general.",
+        `An LSTM with as many units has ${extra ? "about " : ""}a third more weights.`,
+      ]),
+      draw: () => drawComparison({ step: steps[t], t, unit, reverse, weights, lstm }),
+    },
   ];
 }
 
@@ -205,15 +208,19 @@ const plural = (n, word) => `${n} ${word}${n === 1 ? "" : "s"}`;
  * @returns {{node: Node, update: (at: number, there: boolean) => void}}
  */
 export function makeStory(chapters, turn) {
-  let shown = 0;
+  let shown = -1;
   const title = element("h2");
   const text = element("p", { "aria-live": "polite" });
   const back = element("button", { id: "story-back", onclick: () => turn(shown - 1) }, "back");
   const on = element("button", { id: "story-on", onclick: () => turn(shown + 1) }, "next");
   const again = element("button", { onclick: () => turn(shown) }, "return to this chapter");
+  const picture = element("div");
   const buttons = element("p", {}, back, " ", on, " ", again);
-  const node = element("section", { class: "story", "aria-label": "Story" }, title, text, buttons);
+  const parts = [title, text, picture, buttons];
+  const node = element("section", { class: "story", "aria-label": "Story" }, ...parts);
   const update = (/** @type {number} */ at, /** @type {boolean} */ there) => {
+    const { draw } = chapters[at];
+    if (shown !== at) picture.replaceChildren(...(draw ? [draw()] : []));
     shown = at;
     title.textContent = `Chapter ${at + 1} of ${chapters.length}: ${chapters[at].title}`;
     if (text.textContent !== chapters[at].text) text.textContent = chapters[at].text;

@@ -1,7 +1,7 @@
 // @ts-check
 // The third level: one number of one unit, term by term, and the curve that it goes through.
 
-import { bar, element, largest, number } from "./dom.js";
+import { bar, drawTable, element, largest, number, tabulate } from "./dom.js";
 import { sigmoid } from "./gru.js";
 import { math } from "./words.js";
 
@@ -50,8 +50,6 @@ function terms(model, gate) {
   const { unit } = place;
   const [W, b] = /** @type {const} */ ([trace.cell[`W_${gate}`], trace.cell[`b_${gate}`]]);
   const weigh = (/** @type {number} */ row) => W[row * hidden + unit];
-  /** @type {(name: string, weight: number, value: number) => Term} */
-  const term = (name, weight, value) => ({ name, weight, value, product: weight * value });
   const after = step.q !== null;
   const r = gate === "c" ? step.r : null;
   const states = Array.from(step.before, (h, i) =>
@@ -68,55 +66,51 @@ function terms(model, gate) {
   ];
 }
 
-/** @param {Model} model @param {"r" | "z" | "c"} gate */
-function drawSum(model, gate) {
-  const every = terms(model, gate);
-  const total = (/** @type {Term[]} */ list) => list.reduce((sum, one) => sum + one.product, 0);
-  const sum = total(every);
+/** @type {(name: string, weight: number, value: number) => Term} */
+const term = (name, weight, value) => ({ name, weight, value, product: weight * value });
+
+/** @param {Term[]} terms */
+const total = (terms) => terms.reduce((sum, one) => sum + one.product, 0);
+
+/** Returns a table of terms, each with a bar, and of their sum. @param {Term[]} every */
+function drawTerms(every) {
   const order = [...every].sort((a, b) => Math.abs(b.product) - Math.abs(a.product));
   const [shown, rest] = [order.slice(0, LISTED), order.slice(LISTED)];
   const others = total(rest);
   const top = largest([shown.map((one) => one.product), [others]]);
-  const row = (/** @type {string[]} */ [name, ...cells], /** @type {Node | string} */ last) =>
-    element(
-      "tr",
-      {},
-      element("th", { scope: "row" }, name),
-      ...cells.map((text) => element("td", {}, text)),
-      element("td", {}, last),
-    );
-  const rows = shown.map(({ name, weight, value, product }) =>
-    row([name, ...[weight, value, product].map((a) => number(a, 3))], bar(product, top, true)),
-  );
+  const rows = shown.map(({ name, weight, value, product }) => [
+    ...[name, ...[weight, value, product].map((a) => number(a, 3))],
+    bar(product, top, true),
+  ]);
   if (rest.length) {
     const name = `${rest.length} other term${rest.length > 1 ? "s" : ""}`;
-    rows.push(row([name, "", "", number(others, 3)], bar(others, top, true)));
+    rows.push([name, "", "", number(others, 3), bar(others, top, true)]);
   }
-  const heads = ["term", "weight", "value", "weight × value", "bar"];
-  return [
-    element(
-      "table",
-      { class: "terms" },
-      element("caption", {}, `The ${every.length} terms of the sum, largest first`),
-      element(
-        "thead",
-        {},
-        element("tr", {}, ...heads.map((text) => element("th", { scope: "col" }, text))),
-      ),
-      element("tbody", {}, ...rows),
-      element("tfoot", {}, row(["sum", "", "", number(sum, 3)], "")),
-    ),
-    drawCurve(sum, model.step[gate][model.place.unit], gate === "c"),
-  ];
+  return drawTable({
+    kind: "terms",
+    caption: `The ${every.length} terms of the sum, largest first`,
+    head: ["term", "weight", "value", "weight × value", "bar"],
+    rows,
+    foot: [["sum", "", "", number(total(every), 3), ""]],
+  });
 }
 
-/** @param {number} sum @param {number} result @param {boolean} tanh */
-function drawCurve(sum, result, tanh) {
+/** @param {Model} model @param {"r" | "z" | "c"} gate */
+function drawSum(model, gate) {
+  const every = terms(model, gate);
+  const { step, place } = model;
+  return [drawTerms(every), drawCurve(total(every), step[gate][place.unit], gate === "c", place.t)];
+}
+
+/** @param {number} sum @param {number} result @param {boolean} tanh @param {number} t */
+function drawCurve(sum, result, tanh, t) {
   const f = tanh ? Math.tanh : sigmoid;
   const edge = Math.max(4, Math.ceil(Math.abs(sum)) + 1);
   const x = (/** @type {number} */ a) => 150 + (130 * a) / edge;
   const y = (/** @type {number} */ a) => (tanh ? 100 - 80 * a : 180 - 160 * a);
   const points = Array.from({ length: 81 }, (_, i) => (i / 40 - 1) * edge);
+  const sums = [...points.filter((_, i) => i % 10 === 0 && points[i] !== sum), sum];
+  sums.sort((a, b) => a - b);
   const path = points.map((a) => `${x(a).toFixed(1)} ${y(f(a)).toFixed(1)}`).join("L");
   const held = Math.abs(f(sum) - result) > 1e-6 ? `, held at ${number(result)}` : "";
   const label = `${tanh ? "tanh" : "σ"}(${number(sum)}) = ${number(f(sum))}${held}`;
@@ -133,6 +127,16 @@ function drawCurve(sum, result, tanh) {
       element("circle", { cx: x(sum), cy: y(result), r: 5, class: "point" }),
     ),
     element("figcaption", {}, label),
+    tabulate("curve", () => ({
+      caption: `The curve, and this sum at step ${t}`,
+      head: ["sum", tanh ? "tanh(sum)" : "σ(sum)"],
+      rows: sums.map((a) =>
+        a === sum
+          ? [`${number(a, 3)}, this step`, `${number(f(a), 3)}${held}`]
+          : [number(a), number(f(a), 3)],
+      ),
+      here: sums.indexOf(sum),
+    })),
   );
 }
 
@@ -140,7 +144,8 @@ function drawCurve(sum, result, tanh) {
 function drawMix({ step, place, change, trace }) {
   const j = place.unit;
   const [before, c, z, h] = [step.before[j], step.c[j], step.z[j], step.h[j]];
-  const mixed = (1 - z) * before + z * c;
+  const parts = [term("old state", 1 - z, before), term("candidate", z, c)];
+  const mixed = total(parts);
   const x = (/** @type {number} */ a) => 160 + 130 * a;
   let why = "";
   if (j in (change.states?.[place.t] ?? {})) why = `, then set to ${number(h)}`;
@@ -183,5 +188,5 @@ function drawMix({ step, place, change, trace }) {
   );
   const share = `${number(100 * z, 0)} %`;
   const words = `The new state lies ${share} of the way from the old state to the candidate.`;
-  return why ? [figure] : [figure, element("p", {}, words)];
+  return [drawTerms(parts), figure, ...(why ? [] : [element("p", {}, words)])];
 }
