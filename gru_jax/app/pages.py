@@ -1,6 +1,6 @@
 """The pages of `gru-jax explain --html`, each for one sequence.
 
-of_run      the longest of the first test sequences, or the first one of a file
+of_run      a test sequence, or the first one of a file
 of_weights  the first sequence of a file, or noise
 make        either, as the path is
 """
@@ -41,7 +41,8 @@ def make(path: Path, source: Path | None) -> plot.Page:
 def of_run(folder: Path, source: Path | None) -> plot.Page:
     """Returns the page of a run, for a test sequence or the first sequence of a file.
 
-    The test sequence is the longest of those that `take` returns.
+    The test sequence is the longest that a page takes, of those that `take` returns. Of a forecast,
+    it is the last test window of the first series, or what comes after the targets of a file.
 
     Raises:
         FileNotFoundError: if there is no run.
@@ -53,15 +54,17 @@ def of_run(folder: Path, source: Path | None) -> plot.Page:
         data, names = task.load(trained.config).test, ()
     else:
         names, data, _ = inference.read(trained, source)
-    batch, _ = take(trained, data)
-    row = int(np.argmax(batch.lengths)) if source is None else 0
-    horizon = task.horizon and task.horizon(trained, data, batch, row)
-    if horizon:
+    horizon = None
+    if task.horizon:
+        xs, horizon = task.horizon(trained, data)
         title = f"Forecast of {horizon.label} from {horizon.times[len(horizon.past)]}"
     else:
+        batch, _ = take(trained, data)
+        fitting = np.where(batch.lengths <= MAX_STEPS, batch.lengths, 0)
+        row = int(fitting.argmax()) if source is None else 0
         name = names[row] if names else name_sequence(goal, data, row)
-        title = f"{goal.title}, {name}"
-    xs, cut = _cut(np.asarray(batch.xs[row, : batch.lengths[row]]))
+        xs, cut = _cut(np.asarray(batch.xs[row, : batch.lengths[row]]))
+        title = f"{goal.title}, {name}{cut}"
     return plot.page(
         trained.net,
         trained.params,
@@ -69,7 +72,7 @@ def of_run(folder: Path, source: Path | None) -> plot.Page:
         inputs=_name_inputs(trained),
         classes=goal.classes or None,
         horizon=horizon,
-        title=title + cut,
+        title=title,
     )
 
 

@@ -11,12 +11,14 @@ import pandas as pd
 import pytest
 from forecast_files import COLUMNS, HORIZON, OPTIONS, on_grid, read_back
 from made_up_tasks import SIGN, SumConfig
+from refusals import refused
 
 import gru_jax as gj
 from gru_jax import interop
 from gru_jax.app import inference, pages
 from gru_jax.app.cli import main
 from gru_jax.app.problem import Trained
+from gru_jax.app.tasks import forecast_page
 from gru_jax.app.tasks.classifier import standardise
 
 
@@ -130,7 +132,8 @@ def test_a_page_of_a_forecast_has_the_units_of_its_series(sales, tmp_path):
     trained, horizon = inference.load_trained(tmp_path / "run"), data["horizon"]
     outputs = np.asarray(trained.net.apply(trained.params, xs[None])[0][0])
     scaled = np.sort(outputs + xs[:, [horizon["base"]]], -1)[-HORIZON:]
-    backtest = read_back(tmp_path / "run" / "backtest.csv")[:HORIZON]
+    backtest = read_back(tmp_path / "run" / "backtest.csv")
+    backtest = backtest[backtest["unique_id"] == "a"][-HORIZON:].reset_index()
     names = [f"gru_jax{band}" for band in ("-lo-95", "-lo-80", "", "-hi-80", "-hi-95")]
     np.testing.assert_allclose(
         horizon["center"] + horizon["scale"] * scaled, backtest[names], rtol=1e-5
@@ -146,8 +149,29 @@ def test_a_page_of_a_forecast_has_the_units_of_its_series(sales, tmp_path):
     ahead = ["--input", str(table), "--html", str(target)]
     assert main(["explain", str(tmp_path / "run"), *ahead]) == 0
     horizon = read_page(target)[0]["horizon"]
-    assert horizon["truth"] == [None] * HORIZON
+    assert horizon["truth"] == []
     assert horizon["times"][-HORIZON] == f"{y.index[-1] + pd.Timedelta(days=1):%Y-%m-%d}"
+
+
+@pytest.mark.parametrize(
+    ("times", "expected"),
+    [
+        (["2024-02-26", "2024-02-27"], None),
+        (["371", "372"], None),
+        (["2024-02-26T13:00:00Z", "2024-02-26T13:30:00Z"], ["2024-02-26 13:00Z"]),
+        (["2024-02-26T13:00:00", "2024-02-26T13:30:00"], ["2024-02-26 13:00"]),
+        (["2024-02-26T13:00:00", "2024-02-26T13:00:01"], ["2024-02-26 13:00:00"]),
+        (["2024-02-26T13:00:00.000000", "2024-02-26T13:00:00.100000"], None),
+    ],
+)
+def test_times_have_seconds_if_one_has(times, expected):
+    expected = expected or [times[0].replace("T", " ")]
+    assert forecast_page.shorten(times)[:1] == expected
+
+
+def test_a_page_of_segrnn_is_refused():
+    with refused("explain: --html cannot run segrnn, whose GRU reads segments of steps."):
+        forecast_page.choose_window(SimpleNamespace(facts={"net": "segrnn"}), (None, None))
 
 
 def test_a_longer_sequence_is_cut(tmp_path):

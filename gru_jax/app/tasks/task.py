@@ -198,8 +198,8 @@ class Task(NamedTuple):
             over batches are not enough.
         files: `(trained, data, folder) -> (paths, notes)` of more files for the test data, and
             sentences about them.
-        horizon: `(trained, data, batch, row) -> plot.Horizon` of a sequence in the batches of data,
-            if its outputs are a forecast.
+        horizon: `(trained, data) -> xs, plot.Horizon` of one sequence, for a page, if its outputs
+            are a forecast.
         explainable: whether the steps are vectors or tokens, as `gru-jax explain` needs.
     """
 
@@ -227,5 +227,5 @@ class Task(NamedTuple):
     figures: Callable[[Any, Any, Path], list[Path]] = lambda *_: []
     test: Callable[[Any, Any], Row] | None = None
     files: Callable[[Any, Any, Path], tuple[list[Path], list[str]]] = lambda *_: ([], [])
-    horizon: Callable[[Any, Any, Any, int], Any] | None = None
+    horizon: Callable[[Any, Any], tuple[np.ndarray, Any]] | None = None
     explainable: bool = True

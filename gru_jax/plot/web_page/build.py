@@ -17,8 +17,8 @@ from gru_jax.plot.web_page.pack import Description, Reader, describe, find_reade
 from gru_jax.types import ArrayLike, Params
 
 MODULES = (
-    "gru net data dom words model address sequence cell unit output forecast changes compare "
-    "story controls main"
+    "gru net data dom words model address sequence cell unit output chart forecast changes "
+    "compare story controls main"
 ).split()
 """The modules of `web/`, each after its imports."""
 LIMIT = 3_000_000

@@ -14,11 +14,11 @@ class Horizon(NamedTuple):
 
     An output in units of y is `center + scale * output`, or `center + scale * (output + input)`
     with the input `base` of the same step. The page sorts the outputs of a step, as quantiles may
-    cross.
+    cross. It draws the middle one as a line, and a band for each pair about it.
 
     Attributes:
         past: y before the horizon, in its units; NaN is missing.
-        names: names of the outputs, lowest first, e.g. ("10 %", "50 %", "90 %").
+        names: names of an odd number of outputs, lowest first, e.g. ("10 %", "50 %", "90 %").
         center: 0 of the outputs, in units of y.
         scale: 1 of the outputs, in units of y.
         base: number of the input that is added to the outputs; None for none.
@@ -45,16 +45,22 @@ def describe_horizon(horizon: Horizon, steps: int, inputs: int, outputs: int) ->
             the net at each step, of which there are none if the net pools.
     """
     past, begin = np.asarray(horizon.past, float), len(horizon.past)
+    between = f"be [time] with 1 to {steps - 1} steps, without inf"
     truth = np.full(0, np.nan) if horizon.truth is None else np.asarray(horizon.truth, float)
     center, scale, base = float(horizon.center), float(horizon.scale), horizon.base
     needs = {
         "net": (outputs > 0, "have outputs at each step", "a net that pools"),
-        "past": (past.ndim == 1 and 0 < begin < steps, f"have 1 to {steps - 1} steps", begin),
+        "past": (_fits(past) and 0 < begin < steps, between, past.shape),
+        "outputs": (outputs % 2 == 1, "be an odd number", outputs),
         "names": (len(horizon.names) == outputs, f"be {outputs}", len(horizon.names)),
         "center": (np.isfinite(center), "be finite", center),
-        "scale": (np.isfinite(scale) and scale > 0, "be above 0", scale),
+        "scale": (np.isfinite(scale) and scale > 0, "be finite and above 0", scale),
         "base": (base is None or 0 <= base < inputs, f"be None or 0 to {inputs - 1}", base),
-        "truth": (truth.shape in ((0,), (steps - begin,)), f"be [{steps - begin}]", truth.shape),
+        "truth": (
+            _fits(truth) and len(truth) in (0, steps - begin),
+            f"be [{steps - begin}] without inf",
+            truth.shape,
+        ),
         "times": (len(horizon.times) in (0, steps), f"be {steps}", len(horizon.times)),
     }
     for name, (fits, needed, got) in needs.items():
@@ -70,6 +76,10 @@ def describe_horizon(horizon: Horizon, steps: int, inputs: int, outputs: int) ->
         "times": list(horizon.times),
         "label": horizon.label,
     }
+
+
+def _fits(values: np.ndarray) -> bool:
+    return values.ndim == 1 and not np.isinf(values).any()
 
 
 def _as_json(values: np.ndarray) -> list[float | None]:

@@ -72,7 +72,8 @@ export function makeControls(model) {
     });
     playing.textContent = timer ? "pause" : "play";
     slider.value = String(t);
-    output.textContent = `step ${t} (0 to ${last})`;
+    const time = model.times.length ? `, ${model.times[t]}` : "";
+    output.textContent = `step ${t}${time} (0 to ${last})`;
     select.value = String(cell);
     sort.update("sort units by speed", model.sorted);
   };

@@ -16,6 +16,7 @@ import { drawUnit } from "./unit.js";
 
 const VIEWS = { sequence: drawSequence, cell: drawCell, unit: drawUnit };
 const FOCUSED = "button, summary, [tabindex]";
+const WIDE = 720; // Of a chart, in pixels, before it has a place.
 const LATER = 200; // Milliseconds after which the address follows; browsers refuse many changes.
 
 /**
@@ -25,7 +26,8 @@ const LATER = 200; // Milliseconds after which the address follows; browsers ref
  */
 export function start(data, root, alone = true) {
   const model = new Model(unpack(data.net), rows(data.xs), data.inputs);
-  model.begin = data.horizon?.past.length ?? null;
+  const { horizon } = data;
+  if (horizon) [model.begin, model.times] = [horizon.past.length, horizon.times];
   const chapters = data.story ? tell(model) : [];
   const turn = (/** @type {number} */ at) => {
     model.chapter = at;
@@ -55,10 +57,17 @@ export function start(data, root, alone = true) {
     story?.update(model.chapter, isThere(model, place ?? {}) && cell === 0);
     controls.update();
     replace(view, VIEWS[level](model));
-    const said = data.horizon ? drawForecast(model, data.horizon) : drawOutput(model, data.classes);
-    replace(output, said);
+    tellOutput();
     changes.update();
   };
+  let wide = 0;
+  const tellOutput = () => {
+    wide = output.clientWidth || WIDE;
+    const picture = horizon ? drawForecast(model, horizon, wide) : drawOutput(model, data.classes);
+    replace(output, picture);
+  };
+  const fit = new ResizeObserver(() => horizon && output.clientWidth !== wide && tellOutput());
+  fit.observe(output);
 
   const addressed = alone && location.protocol !== "about:"; // A frame in a notebook has none.
   let timer = 0;
@@ -66,9 +75,10 @@ export function start(data, root, alone = true) {
     clearTimeout(timer);
     timer = setTimeout(() => history.replaceState(null, "", write(model)), LATER);
   };
+  let arrives = true; // From an address: nothing moves before the reader does.
   model.listeners.push((moved) => {
     const calm = matchMedia("(prefers-reduced-motion: reduce)").matches;
-    const smooth = moved && alone && view.hasChildNodes() && !calm && document.startViewTransition;
+    const smooth = moved && alone && !arrives && !calm && document.startViewTransition;
     if (smooth) document.startViewTransition(draw);
     else draw();
     if (addressed) follow();
@@ -76,8 +86,10 @@ export function start(data, root, alone = true) {
   listen(model, view, controls.play);
   const go = () => {
     clearTimeout(timer);
+    arrives = true;
     if (chapters.length && !location.hash) turn(0);
     else read(model, location.hash, chapters.length);
+    arrives = false;
   };
   if (addressed) {
     addEventListener("hashchange", go);
@@ -85,7 +97,11 @@ export function start(data, root, alone = true) {
     view.focus({ preventScroll: true });
   } else if (chapters.length) turn(0);
   else model.go({});
-  return controls.stop;
+  arrives = false;
+  return () => {
+    controls.stop();
+    fit.disconnect();
+  };
 }
 
 /** @param {Model} model @param {any} place */

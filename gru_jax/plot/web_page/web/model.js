@@ -40,6 +40,8 @@ export class Model {
     this.chapter = 0;
     /** The first step of a forecast. @type {number | null} */
     this.begin = null;
+    /** Names of the steps, or []. @type {string[]} */
+    this.times = [];
     /** @type {Array<(moved: boolean) => void>} */
     this.listeners = [];
   }
