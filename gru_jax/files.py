@@ -1,4 +1,7 @@
-"""Files written whole or not at all, arrays from files that are not trusted, and their packages."""
+"""Atomic writes, arrays from untrusted files, and the names of formats and packages.
+
+The command reads this module before it imports NumPy or JAX.
+"""
 
 import importlib
 import os
@@ -8,9 +11,13 @@ import uuid
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
-import numpy as np
+if TYPE_CHECKING:
+    import numpy
+
+FormatName: TypeAlias = Literal["torch", "keras", "flax", "haiku", "equinox", "onnx", "safetensors"]
+"""The name of a file format in `gru_jax.interop`."""
 
 
 def import_package(function: str, package: str, module: str) -> Any:
@@ -132,13 +139,15 @@ def check_size(path: Path) -> None:
         raise ValueError(f"{path} must be {MAX_BYTES} bytes or less, unpacked, got {size}.")
 
 
-def read_npz(path: Path) -> dict[str, np.ndarray]:
+def read_npz(path: Path) -> "dict[str, numpy.ndarray]":
     """Returns the arrays of an `.npz` file by name.
 
     Raises:
         FileNotFoundError: if there is no such file.
         ValueError: if it is damaged, too large, or holds something else.
     """
+    import numpy as np
+
     check_size(path)
     try:
         if not zipfile.is_zipfile(path):  # np.load would leave the file open

@@ -15,15 +15,16 @@ from gru_jax.app.tasks import CONFIGS
 from gru_jax.app.tasks.table import TASKS
 
 PROJECT = tomllib.loads((Path(gj.__file__).parent.parent / "pyproject.toml").read_text())["project"]
+COMMANDS = ["train", "evaluate", "predict", "sample", "explain", "convert", "inspect", "bench"]
 QUICK = {  # arguments and the exit code
     "": 0,
     "--version": 0,
-    "train --help": 0,
-    "train forecast --help": 0,
-    "bench --help": 0,
+    **{f"{name} --help": 0 for name in COMMANDS},
+    **{f"train {name} --help": 0 for name in CONFIGS},
     "evaluate": 2,
     "train forecast --hroizon 3": 2,
     "train speech": 2,
+    "train --resume --out no/such/run": 2,
 }
 ANSWER = """
 import contextlib, io, json, sys
@@ -40,7 +41,6 @@ for line in json.loads(sys.argv[1]):
 heavy = [name for name in ("jax", "numpy", "rich") if name in sys.modules]
 print(json.dumps([codes, heavy]))
 """
-COMMANDS = ["train", "evaluate", "predict", "sample", "explain", "convert", "inspect", "bench"]
 
 
 def test_help_names_every_flag_and_its_default(capsys):
