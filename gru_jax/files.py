@@ -3,7 +3,7 @@
 The command reads this module before it imports NumPy or JAX.
 """
 
-import importlib
+import importlib.util
 import os
 import re
 import sys
@@ -20,6 +20,16 @@ FormatName: TypeAlias = Literal["torch", "keras", "flax", "haiku", "equinox", "o
 """The name of a file format in `gru_jax.interop`."""
 
 
+def is_installed(module: str) -> bool:
+    """Returns whether there is a module; imports the package that it is in, but not itself."""
+    try:
+        return importlib.util.find_spec(module) is not None
+    except ModuleNotFoundError:
+        return False
+    except ValueError:  # A program has put a module without a spec in its place.
+        return True
+
+
 def import_package(function: str, package: str, module: str) -> Any:
     """Returns a module of a package that files need and the extra `app` installs.
 
@@ -29,6 +39,8 @@ def import_package(function: str, package: str, module: str) -> Any:
     try:
         return importlib.import_module(module)
     except ModuleNotFoundError as error:
+        if not f"{module}.".startswith(f"{error.name}."):
+            raise  # The package is there, but lacks another.
         message = f"{function} needs {package}: pip install 'gru_jax[app]'."
         raise ModuleNotFoundError(message, name=package) from error
 

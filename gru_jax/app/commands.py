@@ -186,7 +186,10 @@ def parse(args: list[str]) -> Command:
     if name in ("-h", "--help"):
         _parser().parse_args([name])  # Prints, and exits.
     if name == "--version":
-        print(f"gru-jax {gj.__version__}")
+        try:
+            print(f"gru-jax {gj.__version__}")
+        except AttributeError as error:
+            raise ValueError(str(error)) from error
         raise SystemExit(0)
     if name not in COMMANDS:
         raise ValueError(f"no command {name}{suggest(name, COMMANDS)} See gru-jax --help.")

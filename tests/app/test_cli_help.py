@@ -1,5 +1,7 @@
 """Help and version."""
 
+import importlib.metadata
+import importlib.util
 import json
 import re
 import subprocess
@@ -103,6 +105,13 @@ def test_the_version_is_the_package_s(capsys):
     assert capsys.readouterr().out == f"gru-jax {PROJECT['version']}\n"
 
 
+def test_without_an_installation_there_is_no_version(capsys, monkeypatch):
+    monkeypatch.setattr(importlib.metadata.Distribution, "discover", lambda **_: iter(()))
+    assert main(["--version"]) == 2
+    message = "gru-jax: gru_jax.__version__ needs an installation: pip install -e .\n"
+    assert capsys.readouterr() == ("", message)
+
+
 def test_help_and_wrong_use_are_answered_without_jax():
     command = [sys.executable, "-c", ANSWER, json.dumps(list(QUICK))]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
@@ -116,7 +125,9 @@ def test_the_settings_are_those_of_the_tasks():
 def test_without_its_extra_the_command_says_what_to_install(monkeypatch, capsys):
     extra = [re.match(r"[\w-]+", entry)[0] for entry in PROJECT["optional-dependencies"]["app"]]
     assert list(PACKAGES.values()) == extra
+    assert importlib.util.find_spec("orbax")  # A namespace: orbax-export has it as well.
     for module in PACKAGES:
+        assert importlib.import_module(module).__file__
         monkeypatch.setitem(sys.modules, module, None)
     assert main(["evaluate", "runs/x"]) == 2
     message = f"gru-jax: the command needs {', '.join(extra)}: pip install 'gru_jax[app]'.\n"
