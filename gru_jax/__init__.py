@@ -12,13 +12,7 @@ and files (`gj.interop`), Flax modules (`gj.linen`, `gj.nnx`), scikit-learn's es
 """
 
 import importlib
-import importlib.util
 from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:  # At run time, `__getattr__` imports them.
-    from gru_jax.api import *  # noqa: F403
-    from gru_jax.interop import load as load
-    from gru_jax.interop import save as save
 
 _MODULES = ("estimators", "interop", "linen", "nnx", "plot", "testing")
 _OF_INTEROP = ("load", "save")
@@ -29,41 +23,63 @@ _NEEDS = {
     ),
     "plot": ("matplotlib", "gru_jax.plot needs matplotlib: pip install 'gru_jax[plot]'"),
 }
-_LACKING = {name for name, (module, _) in _NEEDS.items() if not importlib.util.find_spec(module)}
 
+if TYPE_CHECKING:
+    from gru_jax import estimators as estimators
+    from gru_jax import interop as interop
+    from gru_jax import linen as linen
+    from gru_jax import nnx as nnx
+    from gru_jax import plot as plot
+    from gru_jax import testing as testing
+    from gru_jax.api import *  # noqa: F403
+    from gru_jax.interop import load as load
+    from gru_jax.interop import save as save
 
-def __getattr__(name: str) -> Any:
-    """Imports the public names, or a module, on first use: `gru-jax --help` needs none of them."""
-    if name in _LACKING:
-        raise AttributeError(_NEEDS[name][1])
-    if name in (*_MODULES, *_OF_INTEROP):
-        # One door to JAX: threads that enter its import by several trip over each other.
-        importlib.import_module("gru_jax.api")
-    if name in _MODULES:
-        return importlib.import_module(f"gru_jax.{name}")
-    if name in _OF_INTEROP:
-        return getattr(importlib.import_module("gru_jax.interop"), name)
-    if name == "__all__":
-        return __dir__()
-    if name == "__version__":
-        import importlib.metadata as metadata  # Takes longer than all else in this file.
+    __version__: str
+else:  # Type checkers that saw it would take every name for one of the package's.
 
-        try:
-            return metadata.version("gru_jax")
-        except metadata.PackageNotFoundError as error:
-            message = "gru_jax.__version__ needs an installation: pip install -e ."
-            raise AttributeError(message) from error
-    if not name.startswith("_"):
-        for each, value in _import_names().items():
-            globals().setdefault(each, value)
-        if name in globals():
-            return globals()[name]
-    raise AttributeError(f"module 'gru_jax' has no attribute {name!r}")
+    def __getattr__(name: str) -> Any:
+        """Imports the public names, or a module, on first use: `gru-jax --help` needs none."""
+        if _is_lacking(name):
+            raise AttributeError(_NEEDS[name][1])
+        if name in (*_MODULES, *_OF_INTEROP):
+            # One door to JAX: threads that enter its import by several trip over each other.
+            importlib.import_module("gru_jax.api")
+        if name in _MODULES:
+            return importlib.import_module(f"gru_jax.{name}")
+        if name in _OF_INTEROP:
+            return getattr(importlib.import_module("gru_jax.interop"), name)
+        if name == "__all__":
+            return __dir__()
+        if name == "__version__":
+            import importlib.metadata as metadata  # Takes longer than all else in this file.
+
+            try:
+                return metadata.version("gru_jax")
+            except metadata.PackageNotFoundError as error:
+                message = "gru_jax.__version__ needs an installation: pip install -e ."
+                raise AttributeError(message) from error
+        if not name.startswith("_"):
+            for each, value in _import_names().items():
+                globals().setdefault(each, value)
+            if name in globals():
+                return globals()[name]
+        raise AttributeError(f"module 'gru_jax' has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
     """Returns the public names."""
-    return sorted({*_import_names(), *_MODULES, *_OF_INTEROP} - _LACKING)
+    names = {*_import_names(), *_MODULES, *_OF_INTEROP}
+    return sorted(name for name in names if not _is_lacking(name))
+
+
+def _is_lacking(name: str) -> bool:
+    """Returns whether a module needs a package that is not installed, as of now."""
+    if name not in _NEEDS:
+        return False
+    from gru_jax.files import is_installed
+
+    return not is_installed(_NEEDS[name][0])
 
 
 def _import_names() -> dict[str, Any]:

@@ -1,6 +1,9 @@
-"""Files written whole or not at all, arrays from files that are not trusted, and their packages."""
+"""Atomic writes, arrays from untrusted files, and the names of formats and packages.
 
-import importlib
+The command reads this module before it imports NumPy or JAX.
+"""
+
+import importlib.util
 import os
 import re
 import sys
@@ -8,9 +11,23 @@ import uuid
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
-import numpy as np
+if TYPE_CHECKING:
+    import numpy
+
+FormatName: TypeAlias = Literal["torch", "keras", "flax", "haiku", "equinox", "onnx", "safetensors"]
+"""The name of a file format in `gru_jax.interop`."""
+
+
+def is_installed(module: str) -> bool:
+    """Returns whether there is a module; imports the package that it is in, but not itself."""
+    try:
+        return importlib.util.find_spec(module) is not None
+    except ModuleNotFoundError:
+        return False
+    except ValueError:  # A program has put a module without a spec in its place.
+        return True
 
 
 def import_package(function: str, package: str, module: str) -> Any:
@@ -22,6 +39,8 @@ def import_package(function: str, package: str, module: str) -> Any:
     try:
         return importlib.import_module(module)
     except ModuleNotFoundError as error:
+        if not f"{module}.".startswith(f"{error.name}."):
+            raise  # The package is there, but lacks another.
         message = f"{function} needs {package}: pip install 'gru_jax[app]'."
         raise ModuleNotFoundError(message, name=package) from error
 
@@ -132,13 +151,15 @@ def check_size(path: Path) -> None:
         raise ValueError(f"{path} must be {MAX_BYTES} bytes or less, unpacked, got {size}.")
 
 
-def read_npz(path: Path) -> dict[str, np.ndarray]:
+def read_npz(path: Path) -> "dict[str, numpy.ndarray]":
     """Returns the arrays of an `.npz` file by name.
 
     Raises:
         FileNotFoundError: if there is no such file.
         ValueError: if it is damaged, too large, or holds something else.
     """
+    import numpy as np
+
     check_size(path)
     try:
         if not zipfile.is_zipfile(path):  # np.load would leave the file open

@@ -201,6 +201,32 @@ except AttributeError as error:
     assert run(code) == f"gru_jax.{name} needs {package}: pip install 'gru_jax[{name}]'\n"
 
 
+def test_another_module_in_place_of_a_package_does_no_harm():
+    code = """
+import sys, types
+sys.modules["matplotlib"] = types.ModuleType("matplotlib")  # without a spec
+import gru_jax as gj
+print("plot" in dir(gj), gj.gru(3).init is not None)
+"""
+    assert run(code) == "True True\n"
+
+
+def test_a_package_that_is_installed_later_is_seen():
+    code = """
+import sys
+installed, sys.path = sys.path, [path for path in sys.path if "site-packages" not in path]
+import gru_jax as gj
+try:
+    gj.plot
+except AttributeError as error:
+    print(error)
+sys.path = installed
+print("plot" in dir(gj), gj.plot.__name__)
+"""
+    message = "gru_jax.plot needs matplotlib: pip install 'gru_jax[plot]'"
+    assert run(code).splitlines() == [message, "True gru_jax.plot"]
+
+
 def test_a_misspelled_argument_is_one_of_apply():
     with pytest.raises(TypeError, match=r"^apply\(\) got an unexpected keyword argument"):
         gj.dense(2).apply((), jnp.ones((2, 3)), length=2)

@@ -11,6 +11,19 @@ import pytest
 from gru_jax import files
 
 
+def test_the_package_that_is_lacking_is_the_one_that_is_named(tmp_path, monkeypatch):
+    (tmp_path / "part_of_files").mkdir()
+    (tmp_path / "part_of_files" / "arrays.py").write_text("import missing_from_files.arrays")
+    monkeypatch.syspath_prepend(tmp_path)
+    for module in ("part_of_files.images", "other_files.arrays"):
+        with pytest.raises(ModuleNotFoundError, match=r"^load needs files-of-arrays: pip"):
+            files.import_package("load", "files-of-arrays", module)
+        assert not files.is_installed(module)
+    with pytest.raises(ModuleNotFoundError, match=r"^No module named 'missing_from_files'$"):
+        files.import_package("load", "files-of-arrays", "part_of_files.arrays")
+    assert files.is_installed("part_of_files.arrays")
+
+
 def test_many_may_write_the_same_file_at_once(tmp_path):
     path, failed = tmp_path / "a.txt", []
 

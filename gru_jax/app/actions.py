@@ -60,7 +60,10 @@ def train(command: Train, console: Console) -> int:
     if command.resume:
         run = runs.reopen(command.out, task, command.config)
     else:
-        run, moved = runs.begin(command.out, task, command.config)
+        try:
+            run, moved = runs.begin(command.out, task, command.config)
+        except ValueError as error:
+            raise ValueError(settings.name_options(str(error), command.config)) from error
         if moved:
             message = f"An earlier run was there: it is now {moved}."
             console.print(message, soft_wrap=True, markup=False)

@@ -3,7 +3,6 @@
 It reads the arguments before it imports JAX, so that --help and wrong use are answered at once.
 """
 
-import importlib.util
 import io
 import os
 import shutil
@@ -12,12 +11,13 @@ import sys
 import textwrap
 
 from gru_jax.app.commands import parse
+from gru_jax.files import is_installed
 
 FAILED, USAGE, SIGNAL = 1, 2, 128
 """Exit codes; of a signal, its number is added."""
 LONGEST = 600
 """Characters of a message."""
-PACKAGES = {"orbax": "orbax-checkpoint", "rich": "rich", "safetensors": "safetensors"}
+PACKAGES = {"orbax.checkpoint": "orbax-checkpoint", "rich": "rich", "safetensors": "safetensors"}
 """The modules that the commands need besides the library's, and the packages that have them."""
 
 
@@ -32,7 +32,7 @@ def main(args: list[str] | None = None) -> int:
             stream.reconfigure(errors="replace")
     try:
         command = parse(sys.argv[1:] if args is None else args)
-        absent = [name for module, name in PACKAGES.items() if not importlib.util.find_spec(module)]
+        absent = [name for module, name in PACKAGES.items() if not is_installed(module)]
         if absent:
             raise ValueError(f"the command needs {', '.join(absent)}: pip install 'gru_jax[app]'.")
         from gru_jax.app.actions import run_command  # imports JAX

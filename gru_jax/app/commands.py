@@ -9,8 +9,10 @@ from typing import Annotated, TypeAlias, get_args
 import gru_jax as gj
 from gru_jax.app.arguments import POSITIONAL, read, suggest
 from gru_jax.app.bench.names import MEASURES, Measure, PeerName
+from gru_jax.app.folder import find
 from gru_jax.app.tasks import CONFIGS, DEFAULT, EXAMPLES
 from gru_jax.app.tasks.config import Config
+from gru_jax.files import FormatName
 
 
 @dataclasses.dataclass(frozen=True)
@@ -146,9 +148,9 @@ class Convert:
     """File to read; also the folder of a training run."""
     target: Annotated[Path, POSITIONAL, "TARGET"]
     """File to write; its ending says for whom."""
-    from_: "gj.interop.FormatName | None" = None
+    from_: FormatName | None = None
     """Format of SOURCE, where the ending does not say."""
-    to: "gj.interop.FormatName | None" = None
+    to: FormatName | None = None
     """Format of TARGET, where the ending does not say."""
     name: Annotated[str | None, "NAME"] = None
     """Which GRU or LSTM, where SOURCE holds more: encoder.gru, encoder/rnn, the name of a node or a
@@ -163,7 +165,7 @@ class Inspect:
 
     source: Annotated[Path, POSITIONAL, "FILE"]
     """Any file that convert reads; also the folder of a training run."""
-    from_: "gj.interop.FormatName | None" = None
+    from_: FormatName | None = None
     """Its format, where the ending does not say."""
     name: Annotated[str | None, "NAME"] = None
     """Which GRU or LSTM, where the file holds more."""
@@ -184,7 +186,10 @@ def parse(args: list[str]) -> Command:
     if name in ("-h", "--help"):
         _parser().parse_args([name])  # Prints, and exits.
     if name == "--version":
-        print(f"gru-jax {gj.__version__}")
+        try:
+            print(f"gru-jax {gj.__version__}")
+        except AttributeError as error:
+            raise ValueError(str(error)) from error
         raise SystemExit(0)
     if name not in COMMANDS:
         raise ValueError(f"no command {name}{suggest(name, COMMANDS)} See gru-jax --help.")
@@ -213,7 +218,8 @@ def _parse_train(args: list[str]) -> Train:
     if not command.resume:
         without_data = name in EXAMPLES and getattr(command.config, "data", None) is None
         return _parse_example(command, args[1:]) if without_data else command
-    from gru_jax.app import settings  # imports JAX
+    find(command.out, "config.json")  # raises before the import of JAX, which takes a second
+    from gru_jax.app import settings
 
     task, saved = settings.read_config(command.out)
     if named and task.name != name:

@@ -10,6 +10,7 @@ patience.
 
 import dataclasses
 import json
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, get_args, get_type_hints
@@ -71,6 +72,25 @@ def check_changes(before: Config, after: Config) -> None:
                 f"train: --override must keep the data and the net, but --{name.replace('_', '-')} "
                 f"{value} changes them."
             )
+
+
+def name_options(message: str, config: Config) -> str:
+    """Returns a message about arguments of Python with the command's options instead.
+
+    read_series: time and id must ...      ->  train: --time and --id must ...
+    a.csv must have a column 'ds', but     ->  a.csv must have a column 'ds' (--time), but
+    """
+    flags = {name: f"--{name.replace('_', '-')}" for name in vars(config)}
+    if match := re.fullmatch(r"\w+: ([\w, ]+?)( must .*)", message):
+        subject = re.sub(r"\w+", lambda word: flags.get(word[0], word[0]), match[1])
+        if set(re.findall(r"[\w-]+", subject)) <= {"and", *flags.values()}:
+            return f"train: {subject}{match[2]}"
+    if match := re.search(r" must have a column '(.*?)'", message):
+        column, end = match[1], match.end()
+        for name, value in vars(config).items():
+            if value == column or (isinstance(value, tuple) and column in value):
+                return f"{message[:end]} ({flags[name]}){message[end:]}"
+    return message
 
 
 def read_changes(folder: Path) -> list[dict[str, Any]]:

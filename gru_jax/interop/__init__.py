@@ -15,6 +15,7 @@ Every framework meets the others in one place, a list of `Level`s:
 A framework is imported by the functions that are named for it.
 """
 
+from gru_jax.files import FormatName as FormatName
 from gru_jax.interop.conv_gru import from_conv_gru as from_conv_gru
 from gru_jax.interop.conv_gru import to_conv_gru as to_conv_gru
 from gru_jax.interop.equinox import from_equinox as from_equinox
@@ -23,7 +24,6 @@ from gru_jax.interop.flax.linen import from_linen as from_linen
 from gru_jax.interop.flax.linen import to_linen as to_linen
 from gru_jax.interop.flax.nnx import from_nnx as from_nnx
 from gru_jax.interop.flax.nnx import to_nnx as to_nnx
-from gru_jax.interop.formats import FormatName as FormatName
 from gru_jax.interop.formats import leftovers as leftovers
 from gru_jax.interop.formats import read as read
 from gru_jax.interop.formats import write as write

@@ -10,12 +10,13 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Literal, NamedTuple, TypeAlias
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Array
 
 from gru_jax import files
+from gru_jax.files import FormatName
 from gru_jax.interop import safetensors
 from gru_jax.interop.contents import Contents, list_names, shorten
 from gru_jax.interop.equinox import read_equinox, write_equinox
@@ -29,8 +30,6 @@ from gru_jax.interop.torch.exporting import to_torch_state, write_torch
 from gru_jax.interop.torch.importing import read_state, read_torch
 from gru_jax.layers.layer import Layer
 from gru_jax.types import Cell, Params
-
-FormatName: TypeAlias = Literal["torch", "keras", "flax", "haiku", "equinox", "onnx", "safetensors"]
 
 ARRAYS = (".npz", ".safetensors")
 """Endings of files that hold arrays by name, of PyTorch or of Haiku."""

@@ -39,7 +39,7 @@ def complaint(capsys, args):
         (b"", "a.csv must be a table with a header, but has zero bytes."),
         (HEAD, "a.csv must have rows below its header, but has none."),
         (b"case,time,x,label\n\xff", "a.csv: line 2 must be UTF-8, got the byte 0xff."),
-        ("case,time,x,kind\nc,1,1,a\n", "a.csv must have a column 'label', but its columns are"),
+        ("case,time,x,kind\nc,1,1,a\n", "a.csv must have a column 'label' (--label), but its"),
         (
             "case,time,x,lable\nc,1,1,a\n",
             "but its columns are case, time, x, lable (did you mean 'lable'?).",
@@ -65,7 +65,7 @@ def complaint(capsys, args):
         ),
         (
             HEAD + "".join(f"c{i},1,{i},{'ab'[i % 2]}\n" for i in range(4)),
-            "train: validation must leave cases on both sides, got 0.",
+            "train: --validation must leave cases on both sides, got 0.",
         ),
     ],
 )
@@ -85,16 +85,22 @@ def test_a_bad_file_is_one_line_and_nothing_is_written(
         (["--data", "good.xlsx"], "good.xlsx must end in .csv, .tsv, .txt, .parquet, .ts, .arff"),
         (["--data", "swapped.npz"], "swapped.npz: xs must be [case, time, channel], but [4, 2, 9]"),
         (["--data", "blank.npz"], "blank.npz must have a label for each case, but has none."),
-        (["--data", "good.csv", "--label", "kind"], "good.csv must have a column 'kind', but its"),
+        (
+            ["--data", "good.csv", "--label", "kind"],
+            "good.csv must have a column 'kind' (--label)",
+        ),
         (["--data", "good.csv", "--label", "case"], "case, time and label must be different"),
-        (["--data", "good.csv", "--channels", "y"], "good.csv must have a column 'y', but its"),
+        (
+            ["--data", "good.csv", "--channels", "y"],
+            "good.csv must have a column 'y' (--channels)",
+        ),
         (
             ["--data", "good.csv", "--test-share", "1"],
-            "test_share must be a number from 0 to",
+            "train: --test-share must be a number from 0 to",
         ),
         (
             ["--data", "good.csv", "--validation", "1"],
-            "validation must be a number from 0 to",
+            "train: --validation must be a number from 0 to",
         ),
         (["--data", "good.csv", "--model", "huge"], "--model must be one of small, medium, large"),
         (

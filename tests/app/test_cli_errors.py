@@ -55,11 +55,11 @@ def test_a_message_breaks_no_word_in_a_terminal(tmp_path, columns):
             "train: TASK must be one of japanese_vowels, classify, forecast, language, music,",
         ),
         (["predict", "a", "b"], "predict: b is one argument too many."),
-        (["train", "--seed", "-1"], "train: seed must be a whole number from 0 to below"),
-        (["train", "--hidden", "0"], "train: hidden must be a whole number from 1 to below"),
+        (["train", "--seed", "-1"], "train: --seed must be a whole number from 0 to below"),
+        (["train", "--hidden", "0"], "train: --hidden must be a whole number from 1 to below"),
         (
             ["train", "--learning-rate", "nan"],
-            "train: learning_rate must be a number from 0 to",
+            "train: --learning-rate must be a number from 0 to",
         ),
         (
             ["train", "--dropout", "1.5"],
@@ -76,7 +76,7 @@ def test_a_message_breaks_no_word_in_a_terminal(tmp_path, columns):
             "train: --hidden must be 6, as the run",
         ),
         (["train", "--resume", "--out", "{run}", "--epochs", "1"], "--epochs must be at least 3,"),
-        (["train", "--seed", "99999999999999999999"], "train: seed must be a whole number"),
+        (["train", "--seed", "99999999999999999999"], "train: --seed must be a whole number"),
         (
             ["train", "--validation", "0.001"],
             "validation must leave sequences on both sides",
@@ -87,7 +87,7 @@ def test_a_message_breaks_no_word_in_a_terminal(tmp_path, columns):
         ),
         (
             ["train", "--noise", "nan"],
-            "train: noise must be a number from 0 to below inf",
+            "train: --noise must be a number from 0 to below inf",
         ),
         (
             ["train", "--out", "bad"],

@@ -1,5 +1,7 @@
 """Help and version."""
 
+import importlib.metadata
+import importlib.util
 import json
 import re
 import subprocess
@@ -15,15 +17,16 @@ from gru_jax.app.tasks import CONFIGS
 from gru_jax.app.tasks.table import TASKS
 
 PROJECT = tomllib.loads((Path(gj.__file__).parent.parent / "pyproject.toml").read_text())["project"]
+COMMANDS = ["train", "evaluate", "predict", "sample", "explain", "convert", "inspect", "bench"]
 QUICK = {  # arguments and the exit code
     "": 0,
     "--version": 0,
-    "train --help": 0,
-    "train forecast --help": 0,
-    "bench --help": 0,
+    **{f"{name} --help": 0 for name in COMMANDS},
+    **{f"train {name} --help": 0 for name in CONFIGS},
     "evaluate": 2,
     "train forecast --hroizon 3": 2,
     "train speech": 2,
+    "train --resume --out no/such/run": 2,
 }
 ANSWER = """
 import contextlib, io, json, sys
@@ -40,7 +43,6 @@ for line in json.loads(sys.argv[1]):
 heavy = [name for name in ("jax", "numpy", "rich") if name in sys.modules]
 print(json.dumps([codes, heavy]))
 """
-COMMANDS = ["train", "evaluate", "predict", "sample", "explain", "convert", "inspect", "bench"]
 
 
 def test_help_names_every_flag_and_its_default(capsys):
@@ -103,6 +105,13 @@ def test_the_version_is_the_package_s(capsys):
     assert capsys.readouterr().out == f"gru-jax {PROJECT['version']}\n"
 
 
+def test_without_an_installation_there_is_no_version(capsys, monkeypatch):
+    monkeypatch.setattr(importlib.metadata.Distribution, "discover", lambda **_: iter(()))
+    assert main(["--version"]) == 2
+    message = "gru-jax: gru_jax.__version__ needs an installation: pip install -e .\n"
+    assert capsys.readouterr() == ("", message)
+
+
 def test_help_and_wrong_use_are_answered_without_jax():
     command = [sys.executable, "-c", ANSWER, json.dumps(list(QUICK))]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
@@ -116,7 +125,9 @@ def test_the_settings_are_those_of_the_tasks():
 def test_without_its_extra_the_command_says_what_to_install(monkeypatch, capsys):
     extra = [re.match(r"[\w-]+", entry)[0] for entry in PROJECT["optional-dependencies"]["app"]]
     assert list(PACKAGES.values()) == extra
+    assert importlib.util.find_spec("orbax")  # A namespace: orbax-export has it as well.
     for module in PACKAGES:
+        assert importlib.import_module(module).__file__
         monkeypatch.setitem(sys.modules, module, None)
     assert main(["evaluate", "runs/x"]) == 2
     message = f"gru-jax: the command needs {', '.join(extra)}: pip install 'gru_jax[app]'.\n"

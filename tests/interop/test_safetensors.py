@@ -121,7 +121,7 @@ LIES = {
         {"builder": "stack", "parts": [{"builder": "dense", "size": 3}] * 107},
         "its layers must be those of 6 arrays, got more",
     ),
-    "bottomless": ("[" * 100_000, "recursion"),
+    "bottomless": ("[" * 100_000, "while decoding a JSON array"),
     "deep": ('{"builder":"residual","parts":[' * 900 + json.dumps(CELL) + "]}" * 900, "recursion"),
 }
 

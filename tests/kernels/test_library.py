@@ -2,12 +2,13 @@
 
 import ctypes
 import platform
+import re
 import shutil
 import subprocess
 import sys
 import threading
 import types
-from importlib import metadata
+from importlib.metadata import version
 from pathlib import Path
 
 import jax
@@ -104,8 +105,9 @@ def test_a_kernel_that_was_not_built_needs_a_compiler(monkeypatch):
     monkeypatch.setattr(sys, "platform", "linux")
     monkeypatch.setattr(platform, "machine", lambda: "x86_64")
     assert library.reason() == (
-        "gru_jax's native kernel was not built: install a C++ compiler (g++ or clang++) and "
-        "run pip install again; -v shows what it lacks."
+        "gru_jax's native kernel was not built: install a C++ compiler (g++ or clang++), then "
+        "build it again: pip install -v -e . in a clone, elsewhere "
+        "pip install -v --force-reinstall --no-deps --no-cache-dir gru_jax."
     )
 
 
@@ -160,9 +162,11 @@ def of_the_future(call):
 def test_a_kernel_for_another_xla_is_refused_and_harms_nothing(fake, monkeypatch):
     monkeypatch.setattr(library, "FORWARD", "gru_jax_of_the_future")
     fake(gru_jax_of_the_future=of_the_future, gru_jax_api_version=lambda: b"0.99")
-    assert library.reason() == (
-        "gru_jax's native kernel was built for XLA's FFI 0.99, which jaxlib "
-        f"{metadata.version('jaxlib')} does not take: build it with that jaxlib's headers, by "
-        "pip install scikit-build-core and then pip install --no-build-isolation."
+    header = (Path(jax.ffi.include_dir()) / "xla" / "ffi" / "api" / "c_api.h").read_text()
+    newest = ".".join(re.findall(r"#define XLA_FFI_API_M(?:AJ|IN)OR (\d+)", header))
+    assert re.sub(r"takes 0\.\d to", "takes 0.x to", library.reason() or "") == (
+        f"gru_jax's native kernel was built for XLA's FFI 0.99, but jaxlib {version('jaxlib')} "
+        f"takes 0.x to {newest}: update JAX, or build it again: pip install -v -e . in a clone, "
+        "elsewhere pip install -v --force-reinstall --no-deps --no-cache-dir gru_jax."
     )
     assert jax.jit(lambda x: x + 1)(jnp.ones(())) == 2

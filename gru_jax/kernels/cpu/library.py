@@ -7,6 +7,7 @@ import ctypes
 import functools
 import hashlib
 import platform
+import re
 import sys
 import threading
 from importlib import metadata
@@ -15,6 +16,10 @@ from pathlib import Path
 FORWARD = "gru_jax_forward"
 BACKWARD = "gru_jax_backward"
 NAME = "libgru_jax.so"
+BUILD_AGAIN = (  # pip keeps what it has built from an sdist, even without the kernel
+    "build it again: pip install -v -e . in a clone, elsewhere "
+    "pip install -v --force-reinstall --no-deps --no-cache-dir gru_jax."
+)
 
 _loading = threading.Lock()
 
@@ -86,8 +91,8 @@ def _load() -> str | None:
         if sys.platform == "win32" or machine not in ("x86_64", "aarch64", "arm64"):
             return f"gru_jax has no native kernel for {platform.system()} on {machine}."
         return (
-            "gru_jax's native kernel was not built: install a C++ compiler (g++ or clang++) and "
-            "run pip install again; -v shows what it lacks."
+            "gru_jax's native kernel was not built: install a C++ compiler (g++ or clang++), then "
+            + BUILD_AGAIN
         )
     try:
         native = _open()
@@ -115,10 +120,12 @@ def _load() -> str | None:
             jax.ffi.register_ffi_target(name, handler, platform="cpu", api_version=1)
     except AttributeError as error:  # a library of other functions
         return f"gru_jax's native kernel cannot be loaded: {error}."
-    except jax.errors.JaxRuntimeError:
+    except jax.errors.JaxRuntimeError as error:
+        # It names three versions: the kernel's, the newest and the oldest that XLA takes.
+        taken = re.findall(r"version (?:is )?\((\d+\.\d+)\)", str(error))[:0:-1]
         return (
-            f"gru_jax's native kernel was built for XLA's FFI {_text('api_version')}, which jaxlib "
-            f"{metadata.version('jaxlib')} does not take: build it with that jaxlib's headers, by "
-            "pip install scikit-build-core and then pip install --no-build-isolation."
+            f"gru_jax's native kernel was built for XLA's FFI {_text('api_version')}, but jaxlib "
+            f"{metadata.version('jaxlib')} takes {' to '.join(taken) or 'another'}: update JAX, or "
+            + BUILD_AGAIN
         )
     return None
