@@ -21,6 +21,10 @@ from gru_jax import plot
 FOLDER = Path(__file__).parent
 PICTURES = "cell.gif", "gates.png", "gradient_flow.png"
 TIME, UNITS = 16, 3
+TASK = (
+    "Where the mark is 1, it should store the value. Where the mark is 0, it should keep what it "
+    "has stored. Its output should be the stored value."
+)
 PAUSES = [5, 6, 7]
 """The only steps of the pictures without a mark; values are drawn."""
 
@@ -121,7 +125,7 @@ if __name__ == "__main__":
     if sys.argv[1:] != ["page"]:
         draw(trace, series)
     title = "A GRU that remembers the marked value"
-    page = plot.page(net, params, trace.x, inputs=("value", "mark"), title=title, story=True)
+    page = plot.page(net, params, trace.x, inputs=("value", "mark"), title=title, story=TASK)
     page.save(FOLDER / "site" / "gru.html")
     for path in (FOLDER / name for name in (*PICTURES, "site/gru.html")):
         print(f"{path.name}: {path.stat().st_size / 1000:.0f} kB")

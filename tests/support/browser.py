@@ -6,6 +6,10 @@ import shutil
 import subprocess
 
 BROWSER = shutil.which("chromium") or shutil.which("google-chrome") or "chromium"
+OPEN = """<script type="module">
+for (const one of document.querySelectorAll("details")) one.open = true;
+</script>"""
+"""Opens the tables of a page."""
 
 
 def see(path, address):

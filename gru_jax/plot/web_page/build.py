@@ -18,7 +18,7 @@ from gru_jax.types import ArrayLike, Params
 
 MODULES = (
     "gru net data dom words model address sequence cell unit output chart forecast changes "
-    "compare story controls main"
+    "compare story panel controls main"
 ).split()
 """The modules of `web/`, each after its imports."""
 LIMIT = 3_000_000
@@ -52,7 +52,7 @@ def page(
     classes: Sequence[str] | None = None,
     horizon: Horizon | None = None,
     title: str = "A GRU at work",
-    story: bool = False,
+    story: bool | str = False,
 ) -> Page:
     """Makes a web page that runs a net on one sequence and shows its gates step by step.
 
@@ -71,7 +71,8 @@ def page(
         classes: class names, if the outputs are logits; the page then shows probabilities.
         horizon: what the outputs of the last steps forecast; the page then draws the forecast.
         title: heading of the page.
-        story: adds short chapters that explain a GRU with this net's numbers.
+        story: adds short chapters that explain a GRU with this net's numbers; a text says in its
+            first chapter what the net has learned.
 
     Raises:
         ValueError: if the page cannot run a cell or layer of the net, `xs` does not fit the net,
@@ -105,7 +106,7 @@ def make_data(
     inputs: Sequence[str] | None,
     classes: Sequence[str] | None,
     horizon: Horizon | None,
-    story: bool,
+    story: bool | str,
 ) -> tuple[dict[str, Any], str]:
     """Returns the data for `main.js`, and a description of the net.
 
@@ -148,7 +149,7 @@ def make_data(
         "inputs": list(inputs or []),
         "classes": list(classes or []),
         "horizon": ahead,
-        "story": story,
+        "story": story if isinstance(story, str) else ("" if story else None),
     }
     return data, f"{architecture}, {len(steps)} steps"
 

@@ -24,7 +24,7 @@ def widget(
     inputs: Sequence[str] | None = None,
     classes: Sequence[str] | None = None,
     horizon: Horizon | None = None,
-    story: bool = False,
+    story: bool | str = False,
 ) -> "anywidget.AnyWidget":
     """Makes a notebook widget of `page`. Needs anywidget: `pip install 'gru_jax[widget]'`.
 
@@ -35,7 +35,7 @@ def widget(
         inputs: names of the input's features, if the first GRU reads them.
         classes: class names, if the outputs are logits.
         horizon: what the outputs of the last steps forecast.
-        story: adds short chapters that explain a GRU.
+        story: adds short chapters that explain a GRU; a text says what the net has learned.
 
     Raises:
         ImportError: if anywidget is not installed.

@@ -9,7 +9,7 @@ from pathlib import Path
 import jax
 import numpy as np
 import pytest
-from browser import BROWSER, numbers, see
+from browser import BROWSER, OPEN, numbers, see
 
 import gru_jax as gj
 from gru_jax import plot
@@ -94,8 +94,27 @@ def test_the_story_is_told_in_numbers_of_the_net(net):
     text = see(path, "chapter=5")
     assert "The new state" in text
     story = numbers(text[text.index('class="story"') :].split("<button")[0])
-    expected = [trace.h_before[t, unit], trace.c[t, unit], trace.h[t, unit]]
+    expected = [trace.h_before[t, unit], trace.h[t, unit], trace.c[t, unit]]
     np.testing.assert_allclose(story, expected, atol=0.0051)
+    assert f"step {t} (0 to {STEPS - 1})" in text  # the chapter alone goes to its place
+
+
+def test_the_story_says_how_much_of_the_gradient_fades_without_gates(net, tmp_path):
+    """It is the ratio of two numbers of the picture, which holds the gates at 1."""
+    path = tmp_path / "page.html"
+    path.write_text(net[0].read_text().replace("</body>", f"{OPEN}</body>"))
+    shares = []
+    for chapter in (7, 8):
+        text = see(path, f"chapter={chapter}")
+        table = text[text.index("<caption>∂h") :].split("</table>")[0]
+        shares.append(numbers(table[table.index("<tbody>") :]))
+    assert "reset gates held at 1 in cell 1; update gates held at 1 in cell 1." in text
+    words = r"step (\d+) had (\d+) % of the effect of step (\d+), and now it has ([\d.]+) %"
+    before, gated, end, plain = (float(text) for text in re.search(words, text).groups())
+    before, end = int(before), int(end)
+    assert 100 * shares[0][before] / shares[0][end] == pytest.approx(gated, abs=0.6)
+    assert 100 * shares[1][before] / shares[1][end] == pytest.approx(plain, abs=0.15)
+    assert abs(gated - plain) > 1
 
 
 def test_a_gru_and_an_lstm_are_drawn_side_by_side(net, seen):

@@ -6,7 +6,7 @@ import re
 import jax
 import numpy as np
 import pytest
-from browser import numbers, see
+from browser import OPEN, numbers, see
 from refusals import refused
 
 import gru_jax as gj
@@ -17,9 +17,6 @@ NET = gj.stack(gj.recurrent(gj.gru(5)), gj.dense(3))
 PARAMS = NET.init(jax.random.key(0), INPUT)
 XS = np.random.default_rng(0).standard_normal((STEPS, INPUT), np.float32)
 PAST = np.array([101.5, np.nan, 99, 98, np.nan, 104, 107, 103])
-OPEN = """<script type="module">
-for (const one of document.querySelectorAll("details")) one.open = true;
-</script>"""
 HORIZON = plot.Horizon(PAST, ["low", "middle", "high"], center=100, scale=12, base=2)
 
 
@@ -61,7 +58,7 @@ def test_the_page_forecasts_in_the_units_of_the_series(changed, tmp_path):
     assert numbers(words) == pytest.approx([*expected[2], truth[2]], abs=0.0501)
     assert "At day 10: low: " in words
     key = "line: middle; band: low to high; grey: observed"
-    assert f"Forecast of litres from day 8 ({key}{'; dashed: before your changes' * changed})" in (
+    assert f"Forecast of litres from day 8 ({key}{'; dashed: before the changes' * changed})" in (
         shown
     )
 

@@ -131,7 +131,9 @@ const say = (name) => name.replace(/h_\{[^}]*\}/, "old h").replaceAll("_t", "");
 
 /** @param {number} shown @param {number} all @param {string} word */
 const some = (shown, all, word) =>
-  shown < all ? `${shown} of ${all} ${word}s` : `all ${all} ${word}${all > 1 ? "s" : ""}`;
+  shown < all
+    ? `${shown} of ${all} ${word}s`
+    : `${all > 2 ? `all ${all}` : all} ${word}${all > 1 ? "s" : ""}`;
 
 /** Says why a new state is not the sum. @param {Model} model @param {number[]} units */
 function explain({ step, change, place, trace }, units) {

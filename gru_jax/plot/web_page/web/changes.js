@@ -61,9 +61,8 @@ export function makeChanges(model) {
     const plain = change.r === 1 ? " (a plain recurrent network)" : "";
     boxes[2].update(`z = 1: the candidate replaces the state${plain}`, change.z === 1);
     boxes[3].update(`unit ${unit} is off: its state is 0`, off);
-    const own = `the weights are for "${reset}"`;
     boxes[4].update(
-      `reset gates act ${other(model)} the weights (${own})`,
+      `apply r ${other(model)} the weights (the net has it ${reset} them)`,
       change.reset === other(model),
     );
     const all = describe(model);

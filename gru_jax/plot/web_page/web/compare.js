@@ -18,8 +18,8 @@ import { math } from "./words.js";
 const GRU = {
   boxes: [
     ["h", 28, 30, "old state", -24, -18, "kept"],
-    ["r", 92, 140, "reset", 5, 27, "gate"],
-    ["z", 222, 140, "update", 5, 27, "gate"],
+    ["r", 92, 140, "reset", 5, 25, "gate"],
+    ["z", 222, 140, "update", 5, 25, "gate"],
     ["c", 152, 85, "candidate", -24, -18],
     ["h", 312, 30, "new state", -30, -18, "kept"],
     ["x", 28, 222, "input", -24, 25],
@@ -38,7 +38,11 @@ const GRU = {
     ["×", 240, 85],
     ["+", 240, 30],
   ],
-  words: [["1 − z", 208, 62]],
+  words: [
+    ["1 − z", 208, 62],
+    ["gate", 97, 176],
+    ["gate", 227, 176],
+  ],
 };
 
 /** @type {Circuit} */
@@ -51,10 +55,10 @@ const LSTM = {
     ["c", 312, 30, "memory", -24, -18, "kept"],
     ["h", 28, 180, "old output", -24, -18, "kept"],
     ["h", 312, 195, "output", -24, 25, "kept"],
-    ["f", 92, 140, "forget", 5, 27, "gate"],
-    ["i", 150, 140, "input", 5, 27, "gate"],
+    ["f", 92, 140, "forget", 5, 25, "gate"],
+    ["i", 150, 140, "input", 5, 25, "gate"],
     ["g", 208, 140, "candidate", -55, -18],
-    ["o", 262, 140, "output", 5, 27, "gate"],
+    ["o", 262, 140, "output", 5, 25, "gate"],
     ["x", 28, 222, "input", -24, 25],
   ],
   kept: ["M52 30H288", "M83 30l-6-3v6zM170 30l-6-3v6zM288 30l-6-3v6z"],
@@ -71,7 +75,12 @@ const LSTM = {
     ["×", 179, 85],
     ["×", 312, 85],
   ],
-  words: [["tanh", 280, 64]],
+  words: [
+    ["tanh", 280, 64],
+    ["gate", 97, 176],
+    ["gate", 155, 176],
+    ["gate", 267, 176],
+  ],
 };
 
 /**
@@ -92,8 +101,9 @@ export function drawComparison({ step, t, unit, reverse, weights, lstm }) {
     name,
     ...formulas.map((text) => math(text)),
   ];
-  const gru = `GRU: 2 gates, 1 state, ${ours} weights and biases. Numbers: ${place}.`;
-  const other = `LSTM: 3 gates, 2 states, ${theirs} weights and biases. Orange: kept from step to step.`;
+  const passed = "Orange: state passed to the next step.";
+  const gru = `GRU: 2 gates, 1 state, ${ours} weights and biases. Numbers: ${place}. ${passed}`;
+  const other = `LSTM: 3 gates, 2 states, ${theirs} weights and biases. ${passed}`;
   return element(
     "div",
     {},

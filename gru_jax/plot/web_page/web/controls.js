@@ -75,7 +75,7 @@ export function makeControls(model) {
     const time = model.times.length ? `, ${model.times[t]}` : "";
     output.textContent = `step ${t}${time} (0 to ${last})`;
     select.value = String(cell);
-    sort.update("sort units by speed", model.sorted);
+    sort.update("sort units from slow to fast", model.sorted);
   };
   return { node, update, play, stop };
 }

@@ -36,7 +36,7 @@ export function drawForecast(model, horizon, wide) {
     `line: ${names[middle]}`,
     ...(pairs.length ? [`band: ${pairs.join(", ")}`] : []),
     "grey: observed",
-    ...(changed ? ["dashed: before your changes"] : []),
+    ...(changed ? ["dashed: before the changes"] : []),
   ];
   const words = `Forecast of ${label} from ${name(past.length)} (${key.join("; ")})`;
   const { t } = model.place;

@@ -10,8 +10,9 @@ import { element } from "./dom.js";
 import { drawForecast } from "./forecast.js";
 import { GATES, LEVELS, Model } from "./model.js";
 import { drawOutput } from "./output.js";
+import { makeStory } from "./panel.js";
 import { drawSequence } from "./sequence.js";
-import { makeStory, tell } from "./story.js";
+import { tell } from "./story.js";
 import { drawUnit } from "./unit.js";
 
 const VIEWS = { sequence: drawSequence, cell: drawCell, unit: drawUnit };
@@ -28,7 +29,7 @@ export function start(data, root, alone = true) {
   const model = new Model(unpack(data.net), rows(data.xs), data.inputs);
   const { horizon } = data;
   if (horizon) [model.begin, model.times] = [horizon.past.length, horizon.times];
-  const chapters = data.story ? tell(model) : [];
+  const chapters = data.story != null ? tell(model, data.story) : [];
   const turn = (/** @type {number} */ at) => {
     model.chapter = at;
     model.alter({ cells: { 0: chapters[at].change }, inputs: {} });
@@ -87,7 +88,8 @@ export function start(data, root, alone = true) {
   const go = () => {
     clearTimeout(timer);
     arrives = true;
-    if (chapters.length && !location.hash) turn(0);
+    const at = Number(/^(?:#chapter=(\d+))?$/.exec(location.hash)?.[1] ?? (location.hash ? -1 : 0));
+    if (chapters[at]) turn(at);
     else read(model, location.hash, chapters.length);
     arrives = false;
   };

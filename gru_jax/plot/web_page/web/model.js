@@ -88,11 +88,14 @@ export class Model {
   }
 
   /**
-   * The same of a cell and a step, before any change.
-   * @param {number} cell @param {number} t
+   * Returns how strongly the state of a step affects that of another, in parts of its own.
+   * @param {number} cell @param {number} end the affected step @param {number} t
+   * @param {CellChange} change of this cell, the only one
    */
-  reach(cell, t) {
-    return gradientNorms(this.original.cells[cell], t);
+  reach(cell, end, t, change = {}) {
+    const trace = run(this.net, this.xs, { [cell]: change }, {}).cells[cell];
+    const norms = gradientNorms(trace, end, change);
+    return norms[t] / norms[end];
   }
 
   /** Returns the name of an input of the net. @param {number} i */

@@ -21,7 +21,7 @@ export function drawOutput(model, classes) {
   const order = [...now.keys()];
   if (order.length > LONGEST) order.sort((a, b) => Math.abs(now[b]) - Math.abs(now[a]));
   const shown = order.slice(0, LONGEST);
-  const top = classes.length ? 1 : largest([now, before]);
+  const top = classes.length ? 1 : largest([...model.current.ys, ...model.original.ys]);
   const text = (/** @type {number} */ value) =>
     classes.length ? `${number(100 * value, 1)} %` : number(value, 3);
   const changed = shown.some((i) => Math.abs(now[i] - before[i]) > 1e-6);
@@ -29,13 +29,13 @@ export function drawOutput(model, classes) {
     classes.length ? "Class probabilities " : "Outputs ",
     whole ? "for the whole sequence" : `at step ${at}`,
     shown.length < now.length ? `: ${shown.length} largest of ${now.length}` : "",
-    changed ? ". A line marks the value before your changes." : "",
+    changed ? ". A line marks the value before the changes." : "",
   ];
   const rows = shown.map((i) =>
     element(
       "tr",
       {},
-      element("th", { scope: "row" }, classes[i] ?? `output ${i}`),
+      element("th", { scope: "row" }, classes[i] ?? (now.length > 1 ? `output ${i}` : "output")),
       element("td", {}, text(now[i])),
       element("td", {}, bar(now[i], top, !classes.length, before[i])),
       element(

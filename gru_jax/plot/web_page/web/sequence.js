@@ -89,7 +89,7 @@ function heatMaps(model) {
       { scale },
     ),
     ...(describe(model).length
-      ? [map("Δh", "effect of your changes on the state", change, { scale: largest(change) })]
+      ? [map("Δh", "effect of the changes on the state", change, { scale: largest(change) })]
       : []),
     map(
       "∂h",

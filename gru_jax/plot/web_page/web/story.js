@@ -2,7 +2,7 @@
 // A guided story for readers who have never seen a GRU. Its numbers are those of the page's net.
 
 import { drawComparison } from "./compare.js";
-import { element, number } from "./dom.js";
+import { number } from "./dom.js";
 
 /**
  * @typedef {import("./model.js").Model} Model
@@ -11,22 +11,27 @@ import { element, number } from "./dom.js";
  * @typedef {import("./net.js").CellChange} CellChange
  * @typedef {{title: string, text: string, place: Partial<Place>, change: CellChange,
  *   draw?: () => Node}} Chapter
+ * What a unit keeps of its state over these steps.
+ * @typedef {{unit: number, steps: number[], kept: number}} Stretch
  */
 
+/** Gates of a plain recurrent network. @type {CellChange} */
+const PLAIN = { r: 1, z: 1 };
 const HALF = 0.5; // Of its old state, that a unit keeps over a stretch of steps.
 
 /**
  * Returns the story of the first cell.
- * @param {Model} model
+ * @param {Model} model @param {string} task what the net does, in sentences, or nothing
  * @returns {Chapter[]}
  */
-export function tell(model) {
+export function tell(model, task) {
   const trace = model.original.cells[0];
   const { steps, cell, reverse, own } = trace;
   const [first, last] = [steps[0], steps.length - 1];
   const { input, hidden } = cell;
   const after = cell.reset === "after";
-  const percent = (/** @type {number} */ value) => `${number(100 * value, 0)} %`;
+  const end = reverse ? 0 : last;
+  const percent = (/** @type {number} */ value, digits = 0) => `${number(100 * value, digits)} %`;
 
   const [t, unit] = find(steps, (s, j) => Math.abs(s.h[j] - s.before[j]));
   const [old, c, z, h] = /** @type {const} */ (["before", "c", "z", "h"]).map(
@@ -55,69 +60,79 @@ export function tell(model) {
       `The GRU reads a sequence of ${plural(last + 1, "step")}, from left to right.`,
       ...(reverse ? ["But its first cell, shown here, reads from right to left."] : []),
       `At each step it gets ${plural(input, "number")}, the input x${read}.`,
-      `Its memory is ${plural(hidden, "number")}, the state h.`,
-      `It starts at ${cell.h0 ? "learned values" : "0"}.`,
-      "Each number of the state belongs to one unit.",
+      ...(task ? [task] : []),
+      `It remembers ${plural(hidden, "number")}, called the state h, one for each unit.`,
+      `They start at ${cell.h0 ? "learned values" : "0"}.`,
       "In the pictures of r, z, c and h, each row is a unit.",
-      "In r and z, dark is 0 and light is 1.",
-      "Elsewhere, dark is negative, grey is 0 and yellow is positive.",
+      "In r, z and ∂h, dark blue is 0 and light blue is 1.",
+      "In x, c and h, purple is negative, grey is 0 and yellow is positive.",
     ]),
     chapter("One step", { level: "cell", t, unit }, [
-      `This is step ${t}. The diagram begins with the input and the old state,`,
-      "and ends with the new state, which is the next step's old state.",
+      `This is step ${t}. The diagram starts with the input and the old state.`,
+      "It ends with the new state. The next step uses that as its old state.",
       "Between them are a reset gate, a candidate and an update gate.",
-      "Every step uses the same weights. Training has set them.",
+      "In the formulas, [x, h] is the list of all inputs and old states.",
+      "Every step uses the same weights. Training chose them.",
     ]),
     chapter("The reset gate", { level: "unit", t: shut_t, unit: shut, gate: "r" }, [
       "A gate is a number between 0 (shut) and 1 (open). Each unit has two.",
-      `A gate is computed from the inputs and the old states: a weighted sum of ${terms} terms.`,
+      `The GRU adds ${terms} terms: weighted inputs, weighted old states and a bias.`,
       "The sigmoid σ turns the sum into a number between 0 and 1.",
       `At step ${shut_t}, the reset gate of unit ${shut} is ${number(r)}.`,
-      after
-        ? `So this unit's candidate uses ${percent(r)} of what the old states contribute.`
-        : `So the candidates see ${percent(r)} of this unit's old state.`,
-      "Near 0, the old state is ignored: a reset. Near 1, it counts in full.",
+      ...(after
+        ? [
+            `So this unit's candidate uses ${percent(r)} of what the old states contribute.`,
+            "Near 0, it ignores them and sees the input alone. Near 1, it uses all of them.",
+          ]
+        : [
+            `So the candidates see ${percent(r)} of this unit's old state.`,
+            "Near 0, they ignore it. Near 1, they use all of it.",
+          ]),
+      "The old state itself is not erased: that is up to the update gate.",
+      "A net shuts the reset gate where the past does not help to propose a new state.",
     ]),
     chapter("The candidate", { level: "unit", t, unit, gate: "c" }, [
-      "The candidate is the proposed new state.",
-      "It is a weighted sum of the input and of what the reset gates let through.",
-      "The curve tanh keeps it between −1 and 1.",
-      `For unit ${unit} at step ${t} it is ${number(c)}.`,
+      "The candidate is the proposed new state. Each unit has one.",
+      "The GRU adds the weighted inputs, what the reset gates let through, and a bias.",
+      "The function tanh squeezes the sum into the range from −1 to 1.",
+      `For unit ${unit} at step ${t} the result is ${number(c)}.`,
     ]),
     chapter("The update gate", { level: "unit", t, unit, gate: "z" }, [
       "The update gate decides how much of the candidate the unit takes.",
       "It is computed like the reset gate, with weights of its own.",
-      `For unit ${unit} at step ${t} it is ${number(z)}:`,
-      `the unit takes ${percent(z)} of the candidate and keeps ${percent(1 - z)} of its old state.`,
+      `For unit ${unit} at step ${t} it is ${number(z, 3)}: the unit takes`,
+      `${percent(z, 1)} of the candidate and keeps ${percent(1 - z, 1)} of its old state.`,
+      "At 0 the unit would keep its old state; at 1 the candidate would replace it.",
     ]),
     chapter("The new state", { level: "unit", t, unit, gate: "h" }, [
       "new state = (1 − z) × old state + z × candidate.",
-      `From ${number(old)} and ${number(c)} this gives ${number(h)}.`,
-      "It is the largest change of any unit in this sequence.",
+      `So unit ${unit} moves from ${number(old)} to ${number(h)}; its candidate is ${number(c)}.`,
+      "No unit changes more in any one step.",
     ]),
     ...tellOfMemory(model, stretch, chapter, percent),
     chapter(
       "Why not a plain recurrent network?",
-      { level: "sequence", t: reverse ? 0 : last, unit },
+      { level: "sequence", t: stretch ? stretch.steps[stretch.steps.length - 1] : end, unit },
       [
         "A plain recurrent network has only the candidate.",
         "It replaces its whole state at every step,",
         "so a memory must pass through weights and tanh each time.",
-        "The memory and its gradient usually fade.",
-        "To see this, r = 1 and z = 1 are held here:",
-        "the cell is now a plain recurrent network, with weights that were trained for a GRU.",
-        "Below the pictures you can see what becomes of the output.",
+        "There it usually fades, and its gradient too. Here r = 1 and z = 1 are held.",
+        "The cell now works like a plain network, with weights that were trained for a GRU,",
+        "so its output is another one.",
+        ...tellOfFading(model, stretch, percent),
       ],
-      { r: 1, z: 1 },
+      PLAIN,
     ),
     {
       ...chapter("And the LSTM?", { level: "cell", t, unit }, [
-        "The LSTM is older. It has two states: a memory (the cell state) and an output.",
-        "Its forget gate sets what it keeps, its input gate what it adds,",
-        "and its output gate what it shows. A GRU has one state and shows all of it.",
-        "Its update gate does the work of two: it adds with z and keeps with 1 − z,",
-        "so the two always sum to 1. Neither is better in general.",
-        `An LSTM with as many units has ${extra ? "about " : ""}a third more weights.`,
+        "The LSTM is older. It has two states: a memory c (the cell state) and an output h.",
+        "Its forget gate sets how much memory it keeps, its input gate how much it adds,",
+        "and its output gate how much of the memory it outputs; g is its candidate.",
+        "A GRU has one state and outputs all of it. Its update gate does the work of the",
+        "forget and input gates: it keeps 1 − z of the old state and adds z of the candidate.",
+        "Which one predicts better depends on the task.",
+        `An LSTM with as many units has ${extra ? "about " : ""}a third more weights and biases.`,
       ]),
       draw: () => drawComparison({ step: steps[t], t, unit, reverse, weights, lstm }),
     },
@@ -126,33 +141,46 @@ export function tell(model) {
 
 /**
  * Returns the chapters on what a unit keeps, if one keeps something.
- * @param {Model} model
- * @param {{unit: number, steps: number[], kept: number} | null} stretch
+ * @param {Model} model @param {Stretch | null} stretch
  * @param {(title: string, place: Partial<Place>, sentences: string[]) => Chapter} chapter
- * @param {(value: number) => string} percent
+ * @param {(value: number, digits?: number) => string} percent
  */
 function tellOfMemory(model, stretch, chapter, percent) {
   if (!stretch) return [];
   const { unit, steps, kept } = stretch;
   const [begin, end] = [steps[0], steps[steps.length - 1]];
-  const reach = model.reach(0, end);
   const before = begin + (begin <= end ? -1 : 1);
   return [
     chapter("Keeping a memory", { level: "sequence", t: end, unit }, [
-      `At steps ${begin} to ${end}, the update gate of unit ${unit} is nearly shut:`,
-      `after these ${plural(steps.length, "step")} the unit still holds ${percent(kept)}`,
-      "of its old state. So the GRU decides at each step, and for each unit,",
-      "what to keep. Where the picture of z is dark, a unit keeps its state.",
+      `At steps ${begin} to ${end}, the update gate of unit ${unit} is nearly shut.`,
+      `After these ${plural(steps.length, "step")}, ${percent(kept)} of its state of step`,
+      `${before} is still there; its candidates added the rest.`,
+      "Each unit's update gate decides at each step how much to keep.",
+      "Where the picture of z is dark, a unit keeps its state.",
     ]),
-    chapter("The way back", { level: "sequence", t: end, unit }, [
-      "Training needs to know how an earlier state affects a later one.",
-      `The gradient measures that. The last picture shows it for step ${end}.`,
-      ...(before in reach
-        ? [`At step ${before} it is ${percent(reach[before] / reach[end])} as large.`]
-        : []),
-      "A shut update gate passes both the memory and the gradient on almost unchanged.",
-      "An open one replaces them.",
+    chapter("How the gradient travels back", { level: "sequence", t: end, unit }, [
+      "Training needs to know how strongly an earlier state affects a later one.",
+      "The gradient measures that. The bottom picture shows, for all units together,",
+      `how strongly each state affects the state of step ${end}.`,
+      `Step ${before} still has ${percent(model.reach(0, end, before))} of the effect`,
+      `of step ${end} itself. On its way back through a unit that keeps its state,`,
+      "the gradient is multiplied by 1 − z at each step: by about 1 if the gate is shut.",
     ]),
+  ];
+}
+
+/**
+ * Returns how much of the gradient is left without gates, if a unit kept something with them.
+ * @param {Model} model @param {Stretch | null} stretch @param {(value: number, digits?: number) => string} percent
+ */
+function tellOfFading(model, stretch, percent) {
+  if (!stretch) return [];
+  const [begin, end] = [stretch.steps[0], stretch.steps[stretch.steps.length - 1]];
+  const before = begin + (begin <= end ? -1 : 1);
+  const [gated, plain] = [{}, PLAIN].map((change) => model.reach(0, end, before, change));
+  return [
+    `Look at the bottom picture: step ${before} had ${percent(gated)} of the effect of step ${end},`,
+    `and now it has ${percent(plain, 1)}.`,
   ];
 }
 
@@ -201,32 +229,3 @@ function findStretch(steps, reverse) {
 
 /** @param {number} n @param {string} word */
 const plural = (n, word) => `${n} ${word}${n === 1 ? "" : "s"}`;
-
-/**
- * Makes the story's panel, once, so that what it says is read out.
- * @param {Chapter[]} chapters @param {(at: number) => void} turn
- * @returns {{node: Node, update: (at: number, there: boolean) => void}}
- */
-export function makeStory(chapters, turn) {
-  let shown = -1;
-  const title = element("h2");
-  const text = element("p", { "aria-live": "polite" });
-  const back = element("button", { id: "story-back", onclick: () => turn(shown - 1) }, "back");
-  const on = element("button", { id: "story-on", onclick: () => turn(shown + 1) }, "next");
-  const again = element("button", { onclick: () => turn(shown) }, "return to this chapter");
-  const picture = element("div");
-  const buttons = element("p", {}, back, " ", on, " ", again);
-  const parts = [title, text, picture, buttons];
-  const node = element("section", { class: "story", "aria-label": "Story" }, ...parts);
-  const update = (/** @type {number} */ at, /** @type {boolean} */ there) => {
-    const { draw } = chapters[at];
-    if (shown !== at) picture.replaceChildren(...(draw ? [draw()] : []));
-    shown = at;
-    title.textContent = `Chapter ${at + 1} of ${chapters.length}: ${chapters[at].title}`;
-    if (text.textContent !== chapters[at].text) text.textContent = chapters[at].text;
-    back.disabled = at === 0;
-    on.disabled = at === chapters.length - 1;
-    again.hidden = there;
-  };
-  return { node, update };
-}

@@ -88,7 +88,7 @@ function drawTerms(every) {
   }
   return drawTable({
     kind: "terms",
-    caption: `The ${every.length} terms of the sum, largest first`,
+    caption: `The ${every.length} terms of the sum, largest effect first`,
     head: ["term", "weight", "value", "weight × value", "bar"],
     rows,
     foot: [["sum", "", "", number(total(every), 3), ""]],
