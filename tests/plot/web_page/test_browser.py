@@ -29,7 +29,7 @@ def net(tmp_path_factory):
     params = jax.tree.unflatten(tree, leaves)
     xs = jax.random.normal(keys[2], (STEPS, INPUT))
     path = tmp_path_factory.mktemp("page") / "page.html"
-    plot.page(NET, params, xs, inputs=["a", "b", "c"], story=True).save(path)
+    plot.page(NET, params, xs, inputs=["a", "b", "c"], story="It counts sheep.").save(path)
     traces = jax.tree.map(lambda a: np.asarray(a[0]), gj.trace(NET, params, xs[None]))
     return path, traces, np.asarray(NET.apply(params, xs[None])[0][0]), params
 
@@ -96,6 +96,7 @@ def test_the_story_is_told_in_numbers_of_the_net(net):
     story = numbers(text[text.index('class="story"') :].split("<button")[0])
     expected = [trace.h_before[t, unit], trace.h[t, unit], trace.c[t, unit]]
     np.testing.assert_allclose(story, expected, atol=0.0051)
+    assert "It counts sheep. It remembers 4 numbers" in see(path, "")
     assert f"step {t} (0 to {STEPS - 1})" in text  # the chapter alone goes to its place
 
 

@@ -38,6 +38,15 @@ def test_a_page_is_one_small_file_that_needs_no_other(tmp_path):
     assert page._repr_html_().startswith("<iframe srcdoc=")
 
 
+@pytest.mark.parametrize(
+    ("story", "expected"), [(False, None), (True, ""), ("It counts.", "It counts.")]
+)
+def test_a_story_may_say_what_the_net_has_learned(story, expected):
+    text = plot.page(NET, PARAMS, XS, story=story).html
+    data = json.loads(re.search(r'id="data">(.*?)</script>', text, re.DOTALL)[1])
+    assert data["story"] == expected
+
+
 def test_names_cannot_end_the_data():
     text = plot.page(NET, PARAMS, XS, inputs=["</script><b>"] + ["x"] * 11).html
     assert "</script><b>" not in text
