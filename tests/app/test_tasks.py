@@ -194,7 +194,7 @@ def test_a_net_that_cannot_be_saved_is_refused_before_training(tmp_path):
 
 def test_settings_of_a_task_s_own_are_checked_and_suggested(capsys):
     assert main(["train", "sum", "--hidden", "1000"]) == 2
-    assert "train: hidden must be a whole number from 1 to below 100, got 1000." in (
+    assert "train: --hidden must be a whole number from 1 to below 100, got 1000." in (
         capsys.readouterr().err
     )
     assert main(["train", "sum", "--noise", "1"]) == 2
