@@ -6,9 +6,10 @@
     params = cell.init(key, 12)
     hs, h_last = gj.unroll(cell, params, xs)
 
-The first use of a name imports them all, and JAX. Figures (`gj.plot`), other frameworks' weights
-and files (`gj.interop`), Flax modules (`gj.linen`, `gj.nnx`), scikit-learn's estimators
-(`gj.estimators`) and the checks for your own cells (`gj.testing`) are imported on their first use.
+The first use of a name imports JAX and all names, except some modules. Figures (`gj.plot`), other
+frameworks' weights and files (`gj.interop`), Flax modules (`gj.linen`, `gj.nnx`), scikit-learn's
+estimators (`gj.estimators`) and the checks for your own cells (`gj.testing`) are imported on their
+own first use.
 """
 
 import importlib
@@ -36,14 +37,14 @@ if TYPE_CHECKING:
     from gru_jax.interop import save as save
 
     __version__: str
-else:  # Type checkers that saw it would take every name for one of the package's.
+else:  # A type checker that saw __getattr__ would accept every name.
 
     def __getattr__(name: str) -> Any:
         """Imports the public names, or a module, on first use: `gru-jax --help` needs none."""
         if _is_lacking(name):
             raise AttributeError(_NEEDS[name][1])
         if name in (*_MODULES, *_OF_INTEROP):
-            # One door to JAX: threads that enter its import by several trip over each other.
+            # Import JAX by one path: threads that use several hit its import cycles.
             importlib.import_module("gru_jax.api")
         if name in _MODULES:
             return importlib.import_module(f"gru_jax.{name}")
@@ -52,7 +53,7 @@ else:  # Type checkers that saw it would take every name for one of the package'
         if name == "__all__":
             return __dir__()
         if name == "__version__":
-            import importlib.metadata as metadata  # Takes longer than all else in this file.
+            import importlib.metadata as metadata  # Slower than the rest of this file.
 
             try:
                 return metadata.version("gru_jax")

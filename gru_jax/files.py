@@ -21,7 +21,7 @@ FormatName: TypeAlias = Literal["torch", "keras", "flax", "haiku", "equinox", "o
 
 
 def is_installed(module: str) -> bool:
-    """Returns whether there is a module; imports the package that it is in, but not itself."""
+    """Returns whether a module exists. Imports its parent package, but not the module."""
     try:
         return importlib.util.find_spec(module) is not None
     except ModuleNotFoundError:
@@ -31,10 +31,10 @@ def is_installed(module: str) -> bool:
 
 
 def import_package(function: str, package: str, module: str) -> Any:
-    """Returns a module of a package that files need and the extra `app` installs.
+    """Returns a module of a package from the extra `app`.
 
     Raises:
-        ModuleNotFoundError: if it is not installed; it names the function and the extra.
+        ModuleNotFoundError: if it is not installed; the message names the function and the extra.
     """
     try:
         return importlib.import_module(module)
@@ -46,15 +46,15 @@ def import_package(function: str, package: str, module: str) -> Any:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Writes a text file whole, or changes nothing."""
+    """Writes a text file atomically."""
     write(path, lambda beside: beside.write_text(text))
 
 
 def write(path: Path, save: Callable[[Path], object]) -> None:
-    """Writes a file whole with `save(path_beside)`, or changes nothing.
+    """Writes a file atomically with `save(path_beside)`.
 
-    The permissions of a file that is replaced are kept, and a new one has the usual ones, whatever
-    `save` gives it; a link to a file is itself replaced.
+    A replaced file keeps its permissions. A new file gets the default ones, whatever `save` sets.
+    A link is replaced, not followed.
 
     Raises:
         OSError: if it cannot be written, whatever `save` makes of that.
@@ -73,12 +73,12 @@ def write(path: Path, save: Callable[[Path], object]) -> None:
         mode = (path if path.is_file() else beside).stat().st_mode
         save(beside)
         beside.chmod(mode)
-        flush(beside)  # before the rename, or a machine without power may keep an empty file
+        flush(beside)  # before the rename, or a power failure could leave an empty file
         os.replace(beside, path)
         flush(path.parent)
     except ValueError:
         raise
-    except Exception as error:  # What libraries make of a full disk is of many kinds.
+    except Exception as error:  # Libraries raise many kinds of errors for a full disk.
         if isinstance(error, OSError) and error.filename:
             raise
         raise OSError(f"{path} must be written whole, but: {error}.") from error
@@ -89,7 +89,7 @@ def write(path: Path, save: Callable[[Path], object]) -> None:
 def flush(path: Path) -> None:
     """Waits until a file's content, or a folder's list of names, is on the disk."""
     folder = path.is_dir()
-    if folder and sys.platform == "win32":  # which opens no folder
+    if folder and sys.platform == "win32":  # which cannot open a folder
         return
     handle = os.open(path, os.O_RDONLY if folder else os.O_RDWR)
     try:
@@ -99,7 +99,7 @@ def flush(path: Path) -> None:
 
 
 def find_leftovers(folder: Path) -> list[Path]:
-    """Returns the files below a folder that processes which were killed in `write` have left."""
+    """Returns the temporary files that processes killed in `write` left below a folder."""
     return [path for path in folder.rglob(".*") if LEFTOVER.fullmatch(path.name) and path.is_file()]
 
 
@@ -121,7 +121,7 @@ LEFTOVER = re.compile(r"\..*\.[0-9a-f]{32}(\.\w+)?")
 
 
 def _beside(path: Path) -> Path:
-    """Returns a place that nothing has, nor will have: others may write the same file."""
+    """Returns a unique temporary path: other processes may write the same file."""
     return path.with_name(f".{path.stem}.{uuid.uuid4().hex}{path.suffix}")
 
 
@@ -130,7 +130,7 @@ MAX_BYTES = 1 << 30
 
 
 def check_size(path: Path) -> None:
-    """Raises unless there is a file, and not an enormous one, also when it is unpacked.
+    """Checks that a file exists and is not too large, even unpacked.
 
     Raises:
         FileNotFoundError: if there is none.
@@ -144,7 +144,7 @@ def check_size(path: Path) -> None:
             if zipfile.is_zipfile(path):
                 with zipfile.ZipFile(path) as archive:
                     size = sum(member.file_size for member in archive.infolist())
-        except Exception as error:  # zipfile raises a dozen things at damage
+        except Exception as error:  # zipfile raises many kinds of errors for a damaged file
             reason = " ".join(str(error).split())[:120]
             raise ValueError(f"{path} must be a whole archive, but: {reason}.") from error
     if size > MAX_BYTES:
@@ -168,7 +168,7 @@ def read_npz(path: Path) -> "dict[str, numpy.ndarray]":
             arrays = {name: archive[name] for name in archive.files}
         if not all(isinstance(array, np.ndarray) for array in arrays.values()):
             raise ValueError("it holds other files than .npy")
-    except Exception as error:  # What zlib, zipfile and NumPy raise at damage is a long list.
+    except Exception as error:  # zlib, zipfile and NumPy raise many kinds.
         reason = " ".join(str(error).split())[:120]  # zipfile quotes bytes of the file
         raise ValueError(f"{path} must be a whole .npz, without pickles: {reason}.") from error
     return arrays

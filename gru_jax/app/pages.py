@@ -2,7 +2,7 @@
 
 of_run      a test sequence, or the first one of a file
 of_weights  the first sequence of a file, or noise
-make        either, as the path is
+make        calls the one that fits the path
 """
 
 from collections.abc import Sequence
@@ -26,7 +26,7 @@ def make(path: Path, source: Path | None) -> plot.Page:
     """Returns the page of a run, or of a file or a folder with weights.
 
     Raises:
-        FileNotFoundError: if nothing is there.
+        FileNotFoundError: if the path does not exist.
         ValueError: from `of_run` and `of_weights`.
     """
     if not path.exists():
@@ -41,8 +41,8 @@ def make(path: Path, source: Path | None) -> plot.Page:
 def of_run(folder: Path, source: Path | None) -> plot.Page:
     """Returns the page of a run, for a test sequence or the first sequence of a file.
 
-    The test sequence is the longest that a page takes, of those that `take` returns. Of a forecast,
-    it is the last test window of the first series, or what comes after the targets of a file.
+    The test sequence is the longest from `take` that fits on a page. For a forecast, it is the
+    last test window of the first series, or, with a file, the steps after its last target.
 
     Raises:
         FileNotFoundError: if there is no run.
@@ -77,7 +77,7 @@ def of_run(folder: Path, source: Path | None) -> plot.Page:
 
 
 def _cut(xs: np.ndarray) -> tuple[np.ndarray, str]:
-    """Returns as many steps as a page may have, and words that say so."""
+    """Returns at most `MAX_STEPS` steps, and a note for the title if some were cut."""
     if len(xs) <= MAX_STEPS:
         return xs, ""
     return xs[:MAX_STEPS], f", first {MAX_STEPS:,} of {len(xs):,} steps"

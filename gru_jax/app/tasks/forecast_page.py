@@ -16,10 +16,10 @@ if TYPE_CHECKING:
 def choose_window(
     trained: Any, source: Source
 ) -> tuple[Float[np.ndarray, "time input"], "plot.Horizon"]:
-    """Returns the last window of the first series: the net's inputs, and what its outputs mean.
+    """Returns the last window of the first series: the net's inputs, and their `Horizon`.
 
     Raises:
-        ValueError: if the net is SegRNN, or as from `prepare`.
+        ValueError: if the net is SegRNN, or from `prepare`.
     """
     from gru_jax import plot  # needs matplotlib
 

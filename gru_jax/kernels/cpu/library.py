@@ -1,4 +1,4 @@
-"""Loads the compiled kernel once, when it is first asked for, and makes it known to XLA.
+"""Loads the compiled kernel on first use and registers it with XLA.
 
 If it could not be built, or XLA rejects it, `reason` says why.
 """
@@ -16,7 +16,7 @@ from pathlib import Path
 FORWARD = "gru_jax_forward"
 BACKWARD = "gru_jax_backward"
 NAME = "libgru_jax.so"
-BUILD_AGAIN = (  # pip keeps what it has built from an sdist, even without the kernel
+BUILD_AGAIN = (  # pip caches wheels built from an sdist, even without the kernel
     "build it again: pip install -v -e . in a clone, elsewhere "
     "pip install -v --force-reinstall --no-deps --no-cache-dir gru_jax."
 )
@@ -29,7 +29,7 @@ def reason() -> str | None:
 
     The first call loads the kernel, starts JAX's CPU backend and registers the targets.
     """
-    with _loading:  # for the cache alone would let two threads in
+    with _loading:  # functools.cache alone would let two threads in
         return _load()
 
 
@@ -76,7 +76,7 @@ def _text(name: str) -> str:
 
 
 def _is_stale() -> bool:
-    """Returns whether the sources beside the library are others than it was built from."""
+    """Returns whether the library was built from sources other than those beside it."""
     there = fingerprint()
     try:
         return there is not None and there != _text("fingerprint")
@@ -99,7 +99,7 @@ def _load() -> str | None:
     except OSError as error:
         return f"gru_jax's native kernel cannot be loaded: {error}."
 
-    # An install in place has the sources beside the kernel, and they may be newer.
+    # An editable install has the sources beside the kernel, and they may be newer.
     if _is_stale():
         return (
             "gru_jax's native kernel was built from other sources than are there now: run "
@@ -118,7 +118,7 @@ def _load() -> str | None:
         for name in (FORWARD, BACKWARD):
             handler = jax.ffi.pycapsule(getattr(native, name))
             jax.ffi.register_ffi_target(name, handler, platform="cpu", api_version=1)
-    except AttributeError as error:  # a library of other functions
+    except AttributeError as error:  # the library lacks these functions
         return f"gru_jax's native kernel cannot be loaded: {error}."
     except jax.errors.JaxRuntimeError as error:
         # It names three versions: the kernel's, the newest and the oldest that XLA takes.

@@ -61,18 +61,18 @@ def page(
     gates, and see the effect.
 
     Args:
-        net: a `gru` cell, or layers of it: `stack`, `bidirectional`, `residual`, `recurrent`,
-            `dense`, `embed`, `pool`, `learned_initial_state`. Dropout and Gaussian noise do
-            nothing, as in evaluation.
+        net: a `gru` cell, or layers built from it: `stack`, `bidirectional`, `residual`,
+            `recurrent`, `dense`, `embed`, `pool`, `learned_initial_state`. Dropout and Gaussian
+            noise do nothing, as in evaluation.
         params: its parameters.
         xs: one sequence of at most 2,000 steps, `[time, input]`, or tokens `[time]` within the
             vocabulary.
         inputs: names of the input's features, if the first GRU reads them.
         classes: class names, if the outputs are logits; the page then shows probabilities.
-        horizon: what the outputs of the last steps forecast; the page then draws the forecast.
+        horizon: describes the last steps' outputs as a forecast, which the page then draws.
         title: heading of the page.
-        story: adds short chapters that explain a GRU with this net's numbers; a text says in its
-            first chapter what the net has learned.
+        story: adds short chapters that explain a GRU with this net's numbers; a text is
+            added to the first chapter, to say what the net has learned.
 
     Raises:
         ValueError: if the page cannot run a cell or layer of the net, `xs` does not fit the net,
@@ -155,7 +155,7 @@ def make_data(
 
 
 def _check_steps(steps: np.ndarray, reader: Reader) -> np.ndarray:
-    """Returns a sequence as [time, input]; raises ValueError unless it fits what reads it."""
+    """Returns a sequence as [time, input]; raises ValueError unless it fits the first layer."""
     shape, vocabulary = reader.shape, reader.vocabulary
     fits = steps.ndim == 1 + len(shape) and shape in ((None,), steps.shape[1:])
     if not fits or steps.dtype.kind not in ("fiub" if shape else "iu") or not steps.size:

@@ -14,14 +14,14 @@ class Horizon(NamedTuple):
 
     An output in units of y is `center + scale * output`, or `center + scale * (output + input)`
     with the input `base` of the same step. The page sorts the outputs of a step, as quantiles may
-    cross. It draws the middle one as a line, and a band for each pair about it.
+    cross. It draws the middle one as a line, and a band for each pair around it.
 
     Attributes:
         past: y before the horizon, in its units; NaN is missing.
-        names: names of an odd number of outputs, lowest first, e.g. ("10 %", "50 %", "90 %").
-        center: 0 of the outputs, in units of y.
-        scale: 1 of the outputs, in units of y.
-        base: number of the input that is added to the outputs; None for none.
+        names: names of the outputs, an odd number, lowest first, e.g. ("10 %", "50 %", "90 %").
+        center: value of y for an output of 0.
+        scale: units of y per unit of output.
+        base: index of the input that is added to the outputs, or None.
         truth: y of the horizon, if it is known; NaN is missing.
         times: names of all steps, e.g. dates.
         label: name of the series, with its unit.
@@ -41,8 +41,8 @@ def describe_horizon(horizon: Horizon, steps: int, inputs: int, outputs: int) ->
     """Returns a horizon in the form that `forecast.js` reads.
 
     Raises:
-        ValueError: if it does not fit a sequence with so many steps and inputs, or the outputs of
-            the net at each step, of which there are none if the net pools.
+        ValueError: if it does not fit the numbers of steps, inputs and outputs, or the net pools,
+            so that it has no output per step.
     """
     past, begin = np.asarray(horizon.past, float), len(horizon.past)
     between = f"be [time] with 1 to {steps - 1} steps, without inf"

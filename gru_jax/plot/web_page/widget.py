@@ -34,7 +34,7 @@ def widget(
         xs: one sequence.
         inputs: names of the input's features, if the first GRU reads them.
         classes: class names, if the outputs are logits.
-        horizon: what the outputs of the last steps forecast.
+        horizon: describes the last steps' outputs as a forecast.
         story: adds short chapters that explain a GRU; a text says what the net has learned.
 
     Raises:

@@ -110,7 +110,7 @@ def test_the_story_says_how_much_of_the_gradient_fades_without_gates(net, tmp_pa
         table = text[text.index("<caption>∂h") :].split("</table>")[0]
         shares.append(numbers(table[table.index("<tbody>") :]))
     assert "reset gates held at 1 in cell 1; update gates held at 1 in cell 1." in text
-    words = r"step (\d+) had (\d+) % of the effect of step (\d+), and now it has ([\d.]+) %"
+    words = r"step (\d+), the gradient was (\d+) % of its size at step (\d+); now it is ([\d.]+) %"
     before, gated, end, plain = (float(text) for text in re.search(words, text).groups())
     before, end = int(before), int(end)
     assert 100 * shares[0][before] / shares[0][end] == pytest.approx(gated, abs=0.6)

@@ -56,7 +56,7 @@ def test_the_page_forecasts_in_the_units_of_the_series(changed, tmp_path):
         np.testing.assert_allclose(numbers(row), [*quantiles, *known], atol=0.0501)
     words = shown[shown.index("<p>") :].split("</p>")[0]
     assert numbers(words) == pytest.approx([*expected[2], truth[2]], abs=0.0501)
-    assert "At day 10: low: " in words
+    assert "At day 10, low: " in words
     key = "line: middle; band: low to high; grey: observed"
     assert f"Forecast of litres from day 8 ({key}{'; dashed: before the changes' * changed})" in (
         shown

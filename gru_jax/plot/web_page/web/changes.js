@@ -62,7 +62,7 @@ export function makeChanges(model) {
     boxes[2].update(`z = 1: the candidate replaces the state${plain}`, change.z === 1);
     boxes[3].update(`unit ${unit} is off: its state is 0`, off);
     boxes[4].update(
-      `apply r ${other(model)} the weights (the net has it ${reset} them)`,
+      `apply r ${other(model)} the weights (in this net: ${reset} them)`,
       change.reset === other(model),
     );
     const all = describe(model);

@@ -54,7 +54,7 @@ export function makeControls(model) {
     "select",
     { onchange: () => model.go({ cell: Number(select.value) }) },
     ...cells.map(({ layer, reverse }, i) =>
-      element("option", { value: i }, `layer ${layer}${reverse ? ", backwards" : ""}`),
+      element("option", { value: i }, `${i + 1}: layer ${layer}${reverse ? ", backwards" : ""}`),
     ),
   );
   const chosen = cells.length > 1 ? [element("label", {}, "cell ", select)] : [];

@@ -61,7 +61,7 @@ export function drawForecast(model, horizon, wide) {
     drawChart({ ...chart, begin: past.length, ticks, t, wide, words, name, tick }, (step) =>
       model.go({ t: step }),
     ),
-    element("p", {}, `At ${name(t)}: ${[...quantiles, ...seen].join("; ")}.`),
+    element("p", {}, `At ${name(t)}, ${[...quantiles, ...seen].join("; ")}.`),
     table,
   );
 }

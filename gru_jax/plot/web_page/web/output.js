@@ -28,7 +28,7 @@ export function drawOutput(model, classes) {
   const caption = [
     classes.length ? "Class probabilities " : "Outputs ",
     whole ? "for the whole sequence" : `at step ${at}`,
-    shown.length < now.length ? `: ${shown.length} largest of ${now.length}` : "",
+    shown.length < now.length ? `: the ${shown.length} largest of ${now.length}` : "",
     changed ? ". A line marks the value before the changes." : "",
   ];
   const rows = shown.map((i) =>

@@ -16,7 +16,7 @@ export function makeStory(chapters, turn) {
   const text = element("p", { "aria-live": "polite" });
   const back = element("button", { id: "story-back", onclick: () => turn(shown - 1) }, "back");
   const on = element("button", { id: "story-on", onclick: () => turn(shown + 1) }, "next");
-  const again = element("button", { onclick: () => turn(shown) }, "return to this chapter");
+  const again = element("button", { onclick: () => turn(shown) }, "show this chapter's view again");
   const picture = element("div");
   const buttons = element("p", {}, back, " ", on, " ", again);
   const parts = [title, text, picture, buttons];

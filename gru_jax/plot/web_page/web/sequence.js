@@ -21,8 +21,8 @@ export function drawSequence(model) {
     "p",
     { class: "key" },
     ...["r, z, ∂h: 0", ramp(true), "1. x, c, h: negative", ramp(false), "positive."],
-    model.begin ? " A dashed line: the forecast begins." : "",
-    model.sorted ? " Units from slow to fast, by their mean z." : "",
+    model.begin ? " Dashed line: start of the forecast." : "",
+    model.sorted ? " Units are sorted from slow to fast, by mean z." : "",
   );
   return element("div", { class: "sequence" }, key, ...maps);
 }

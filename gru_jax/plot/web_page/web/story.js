@@ -117,9 +117,9 @@ export function tell(model, task) {
         "A plain recurrent network has only the candidate.",
         "It replaces its whole state at every step,",
         "so a memory must pass through weights and tanh each time.",
-        "There it usually fades, and its gradient too. Here r = 1 and z = 1 are held.",
+        "The memory usually fades, and so does the gradient. Here, r and z are held at 1.",
         "The cell now works like a plain network, with weights that were trained for a GRU,",
-        "so its output is another one.",
+        "so its output changes.",
         ...tellOfFading(model, stretch, percent),
       ],
       PLAIN,
@@ -132,7 +132,7 @@ export function tell(model, task) {
         "A GRU has one state and outputs all of it. Its update gate does the work of the",
         "forget and input gates: it keeps 1 − z of the old state and adds z of the candidate.",
         "Which one predicts better depends on the task.",
-        `An LSTM with as many units has ${extra ? "about " : ""}a third more weights and biases.`,
+        `An LSTM with the same number of units has ${extra ? "about " : ""}a third more weights and biases.`,
       ]),
       draw: () => drawComparison({ step: steps[t], t, unit, reverse, weights, lstm }),
     },
@@ -153,8 +153,8 @@ function tellOfMemory(model, stretch, chapter, percent) {
   return [
     chapter("Keeping a memory", { level: "sequence", t: end, unit }, [
       `At steps ${begin} to ${end}, the update gate of unit ${unit} is nearly shut.`,
-      `After these ${plural(steps.length, "step")}, ${percent(kept)} of its state of step`,
-      `${before} is still there; its candidates added the rest.`,
+      `After these ${plural(steps.length, "step")}, it still holds ${percent(kept)} of its state`,
+      `from step ${before}; its candidates supplied the rest.`,
       "Each unit's update gate decides at each step how much to keep.",
       "Where the picture of z is dark, a unit keeps its state.",
     ]),
@@ -162,8 +162,8 @@ function tellOfMemory(model, stretch, chapter, percent) {
       "Training needs to know how strongly an earlier state affects a later one.",
       "The gradient measures that. The bottom picture shows, for all units together,",
       `how strongly each state affects the state of step ${end}.`,
-      `Step ${before} still has ${percent(model.reach(0, end, before))} of the effect`,
-      `of step ${end} itself. On its way back through a unit that keeps its state,`,
+      `At step ${before}, the gradient is ${percent(model.reach(0, end, before))} of its size`,
+      `at step ${end}. On its way back through a unit that keeps its state,`,
       "the gradient is multiplied by 1 − z at each step: by about 1 if the gate is shut.",
     ]),
   ];
@@ -179,8 +179,8 @@ function tellOfFading(model, stretch, percent) {
   const before = begin + (begin <= end ? -1 : 1);
   const [gated, plain] = [{}, PLAIN].map((change) => model.reach(0, end, before, change));
   return [
-    `Look at the bottom picture: step ${before} had ${percent(gated)} of the effect of step ${end},`,
-    `and now it has ${percent(plain, 1)}.`,
+    `Look at the bottom picture: at step ${before}, the gradient was ${percent(gated)}`,
+    `of its size at step ${end}; now it is ${percent(plain, 1)}.`,
   ];
 }
 
