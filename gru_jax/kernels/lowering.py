@@ -1,22 +1,21 @@
 """Which code a program gets for the kernel's primitives: the compiled code, or its twin.
 
-The compiled code is for CPUs and sizes of 1 or more. All other programs get the twin, and so do
-exported programs. On a mesh, each device runs the compiled code on its own rows.
+Each kernel is for one platform, and for sizes of 1 or more. All other programs get the twin, and so
+do exported programs. On a mesh, each device runs the compiled code on its own rows.
 """
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
-import jax
-import jax.numpy as jnp
-import numpy as np
-from jax.core import ShapedArray
 from jax.extend.core import Primitive
 from jax.interpreters import mlir
 
-from gru_jax.kernels.cpu import library
-from gru_jax.kernels.operands import DERIVED, Gradients, Inputs, Outputs, Saved
+from gru_jax.kernels.cpu import calls as cpu_calls
+from gru_jax.kernels.cpu import library as cpu_library
+from gru_jax.kernels.gpu import calls as gpu_calls
+from gru_jax.kernels.gpu import library as gpu_library
+from gru_jax.kernels.operands import DERIVED, Gradients, Inputs, Outputs
 from gru_jax.kernels.partition import on_rows
 from gru_jax.kernels.primitives import TWINS, backward_p, forward_p
 from gru_jax.kernels.report import fall_back, kernel_runs
@@ -28,6 +27,39 @@ except ImportError:  # Not public: without it, programs on several devices get t
 
 
 Lower: TypeAlias = Callable[..., Sequence[Any]]
+
+
+class Kernel(NamedTuple):
+    """Compiled code.
+
+    Attributes:
+        platform: for which JAX's name is this.
+        reason: `() -> sentence`, why it cannot run here; None if it can.
+        obstacle: `(hidden) -> phrase`, what it cannot run; None if it can.
+        forward: lowers the forward pass.
+        backward: lowers the backward pass.
+    """
+
+    platform: str
+    reason: Callable[[], str | None]
+    obstacle: Callable[[int], str | None]
+    forward: Lower
+    backward: Lower
+
+
+KERNELS = {
+    "cpu": Kernel(
+        "cpu", cpu_library.reason, lambda _: None, cpu_calls.forward, cpu_calls.backward
+    ),
+    "gpu": Kernel(
+        "cuda",
+        gpu_library.reason,
+        gpu_library.obstacle,
+        mlir.lower_fun(gpu_calls.forward, multiple_results=True),
+        mlir.lower_fun(gpu_calls.backward, multiple_results=True),
+    ),
+}
+"""The kernels by the names that the primitives' parameter `kernel` takes."""
 
 NAMES = {
     forward_p: (Inputs._fields, Outputs._fields),
@@ -41,27 +73,29 @@ def register() -> None:
     for primitive, twin in TWINS.items():
         rule = mlir.lower_fun(twin, multiple_results=primitive.multiple_results)
         mlir.register_lowering(primitive, _say(rule) if primitive is forward_p else rule)
-        if compiled := {forward_p: _forward, backward_p: _backward}.get(primitive):
-            mlir.register_lowering(primitive, _choose(primitive, rule, compiled), platform="cpu")
+        if primitive in NAMES:
+            for platform in {kernel.platform for kernel in KERNELS.values()}:
+                lower = _choose(primitive, rule, platform)
+                mlir.register_lowering(primitive, lower, platform=platform)
             with_devices.add(primitive)
 
 
 def _say(twin: Lower) -> Lower:
-    """Returns the lowering for platforms other than CPU."""
+    """Returns the lowering for platforms without a kernel."""
 
     def lower(ctx: mlir.LoweringRuleContext, *operands: Any, **static: Any) -> Sequence[Any]:
-        platforms = ", ".join(ctx.module_context.platforms)
-        fall_back(f"programs on {platforms}", static["required"])
+        fall_back(_elsewhere(ctx), static["required"])
         return twin(ctx, *operands, **static)
 
     return lower
 
 
-def _choose(primitive: Primitive, twin: Lower, compiled: Lower) -> Lower:
-    """Returns the lowering for CPUs."""
+def _choose(primitive: Primitive, twin: Lower, platform: str) -> Lower:
+    """Returns the lowering for a platform with a kernel."""
 
     def lower(ctx: mlir.LoweringRuleContext, *operands: Any, **static: Any) -> Sequence[Any]:
-        why_not, context = _obstacle(ctx), ctx.module_context.axis_context
+        kernel, context = KERNELS[static["kernel"]], ctx.module_context.axis_context
+        why_not = _elsewhere(ctx) if kernel.platform != platform else _obstacle(ctx, kernel)
         several = isinstance(context, mlir.ShardingContext) and context.num_devices > 1
         if not why_not and several:  # Lowered here again, for each device.
             function = on_rows(
@@ -76,18 +110,27 @@ def _choose(primitive: Primitive, twin: Lower, compiled: Lower) -> Lower:
             fall_back(why_not, static["required"] and 0 not in ctx.avals_out[0].shape)
         elif primitive is forward_p:
             kernel_runs()
-        return (twin if why_not else compiled)(ctx, *operands, **static)
+        if why_not:
+            return twin(ctx, *operands, **static)
+        compiled = kernel.forward if primitive is forward_p else kernel.backward
+        return compiled(ctx, *operands, **static)
 
     return lower
 
 
-def _obstacle(ctx: mlir.LoweringRuleContext) -> str | None:
+def _elsewhere(ctx: mlir.LoweringRuleContext) -> str:
+    return f"programs on {', '.join(ctx.module_context.platforms)}"
+
+
+def _obstacle(ctx: mlir.LoweringRuleContext, kernel: Kernel) -> str | None:
     """Returns why a program gets the twin, a phrase; None if it gets the compiled code."""
     hs, context = ctx.avals_out[0], ctx.module_context.axis_context
-    if missing := library.reason():
+    if missing := kernel.reason():
         return f"the want of a kernel: {missing.removesuffix('.')}"
     if 0 in hs.shape:
         return "arrays of no size"
+    if obstacle := kernel.obstacle(hs.shape[-1]):
+        return obstacle
     if ctx.module_context.lowering_parameters.for_export:
         return "programs that are exported"  # They may run without a kernel.
     if isinstance(context, mlir.ShardingContext) and context.num_devices > 1:
@@ -98,26 +141,3 @@ def _obstacle(ctx: mlir.LoweringRuleContext) -> str | None:
         if set(context.manual_axes) != set(context.mesh.axis_names):
             return "a shard_map over some axes of a mesh"
     return None
-
-
-def _forward(ctx: mlir.LoweringRuleContext, *operands: Any, **static: Any) -> Sequence[Any]:
-    none = ShapedArray((0,), jnp.float32)
-    missing = [none] * (len(Outputs._fields) - len(ctx.avals_out))
-    call = jax.ffi.ffi_lowering(library.FORWARD)
-    whole = ctx.replace(avals_out=[*ctx.avals_out, *missing])
-    return call(whole, *operands, **_attributes(static))[: len(ctx.avals_out)]
-
-
-def _backward(ctx: mlir.LoweringRuleContext, *operands: Any, **static: Any) -> Sequence[Any]:
-    # Gradients of gates overwrite the gates. (reset="before" reads r to the end.)
-    over = {"z": "a_z", "c": "a_c"} | ({"q": "q", "r": "a_r"} if static["after"] else {})
-    aliases = {Saved._fields.index(i): Gradients._fields.index(o) for i, o in over.items()}
-    call = jax.ffi.ffi_lowering(library.BACKWARD, operand_output_aliases=aliases)
-    return call(ctx, *operands, **_attributes(static))
-
-
-def _attributes(static: dict[str, Any]) -> dict[str, Any]:
-    clip = np.inf if static["clip"] is None else static["clip"]
-    attributes = static | {"time_axis": np.int64(static["time_axis"]), "clip": np.float32(clip)}
-    attributes.pop("required", None)
-    return attributes

@@ -13,7 +13,6 @@ from gru_jax.cells.gru import StateWeights
 from gru_jax.cells.gru_params import GRUParams
 from gru_jax.cells.params import split_rows
 from gru_jax.kernels import lowering, rules
-from gru_jax.kernels.cpu import library
 from gru_jax.kernels.operands import Inputs, absent
 from gru_jax.kernels.primitives import forward_p
 from gru_jax.recurrence.boundaries import Boundaries, vary_alike
@@ -22,12 +21,13 @@ rules.register()
 lowering.register()
 
 
-def reason() -> str | None:
-    """Returns why the kernel cannot run on this machine, a sentence; None if it can."""
-    return library.reason()
+def reason(kernel: str) -> str | None:
+    """Returns why a kernel cannot run on this machine, a sentence; None if it can."""
+    return lowering.KERNELS[kernel].reason()
 
 
 def states(
+    kernel: str,
     params: GRUParams,
     xs: Array,
     h0: Array,
@@ -41,6 +41,7 @@ def states(
     """Returns the state after each step, carried through padding, as `loop.states` does.
 
     Args:
+        kernel: the name of the compiled code, "cpu" or "gpu".
         params: the parameters; the form is reset="after" if there is a b_h.
         xs: the inputs, zero in padding.
         h0: the state before the first step.
@@ -73,6 +74,7 @@ def states(
         time_axis=0 if first else 1,
         clip=clip,
         keep=False,
+        kernel=kernel,
         required=required,
     )
     hs = hs.reshape(*((time, *batch) if first else (*batch, time)), hidden)

@@ -4,8 +4,8 @@
     tangent     (Saved, Tangents) -> the tangent of the states, linear in Tangents; always in JAX
     backward    (Saved, the gradient of the states) -> Gradients, the transpose of tangent
 
-Static parameters are the same as in `twin`. Forward has one more, `required`: raise if the kernel
-cannot run.
+Static parameters are the same as in `twin`, and `kernel`, the name of the compiled code. Forward has
+one more, `required`: raise if it cannot run.
 """
 
 from collections.abc import Sequence
@@ -26,13 +26,7 @@ forward_p, tangent_p, backward_p = (
 forward_p.multiple_results = backward_p.multiple_results = True
 
 
-def forward_twin(*operands: Array, required: bool, **static: Any) -> Sequence[Array]:
-    """Runs the forward pass in JAX; only lowering uses `required`."""
-    del required
-    return twin.forward(*operands, **static)
-
-
-TWINS = {forward_p: forward_twin, tangent_p: twin.tangent, backward_p: twin.backward}
+TWINS = {forward_p: twin.forward, tangent_p: twin.tangent, backward_p: twin.backward}
 for primitive in (tangent_p, backward_p):
     primitive.def_impl(TWINS[primitive])
 
@@ -46,8 +40,8 @@ def _without_jit(*operands: Array, required: bool, **static: Any) -> Sequence[Ar
 @forward_p.def_abstract_eval
 def _forward(*operands: ShapedArray, after: bool, keep: bool, **_: Any) -> list[ShapedArray]:
     inputs = Inputs(*operands)
-    hs = _like(inputs.xs, (*inputs.xs.shape[:2], inputs.h0.shape[1]))
-    gates = Outputs(hs, hs, hs, hs, hs if after else _like(inputs.xs, (0,)))
+    hs = like(inputs.xs, (*inputs.xs.shape[:2], inputs.h0.shape[1]))
+    gates = Outputs(hs, hs, hs, hs, hs if after else like(inputs.xs, (0,)))
     return list(gates if keep else gates[:1])
 
 
@@ -61,8 +55,8 @@ def _backward(
     *operands: ShapedArray, after: bool, products: bool, inputs: bool, **_: Any
 ) -> list[ShapedArray]:
     saved = Saved(*operands[:-1])
-    none, a = _like(saved.xs, (0,)), saved.hs
-    W, b = _like(saved.xs, saved.W_r.shape), _like(saved.xs, saved.W_r.shape[1:])
+    none, a = like(saved.xs, (0,)), saved.hs
+    W, b = like(saved.xs, saved.W_r.shape), like(saved.xs, saved.W_r.shape[1:])
     gradients = Gradients(
         *(a, a, a, a if after else none, saved.h0, saved.h_reset),
         xs=saved.xs if inputs else none,
@@ -73,7 +67,7 @@ def _backward(
     return list(gradients)
 
 
-def _like(aval: ShapedArray, shape: tuple[int, ...]) -> ShapedArray:
+def like(aval: ShapedArray, shape: tuple[int, ...]) -> ShapedArray:
     """Returns an abstract array of another shape that varies over a mesh as `aval` does."""
     spec = PartitionSpec(*[None] * len(shape))
     return aval.update(shape=shape, sharding=NamedSharding(aval.sharding.mesh, spec))

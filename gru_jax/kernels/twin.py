@@ -6,6 +6,8 @@ Arguments and results are the fields of the tuples in `operands`. Static argumen
     reverse     from the last step to the first
     time_axis   the time axis, 0 or 1
     clip        the bound of each state; None for no bound
+
+Others, which only lowering reads, are ignored.
 """
 
 from collections.abc import Callable, Sequence
@@ -37,7 +39,13 @@ from gru_jax.recurrence.tangent import tangent as state_tangent
 
 
 def forward(
-    *operands: Array, after: bool, reverse: bool, time_axis: int, clip: float | None, keep: bool
+    *operands: Array,
+    after: bool,
+    reverse: bool,
+    time_axis: int,
+    clip: float | None,
+    keep: bool,
+    **_: Any,
 ) -> Sequence[Array]:
     """Returns `Outputs` from `Inputs`; without `keep`, only the states."""
     inputs = time_major(Inputs(*operands), time_axis)
@@ -51,7 +59,7 @@ def forward(
 
 
 def tangent(
-    *operands: Array, after: bool, reverse: bool, time_axis: int, clip: float | None
+    *operands: Array, after: bool, reverse: bool, time_axis: int, clip: float | None, **_: Any
 ) -> Array:
     """Returns the tangent of the states from `Saved` and `Tangents`, linear in the latter.
 
@@ -84,6 +92,7 @@ def backward(
     clip: float | None,
     products: bool,
     inputs: bool,
+    **_: Any,
 ) -> Sequence[Array]:
     """Returns `Gradients` from `Saved` and the gradient of the states.
 

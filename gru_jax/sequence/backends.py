@@ -1,6 +1,7 @@
 """The table of backends: the code that can run a recurrence, tried in order.
 
     "cpu"   the compiled kernel: a plain GRU in float32 on a CPU, with its own derivative
+    "gpu"   the same for NVIDIA's GPUs, of up to 512 features; by name only
     "scan"  all steps in parallel, for cells that are linear in the state
     "xla"   loops that XLA compiles, anywhere
 
@@ -8,7 +9,7 @@ To add a backend, add a row here and a folder of kernels.
 """
 
 from collections.abc import Callable
-from functools import cache
+from functools import cache, partial
 from typing import Any, NamedTuple
 
 import jax
@@ -49,7 +50,7 @@ class Backend(NamedTuple):
             `program.time_axis`. Padded steps carry the state on.
         slower: `(request, platform) -> reason`, why "auto" leaves it alone though it can run; None
             if "auto" takes it.
-        special: True if it is for few cells; no reason then mentions it.
+        special: True if it is for few; no reason then mentions it.
         whole: True if one call runs a whole sequence, with time at any axis. False if time must be
             the first axis and long sequences run in chunks.
     """
@@ -81,7 +82,8 @@ def _xla_states(
     )
 
 
-def _cpu_states(
+def _kernel_states(
+    kernel: str,
     program: Program,
     params: Params,
     weights: PyTree[Array],
@@ -95,6 +97,7 @@ def _cpu_states(
     if program.options.drop_connect:
         params = operator.join(params, weights)
     return operator.states(
+        kernel,
         params,
         xs,
         h0,
@@ -106,7 +109,7 @@ def _cpu_states(
     )
 
 
-def _cpu_obstacle(request: Request) -> str | None:
+def _kernel_obstacle(request: Request) -> str | None:
     cell, fast, params, _, options, training, whole_rows = request
     if fast.gru is None:
         return _kind(cell)
@@ -134,8 +137,24 @@ def _kind(cell: Cell) -> str:
     return f"a gru with {', '.join(others)}" if others else "a cell with functions of its own"
 
 
+def _gpu_obstacle(request: Request) -> str | None:
+    if obstacle := _kernel_obstacle(request):
+        return obstacle
+    assert request.fast.gru is not None
+    hidden = request.fast.gru(request.params).b_r.shape[0]
+    return None if hidden <= GPU_HIDDEN else f"a hidden_size above {GPU_HIDDEN}"
+
+
+GPU_HIDDEN = 512
+"""The largest state of the GPU's kernel."""
+
+
 def _slower_than_xla(_: Request, platform: str) -> str | None:
     return None if platform == "cpu" else f"programs on {platform}"
+
+
+def _not_measured(*_: Any) -> str:
+    return "the GPU's kernel runs by name only, until a GPU has measured it"
 
 
 LONG = 128
@@ -181,16 +200,29 @@ def _kernels() -> Any:
     return operator
 
 
-def _cpu_unavailable() -> str | None:
+def _kernel_unavailable(kernel: str) -> str | None:
     try:
-        return _kernels().reason()
+        return _kernels().reason(kernel)
     except Exception as error:  # Any error: this JAX may lack the internals.
-        return f"gru_jax's native kernel cannot be used with this JAX: {error!r}."
+        return f"gru_jax's native kernels cannot be used with this JAX: {error!r}."
 
 
 BACKENDS: dict[str, Backend] = {
     "cpu": Backend(
-        _cpu_obstacle, _cpu_unavailable, _cpu_states, _slower_than_xla, special=False, whole=True
+        _kernel_obstacle,
+        partial(_kernel_unavailable, "cpu"),
+        partial(_kernel_states, "cpu"),
+        _slower_than_xla,
+        special=False,
+        whole=True,
+    ),
+    "gpu": Backend(
+        _gpu_obstacle,
+        partial(_kernel_unavailable, "gpu"),
+        partial(_kernel_states, "gpu"),
+        _not_measured,
+        special=True,
+        whole=True,
     ),
     "scan": Backend(
         _scan_obstacle, _nothing, _scan_states, _slower_than_loops, special=True, whole=True

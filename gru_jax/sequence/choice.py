@@ -33,7 +33,8 @@ class Choice(NamedTuple):
 
     def __str__(self) -> str:
         """Returns the choice as a phrase."""
-        names = {"cpu": "the compiled kernel", "scan": "a parallel scan"}
+        kernel, scan = "the compiled kernel", "a parallel scan"
+        names = {"cpu": kernel, "gpu": f"{kernel} for GPUs", "scan": scan}
         return names.get(self.backend) or f"XLA's loops: {self.reason}"
 
 

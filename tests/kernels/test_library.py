@@ -31,7 +31,7 @@ def fake(monkeypatch):
 
     def put(**functions):
         functions["gru_jax_fingerprint"] = lambda: (library.fingerprint() or "").encode()
-        monkeypatch.setattr(library, "_open", lambda: types.SimpleNamespace(**functions))
+        monkeypatch.setattr(library, "open_library", lambda: types.SimpleNamespace(**functions))
 
     return put
 
@@ -40,7 +40,7 @@ def fake(monkeypatch):
 def folder(monkeypatch, tmp_path):
     """An empty folder, where the kernel is now looked for."""
     monkeypatch.setattr(library, "__file__", str(tmp_path / "library.py"))
-    monkeypatch.setattr(library, "_open", library._open.__wrapped__)  # nothing is remembered
+    monkeypatch.setattr(library, "open_library", library.open_library.__wrapped__)  # nothing is remembered
     return tmp_path
 
 

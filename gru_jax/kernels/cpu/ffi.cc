@@ -1,29 +1,17 @@
 // Buffers of XLA's FFI as the kernel's problems, after a look at every shape.
-//
-// Arrays that are absent have the shape [0].
 
 #include "ffi.h"
 
 #include <algorithm>
-#include <exception>
 #include <functional>
-#include <initializer_list>
-#include <new>
-#include <string>
 #include <utility>
 
+#include "buffers.h"
 #include "levels.h"
 #include "pass.h"
-#include "xla/ffi/api/ffi.h"
-
-namespace ffi = xla::ffi;
 
 namespace gru {
 namespace {
-
-using Floats = ffi::Buffer<ffi::F32>;
-using Bools = ffi::Buffer<ffi::PRED>;
-using Result = ffi::Result<Floats>;
 
 class XlaPool : public Pool {
  public:
@@ -34,31 +22,6 @@ class XlaPool : public Pool {
  private:
   mutable ffi::ThreadPool pool_;
 };
-
-struct Mismatch {
-  std::string message;
-};
-
-// The buffer's numbers, if its shape is the needed one; null if it is absent and may be.
-template <typename Buffer>
-auto* take(const char* name, Buffer& buffer, std::initializer_list<int64_t> needed,
-           bool optional = false) {
-  const auto got = buffer.dimensions();
-  if (optional && got.size() == 1 && got[0] == 0) return decltype(buffer.typed_data())(nullptr);
-  if (!std::equal(got.begin(), got.end(), needed.begin(), needed.end())) {
-    std::string text = std::string("gru_jax: ") + name + " must be [";
-    for (int64_t n : needed) text += std::to_string(n) + " ";
-    text += "], got [";
-    for (int64_t n : got) text += std::to_string(n) + " ";
-    throw Mismatch{text + "]."};
-  }
-  return buffer.typed_data();
-}
-
-// An absent operand would be read as zeros of no length: whether it is there has to agree.
-void together(const char* names, bool one, bool other) {
-  if (one != other) throw Mismatch{std::string("gru_jax: needs both or neither of ") + names + "."};
-}
 
 template <typename P>
 P problem(Floats xs, Floats h0, Bools valid, Bools resets, Floats h_reset, Floats W_r, Floats W_z,
@@ -89,21 +52,6 @@ P problem(Floats xs, Floats h0, Bools valid, Bools resets, Floats h_reset, Float
   p.h_reset = take("h_reset", h_reset, {p.rows, p.hidden}, true);
   together("resets and h_reset", p.resets, p.h_reset);
   return p;
-}
-
-// Runs a pass; whatever it throws comes back as an error.
-template <typename Body>
-ffi::Error guarded(const Body& body) {
-  try {
-    body();
-    return ffi::Error::Success();
-  } catch (const Mismatch& mismatch) {
-    return ffi::Error::InvalidArgument(mismatch.message);
-  } catch (const std::bad_alloc&) {
-    return ffi::Error(ffi::ErrorCode::kResourceExhausted, "gru_jax: out of memory.");
-  } catch (const std::exception& error) {
-    return ffi::Error::Internal(std::string("gru_jax: ") + error.what());
-  }
 }
 
 ffi::Error forward_call(ffi::ThreadPool threads, Floats xs, Floats W_r, Floats W_z, Floats W_c,
@@ -169,8 +117,8 @@ ffi::Error backward_call(ffi::ThreadPool threads, Floats xs, Floats W_r, Floats 
 // clang-format off: the macros look like calls
 XLA_FFI_DEFINE_HANDLER_SYMBOL(
     gru_jax_forward, gru::forward_call,
-    ffi::Ffi::Bind()
-        .Ctx<ffi::ThreadPool>() GRU_OPERANDS_4 GRU_OPERANDS_4 .Arg<gru::Floats>()  // to h0
+    gru::ffi::Ffi::Bind()
+        .Ctx<gru::ffi::ThreadPool>() GRU_OPERANDS_4 GRU_OPERANDS_4 .Arg<gru::Floats>()  // to h0
         .Arg<gru::Bools>()
         .Arg<gru::Bools>()
         .Arg<gru::Floats>()  // valid, resets, h_reset
@@ -178,8 +126,8 @@ XLA_FFI_DEFINE_HANDLER_SYMBOL(
 
 XLA_FFI_DEFINE_HANDLER_SYMBOL(
     gru_jax_backward, gru::backward_call,
-    ffi::Ffi::Bind()
-        .Ctx<ffi::ThreadPool>() GRU_OPERANDS_4.Arg<gru::Floats>()
+    gru::ffi::Ffi::Bind()
+        .Ctx<gru::ffi::ThreadPool>() GRU_OPERANDS_4.Arg<gru::Floats>()
         .Arg<gru::Floats>()  // to h0
         .Arg<gru::Bools>()
         .Arg<gru::Bools>()

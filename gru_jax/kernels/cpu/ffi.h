@@ -9,3 +9,5 @@
 
 GRU_EXPORT XLA_FFI_Error* gru_jax_forward(XLA_FFI_CallFrame* frame);
 GRU_EXPORT XLA_FFI_Error* gru_jax_backward(XLA_FFI_CallFrame* frame);
+GRU_EXPORT XLA_FFI_Error* gru_jax_gpu_forward(XLA_FFI_CallFrame* frame);
+GRU_EXPORT XLA_FFI_Error* gru_jax_gpu_backward(XLA_FFI_CallFrame* frame);

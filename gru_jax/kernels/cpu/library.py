@@ -36,10 +36,11 @@ def reason() -> str | None:
 def fingerprint() -> str | None:
     """Returns a digest of the kernel's sources, as CMakeLists.txt makes it; None without them."""
     here = Path(__file__).parent
-    sources = [p for p in here.glob("*") if p.suffix in (".cc", ".h")]
-    if not sources:
+    folders = here, here.parent / "gpu"
+    sources = [sorted(p for p in at.glob("*") if p.suffix in (".cc", ".h")) for at in folders]
+    if not sources[0]:
         return None
-    files = here / "CMakeLists.txt", *sorted(sources)
+    files = here / "CMakeLists.txt", *sources[0], *sources[1]
     digests = (hashlib.sha256(path.read_bytes()).hexdigest() for path in files)
     return hashlib.sha256("".join(digests).encode()).hexdigest()
 
@@ -60,17 +61,22 @@ def use_level(name: str) -> None:
     Raises:
         ValueError: if this machine cannot run it.
     """
-    if not _open().gru_jax_use_level(name.encode()):
+    if not open_library().gru_jax_use_level(name.encode()):
         raise ValueError(f"use_level: name must be one of levels(), got {name}.")
 
 
 @functools.cache
-def _open() -> ctypes.CDLL:
+def open_library() -> ctypes.CDLL:
+    """Returns the native library, which has the handlers of all kernels.
+
+    Raises:
+        OSError: if it cannot be loaded.
+    """
     return ctypes.CDLL(str(Path(__file__).with_name(NAME)))
 
 
 def _text(name: str) -> str:
-    function = getattr(_open(), f"gru_jax_{name}")
+    function = getattr(open_library(), f"gru_jax_{name}")
     function.restype = ctypes.c_char_p
     return function().decode()
 
@@ -95,7 +101,7 @@ def _load() -> str | None:
             + BUILD_AGAIN
         )
     try:
-        native = _open()
+        native = open_library()
     except OSError as error:
         return f"gru_jax's native kernel cannot be loaded: {error}."
 

@@ -1,0 +1,101 @@
+// The words of CUDA and PTX that the kernel uses. tests/kernels/gpu/chip.h has the same for a CPU.
+//
+// Compiled by NVRTC, for which all functions are the device's.
+
+#pragma once
+
+#include "problem.h"
+
+#define GRU_INLINE __forceinline__
+#define GRU_KERNEL extern "C" __global__ void __launch_bounds__(gru::gpu::kThreads, 1)
+
+namespace gru::gpu {
+
+GRU_INLINE int thread_index() { return threadIdx.x; }
+GRU_INLINE int block_index() { return blockIdx.x; }
+
+GRU_INLINE float* shared_memory() {
+  extern __shared__ float4 memory[];
+  return reinterpret_cast<float*>(memory);
+}
+
+GRU_INLINE int bits(float x) { return __float_as_int(x); }
+GRU_INLINE float from_bits(int x) { return __int_as_float(x); }
+
+struct alignas(16) Four {
+  float a, b, c, d;
+};
+GRU_INLINE Four load_four(const float* p) { return *reinterpret_cast<const Four*>(p); }
+
+// The value of the lane whose index differs by `mask`.
+GRU_INLINE float exchange(float x, int mask) { return __shfl_xor_sync(0xffffffffu, x, mask); }
+
+GRU_INLINE void sync_block() { __syncthreads(); }
+
+GRU_INLINE unsigned shared_address(const void* p) {
+  return static_cast<unsigned>(__cvta_generic_to_shared(p));
+}
+
+#if __CUDA_ARCH__ >= 900
+template <int Blocks>
+GRU_INLINE int block_rank() {
+  unsigned rank = 0;
+  if (Blocks > 1) asm volatile("mov.u32 %0, %%cluster_ctarank;" : "=r"(rank));
+  return rank;
+}
+
+// Waits for all threads of the cluster, and sees what they wrote.
+template <int Blocks>
+GRU_INLINE void sync_cluster() {
+  if (Blocks == 1) return __syncthreads();
+  asm volatile("barrier.cluster.arrive.release.aligned;" ::: "memory");
+  asm volatile("barrier.cluster.wait.acquire.aligned;" ::: "memory");
+}
+
+// Writes x where p points, in the shared memory of each block of the cluster.
+template <int Blocks>
+GRU_INLINE void store_in_all(float* p, float x) {
+  if (Blocks == 1) {
+    *p = x;
+    return;
+  }
+#pragma unroll
+  for (int rank = 0; rank < Blocks; ++rank) {
+    unsigned there;
+    asm volatile("mapa.shared::cluster.u32 %0, %1, %2;"
+                 : "=r"(there)
+                 : "r"(shared_address(p)), "r"(rank));
+    asm volatile("st.shared::cluster.f32 [%0], %1;" ::"r"(there), "f"(x) : "memory");
+  }
+}
+#else  // no clusters
+template <int Blocks>
+GRU_INLINE int block_rank() {
+  return 0;
+}
+template <int Blocks>
+GRU_INLINE void sync_cluster() {
+  static_assert(Blocks == 1);
+  __syncthreads();
+}
+template <int Blocks>
+GRU_INLINE void store_in_all(float* p, float x) {
+  *p = x;
+}
+#endif
+
+// Starts to copy a word into shared memory; `wait_for_copies` waits until all but the last N groups
+// have arrived, of this thread alone.
+template <typename T>
+GRU_INLINE void copy_later(T* to, const T* from) {
+  static_assert(sizeof(T) == 4);
+  asm volatile("cp.async.ca.shared.global [%0], [%1], 4;" ::"r"(shared_address(to)), "l"(from)
+               : "memory");
+}
+GRU_INLINE void end_group() { asm volatile("cp.async.commit_group;" ::: "memory"); }
+template <int N>
+GRU_INLINE void wait_for_copies() {
+  asm volatile("cp.async.wait_group %0;" ::"n"(N) : "memory");
+}
+
+}  // namespace gru::gpu

@@ -1,0 +1,209 @@
+"""Compiles the kernel with NVRTC, CUDA's compiler as a library: no GPU and no driver is needed.
+
+JAX's packages for CUDA bring it. What it makes is kept in memory, and in the user's cache folder
+(`$XDG_CACHE_HOME/gru_jax`, else `~/.cache/gru_jax`) by sources, options and version.
+"""
+
+import ctypes
+import functools
+import hashlib
+import importlib.util
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal, NamedTuple, TypeAlias
+
+from gru_jax.files import write
+
+Pass: TypeAlias = Literal["forward", "backward"]
+
+WIDTHS = (64, 128, 256, 512)
+"""The sizes of states that kernels are compiled for; smaller states are padded."""
+ALONE = 128
+"""The largest of them that needs no cluster of blocks."""
+CLUSTERS, OLDEST = (9, 0), (8, 0)
+"""The first architecture with clusters, and the first that has all else."""
+
+
+class Unavailable(Exception):
+    """NVRTC is missing, or does not compile the kernel; the message is a phrase."""
+
+
+class Image(NamedTuple):
+    """Compiled code for one architecture.
+
+    Attributes:
+        code: the file, a cubin.
+        name: of its only kernel.
+        key: a number that no other image has.
+        width: the largest state.
+    """
+
+    code: bytes
+    name: str
+    key: int
+    width: int
+
+
+def make_image(
+    way: Pass, hidden: int, after: bool, capability: tuple[int, int], library: Path | None = None
+) -> Image:
+    """Returns the kernel of one pass and form.
+
+    Args:
+        way: which pass.
+        hidden: the size of the state, at most the last of `WIDTHS`.
+        after: whether the form is reset="after".
+        capability: the GPU's compute capability.
+        library: the file of NVRTC; None: the one that `find` returns.
+
+    Raises:
+        Unavailable: if NVRTC is missing or fails.
+    """
+    width = next(width for width in WIDTHS if hidden <= width)
+    return _make(way, width, after, capability, library or find())
+
+
+@functools.cache
+def find() -> Path:
+    """Returns NVRTC's file: the newest among JAX's packages, else the system's.
+
+    Raises:
+        Unavailable: if there is none.
+    """
+    here = importlib.util.find_spec("nvidia")
+    folders = [Path(path) for path in (here and here.submodule_search_locations) or ()]
+    for folder in folders:
+        for place in ("cu13/lib", "cuda_nvrtc/lib"):
+            if found := sorted((folder / place).glob("libnvrtc.so.1[0-9]")):
+                return found[-1]
+    for name in ("libnvrtc.so.13", "libnvrtc.so.12"):
+        try:
+            ctypes.CDLL(name)
+        except OSError:
+            continue
+        return Path(name)
+    raise Unavailable("NVRTC is not installed: pip install 'jax[cuda12]' or 'jax[cuda13]'")
+
+
+def compile_source(
+    way: Pass, width: int, after: bool, capability: tuple[int, int], library: Path
+) -> tuple[bytes, str]:
+    """Returns the cubin of one kernel, and what the compiler says of its registers and memory.
+
+    Raises:
+        Unavailable: if NVRTC fails; the message holds its first line.
+    """
+    nvrtc = _open(library)
+    program = ctypes.c_void_p()
+    source, headers = _read_sources()
+    texts, names = zip(*((text, name.encode()) for name, text in headers), strict=True)
+    _call(
+        nvrtc.nvrtcCreateProgram,
+        ctypes.byref(program),
+        source,
+        b"gru.cu",
+        len(names),
+        _strings(texts),
+        _strings(names),
+    )
+    try:
+        options = [*_options(way, width, after, capability), b"--ptxas-options=-v"]
+        failed = nvrtc.nvrtcCompileProgram(program, len(options), _strings(options))
+        report = _read(nvrtc, "ProgramLog", program).decode(errors="replace").rstrip("\0")
+        if failed:
+            first = (report.strip().splitlines() or [f"error {failed}"])[0]
+            raise Unavailable(f"{library.name} does not compile the kernel: {first}")
+        return _read(nvrtc, "CUBIN", program), report
+    finally:
+        nvrtc.nvrtcDestroyProgram(ctypes.byref(program))
+
+
+@functools.cache
+def _make(
+    way: Pass, width: int, after: bool, capability: tuple[int, int], library: Path
+) -> Image:
+    source, headers = _read_sources()
+    parts = [source, *(text for _, text in headers), *_options(way, width, after, capability)]
+    parts.append(repr(_version(library)).encode())
+    digest = hashlib.sha256(b"".join(hashlib.sha256(part).digest() for part in parts))
+    path = _cache_folder() / f"{digest.hexdigest()}.cubin"
+    try:
+        code = path.read_bytes()
+    except OSError:
+        code, _ = compile_source(way, width, after, capability, library)
+        _keep(path, code)
+    key = int.from_bytes(hashlib.sha256(code).digest()[:8], sys.byteorder, signed=True)
+    return Image(code, _name(way, width, after), key, width)
+
+
+def _name(way: Pass, width: int, after: bool) -> str:
+    return f"gru_{way}_{'after' if after else 'before'}_{width}"
+
+
+def _options(way: Pass, width: int, after: bool, capability: tuple[int, int]) -> list[bytes]:
+    major, minor = capability
+    options = (
+        f"--gpu-architecture=sm_{major}{minor}",
+        "--std=c++17",
+        "--device-as-default-execution-space",
+        "--fmad=false",  # Products and sums round where the source says so.
+        f"-DGRU_PASS={way}",
+        f"-DGRU_PROBLEM={way.capitalize()}",
+        f"-DGRU_WIDTH={width}",
+        f"-DGRU_AFTER={'true' if after else 'false'}",
+        f"-DGRU_ENTRY={_name(way, width, after)}",
+    )
+    return [option.encode() for option in options]
+
+
+@functools.cache
+def _read_sources() -> tuple[bytes, list[tuple[str, bytes]]]:
+    here = Path(__file__).parent
+    names = ("problem.h", "chip.h", "gates.h", "tile.h", "forward.h", "backward.h")
+    return (here / "gru.cu").read_bytes(), [(name, (here / name).read_bytes()) for name in names]
+
+
+def _cache_folder() -> Path:
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "gru_jax"
+
+
+def _keep(path: Path, code: bytes) -> None:
+    """Writes a file of the cache; where it cannot be written, the code is in memory alone."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write(path, lambda beside: beside.write_bytes(code))
+    except OSError:
+        pass
+
+
+@functools.cache
+def _open(library: Path) -> ctypes.CDLL:
+    try:
+        return ctypes.CDLL(str(library))
+    except OSError as error:
+        raise Unavailable(f"NVRTC cannot be loaded: {error}") from error
+
+
+def _version(library: Path) -> tuple[int, int]:
+    major, minor = ctypes.c_int(), ctypes.c_int()
+    _call(_open(library).nvrtcVersion, ctypes.byref(major), ctypes.byref(minor))
+    return major.value, minor.value
+
+
+def _strings(values: Sequence[bytes]) -> ctypes.Array[ctypes.c_char_p]:
+    return (ctypes.c_char_p * len(values))(*values)
+
+
+def _read(nvrtc: ctypes.CDLL, what: str, program: ctypes.c_void_p) -> bytes:
+    size = ctypes.c_size_t()
+    _call(getattr(nvrtc, f"nvrtcGet{what}Size"), program, ctypes.byref(size))
+    buffer = ctypes.create_string_buffer(size.value)
+    _call(getattr(nvrtc, f"nvrtcGet{what}"), program, buffer)
+    return buffer.raw
+
+
+def _call(function: "ctypes._NamedFuncPointer", *arguments: object) -> None:
+    if status := function(*arguments):
+        raise Unavailable(f"{function.__name__} failed with {status}")

@@ -1,0 +1,93 @@
+// What the GPU's kernel is given, and how it parts the work; for the kernel and for its launch.
+//
+// Compiled by NVRTC, which has no standard headers, and by a C++ compiler.
+
+#pragma once
+
+namespace gru::gpu {
+
+// A block of threads holds 3 x units columns of the weights in its registers: each thread has
+// `columns` of them, and of each column 4 x chunks numbers. `slices` lanes of a warp share a column,
+// and 4 warps a gate. A cluster of `blocks` blocks holds all columns of states up to `width`.
+struct Shape {
+  int slices, chunks, columns;
+
+  constexpr int width() const { return 4 * slices * chunks; }
+  constexpr int units() const { return 4 * 32 / slices * columns; }
+  constexpr int blocks() const { return width() / units(); }
+};
+
+constexpr Shape kShapes[] = {{8, 2, 4}, {8, 4, 8}, {16, 4, 8}, {32, 4, 8}};  // 64 to 512 units
+constexpr int kThreads = 12 * 32;
+constexpr int kAhead = 3;  // steps whose inputs are on their way
+
+// The shape of this width; the last one's `slices` are 0 if there is none.
+constexpr Shape shape_of(int width) {
+  for (const Shape& shape : kShapes) {
+    if (shape.width() == width) return shape;
+  }
+  return {0, 0, 0};
+}
+
+enum Flag { kValid = 1, kResetNext = 2, kReset = 4 };
+
+// Step (t, b) stands at index t * time_stride + b * row_stride. Gates are in the order r, z, c.
+struct Problem {
+  int time, rows, hidden;
+  int rows_each;  // rows of a cluster
+  long long time_stride, row_stride;
+  bool reverse;
+  float clip;            // the bound of each state, infinite for none
+  const float* U[3];     // [hidden][hidden]
+  const float* h0;       // [rows][hidden], the state that the first step reads
+  const int* flags;      // [steps], of Flag: the step is no padding; the step that runs after it
+                         // reads h_reset; this one does. Null: no padding and no resets
+  const float* h_reset;  // [rows][hidden], with flags
+};
+
+struct Forward : Problem {
+  const float* drive;  // [steps][3][hidden], x W of each gate
+  const float* b[4];   // [hidden], of r, z, c and, with reset="after", q
+  float* hs;           // [steps][hidden], carried through padding
+  float* gates[4];     // r, z, c, q: [steps][hidden], null if they are not kept
+};
+
+struct Backward : Problem {
+  const float* hs;
+  const float* gates[4];
+  const float* dhs;
+  float* da[4];     // of r, z, c and q: [steps][hidden]; may be the gates' own memory
+  float* dh0;       // [rows][hidden]
+  float* dh_reset;  // [rows][hidden], with flags: what arrives from all steps but the first
+};
+
+// A block's shared memory, as offsets in floats; arrays are for the rows of a cluster.
+struct Layout {
+  int vectors;  // what the products read, of all units of the cluster
+  int sums;     // [rows][3][units], the products
+  int bias;     // [4][units]
+  int resets;   // [rows][units]: h_reset, and behind it the sum of its gradients
+  int carry;    // [rows][units]: the gradient that passes by the gates
+  int ring;     // [kAhead + 1][rows][arrays of a step * units, and the flags]
+  int total;
+};
+
+constexpr int kDriveArrays = 3;  // of a step in the ring: the drive
+constexpr int kSavedArrays = 7;  // r, z, c, q, the state before, the state after, its gradient
+
+constexpr int ring_row(const Shape& s, int arrays) { return arrays * s.units() + 1; }
+
+constexpr Layout layout_of(const Shape& s, bool backward, int rows) {
+  // Forward: the state twice, for this step and the next, and r h. Backward: three gates, twice.
+  const int vectors = backward ? 6 : 3, arrays = backward ? kSavedArrays : kDriveArrays;
+  Layout l{};
+  l.sums = vectors * rows * s.width();
+  l.bias = l.sums + 3 * rows * s.units();
+  l.resets = l.bias + 4 * s.units();
+  l.carry = l.resets + 2 * rows * s.units();
+  l.ring = l.carry + rows * s.units();
+  l.total = l.ring + (kAhead + 1) * rows * ring_row(s, arrays);
+  return l;
+}
+
+}  // namespace gru::gpu

@@ -1,0 +1,211 @@
+// A cluster's threads as fibers on one thread of a CPU.
+//
+// A fiber runs until it has to wait for others. Which runs next, and whether an asynchronous copy
+// happens at once or as late as it may, is drawn anew in each launch: a kernel that depends on an
+// order that its barriers do not enforce gives other bits. Shared memory begins as NaN, and a page
+// that may not be touched lies behind it.
+
+#pragma once
+
+#include <setjmp.h>
+#include <sys/mman.h>
+#include <ucontext.h>
+
+#include <algorithm>
+#include <cstdint>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <deque>
+#include <memory>
+#include <functional>
+#include <limits>
+#include <random>
+#include <vector>
+
+namespace gru::gpu {
+
+[[noreturn]] inline void fail(const char* what) {
+  std::fprintf(stderr, "the emulated GPU: %s\n", what);
+  std::abort();
+}
+
+// Memory with a page behind it that may not be touched.
+class Guarded {
+ public:
+  explicit Guarded(size_t bytes) : bytes_((bytes + kPage - 1) / kPage * kPage + kPage) {
+    memory_ = static_cast<char*>(mmap(nullptr, bytes_, PROT_READ | PROT_WRITE,
+                                      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0));
+    if (memory_ == MAP_FAILED) fail("no memory");
+    mprotect(memory_ + bytes_ - kPage, kPage, PROT_NONE);
+    begin_ = memory_ + bytes_ - kPage - (bytes + 15) / 16 * 16;
+  }
+  Guarded(const Guarded&) = delete;
+  ~Guarded() { munmap(memory_, bytes_); }
+
+  char* begin() const { return begin_; }
+
+ private:
+  static constexpr size_t kPage = 4096;
+  size_t bytes_;
+  char *memory_, *begin_;
+};
+
+struct Barrier {
+  int size = 0, arrived = 0, generation = 0;
+};
+
+struct Warp {
+  float values[2][32];
+  Barrier barrier{32};
+};
+
+class Cluster;
+
+struct Fiber {
+  int thread = 0, block = 0, rank = 0;
+  Cluster* cluster = nullptr;
+  Warp* warp = nullptr;
+  bool copies_late = false;
+
+  void wait_for(Barrier& barrier);
+
+  float exchange(float x, int mask) {
+    float* values = warp->values[turn_ ^= 1];  // the other half may still be read
+    values[thread % 32] = x;
+    wait_for(warp->barrier);
+    return values[thread % 32 ^ mask];
+  }
+
+  void copy_later(void* to, const void* from) {
+    if (copies_late) {
+      copies_.push_back({to, from, group_});
+    } else {
+      memcpy(to, from, 4);
+    }
+  }
+
+  void end_group() { ++group_; }
+
+  void wait_for_copies(int pending) {
+    while (!copies_.empty() && copies_.front().group < group_ - pending) {
+      memcpy(copies_.front().to, copies_.front().from, 4);
+      copies_.pop_front();
+    }
+  }
+
+ private:
+  friend class Cluster;
+  struct Copy {
+    void* to;
+    const void* from;
+    int group;
+  };
+
+  std::deque<Copy> copies_;
+  int group_ = 0, turn_ = 0, generation_ = 0;
+  Barrier* waits_ = nullptr;
+  bool started_ = false, done_ = false;
+  jmp_buf here_;
+  ucontext_t first_;
+};
+
+inline Fiber*& running() {
+  static Fiber* fiber = nullptr;
+  return fiber;
+}
+
+inline Fiber& current() { return *running(); }
+
+class Cluster {
+ public:
+  Cluster(int blocks, int threads, size_t shared_bytes)
+      : threads_(threads), fibers_(blocks * threads), stacks_(fibers_.size() * kStack) {
+    warps_.resize(blocks * threads / 32);
+    for (int i = 0; i < blocks; ++i) {
+      blocks_.push_back({threads});
+      memories_.emplace_back(std::make_unique<Guarded>(shared_bytes));
+    }
+    whole_ = {blocks * threads};
+    shared_floats_ = shared_bytes / sizeof(float);
+  }
+
+  float* shared(int rank) { return reinterpret_cast<float*>(memories_[rank]->begin()); }
+  Barrier& of_block(int rank) { return blocks_[rank]; }
+  Barrier& whole() { return whole_; }
+
+  // Runs the blocks from `first` on, each thread as a call of the kernel.
+  void run(int first, const std::function<void()>& kernel, std::mt19937& random) {
+    kernel_ = &kernel;
+    for (size_t rank = 0; rank < memories_.size(); ++rank) {
+      std::fill_n(shared(rank), shared_floats_, std::numeric_limits<float>::quiet_NaN());
+    }
+    const bool late = random() % 2;
+    for (size_t i = 0; i < fibers_.size(); ++i) {
+      Fiber& fiber = fibers_[i];
+      fiber = Fiber();
+      fiber.thread = i % threads_, fiber.rank = i / threads_, fiber.block = first + fiber.rank;
+      fiber.cluster = this, fiber.warp = &warps_[i / 32], fiber.copies_late = late;
+    }
+    std::vector<Fiber*> order;
+    for (Fiber& fiber : fibers_) order.push_back(&fiber);
+    for (bool moved = true; !order.empty(); moved = false) {
+      std::shuffle(order.begin(), order.end(), random);
+      for (Fiber* fiber : order) {
+        if (fiber->waits_ && fiber->waits_->generation == fiber->generation_) continue;
+        resume(fiber);
+        moved = true;
+      }
+      if (!moved) fail("all threads wait for others");
+      std::erase_if(order, [](Fiber* fiber) { return fiber->done_; });
+    }
+  }
+
+ private:
+  friend struct Fiber;
+  static constexpr size_t kStack = 1 << 16;
+
+  void resume(Fiber* fiber) {
+    running() = fiber;
+    if (_setjmp(scheduler_)) return;
+    if (fiber->started_) _longjmp(fiber->here_, 1);
+    fiber->started_ = true;
+    getcontext(&fiber->first_);
+    fiber->first_.uc_stack.ss_sp = stacks_.begin() + (fiber - fibers_.data()) * kStack;
+    fiber->first_.uc_stack.ss_size = kStack;
+    makecontext(&fiber->first_, &Cluster::begin, 0);
+    setcontext(&fiber->first_);
+  }
+
+  static void begin() {
+    Cluster& cluster = *current().cluster;
+    (*cluster.kernel_)();
+    current().done_ = true;
+    _longjmp(cluster.scheduler_, 1);
+  }
+
+  int threads_;
+  size_t shared_floats_;
+  std::vector<Fiber> fibers_;
+  std::vector<Warp> warps_;
+  std::vector<Barrier> blocks_;
+  std::vector<std::unique_ptr<Guarded>> memories_;
+  Barrier whole_;
+  Guarded stacks_;
+  const std::function<void()>* kernel_ = nullptr;
+  jmp_buf scheduler_;
+};
+
+inline void Fiber::wait_for(Barrier& barrier) {
+  if (++barrier.arrived == barrier.size) {
+    barrier.arrived = 0;
+    ++barrier.generation;
+    return;
+  }
+  waits_ = &barrier;
+  generation_ = barrier.generation;
+  if (!_setjmp(here_)) _longjmp(cluster->scheduler_, 1);
+  waits_ = nullptr;
+}
+
+}  // namespace gru::gpu
