@@ -8,160 +8,126 @@
 #pragma once
 
 #include "gates.h"
+#include "share.h"
 #include "tile.h"
 
 namespace gru::gpu {
 
 template <int Width, bool After>
 GRU_INLINE void backward(const Backward& f) {
-  constexpr Shape kShape = shape_of(Width);
-  constexpr int kUnits = kShape.units(), kBlocks = kShape.blocks();
-  constexpr int kRow = ring_row(kShape, kSavedArrays), kSlots = kAhead + 1;
+  using Mine = Share<Width, true>;
+  constexpr int kUnits = Mine::kUnits, kBlocks = Mine::kBlocks;
   enum Saved { kR, kZ, kC, kQ, kBefore, kState, kGradient };
-  const Layout layout = layout_of(kShape, true, f.rows_each);
-  float* const shared = shared_memory();
-  float* const sums = shared + layout.sums;
-  float* const resets = shared + layout.resets;
-  float* const reset_sums = resets + f.rows_each * kUnits;
-  float* const carry = shared + layout.carry;
-  const int first_unit = block_rank<kBlocks>() * kUnits;
-  const int first_row = block_index() / kBlocks * f.rows_each;
-  const int rows = f.rows - first_row < f.rows_each ? f.rows - first_row : f.rows_each;
+  const Mine mine(f);
   const int H = f.hidden;
   const bool clips = f.clip <= 0x1.fffffep127f;
-  const auto vector = [&](int i, int gate, int row) {
-    return shared + ((i % 2 * 3 + gate) * f.rows_each + row) * Width;
-  };
-  const auto slot = [&](int i, int row) {
-    return shared + layout.ring + (i % kSlots * f.rows_each + row) * kRow;
-  };
-  const auto at = [&](int i, int row) {  // where the i-th step from the end stands
-    const int t = f.reverse ? i : f.time - 1 - i;
-    return t * f.time_stride + (first_row + row) * f.row_stride;
-  };
-  const auto state_at = [&](int row) { return static_cast<long long>(first_row + row) * H; };
-  // Calls body(row, unit of the block, unit) for all that this thread is responsible for.
-  const auto each = [&](const auto& body) {
-#pragma unroll 1
-    for (int item = thread_index(); item < rows * kUnits; item += kThreads) {
-      const int row = item / kUnits, j = item % kUnits;
-      if (first_unit + j < H) body(row, j, first_unit + j);
-    }
-  };
+  // Vectors 0 to 2 are the gradients of r, z, and c or q, of even steps; 3 to 5 of odd ones.
   const auto fetch = [&](int i) {
-    if (i < f.time) {
-      each([&](int row, int j, int unit) {
-        const long long step = at(i, row) * H + unit;
-        const auto copy = [&](int array, const float* from) {
-          copy_later(slot(i, row) + array * kUnits + j, from);
-        };
-        for (int gate = 0; gate < (After ? 4 : 3); ++gate) copy(gate, f.gates[gate] + step);
-        copy(kBefore, i + 1 < f.time ? f.hs + at(i + 1, row) * H + unit
-                                     : f.h0 + state_at(row) + unit);
-        if (clips) copy(kState, f.hs + step);
-        copy(kGradient, f.dhs + step);
-      });
-      for (int row = thread_index(); f.flags && row < rows; row += kThreads) {
-        copy_later(reinterpret_cast<int*>(slot(i, row) + kSavedArrays * kUnits),
-                   f.flags + at(i, row));
+    const long long state = mine.state(mine.time_of(i));
+    const bool last = i + 1 >= f.time;
+    const long long before = last ? 0 : mine.state(mine.time_of(i + 1));
+    mine.fetch(i, [&](int row, int array, int unit, const auto& bring) {
+      const int at = row * f.row_pitch + unit;
+      if (array == kBefore) {
+        bring(last ? f.h0 + mine.of_row(row) + unit : f.hs + before + at);
+      } else if ((array != kQ || After) && (array != kState || clips)) {
+        const float* of = array == kState ? f.hs : array == kGradient ? f.dhs : f.gates[array];
+        bring(of + state + at);
       }
-    }
-    end_group();
+    });
   };
 
   Tile<Width> tile;
-  tile.load(f.U, first_unit, H, 1, H);
-  for (int i = thread_index(); i < layout.sums; i += kThreads) shared[i] = 0.0f;
-  each([&](int row, int j, int unit) {
-    const int own = row * kUnits + j;
-    carry[own] = reset_sums[own] = 0.0f;
-    if (f.flags) resets[own] = f.h_reset[state_at(row) + unit];
-    for (int gate = 0; gate < 3; ++gate) sums[(row * 3 + gate) * kUnits + j] = 0.0f;
+  tile.load(f.U, mine.first_unit, H);
+  for (int i = thread_index(); i < mine.layout.sums; i += kThreads) mine.shared[i] = 0.0f;
+  mine.each([&](int row, int j, int unit) {
+    mine.carry(row, j) = mine.reset_sum(row, j) = 0.0f;
+    if (f.h_reset) mine.reset(row, j) = f.h_reset[mine.of_row(row) + unit];
+    for (int gate = 0; gate < 3; ++gate) mine.sums(row)[gate * kUnits + j] = 0.0f;
   });
   for (int i = 0; i < kAhead; ++i) fetch(i);
+  wait_for_copies<kAhead - 1>();
   sync_cluster<kBlocks>();
 
-  const auto multiply = [&](bool mine, int i) {
-    if (mine) {
+  const auto multiply = [&](bool part, int i) {
+    if (part) {
 #pragma unroll 1
-      for (int row = 0; row < rows; ++row) {
-        tile.multiply(vector(i, tile.gate, row), sums + row * 3 * kUnits);
+      for (int row = 0; row < mine.rows; ++row) {
+        tile.multiply(mine.vector(i % 2 * 3 + tile.gate, row), mine.sums(row));
       }
     }
-    sync_block();
   };
-  const auto arrived = [&](int row, int j) {  // by the step after
-    const float* s = sums + row * 3 * kUnits + j;
-    const float by_gates = After ? s[0] + s[kUnits] + s[2 * kUnits] : s[0] + s[kUnits];
-    return carry[row * kUnits + j] + by_gates;
-  };
-  const auto put = [&](int gate, int i, int row, int unit, float value) {
-    f.da[gate][at(i, row) * H + unit] = value;
-  };
-  const auto send = [&](int gate, int i, int row, int unit, float value) {
-    store_in_all<kBlocks>(vector(i, gate, row) + unit, value);
+  const auto arrived = [&](int row, int j) {  // from the step that ran after
+    const float* s = mine.sums(row) + j;
+    const float of_gates = s[0] + s[kUnits];
+    return mine.carry(row, j) + (After ? of_gates + s[2 * kUnits] : of_gates);
   };
 
 #pragma unroll 1
   for (int i = 0; i < f.time; ++i) {
+    const long long state = mine.state(mine.time_of(i));
+    const auto send = [&](int gate, int row, int unit, float value) {
+      store_in_all<kBlocks>(mine.vector(i % 2 * 3 + gate, row) + unit, value);
+    };
+    const auto before = [&](int row, int j) {
+      return mine.flags_of(i, row) & kReset ? mine.reset(row, j)
+                                            : mine.ring(i, row)[kBefore * kUnits + j];
+    };
     fetch(i + kAhead);
-    wait_for_copies<kAhead>();
-    if (f.flags) sync_block();  // other threads have copied them
-    each([&](int row, int j, int unit) {
-      const float* saved = slot(i, row) + j;
-      const int own = row * kUnits + j;
-      const int flags = f.flags ? bits(slot(i, row)[kSavedArrays * kUnits]) : kValid;
+    mine.each([&](int row, int j, int unit) {
+      const long long at = state + (row * f.row_pitch + unit);
+      const float* saved = mine.ring(i, row) + j;
+      const int flags = mine.flags_of(i, row);
       float l = arrived(row, j);
       if (flags & kResetNext) {
-        reset_sums[own] += l;
+        mine.reset_sum(row, j) += l;
         l = 0.0f;
       }
       l += saved[kGradient * kUnits];
       const float z = saved[kZ * kUnits], c = saved[kC * kUnits];
-      const float h = flags & kReset ? resets[own] : saved[kBefore * kUnits];
       float d = 0.0f;
       if (flags & kValid) {
-        const float state = clips ? saved[kState * kUnits] : 0.0f;
-        d = state > -f.clip && state < f.clip ? l : 0.0f;
+        const float after = clips ? saved[kState * kUnits] : 0.0f;
+        d = after > -f.clip && after < f.clip ? l : 0.0f;
         l = d * (1.0f - z);
       }
-      carry[own] = l;
-      const float da_c = d * z * (1.0f - c * c), da_z = d * (c - h) * z * (1.0f - z);
-      put(1, i, row, unit, da_z);
-      put(2, i, row, unit, da_c);
-      send(1, i, row, unit, da_z);
+      mine.carry(row, j) = l;
+      const float da_c = d * z * (1.0f - c * c), da_z = d * (c - before(row, j)) * z * (1.0f - z);
+      send(1, row, unit, da_z);
+      f.da[1][at] = da_z;
+      f.da[2][at] = da_c;
       if (After) {
         const float r = saved[kR * kUnits], q = saved[kQ * kUnits];
         const float da_r = da_c * q * r * (1.0f - r), dq = da_c * r;
-        put(0, i, row, unit, da_r);
-        put(3, i, row, unit, dq);
-        send(0, i, row, unit, da_r);
-        send(2, i, row, unit, dq);
+        send(0, row, unit, da_r);
+        send(2, row, unit, dq);
+        f.da[0][at] = da_r;
+        f.da[3][at] = dq;
       } else {
-        send(2, i, row, unit, da_c);
+        send(2, row, unit, da_c);
       }
     });
     sync_cluster<kBlocks>();
     if (!After) {
       multiply(tile.gate == 2, i);
-      each([&](int row, int j, int unit) {
-        const float* saved = slot(i, row) + j;
-        const int own = row * kUnits + j;
-        const bool reset = f.flags && bits(slot(i, row)[kSavedArrays * kUnits]) & kReset;
-        const float h = reset ? resets[own] : saved[kBefore * kUnits], r = saved[kR * kUnits];
-        const float d_rh = sums[row * 3 * kUnits + 2 * kUnits + j];
-        const float da_r = d_rh * h * r * (1.0f - r);
-        carry[own] = fmaf(d_rh, r, carry[own]);
-        put(0, i, row, unit, da_r);
-        send(0, i, row, unit, da_r);
+      sync_block();
+      mine.each([&](int row, int j, int unit) {
+        const float r = mine.ring(i, row)[kR * kUnits + j];
+        const float d_rh = mine.sums(row)[2 * kUnits + j];
+        const float da_r = d_rh * before(row, j) * r * (1.0f - r);
+        send(0, row, unit, da_r);
+        f.da[0][state + (row * f.row_pitch + unit)] = da_r;
+        mine.carry(row, j) = fmaf(d_rh, r, mine.carry(row, j));
       });
       sync_cluster<kBlocks>();
     }
     multiply(After || tile.gate < 2, i);
+    wait_for_copies<kAhead - 1>();  // for the next step
+    sync_block();
   }
-  each([&](int row, int j, int unit) {
-    f.dh0[state_at(row) + unit] = arrived(row, j);
-    if (f.flags) f.dh_reset[state_at(row) + unit] = reset_sums[row * kUnits + j];
+  mine.each([&](int row, int j, int unit) {
+    f.dh0[mine.of_row(row) + unit] = arrived(row, j);
+    if (f.dh_reset) f.dh_reset[mine.of_row(row) + unit] = mine.reset_sum(row, j);
   });
 }
 

@@ -39,15 +39,15 @@ def forward(
 ) -> Sequence[Array]:
     """Returns `Outputs` from `Inputs`; without `keep`, only the states."""
     inputs = Inputs(*operands)
-    weights = inputs.W_r, inputs.W_z, inputs.W_c
-    drive = _product(inputs.xs, jnp.concatenate([split_rows(W)[0] for W in weights], axis=1))
+    weights = [split_rows(W) for W in (inputs.W_r, inputs.W_z, inputs.W_c)]
+    drive = _product(inputs.xs, jnp.concatenate([of_xs for of_xs, _ in weights], axis=1))
     flags, h0 = _entries(inputs, reverse, time_axis)
     xs = jax.typeof(inputs.xs)
     steps, none = like(xs, (*xs.shape[:2], h0.shape[1])), like(xs, (0,))
     results = Outputs(steps, *[steps if keep else none] * 3, q=steps if keep and after else none)
     outputs = jax.ffi.ffi_call(library.FORWARD, results)(
         drive,
-        *weights,
+        jnp.stack([of_state.T for _, of_state in weights]),
         inputs.b_r,
         inputs.b_z,
         inputs.b_c,

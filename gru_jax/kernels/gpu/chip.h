@@ -22,6 +22,13 @@ GRU_INLINE float* shared_memory() {
 GRU_INLINE int bits(float x) { return __float_as_int(x); }
 GRU_INLINE float from_bits(int x) { return __int_as_float(x); }
 
+// 1 / x within one unit in the last place; 0 where that is no normal number.
+GRU_INLINE float rough_reciprocal(float x) {
+  float y;
+  asm("rcp.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
+  return y;
+}
+
 struct alignas(16) Four {
   float a, b, c, d;
 };
@@ -84,12 +91,12 @@ GRU_INLINE void store_in_all(float* p, float x) {
 }
 #endif
 
-// Starts to copy a word into shared memory; `wait_for_copies` waits until all but the last N groups
-// have arrived, of this thread alone.
-template <typename T>
-GRU_INLINE void copy_later(T* to, const T* from) {
-  static_assert(sizeof(T) == 4);
-  asm volatile("cp.async.ca.shared.global [%0], [%1], 4;" ::"r"(shared_address(to)), "l"(from)
+// Starts to copy 4 or 16 bytes into shared memory; `wait_for_copies` waits until all but the last N
+// groups have arrived, of this thread alone.
+template <int Bytes>
+GRU_INLINE void copy_later(void* to, const void* from) {
+  asm volatile("cp.async.ca.shared.global [%0], [%1], %2;" ::"r"(shared_address(to)), "l"(from),
+               "n"(Bytes)
                : "memory");
 }
 GRU_INLINE void end_group() { asm volatile("cp.async.commit_group;" ::: "memory"); }

@@ -16,9 +16,9 @@ using Bytes = ffi::Span<const uint8_t>;
 
 // What both passes are given alike.
 template <typename P>
-P problem(Floats W_r, Floats W_z, Floats W_c, Floats h0, Ints flags, Floats h_reset, Result hs_like,
+P problem(Floats h0, Ints flags, Floats h_reset, Result states,
           int64_t time_axis, bool reverse, float clip) {
-  const auto steps = hs_like->dimensions();
+  const auto steps = states->dimensions();
   if (steps.size() != 3 || (time_axis != 0 && time_axis != 1)) {
     throw Mismatch{"gru_jax: states must have three axes, and time must be one of the first two."};
   }
@@ -31,17 +31,9 @@ P problem(Floats W_r, Floats W_z, Floats W_c, Floats h0, Ints flags, Floats h_re
   p.time_stride = time_axis == 0 ? rows : 1;
   p.row_stride = time_axis == 0 ? 1 : time;
   p.reverse = reverse, p.clip = clip;
-  Floats* weights[] = {&W_r, &W_z, &W_c};
-  for (int gate = 0; gate < 3; ++gate) {
-    const auto shape = weights[gate]->dimensions();
-    const int64_t joint = shape.size() == 2 ? shape[0] : 0;
-    if (joint < H) throw Mismatch{"gru_jax: weights must have a row for each unit of the state."};
-    p.U[gate] = take("W", *weights[gate], {joint, H}) + (joint - H) * H;
-  }
   p.h0 = take("h0", h0, {rows, H});
   p.flags = take("flags", flags, {steps[0], steps[1]}, true);
   p.h_reset = take("h_reset", h_reset, {rows, H}, true);
-  together("flags and h_reset", p.flags, p.h_reset);
   return p;
 }
 
@@ -52,23 +44,27 @@ void run(void* stream, P& p, bool backward, int64_t width, Bytes image, std::str
   if (!shape.slices || p.hidden > width) throw Mismatch{"gru_jax: no kernel of such a width."};
   const Image code{image.begin(), std::string(name), key};
   const Work work{p.rows, shape, backward};
-  p.rows_each = static_cast<int>(rows_of_a_cluster(code, work));
+  const int64_t pitch = p.row_stride * p.hidden;
+  p.rows_each = std::clamp<int64_t>(INT32_MAX / 3 / pitch, 1, rows_of_a_cluster(code, work));
+  p.row_pitch = p.rows_each > 1 ? static_cast<int>(pitch) : 0;
   launch(stream, code, work, p.rows_each, &p);
 }
 
-ffi::Error forward_call(void* stream, Floats drive, Floats W_r, Floats W_z, Floats W_c, Floats b_r,
+ffi::Error forward_call(void* stream, Floats drive, Floats U, Floats b_r,
                         Floats b_z, Floats b_c, Floats b_h, Floats h0, Ints flags, Floats h_reset,
                         Result hs, Result r, Result z, Result c, Result q, int64_t time_axis,
                         bool reverse, bool after, float clip, bool keep, int64_t width,
                         Bytes image, std::string_view name, int64_t key) {
   return guarded([&] {
-    auto f = problem<Forward>(W_r, W_z, W_c, h0, flags, h_reset, hs, time_axis, reverse, clip);
+    auto f = problem<Forward>(h0, flags, h_reset, hs, time_axis, reverse, clip);
     const int64_t H = f.hidden, outer = hs->dimensions()[0], inner = hs->dimensions()[1];
     f.drive = take("drive", drive, {outer, inner, 3 * H});
     f.hs = hs->typed_data();
+    const float* of_gate = take("U", U, {3, H, H});
     Floats* b[] = {&b_r, &b_z, &b_c, &b_h};
     Result* gates[] = {&r, &z, &c, &q};
     for (int gate = 0; gate < (after ? 4 : 3); ++gate) {
+      if (gate < 3) f.U[gate] = of_gate + gate * H * H;
       f.b[gate] = take("b", *b[gate], {H});
       f.gates[gate] = keep ? take("gates", **gates[gate], {outer, inner, H}) : nullptr;
     }
@@ -82,10 +78,17 @@ ffi::Error backward_call(void* stream, Floats W_r, Floats W_z, Floats W_c, Float
                          Result dh_reset, int64_t time_axis, bool reverse, bool after, float clip,
                          int64_t width, Bytes image, std::string_view name, int64_t key) {
   return guarded([&] {
-    auto f = problem<Backward>(W_r, W_z, W_c, h0, flags, h_reset, da_r, time_axis, reverse, clip);
+    auto f = problem<Backward>(h0, flags, h_reset, da_r, time_axis, reverse, clip);
     const int64_t H = f.hidden, outer = hs.dimensions()[0], inner = hs.dimensions()[1];
     f.hs = take("hs", hs, {outer, inner, H});
     f.dhs = take("dhs", dhs, {outer, inner, H});
+    Floats* weights[] = {&W_r, &W_z, &W_c};
+    for (int gate = 0; gate < 3; ++gate) {
+      const auto shape = weights[gate]->dimensions();
+      const int64_t joint = shape.size() == 2 ? shape[0] : 0;
+      if (joint < H) throw Mismatch{"gru_jax: weights must have a row for each unit of the state."};
+      f.U[gate] = take("W", *weights[gate], {joint, H}) + (joint - H) * H;
+    }
     Floats* gates[] = {&r, &z, &c, &q};
     Result* da[] = {&da_r, &da_z, &da_c, &dq};
     for (int gate = 0; gate < (after ? 4 : 3); ++gate) {
@@ -93,7 +96,7 @@ ffi::Error backward_call(void* stream, Floats W_r, Floats W_z, Floats W_c, Float
       f.da[gate] = take("da", **da[gate], {outer, inner, H});
     }
     f.dh0 = take("dh0", *dh0, {f.rows, H});
-    f.dh_reset = f.flags ? take("dh_reset", *dh_reset, {f.rows, H}) : nullptr;
+    f.dh_reset = f.h_reset ? take("dh_reset", *dh_reset, {f.rows, H}) : nullptr;
     run(stream, f, true, width, image, name, key);
   });
 }
@@ -143,7 +146,7 @@ auto code(Binding&& binding) {
 }
 
 auto bind_forward() {
-  auto&& to_h0 = operands<9>(ffi::Ffi::Bind().Ctx<GRU_STREAM>());
+  auto&& to_h0 = operands<7>(ffi::Ffi::Bind().Ctx<GRU_STREAM>());
   auto&& all = results<5>(operands<1>(std::move(to_h0).Arg<Ints>()));
   return code(options(std::move(all)).Attr<bool>("keep"));
 }

@@ -22,21 +22,28 @@ GRU_INLINE float exp_minus_1(float x, float* scale) {
   return fmaf(r * r, p, r);
 }
 
-// 1 / (1 + e^-x): within 3 ulp where that is a normal number, below 5e-39 where it is not; NaN
-// stays NaN.
+// 1 / x, correctly rounded, for x from 1 to 2^126; 0 above.
+GRU_INLINE float reciprocal(float x) {
+  const float y = rough_reciprocal(x);
+  return fmaf(y, fmaf(-x, y, 1.0f), y);
+}
+
+// 1 / (1 + e^-x): within 3 ulp where that is a normal number, 0 where it is not; NaN stays NaN.
 GRU_INLINE float sigmoid(float x) {
   float scale;
   const float e = exp_minus_1(x < -88.3f ? 88.3f : x > 87.0f ? -87.0f : -x, &scale);
-  return 1.0f / (1.0f + fmaf(scale, e, scale));
+  return reciprocal(1.0f + fmaf(scale, e, scale));
 }
 
 // -e / (2 + e) with e = e^{-2|x|} - 1, and the sign of x: within 3 ulp; NaN stays NaN.
 GRU_INLINE float hyperbolic_tangent(float x) {
-  const float a = x < 0.0f ? -x : x;
+  const float a = fabsf(x);
   float scale, e = exp_minus_1(a > 10.0f ? -20.0f : -2.0f * a, &scale);
   e = fmaf(scale, e, scale - 1.0f);
-  const float y = -e / (2.0f + e);
-  return x < 0.0f ? -y : y;
+  // The quotient, and once more what is left: Markstein (1990), "Computation of elementary
+  // functions on the IBM RISC System/6000 processor", theorem 8.
+  const float y = reciprocal(2.0f + e), quotient = -e * y;
+  return copysignf(fmaf(fmaf(-(2.0f + e), quotient, -e), y, quotient), x);
 }
 
 // The nearest number within +-bound; NaN stays NaN.

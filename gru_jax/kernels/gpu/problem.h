@@ -35,14 +35,15 @@ enum Flag { kValid = 1, kResetNext = 2, kReset = 4 };
 struct Problem {
   int time, rows, hidden;
   int rows_each;  // rows of a cluster
+  int row_pitch;  // floats of a state between its rows, with several; 3 rows_each of it fit an int
   long long time_stride, row_stride;
   bool reverse;
   float clip;            // the bound of each state, infinite for none
-  const float* U[3];     // [hidden][hidden]
+  const float* U[3];     // [hidden][hidden], in the forward pass transposed
   const float* h0;       // [rows][hidden], the state that the first step reads
   const int* flags;      // [steps], of Flag: the step is no padding; the step that runs after it
                          // reads h_reset; this one does. Null: no padding and no resets
-  const float* h_reset;  // [rows][hidden], with flags
+  const float* h_reset;  // [rows][hidden], null without resets
 };
 
 struct Forward : Problem {
@@ -58,24 +59,25 @@ struct Backward : Problem {
   const float* dhs;
   float* da[4];     // of r, z, c and q: [steps][hidden]; may be the gates' own memory
   float* dh0;       // [rows][hidden]
-  float* dh_reset;  // [rows][hidden], with flags: what arrives from all steps but the first
+  float* dh_reset;  // [rows][hidden], null without resets: what arrives at it, but at the first
+                    // step
 };
 
-// A block's shared memory, as offsets in floats; arrays are for the rows of a cluster.
+// A block's shared memory, as offsets in floats, all multiples of 4; arrays are for the rows of a
+// cluster.
 struct Layout {
   int vectors;  // what the products read, of all units of the cluster
   int sums;     // [rows][3][units], the products
   int bias;     // [4][units]
-  int resets;   // [rows][units]: h_reset, and behind it the sum of its gradients
+  int resets;   // [2][rows][units]: h_reset, and the sum of its gradients
   int carry;    // [rows][units]: the gradient that passes by the gates
-  int ring;     // [kAhead + 1][rows][arrays of a step * units, and the flags]
+  int ring;     // [kAhead + 1][rows][arrays][units]: what a step reads from the outside
+  int flags;    // [kAhead + 1][rows]
   int total;
 };
 
 constexpr int kDriveArrays = 3;  // of a step in the ring: the drive
 constexpr int kSavedArrays = 7;  // r, z, c, q, the state before, the state after, its gradient
-
-constexpr int ring_row(const Shape& s, int arrays) { return arrays * s.units() + 1; }
 
 constexpr Layout layout_of(const Shape& s, bool backward, int rows) {
   // Forward: the state twice, for this step and the next, and r h. Backward: three gates, twice.
@@ -86,7 +88,8 @@ constexpr Layout layout_of(const Shape& s, bool backward, int rows) {
   l.resets = l.bias + 4 * s.units();
   l.carry = l.resets + 2 * rows * s.units();
   l.ring = l.carry + rows * s.units();
-  l.total = l.ring + (kAhead + 1) * rows * ring_row(s, arrays);
+  l.flags = l.ring + (kAhead + 1) * rows * arrays * s.units();
+  l.total = l.flags + (kAhead + 1) * rows;
   return l;
 }
 

@@ -25,18 +25,17 @@ struct Tile {
     column = (warp % 4 * (32 / kShape.slices) + lane / kShape.slices) * kShape.columns;
   }
 
-  // Reads the weights: at k * row + n * along, for the unit n of this block, first + column; zeros
-  // behind `hidden`.
-  GRU_INLINE void load(const float* const U[3], int first, int hidden, long long row,
-                       long long along) {
+  // Reads the weights: those of unit n, for which this block computes a sum, are U[n]. Zeros behind
+  // `hidden`.
+  GRU_INLINE void load(const float* const U[3], int first, int hidden) {
     const float* of_gate = gate == 0 ? U[0] : gate == 1 ? U[1] : U[2];
 #pragma unroll
-    for (int i = 0; i < 4 * kShape.chunks; ++i) {
-      const int k = 4 * (slice + i / 4 * kShape.slices) + i % 4;
+    for (int c = 0; c < kShape.columns; ++c) {
+      const int n = first + column + c;
 #pragma unroll
-      for (int c = 0; c < kShape.columns; ++c) {
-        const int n = first + column + c;
-        w[i][c] = k < hidden && n < hidden ? of_gate[k * row + n * along] : 0.0f;
+      for (int i = 0; i < 4 * kShape.chunks; ++i) {
+        const int k = 4 * (slice + i / 4 * kShape.slices) + i % 4;
+        w[i][c] = k < hidden && n < hidden ? of_gate[n * hidden + k] : 0.0f;
       }
     }
   }

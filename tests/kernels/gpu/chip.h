@@ -4,6 +4,7 @@
 
 #include <cmath>
 #include <cstring>
+#include <limits>
 
 #include "problem.h"
 #include "threads.h"
@@ -33,6 +34,13 @@ inline float from_bits(int x) {
   return y;
 }
 
+// Off by up to one unit, as on a GPU.
+inline float rough_reciprocal(float x) {
+  const float y = 1.0f / x;
+  if (!(y >= std::numeric_limits<float>::min())) return y < 1.0f ? 0.0f : y;
+  return from_bits(bits(y) + bits(x) % 3 - 1);
+}
+
 struct alignas(16) Four {
   float a, b, c, d;
 };
@@ -57,10 +65,9 @@ void store_in_all(float* p, float x) {
   for (int rank = 0; rank < Blocks; ++rank) cluster.shared(rank)[offset] = x;
 }
 
-template <typename T>
-void copy_later(T* to, const T* from) {
-  static_assert(sizeof(T) == 4);
-  current().copy_later(to, from);
+template <int Bytes>
+void copy_later(void* to, const void* from) {
+  current().copy_later(to, from, Bytes);
 }
 
 inline void end_group() { current().end_group(); }

@@ -77,30 +77,30 @@ struct Fiber {
     return values[thread % 32 ^ mask];
   }
 
-  void copy_later(void* to, const void* from) {
-    if (copies_late) {
-      copies_.push_back({to, from, group_});
-    } else {
-      memcpy(to, from, 4);
-    }
+  void copy_later(void* to, const void* from, int bytes) {
+    const auto places = reinterpret_cast<uintptr_t>(to) | reinterpret_cast<uintptr_t>(from);
+    if (places % bytes) fail("an asynchronous copy is not aligned");
+    copies_.push_back({to, from, bytes, group_});
+    if (!copies_late) make_copies(group_);
   }
 
   void end_group() { ++group_; }
 
-  void wait_for_copies(int pending) {
-    while (!copies_.empty() && copies_.front().group < group_ - pending) {
-      memcpy(copies_.front().to, copies_.front().from, 4);
-      copies_.pop_front();
-    }
-  }
+  void wait_for_copies(int pending) { make_copies(group_ - 1 - pending); }
 
  private:
   friend class Cluster;
   struct Copy {
     void* to;
     const void* from;
-    int group;
+    int bytes, group;
   };
+
+  void make_copies(int last_group) {
+    for (; !copies_.empty() && copies_.front().group <= last_group; copies_.pop_front()) {
+      memcpy(copies_.front().to, copies_.front().from, copies_.front().bytes);
+    }
+  }
 
   std::deque<Copy> copies_;
   int group_ = 0, turn_ = 0, generation_ = 0;
