@@ -20,7 +20,7 @@ slow *options:
 lint:
     ruff check .
     ruff format --check .
-    find gru_jax tests -name '*.cc' -o -name '*.h' | xargs clang-format --dry-run -Werror
+    find gru_jax tests -name '*.cc' -o -name '*.cu*' -o -name '*.h' | xargs clang-format --dry-run -Werror
     pyright
     lint-imports
 
@@ -28,7 +28,7 @@ lint:
 format:
     ruff check --fix .
     ruff format .
-    find gru_jax tests -name '*.cc' -o -name '*.h' | xargs clang-format -i
+    find gru_jax tests -name '*.cc' -o -name '*.cu*' -o -name '*.h' | xargs clang-format -i
 
 # Compile the kernel; after the first time, only the files that changed
 kernel:

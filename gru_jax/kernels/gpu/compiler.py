@@ -161,7 +161,7 @@ def _options(way: Pass, width: int, after: bool, capability: tuple[int, int]) ->
 @functools.cache
 def _read_sources() -> tuple[bytes, list[tuple[str, bytes]]]:
     here = Path(__file__).parent
-    names = ("problem.h", "chip.h", "gates.h", "share.h", "tile.h", "forward.h", "backward.h")
+    names = ("problem.h", *(path.name for path in sorted(here.glob("*.cuh"))))
     return (here / "gru.cu").read_bytes(), [(name, (here / name).read_bytes()) for name in names]
 
 

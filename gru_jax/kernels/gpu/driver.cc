@@ -51,7 +51,8 @@ class Driver {
     const auto function = reinterpret_cast<Status (*)(Arguments...)>(find(name));
     if (const Status status = function(arguments...)) {
       const char* text = nullptr;
-      const auto describe = reinterpret_cast<Status (*)(Status, const char**)>(find("cuGetErrorString"));
+      const auto describe =
+          reinterpret_cast<Status (*)(Status, const char**)>(find("cuGetErrorString"));
       if (describe(status, &text) || !text) text = "an unknown error";
       throw Refusal(std::string(name) + " failed: " + text + " (" + std::to_string(status) + ")");
     }
@@ -127,11 +128,12 @@ int64_t rows_of_a_cluster(const Image& image, const Work& work) {
     Config config = configure(work, 1, 1, &cluster);
     driver.call("cuOccupancyMaxActiveClusters", &at_once, function, &config);
   } else {
-    driver.call("cuOccupancyMaxActiveBlocksPerMultiprocessor", &at_once, function,
-                kThreads, static_cast<size_t>(work.shared_bytes(1)));
+    driver.call("cuOccupancyMaxActiveBlocksPerMultiprocessor", &at_once, function, kThreads,
+                static_cast<size_t>(work.shared_bytes(1)));
     at_once *= driver.of_device(kProcessors);
   }
-  if (at_once < 1) throw Refusal("no cluster of " + std::to_string(work.shape.blocks()) + " blocks fits");
+  if (at_once < 1)
+    throw Refusal("no cluster of " + std::to_string(work.shape.blocks()) + " blocks fits");
   const int64_t rounds = (work.rows + at_once * most - 1) / (at_once * most);
   return (work.rows + at_once * rounds - 1) / (at_once * rounds);
 }

@@ -1,7 +1,8 @@
 // The GPU's kernel as XLA calls it, and as library.py asks about it.
 
-#include "../cpu/buffers.h"
 #include "../cpu/ffi.h"
+
+#include "../cpu/buffers.h"
 #include "driver.h"
 
 #ifndef GRU_STREAM  // tests/kernels/gpu names another, for XLA has no stream on a CPU
@@ -16,8 +17,8 @@ using Bytes = ffi::Span<const uint8_t>;
 
 // What both passes are given alike.
 template <typename P>
-P problem(Floats h0, Ints flags, Floats h_reset, Result states,
-          int64_t time_axis, bool reverse, float clip) {
+P problem(Floats h0, Ints flags, Floats h_reset, Result states, int64_t time_axis, bool reverse,
+          float clip) {
   const auto steps = states->dimensions();
   if (steps.size() != 3 || (time_axis != 0 && time_axis != 1)) {
     throw Mismatch{"gru_jax: states must have three axes, and time must be one of the first two."};
@@ -50,11 +51,11 @@ void run(void* stream, P& p, bool backward, int64_t width, Bytes image, std::str
   launch(stream, code, work, p.rows_each, &p);
 }
 
-ffi::Error forward_call(void* stream, Floats drive, Floats U, Floats b_r,
-                        Floats b_z, Floats b_c, Floats b_h, Floats h0, Ints flags, Floats h_reset,
-                        Result hs, Result r, Result z, Result c, Result q, int64_t time_axis,
-                        bool reverse, bool after, float clip, bool keep, int64_t width,
-                        Bytes image, std::string_view name, int64_t key) {
+ffi::Error forward_call(void* stream, Floats drive, Floats U, Floats b_r, Floats b_z, Floats b_c,
+                        Floats b_h, Floats h0, Ints flags, Floats h_reset, Result hs, Result r,
+                        Result z, Result c, Result q, int64_t time_axis, bool reverse, bool after,
+                        float clip, bool keep, int64_t width, Bytes image, std::string_view name,
+                        int64_t key) {
   return guarded([&] {
     auto f = problem<Forward>(h0, flags, h_reset, hs, time_axis, reverse, clip);
     const int64_t H = f.hidden, outer = hs->dimensions()[0], inner = hs->dimensions()[1];

@@ -1,8 +1,8 @@
 // One kernel for each pass, form and width; NVRTC is told which by GRU_ENTRY, its name, and by
 // GRU_PASS, GRU_PROBLEM, GRU_WIDTH and GRU_AFTER.
 
-#include "backward.h"
-#include "forward.h"
+#include "backward.cuh"
+#include "forward.cuh"
 
 GRU_KERNEL GRU_ENTRY(const gru::gpu::GRU_PROBLEM problem) {
   gru::gpu::GRU_PASS<GRU_WIDTH, GRU_AFTER>(problem);

@@ -38,41 +38,41 @@ struct Problem {
   int row_pitch;  // floats of a state between its rows, with several; 3 rows_each of it fit an int
   long long time_stride, row_stride;
   bool reverse;
-  float clip;            // the bound of each state, infinite for none
-  const float* U[3];     // [hidden][hidden], in the forward pass transposed
-  const float* h0;       // [rows][hidden], the state that the first step reads
-  const int* flags;      // [steps], of Flag: the step is no padding; the step that runs after it
-                         // reads h_reset; this one does. Null: no padding and no resets
+  float clip;  // the bound of each state, infinite for none
+  const float* U[3];  // [hidden][hidden], in the forward pass transposed
+  const float* h0;  // [rows][hidden], the state that the first step reads
+  const int* flags;  // [steps], of Flag: the step is no padding; the step that runs after it
+  // reads h_reset; this one does. Null: no padding and no resets
   const float* h_reset;  // [rows][hidden], null without resets
 };
 
 struct Forward : Problem {
   const float* drive;  // [steps][3][hidden], x W of each gate
-  const float* b[4];   // [hidden], of r, z, c and, with reset="after", q
-  float* hs;           // [steps][hidden], carried through padding
-  float* gates[4];     // r, z, c, q: [steps][hidden], null if they are not kept
+  const float* b[4];  // [hidden], of r, z, c and, with reset="after", q
+  float* hs;  // [steps][hidden], carried through padding
+  float* gates[4];  // r, z, c, q: [steps][hidden], null if they are not kept
 };
 
 struct Backward : Problem {
   const float* hs;
   const float* gates[4];
   const float* dhs;
-  float* da[4];     // of r, z, c and q: [steps][hidden]; may be the gates' own memory
-  float* dh0;       // [rows][hidden]
+  float* da[4];  // of r, z, c and q: [steps][hidden]; may be the gates' own memory
+  float* dh0;  // [rows][hidden]
   float* dh_reset;  // [rows][hidden], null without resets: what arrives at it, but at the first
-                    // step
+  // step
 };
 
 // A block's shared memory, as offsets in floats, all multiples of 4; arrays are for the rows of a
 // cluster.
 struct Layout {
   int vectors;  // what the products read, of all units of the cluster
-  int sums;     // [rows][3][units], the products
-  int bias;     // [4][units]
-  int resets;   // [2][rows][units]: h_reset, and the sum of its gradients
-  int carry;    // [rows][units]: the gradient that passes by the gates
-  int ring;     // [kAhead + 1][rows][arrays][units]: what a step reads from the outside
-  int flags;    // [kAhead + 1][rows]
+  int sums;  // [rows][3][units], the products
+  int bias;  // [4][units]
+  int resets;  // [2][rows][units]: h_reset, and the sum of its gradients
+  int carry;  // [rows][units]: the gradient that passes by the gates
+  int ring;  // [kAhead + 1][rows][arrays][units]: what a step reads from the outside
+  int flags;  // [kAhead + 1][rows]
   int total;
 };
 

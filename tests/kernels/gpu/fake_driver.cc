@@ -6,23 +6,23 @@
 #include <mutex>
 #include <string>
 
-#include "backward.h"
-#include "forward.h"
+#include "backward.cuh"
+#include "forward.cuh"
 
 namespace {
 
 using namespace gru::gpu;
 using Kernel = void (*)(const void*);
 
-#define GRU_ONE(pass, Problem, width, form, after)                  \
-  {"gru_" #pass "_" #form "_" #width, [](const void* problem) {     \
+#define GRU_ONE(pass, Problem, width, form, after)                        \
+  {"gru_" #pass "_" #form "_" #width, [](const void* problem) {           \
      gru::gpu::pass<width, after>(*static_cast<const Problem*>(problem)); \
    }}
 #define GRU_FORMS(pass, Problem, width) \
   GRU_ONE(pass, Problem, width, before, false), GRU_ONE(pass, Problem, width, after, true)
-#define GRU_WIDTHS(pass, Problem)                                   \
-  GRU_FORMS(pass, Problem, 64), GRU_FORMS(pass, Problem, 128),      \
-      GRU_FORMS(pass, Problem, 256), GRU_FORMS(pass, Problem, 512)
+#define GRU_WIDTHS(pass, Problem)                                                             \
+  GRU_FORMS(pass, Problem, 64), GRU_FORMS(pass, Problem, 128), GRU_FORMS(pass, Problem, 256), \
+      GRU_FORMS(pass, Problem, 512)
 
 const std::map<std::string, Kernel> kKernels = {GRU_WIDTHS(forward, Forward),
                                                 GRU_WIDTHS(backward, Backward)};
@@ -40,9 +40,7 @@ State& state() {
   return all;
 }
 
-int failure(const char* name) {
-  return state().fails == name ? state().status : 0;
-}
+int failure(const char* name) { return state().fails == name ? state().status : 0; }
 
 struct Attribute {
   int id;
@@ -105,7 +103,12 @@ GRU_STATUS cuModuleLoadData(void** module, const void* image) {
   GRU_FAIL_IF_TOLD;
   // An image is an ELF file for a machine of the number 190, as NVRTC writes it.
   const unsigned char* bytes = static_cast<const unsigned char*>(image);
-  if (memcmp(bytes, "\x7f" "ELF", 4) || bytes[18] != 190) return 200;
+  if (memcmp(bytes,
+             "\x7f"
+             "ELF",
+             4) ||
+      bytes[18] != 190)
+    return 200;
   *module = const_cast<void*>(image);
   return 0;
 }

@@ -17,9 +17,9 @@
 #include <cstdlib>
 #include <cstring>
 #include <deque>
-#include <memory>
 #include <functional>
 #include <limits>
+#include <memory>
 #include <random>
 #include <vector>
 

@@ -2,7 +2,7 @@
 
 #pragma once
 
-#include <chip.h>  // of the GPU, or the tests' for a CPU
+#include <chip.cuh>  // of the GPU, or the tests' for a CPU
 
 namespace gru::gpu {
 

@@ -5,9 +5,9 @@
 
 #pragma once
 
-#include "gates.h"
-#include "share.h"
-#include "tile.h"
+#include "gates.cuh"
+#include "share.cuh"
+#include "tile.cuh"
 
 namespace gru::gpu {
 

@@ -2,7 +2,7 @@
 
 #pragma once
 
-#include <chip.h>  // of the GPU, or the tests' for a CPU
+#include <chip.cuh>  // of the GPU, or the tests' for a CPU
 
 #include "problem.h"
 
@@ -31,9 +31,7 @@ struct Share {
   GRU_INLINE int time_of(int i) const { return p.reverse != Backwards ? p.time - 1 - i : i; }
 
   // The step at which the first row is at time t, among all steps; and among all numbers of states.
-  GRU_INLINE long long step(int t) const {
-    return t * p.time_stride + first_row * p.row_stride;
-  }
+  GRU_INLINE long long step(int t) const { return t * p.time_stride + first_row * p.row_stride; }
   GRU_INLINE long long state(int t) const { return step(t) * p.hidden; }
 
   // Where a row's state is in an array of rows.
