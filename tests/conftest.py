@@ -6,10 +6,10 @@ draw few examples; --hypothesis-profile=thorough draws more.
 """
 
 import os
-from types import SimpleNamespace
 
 os.environ["KERAS_BACKEND"] = "jax"
 
+import emulated_gpu
 import jax
 import numpy as np
 import pytest
@@ -70,9 +70,31 @@ def rng():
     return np.random.default_rng(0)
 
 
-@pytest.fixture(scope="module", params=["compiled", "twin"])
+@pytest.fixture(scope="session")
+def emulated_folder(tmp_path_factory):
+    """The folder of the emulated GPU, one for all processes of a run."""
+    base = tmp_path_factory.getbasetemp()
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "emulated_gpu"
+    folder.mkdir(exist_ok=True)
+    return folder
+
+
+@pytest.fixture
+def gpu(emulated_folder, monkeypatch):
+    """The emulated GPU, on which `backend="cpu"` and `"gpu"` run."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(emulated_folder))
+    machine = emulated_gpu.machine(emulated_folder)
+    machine.have()
+    machine.fail()
+    emulated_gpu.take_the_cpus_place(monkeypatch)
+    jax.clear_caches()
+    yield machine
+    jax.clear_caches()
+
+
+@pytest.fixture(scope="module", params=["compiled", "twin", "gpu"])
 def code(request):
-    """Lowers the kernel's primitives to one of the two.
+    """Lowers the kernel's primitives to one of the three.
 
     Each program runs once and compiling it is what takes time: XLA is told not to try hard.
     """
@@ -81,9 +103,15 @@ def code(request):
     with pytest.MonkeyPatch.context() as patch:
         if request.param == "compiled":
             assert library.reason() is None, library.reason()
+        elif request.param == "gpu":
+            folder = request.getfixturevalue("emulated_folder")
+            patch.setenv("XDG_CACHE_HOME", str(folder))
+            emulated_gpu.machine(folder).have()
+            emulated_gpu.take_the_cpus_place(patch)
         else:
-            patch.setattr(operator, "library", SimpleNamespace(reason=lambda: None))
-            patch.setattr(lowering, "library", SimpleNamespace(reason=lambda: "a twin's turn"))
+            patch.setattr(operator, "reason", lambda _: None)
+            kernel = lowering.KERNELS["cpu"]._replace(reason=lambda: "a twin's turn")
+            patch.setitem(lowering.KERNELS, "cpu", kernel)
             patch.setattr(lowering, "fall_back", lambda *_: None)
         jax.config.update(option, True)
         jax.clear_caches()
@@ -95,4 +123,4 @@ def code(request):
 @pytest.fixture
 def form(code):
     """One form for each code, where neither has to do with the other."""
-    return {"compiled": "before", "twin": "after"}[code]
+    return {"compiled": "before", "twin": "after", "gpu": "before"}[code]

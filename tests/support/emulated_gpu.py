@@ -1,0 +1,86 @@
+"""The GPU's kernel without a GPU: its sources as C++, its threads as fibers, a driver that runs them.
+
+The path is the real one, from the lowering on: NVRTC's image, XLA's call, the handlers, the launch.
+Only the driver is another, and the platform's name.
+"""
+
+import ctypes
+import fcntl
+import functools
+import importlib.util
+import subprocess
+from pathlib import Path
+
+import jax
+
+from gru_jax.kernels import lowering
+from gru_jax.kernels.gpu import library
+
+HERE = Path(__file__).parent.parent / "kernels" / "gpu"
+KERNELS = Path(library.__file__).parent
+FLAGS = "-std=c++20 -O2 -ffp-contract=off -fPIC -shared -pthread -Wno-unknown-pragmas".split()
+CAPABILITY = (9, 0)
+
+
+def compile_driver(folder):
+    """Compiles the stand-in and the handlers into a folder, once for all processes; returns the file."""
+    path = folder / "libemulated_gpu.so"
+    with (folder / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not path.exists():
+            sources = HERE / "fake_driver.cc", KERNELS / "ffi.cc", KERNELS / "driver.cc"
+            beside = path.with_suffix(".part")
+            includes = f"-I{HERE}", f"-I{KERNELS}", "-isystem", jax.ffi.include_dir()
+            stream = "-DGRU_STREAM=NoStream", "-include", HERE / "no_stream.h"
+            rest = *sources, "-ldl", "-o", beside
+            subprocess.run(["g++", *FLAGS, *includes, *stream, *rest], check=True)
+            beside.rename(path)
+    return path
+
+
+class Machine:
+    """The stand-in: what the machine has, and what its driver was asked."""
+
+    def __init__(self, path):
+        self.native = ctypes.CDLL(str(path))
+        self.native.gru_jax_gpu_use_driver(str(path).encode())
+        self.native.fake_last_launch.restype = ctypes.c_char_p
+        for name in (library.FORWARD, library.BACKWARD):
+            handler = jax.ffi.pycapsule(getattr(self.native, name))
+            jax.ffi.register_ffi_target(name, handler, platform="cpu", api_version=1)
+        self.have()
+
+    def have(self, *, processors=2, shared=227 * 1024, clusters=2, seed=0):
+        """Sets what the machine has, and the seed of the order in which threads run."""
+        self.native.fake_machine(processors, shared, clusters, seed)
+
+    def fail(self, function="", status=0):
+        """Makes a function of the driver fail from now on."""
+        self.native.fake_failure(function.encode(), status)
+
+    @property
+    def last_launch(self):
+        """The last launch: the kernel's name, then grid, cluster, threads and shared memory."""
+        name, *rest = self.native.fake_last_launch().decode().split()
+        return name, dict(zip(rest[::2], map(int, rest[1::2]), strict=True))
+
+
+@functools.cache
+def machine(folder):
+    """Returns the machine of this process."""
+    return Machine(compile_driver(folder))
+
+
+def take_the_cpus_place(patch):
+    """Makes programs for the CPU run the GPU's kernel where they would run the CPU's."""
+    patch.setattr(library, "capability", lambda: CAPABILITY)
+    kernel = lowering.KERNELS["gpu"]._replace(platform="cpu", reason=lambda: None)
+    for name in ("cpu", "gpu"):
+        patch.setitem(lowering.KERNELS, name, kernel)
+
+
+def packages(name):
+    """Returns the folders of NVIDIA's packages with this name."""
+    spec = importlib.util.find_spec("nvidia")
+    places = (spec and spec.submodule_search_locations) or ()
+    return [path for place in places for path in sorted(Path(place).glob(name))]
