@@ -17,8 +17,8 @@ from gru_jax import Row, files, interop
 from gru_jax.app import console as show
 from gru_jax.app import explain as inspection
 from gru_jax.app import inference, runs, sampling, settings
+from gru_jax.app.bench import device, report, results
 from gru_jax.app.bench import measure as benchmark
-from gru_jax.app.bench import report, results
 from gru_jax.app.bench.problem import AnySize, parse_sizes
 from gru_jax.app.cli import FAILED, SIGNAL, complain
 from gru_jax.app.commands import (
@@ -243,6 +243,12 @@ def inspect(command: Inspect | Convert, console: Console) -> int:
 
 
 def bench(command: Bench, console: Console) -> int:
+    """Measures on the chosen device."""
+    with device.choose(command.device, command.precision):
+        return _bench(command, console)
+
+
+def _bench(command: Bench, console: Console) -> int:
     """Measures, prints tables, and writes the files; after Ctrl-C, with the results so far."""
     sizes = parse_sizes(command.sizes, command.images)
     measures = tuple(dict.fromkeys(command.measure))
@@ -263,7 +269,7 @@ def bench(command: Bench, console: Console) -> int:
     if not sys.stdout.isatty():
         console.width = 100
     report.print_setup(console, command.rounds)
-    total = benchmark.count_turns(len(sizes), contenders, len(measures), command.rounds)
+    total = benchmark.count_turns(sizes, contenders, len(measures), command.rounds)
     rows, text = [], ""
     with show.interruptible(console) as signals, show.turns(console, total) as show_turn:
 

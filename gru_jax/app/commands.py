@@ -8,7 +8,7 @@ from typing import Annotated, TypeAlias, get_args
 
 import gru_jax as gj
 from gru_jax.app.arguments import POSITIONAL, read, suggest
-from gru_jax.app.bench.names import MEASURES, Measure, PeerName
+from gru_jax.app.bench.names import MEASURES, DeviceName, Measure, PeerName, Precision
 from gru_jax.app.folder import find
 from gru_jax.app.tasks import CONFIGS, DEFAULT, EXAMPLES
 from gru_jax.app.tasks.config import Config
@@ -114,14 +114,22 @@ class Bench:
     """
 
     sizes: tuple[str, ...] | None = None
-    """Problems, each batch,time,input,hidden, or six numbers for images. Default: a few sizes."""
+    """Problems, each batch,time,input,hidden, or six numbers for images. With ,resets behind the
+    four, episodes begin at random steps. Default: a few sizes."""
     images: bool = False
     """Time the convolutional GRU. Sizes of six numbers imply it."""
     peers: tuple[PeerName, ...] | None = None
-    """Libraries to time beside gru_jax. Default: all. xla is gru_jax without its kernel. linen_lstm
-    computes a different function."""
+    """Libraries to time beside gru_jax. Default: all. xla is gru_jax without its kernel. linen_scan
+    is the ScannedRNN of code for reinforcement learning. linen_lstm computes a different
+    function."""
     measure: tuple[Measure, ...] = MEASURES
     """What to time: a forward pass, and a training step (loss and all gradients)."""
+    device: DeviceName | None = None
+    """Device to run on. Default: JAX's. On a GPU, PyTorch runs on CUDA, and gru_jax runs its GPU
+    kernel or not at all."""
+    precision: Precision = "highest"
+    """Precision of float32 products on a GPU, in JAX and in PyTorch. tf32 is faster, and rounds
+    factors to 10 bits. A CPU ignores it."""
     rounds: int = 11
     """Rounds; in each, every library takes one turn, in shuffled order."""
     budget: float = 60.0

@@ -29,7 +29,7 @@ def time_onednn(sizes, rounds):
 
     with tempfile.TemporaryDirectory() as folder:
         driver = build(Path(folder))
-        onednn = Contender(BOTH, partial(make_onednn, driver), {}, in_jax=False)
+        onednn = Contender(BOTH, partial(make_onednn, driver), {}, ("cpu",))
         contenders = {OURS: CONTENDERS[OURS], "onednn": onednn}
         run = measure.measure(sizes, contenders, MEASURES, rounds, tell)
         *_, rows = run

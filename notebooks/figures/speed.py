@@ -27,9 +27,9 @@ FOLDER = Path(__file__).parent
 PEERS, ONEDNN = FOLDER / "speed.json", FOLDER / "onednn.json"
 PAGE, PICTURE = FOLDER.parent / "guide" / "speed.md", FOLDER / "speed.png"
 TITLES = {"train": "training step", "forward": "forward pass"}
-JAX = [name for name, each in CONTENDERS.items() if each.in_jax and name not in (OURS, "xla")]
+JAX = [name for name, each in CONTENDERS.items() if not each.platforms]
 OPPONENTS = {
-    "the fastest other JAX library": JAX,
+    "the fastest other JAX library": [name for name in JAX if name not in (OURS, "xla")],
     "PyTorch": ["torch"],
     "ONNX Runtime": ["onnx"],
     "oneDNN": ["onednn"],

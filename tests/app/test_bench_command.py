@@ -1,5 +1,6 @@
 """`gru-jax bench`: turns, files, help, Ctrl-C and wrong flags."""
 
+import dataclasses
 import importlib.util
 import json
 import os
@@ -19,6 +20,7 @@ from gru_jax.app.bench.measure import Stopped, choose, count_turns, measure
 from gru_jax.app.bench.names import MEASURES
 from gru_jax.app.bench.problem import Size, parse_size
 from gru_jax.app.cli import main
+from gru_jax.app.commands import Bench
 
 pytestmark = pytest.mark.usefixtures("rank_promotion")
 
@@ -32,6 +34,7 @@ def test_sizes_are_read_as_they_are_shown():
 def test_the_whole_command(tmp_path, capsys):
     target, picture = tmp_path / "new" / "bench.json", tmp_path / "bench.svg"
     args = "bench --sizes 2,5,3,4 3,4,2,2 --peers onnx haiku --rounds 2".split()
+    args += "--device cpu --precision tf32".split()
     assert main([*args, "--json", str(target), "--figure", str(picture)]) == 0
     text = capsys.readouterr().out
     assert picture.read_text().lstrip().startswith("<?xml")
@@ -40,6 +43,7 @@ def test_the_whole_command(tmp_path, capsys):
     assert content["versions"]["jax"] == jax.__version__
     assert content["machine"]["backend"] == "cpu"
     assert content["rounds"] == 2
+    assert content["precision"] == "highest"  # A CPU rounds no factors.
     forms = [("gru_jax", "before"), ("gru_jax", "after"), ("haiku", "before")]
     forms += [("onnx", "before"), ("onnx", "after")]
     whose = [(r["size"], r["name"], r["reset"]) for r in content["results"]]
@@ -56,7 +60,7 @@ def test_the_whole_command(tmp_path, capsys):
 def test_every_turn_is_told():
     told, shown = [], Console(force_terminal=True, width=80)
     contenders = {OURS: like_ours(BOTH)}
-    total = count_turns(1, contenders, 1, 2)
+    total = count_turns([SIZE], contenders, 1, 2)
     with shown.capture() as capture, show.turns(shown, total) as show_turn:
 
         def tell(*turn):
@@ -119,8 +123,8 @@ def test_help_names_every_flag_and_only_packages_that_are_published(capsys):
     with pytest.raises(SystemExit):
         main(["bench", "--help"])
     text = " ".join(capsys.readouterr().out.split())
-    for word in ("sizes", "images", "peers", "measure", "rounds", "budget", "json", "figure"):
-        assert f"--{word}" in text
+    for field in dataclasses.fields(Bench):
+        assert f"--{field.name}" in text
     commands = re.findall(r"pip install (-e \S+|\S+)", text)
     assert commands == ["-e '.[bench]'", "torch."]
 
@@ -130,12 +134,14 @@ def test_help_names_every_flag_and_only_packages_that_are_published(capsys):
     [
         (
             ["--sizes", "16,100,32"],
-            "bench: sizes must be batch,time,input,hidden or "
+            "bench: sizes must be batch,time,input,hidden[,resets] or "
             "batch,time,height,width,input,channels, whole numbers from 1, got '16,100,32'.",
         ),
         (["--sizes", "1,2,3,0"], "whole numbers from 1, got '1,2,3,0'."),
         (["--sizes", "1,2,3,-4"], "whole numbers from 1, got '1,2,3,-4'."),
         (["--sizes", "1,2,3,4.5"], "whole numbers from 1, got '1,2,3,4.5'."),
+        (["--sizes", "2,3,5,4,reset"], "whole numbers from 1, got '2,3,5,4,reset'."),
+        (["--sizes", "2,3,5,4,2,3,resets"], "whole numbers from 1, got '2,3,5,4,2,3,resets'."),
         (["--sizes", "2,3,5,4,2"], "whole numbers from 1, got '2,3,5,4,2'."),
         (["--sizes", "2,3,5,0,2,3"], "whole numbers from 1, got '2,3,5,0,2,3'."),
         (["--sizes", "2,3,5,4,2,3,1"], "whole numbers from 1, got '2,3,5,4,2,3,1'."),
@@ -156,6 +162,8 @@ def test_help_names_every_flag_and_only_packages_that_are_published(capsys):
         (["--measure"], "bench: measure must be one or more, got none."),
         (["--rounds", "0"], "bench: rounds must be 1 or more, got 0."),
         (["--peers", "numpy"], "bench: --peers must be one of xla,"),
+        (["--device", "tpu"], "bench: --device must be one of cpu, gpu, got 'tpu'"),
+        (["--precision", "bf16"], "--precision must be one of highest, tf32, got 'bf16'"),
         (["--measure", "beauty"], "bench: --measure must be one of forward,"),
         (["--figure", "x.jpg"], "bench: figure must end in .png or .svg, got x.jpg."),
         (["--json", "."], ". must be a file, but is a folder."),

@@ -8,6 +8,7 @@ import jax
 import numpy as np
 import pytest
 from contenders import (
+    EPISODES,
     FORMS,
     IMAGE_FORMS,
     IMAGES,
@@ -42,7 +43,17 @@ def test_so_does_every_contender_over_images(name):
     check_numbers(IMAGE_CONTENDERS[name].make, "before", IMAGES)
 
 
-@pytest.mark.parametrize(("reset", "size"), [("before", SIZE), ("after", SIZE), ("before", IMAGES)])
+@pytest.mark.parametrize(
+    ("name", "reset"), [form for form in FORMS if CONTENDERS[form[0]].has_resets]
+)
+def test_so_does_every_contender_with_episodes(name, reset):
+    check_numbers(CONTENDERS[name].make, reset, EPISODES)
+
+
+@pytest.mark.parametrize(
+    ("reset", "size"),
+    [*((reset, size) for reset in BOTH for size in (SIZE, EPISODES)), ("before", IMAGES)],
+)
 def test_our_gradients_are_the_slopes_of_the_reference_s_loss(rng, reset, size):
     problem, calls = ours(reset, size)
     grads, xs_grad = calls.gradients(calls.train())
@@ -164,7 +175,7 @@ def test_reasons_stand_below_the_tables(rows):
 def test_json_gives_the_results_back(rows):
     text = results.dumps(list(rows.values()), 3)
     assert "NaN" not in text
-    assert set(json.loads(text)) == {"versions", "machine", "rounds", "results"}
+    assert set(json.loads(text)) == {"versions", "machine", "precision", "rounds", "results"}
     for before, after in zip(rows.values(), results.loads(text), strict=True):
         numbers = {"differences": None, "values": None}
         assert after._replace(**numbers) == before._replace(**numbers)

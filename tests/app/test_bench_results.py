@@ -122,6 +122,7 @@ def test_the_picture_can_be_read_without_knowing_the_command():
     ("size", "words"),
     [
         (Size(1, 1000, 64, 1), "batch 1, 1000 steps, 64 inputs, 1 unit"),
+        (Size(2, 8, 3, 4, resets=True), "batch 2, 8 steps, 3 inputs, 4 units, resets"),
         (IMAGES, "batch 2, 3 steps, 5 x 4 pixels, 2 inputs, 3 channels"),
     ],
 )
@@ -144,7 +145,7 @@ def test_every_contender_has_a_mark_of_its_own_and_a_flag():
     assert len({marker for _, marker in figure.STYLES.values()}) == len(names)
 
 
-@pytest.mark.parametrize(("width", "tables"), [(100, 3), (80, 3), (50, 6)])
+@pytest.mark.parametrize(("width", "tables"), [(100, 3), (80, 4), (50, 12)])
 def test_tables_are_parted_to_fit_the_width(width, tables):
     sizes = [Size(64, 100, 512, 512)._replace(batch=batch) for batch in range(101, 113)]
     some = [

@@ -14,6 +14,7 @@ from gru_jax.app.bench.measure import Result
 from gru_jax.app.bench.problem import ImageSize, Size, draw_problem
 
 SIZE, IMAGES = Size(2, 5, 3, 4), ImageSize(2, 3, 5, 4, 2, 3)
+EPISODES = Size(3, 30, 3, 4, resets=True)
 FORMS = [(name, reset) for name, each in CONTENDERS.items() for reset in each.resets]
 IMAGE_FORMS = [name for name, each in IMAGE_CONTENDERS.items() if each.resets != (None,)]
 # PyTorch's wheels take gigabytes: its case exists only where it is installed.
@@ -26,14 +27,16 @@ if importlib.util.find_spec("torch") is None:
 def ours(reset, size=SIZE):
     """Returns the problem and gru_jax's calls, compiled once for all tests."""
     problem = draw_problem(size, reset)
-    return problem, make_gru_jax(problem)
+    return problem, make_gru_jax(problem, "auto")
 
 
 def unroll_reference(problem, params, xs):
     """Returns the states in NumPy, in float64."""
     gates = reference.conv_gates if isinstance(problem.size, ImageSize) else reference.gates
     valid = np.ones(xs.shape[:2], bool)
-    return reference.unroll(params, xs, np.zeros_like(problem.weigh[:, 0]), valid, gates=gates)[0]
+    h0 = np.zeros_like(problem.weigh[:, 0])
+    options = {"resets": problem.resets, "h_reset": h0, "gates": gates}
+    return reference.unroll(params, xs, h0, valid, **options)[0]
 
 
 def check_numbers(make, reset, size=SIZE, *, gradients=True):

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from gru_jax.app.bench.calls import Calls, Unavailable, swap_time
+from gru_jax.app.bench.problem import numbers
 
 SOURCE = Path(__file__).parent.parent / "app" / "onednn"
 WEIGHTS = ("layer", "iter", "bias")
@@ -60,12 +61,12 @@ def make_onednn(path, problem):
     inputs = {"xs": xs, **dict(zip(WEIGHTS, weights, strict=True))}
     outputs = {"xs_grad": xs_grad, **{f"{k}_grad": v for k, v in zip(WEIGHTS, grads, strict=True)}}
     network = partial(_network, _load(path), problem.params.b_h is not None)
-    forward = network(problem.size, **inputs, hs=hs)
+    forward = network(numbers(problem.size), **inputs, hs=hs)
     return Calls(
         forward=lambda: (forward(), hs)[1],
         hs=swap_time,
         weights=convert,
-        train=network(problem.size, **inputs, **outputs, weigh=weigh, hs=hs),
+        train=network(numbers(problem.size), **inputs, **outputs, weigh=weigh, hs=hs),
         gradients=lambda _: ([np.array(grad) for grad in grads], swap_time(xs_grad)),
     )
 

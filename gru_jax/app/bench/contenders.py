@@ -7,7 +7,7 @@ PyTorch the other; gru_jax, Keras and ONNX both. Each library is imported when i
 import os
 from collections.abc import Callable
 from functools import partial
-from typing import Any, Literal, NamedTuple, cast
+from typing import Any, NamedTuple, cast
 
 import jax
 import jax.numpy as jnp
@@ -16,17 +16,26 @@ from jaxtyping import Array
 
 import gru_jax as gj
 from gru_jax import interop
-from gru_jax.app.bench.calls import Calls, Unavailable, make_jax_calls, swap_time
+from gru_jax.app.bench import device
+from gru_jax.app.bench.calls import (
+    Calls,
+    Unavailable,
+    awaited,
+    make_jax_calls,
+    swap_time,
+    torch_device,
+)
 from gru_jax.app.bench.problem import Problem, Reset
 
 
-def make_gru_jax(problem: Problem, backend: Literal["auto", "xla"] = "auto") -> Calls:
-    """Sets up `unroll` over `gru`."""
-    return make_jax_calls(
-        problem,
-        lambda params: params,
-        lambda params, xs: gj.unroll(problem.cell, params, xs, backend=backend)[0],
-    )
+def make_gru_jax(problem: Problem, backend: str | None = None) -> Calls:
+    """Sets up `unroll` over `gru`; without a backend, on a GPU with its kernel or not at all."""
+    name: Any = backend or ("gpu" if device.platform() == "gpu" else "auto")
+
+    def apply(params: gj.Params, xs: Array, resets: Array | None = None) -> Array:
+        return gj.unroll(problem.cell, params, xs, resets=resets, backend=name)[0]
+
+    return make_jax_calls(problem, lambda params: params, apply, resets=problem.resets)
 
 
 def make_linen(problem: Problem) -> Calls:
@@ -34,6 +43,37 @@ def make_linen(problem: Problem) -> Calls:
     convert = partial(interop.to_linen, gj.recurrent(problem.cell))
     rnn: Any = convert(problem.params)[0]
     return make_jax_calls(problem, lambda params: convert(params)[1], rnn.apply)
+
+
+def make_linen_scan(problem: Problem) -> Calls:
+    """Sets up the `ScannedRNN` of PureJaxRL: a Flax cell in `nn.scan`, with resets, time-major."""
+    from flax import linen as nn
+
+    class ScannedRNN(nn.Module):
+        @partial(
+            nn.scan,
+            variable_broadcast="params",
+            in_axes=0,
+            out_axes=0,
+            split_rngs={"params": False},
+        )
+        @nn.compact
+        def __call__(self, h: Array, step: tuple[Array, Array]) -> tuple[Array, Array]:
+            x, resets = step
+            cell = nn.GRUCell(problem.hidden_size, name="cell")
+            start = cell.initialize_carry(jax.random.key(0), x.shape)
+            return cell(jnp.where(resets[:, None], start, h), x)
+
+    def apply(weights: Any, xs: Array, resets: Array) -> Array:
+        h0 = jnp.zeros((xs.shape[1], problem.hidden_size))
+        return cast(Any, ScannedRNN().apply(weights, h0, (xs, resets)))[1]
+
+    def convert(params: gj.GRUParams) -> Any:
+        return {"params": {"cell": interop.to_linen(problem.cell, params)[1]["params"]}}
+
+    none = np.zeros(problem.xs.shape[:2], bool)
+    resets = none if problem.resets is None else problem.resets
+    return make_jax_calls(problem, convert, apply, time_major=True, resets=resets)
 
 
 def make_nnx(problem: Problem) -> Calls:
@@ -98,14 +138,16 @@ def make_keras(problem: Problem) -> Calls:
 
 
 def make_torch(problem: Problem) -> Calls:
-    """Sets up PyTorch's `nn.GRU`, batch-major."""
+    """Sets up PyTorch's `nn.GRU`, batch-major; on a GPU it is cuDNN's."""
     import torch
 
     def build(params: gj.GRUParams) -> Any:
         return interop.to_torch(gj.recurrent(problem.cell), params)
 
-    net = build(problem.params)
-    xs, weigh = (torch.from_numpy(np.array(a)) for a in (problem.xs, problem.weigh))
+    where = torch_device()
+    # cuDNN differentiates in training mode only, and keeps more there.
+    net, frozen = build(problem.params).to(where), build(problem.params).to(where).eval()
+    xs, weigh = (torch.from_numpy(np.array(a)).to(where) for a in (problem.xs, problem.weigh))
     xs_train = xs.clone().requires_grad_()
 
     def train() -> Any:
@@ -113,14 +155,14 @@ def make_torch(problem: Problem) -> Calls:
         return loss, torch.autograd.grad(loss, [*net.parameters(), xs_train])
 
     def gradients(result: Any) -> tuple[list[np.ndarray], np.ndarray]:
-        *grads, xs_grad = (grad.numpy() for grad in result[1])
+        *grads, xs_grad = (grad.cpu().numpy() for grad in result[1])
         return grads, xs_grad
 
     return Calls(
-        forward=torch.inference_mode()(lambda: net(xs)[0]),
-        hs=lambda states: states.numpy(),
+        forward=awaited(torch.inference_mode()(lambda: frozen(xs)[0])),
+        hs=lambda states: states.cpu().numpy(),
         weights=lambda params: [p.detach().numpy() for p in build(params).parameters()],
-        train=train,
+        train=awaited(train),
         gradients=gradients,
     )
 
@@ -142,26 +184,30 @@ class Contender(NamedTuple):
         resets: the forms; None is a different function, of which only the time counts.
         make: `(problem) -> Calls`.
         packages: modules that it needs, each with its name on the package index.
-        in_jax: whether it is written in JAX; others run on the CPU only.
+        platforms: where it runs; None is wherever JAX runs.
+        has_resets: whether it computes problems with episodes.
     """
 
     resets: tuple[Reset | None, ...]
     make: Callable[[Problem], Calls]
     packages: dict[str, str]
-    in_jax: bool = True
+    platforms: tuple[str, ...] | None = None
+    has_resets: bool = False
 
 
 OURS = "gru_jax"
 BOTH: tuple[Reset, ...] = ("before", "after")
 CONTENDERS = {
-    OURS: Contender(BOTH, make_gru_jax, {}),
-    "xla": Contender(BOTH, partial(make_gru_jax, backend="xla"), {}),
+    OURS: Contender(BOTH, make_gru_jax, {}, has_resets=True),
+    "xla": Contender(BOTH, partial(make_gru_jax, backend="xla"), {}, has_resets=True),
     "linen": Contender(("after",), make_linen, {"flax": "flax"}),
+    "linen_scan": Contender(("after",), make_linen_scan, {"flax": "flax"}, has_resets=True),
     "nnx": Contender(("after",), make_nnx, {"flax": "flax"}),
     "equinox": Contender(("after",), make_equinox, {"equinox": "equinox"}),
     "haiku": Contender(("before",), make_haiku, {"haiku": "dm-haiku"}),
     "keras": Contender(BOTH, make_keras, {"keras": "keras"}),
-    "torch": Contender(("after",), make_torch, {"torch": "torch"}, in_jax=False),
-    "onnx": Contender(BOTH, make_onnx, dict(onnx="onnx", onnxruntime="onnxruntime"), in_jax=False),
+    "torch": Contender(("after",), make_torch, {"torch": "torch"}, ("cpu", "gpu")),
+    "onnx": Contender(BOTH, make_onnx, dict(onnx="onnx", onnxruntime="onnxruntime"), ("cpu",)),
 }
-"""Every library by name, gru_jax first. "xla" is gru_jax without its kernel."""
+"""Every library by name, gru_jax first. "xla" is gru_jax without its kernel. "linen_scan" is Flax
+in the form that code for reinforcement learning copies."""

@@ -11,15 +11,15 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from gru_jax.app.bench.measure import Result
 from gru_jax.app.bench.names import FULL_NAMES, MEASURES, Measure, PeerName
-from gru_jax.app.bench.problem import AnySize, Size
+from gru_jax.app.bench.problem import AnySize, Size, has_resets, numbers
 from gru_jax.app.bench.report import TITLES
 from gru_jax.app.bench.results import relative
 from gru_jax.app.bench.timing import spread
 
-COLOURS = "#000000 #0072b2 #56b4e9 #009e73 #d55e00 #e69f00 #cc79a7 #7f7f7f #8c564b".split()
-MARKERS = "hos^vDPX<"
+COLOURS = "#000000 #0072b2 #332288 #56b4e9 #009e73 #d55e00 #e69f00 #cc79a7 #7f7f7f #8c564b".split()
+MARKERS = "ho>s^vDPX<"
 STYLES = dict(zip(get_args(PeerName), zip(COLOURS, MARKERS, strict=True), strict=True))
-"""Colour and marker by name; the colours are Okabe and Ito's, and the markers differ in grey."""
+"""Colour and marker by name; most colours are Okabe and Ito's, and the markers differ in grey."""
 
 FORMS = {
     "(before)": "reset gate before the matrix product",
@@ -87,11 +87,12 @@ def draw_measure(results: Sequence[Result], measure: Measure, ax: Axes) -> None:
 
 def _in_words(size: AnySize) -> str:
     """Returns the size in words, one number a line."""
-    batch, time, *space, inputs, units = size
+    batch, time, *space, inputs, units = numbers(size)
     unit = "unit" if isinstance(size, Size) else "channel"
     lines = [f"batch {batch}", _count(time, "step")]
     lines += [f"{space[0]} x {space[1]} pixels"] if space else []
-    return "\n".join([*lines, _count(inputs, "input"), _count(units, unit)])
+    lines += [_count(inputs, "input"), _count(units, unit)]
+    return "\n".join(lines + ["resets"] * has_resets(size))
 
 
 def _count(number: int, noun: str) -> str:

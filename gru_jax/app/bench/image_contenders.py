@@ -15,7 +15,7 @@ from jaxtyping import Array
 
 import gru_jax as gj
 from gru_jax import interop
-from gru_jax.app.bench.calls import Calls, make_jax_calls
+from gru_jax.app.bench.calls import Calls, awaited, make_jax_calls, torch_device
 from gru_jax.app.bench.contenders import OURS, Contender, make_gru_jax
 from gru_jax.app.bench.problem import KERNEL, Problem
 
@@ -92,8 +92,9 @@ def make_torch(problem: Problem) -> Calls:
 
     tensors = interop.to_conv_gru(problem.cell, problem.params)
     net.load_state_dict({name: torch.from_numpy(array) for name, array in tensors.items()})
+    net.to(where := torch_device())
     xs, weigh = (
-        torch.from_numpy(np.ascontiguousarray(np.moveaxis(a, -1, 2)))
+        torch.from_numpy(np.ascontiguousarray(np.moveaxis(a, -1, 2))).to(where)
         for a in (problem.xs, problem.weigh)
     )
     xs_train = xs.clone().requires_grad_()
@@ -110,22 +111,22 @@ def make_torch(problem: Problem) -> Calls:
         return loss, torch.autograd.grad(loss, [*net.parameters(), xs_train])
 
     def gradients(result: Any) -> tuple[list[np.ndarray], np.ndarray]:
-        *grads, xs_grad = (grad.numpy() for grad in result[1])
+        *grads, xs_grad = (grad.cpu().numpy() for grad in result[1])
         return grads, np.moveaxis(xs_grad, 2, -1)
 
     return Calls(
-        forward=torch.inference_mode()(lambda: unroll(xs)),
-        hs=lambda states: np.moveaxis(states.numpy(), 2, -1),
+        forward=awaited(torch.inference_mode()(lambda: unroll(xs))),
+        hs=lambda states: np.moveaxis(states.cpu().numpy(), 2, -1),
         weights=weights,
-        train=train,
+        train=awaited(train),
         gradients=gradients,
     )
 
 
 IMAGE_CONTENDERS = {
-    OURS: Contender(("before",), make_gru_jax, {}),
+    OURS: Contender(("before",), partial(make_gru_jax, backend="auto"), {}),
     "linen": Contender(("before",), make_linen, {"flax": "flax"}),
     "linen_lstm": Contender((None,), make_linen_lstm, {"flax": "flax"}),
-    "torch": Contender(("before",), make_torch, {"torch": "torch"}, in_jax=False),
+    "torch": Contender(("before",), make_torch, {"torch": "torch"}, ("cpu", "gpu")),
 }
 """Every contender by name, gru_jax first."""

@@ -4,6 +4,7 @@ A contender that is not installed, fails, or disagrees with gru_jax gets a reaso
 """
 
 import importlib.util
+import itertools
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
@@ -11,12 +12,19 @@ from typing import NamedTuple, TypeAlias
 
 import jax
 
-from gru_jax.app.bench import agreement, timing
+from gru_jax.app.bench import agreement, device, timing
 from gru_jax.app.bench.calls import Calls, Unavailable
 from gru_jax.app.bench.contenders import CONTENDERS, OURS, Contender
 from gru_jax.app.bench.image_contenders import IMAGE_CONTENDERS
 from gru_jax.app.bench.names import Measure
-from gru_jax.app.bench.problem import AnySize, ImageSize, Reset, draw_problem
+from gru_jax.app.bench.problem import (
+    AnySize,
+    ImageSize,
+    Reset,
+    draw_problem,
+    has_resets,
+    numbers,
+)
 
 
 class Stopped(Exception):
@@ -53,21 +61,24 @@ Tell: TypeAlias = Callable[[AnySize, str, str], object]
 """`(size, stage, label)`, called before each turn; it may raise `Stopped`."""
 
 
-def missing(contender: Contender) -> str | None:
-    """Returns why a contender cannot take part, None if it can."""
+def missing(contender: Contender, size: AnySize) -> str | None:
+    """Returns why a contender cannot take part at a size, None if it can."""
     packages = contender.packages.items()
     absent = [package for module, package in packages if not importlib.util.find_spec(module)]
     if absent:
         return f"not installed: pip install {' '.join(absent)}"
-    if not contender.in_jax and jax.default_backend() != "cpu":
-        return f"runs on the CPU only, and JAX is on the {jax.default_backend()}"
-    return None
+    if contender.platforms and (platform := device.platform()) not in contender.platforms:
+        return f"runs on {' and '.join(contender.platforms)} only, and JAX is on the {platform}"
+    return "has no resets" if has_resets(size) and not contender.has_resets else None
 
 
-def count_turns(sizes: int, contenders: Mapping[str, Contender], measures: int, rounds: int) -> int:
+def count_turns(
+    sizes: Sequence[AnySize], contenders: Mapping[str, Contender], measures: int, rounds: int
+) -> int:
     """Returns the largest number of turns, comparison and warm-up included."""
-    forms = sum(len(each.resets) for each in contenders.values() if missing(each) is None)
-    return sizes * forms * (1 + measures * (1 + rounds))
+    pairs = itertools.product(sizes, contenders.values())
+    forms = sum(len(each.resets) for size, each in pairs if missing(each, size) is None)
+    return forms * (1 + measures * (1 + rounds))
 
 
 def choose(size: AnySize, peers: Sequence[str] | None) -> dict[str, Contender]:
@@ -81,7 +92,7 @@ def choose(size: AnySize, peers: Sequence[str] | None) -> dict[str, Contender]:
     if unknown := [name for name in chosen if name not in table]:
         names = ", ".join(name for name in table if name != OURS)
         raise ValueError(
-            f"bench: peers must be among {names} for sizes of {len(size)} numbers, "
+            f"bench: peers must be among {names} for sizes of {len(numbers(size))} numbers, "
             f"got {unknown[0]}."
         )
     return {name: each for name, each in table.items() if name in chosen}
@@ -135,13 +146,15 @@ def _set_up(
     ready: dict[str, Calls] = {}
     for name, contender in contenders.items():
         for reset in contender.resets:
-            result = Result(size, name, reset, missing(contender), {}, {})
+            result = Result(size, name, reset, missing(contender, size), {}, {})
             if result.reason is None:
                 tell(size, "compare", result.label)
                 try:
                     problem = draw_problem(size, reset or "before")
                     calls = contender.make(problem)
-                    ours = calls if name == OURS else ready.get(f"{OURS} ({reset})")
+                    # Where gru_jax cannot run, e.g. without its GPU kernel, its own loops count.
+                    known = (ready.get(f"{each} ({reset})") for each in (OURS, "xla"))
+                    ours = next(filter(None, known), calls if name in (OURS, "xla") else None)
                     if reset is None:
                         _run_once(calls, measures)
                     elif ours is None:

@@ -2,7 +2,8 @@
 
 hs = GRU(params, xs)        loss = sum(weigh * hs)
 
-Four numbers give the size of a GRU, six the size of a convolutional GRU over images.
+Four numbers give the size of a GRU, six the size of a convolutional GRU over images. With resets,
+new episodes begin at random steps, as in reinforcement learning: the state returns to zero there.
 """
 
 import math
@@ -11,13 +12,16 @@ from collections.abc import Sequence
 from typing import Any, Literal, NamedTuple, TypeAlias
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 
 import gru_jax as gj
+from gru_jax.app.bench import device
 
 Reset: TypeAlias = Literal["before", "after"]
 KERNEL = (3, 3)
 """The kernel's size in every convolution."""
+EPISODE = 16
+"""Mean length of an episode, in steps."""
 
 
 class Size(NamedTuple):
@@ -27,10 +31,11 @@ class Size(NamedTuple):
     time: int
     input: int
     hidden: int
+    resets: bool = False
 
     def __str__(self) -> str:
-        """Returns `batch,time,input,hidden`."""
-        return ",".join(map(str, self))
+        """Returns `batch,time,input,hidden`, or the same with `,resets`."""
+        return ",".join(map(str, numbers(self))) + ",resets" * self.resets
 
 
 class ImageSize(NamedTuple):
@@ -54,6 +59,10 @@ DEFAULT_SIZES = (
     *("16,100,32,32", "64,32,32,128", "32,128,128,256"),
     *("64,100,512,512", "1,1000,64,128", "128,50,64,64"),
 )
+DEFAULT_GPU_SIZES = (
+    *("16,1024,128,128", "64,256,128,128", "64,256,256,256", "128,128,256,256", "512,128,256,256"),
+    *("64,256,512,512", "16,1024,512,512", "1,1000,64,128", "64,128,256,256,resets"),
+)
 DEFAULT_IMAGE_SIZES = ("8,20,32,32,1,32", "4,12,64,64,16,64", "1,32,60,80,128,128")
 """A small state, a larger one, and RAFT's: 128 channels at an eighth of 480 x 640 pixels."""
 
@@ -67,6 +76,7 @@ class Problem(NamedTuple):
         params: its parameters; b_h is zero or, where the form has none, None.
         xs: the inputs.
         weigh: the factor of each state in the loss.
+        resets: True at the steps that begin an episode; None without episodes.
     """
 
     size: AnySize
@@ -74,11 +84,22 @@ class Problem(NamedTuple):
     params: gj.Params
     xs: Float[np.ndarray, "batch time *space input"]
     weigh: Float[np.ndarray, "batch time *space hidden"]
+    resets: Bool[np.ndarray, "batch time"] | None
 
     @property
     def hidden_size(self) -> int:
         """Returns the features or channels of the state."""
-        return self.size[-1]
+        return numbers(self.size)[-1]
+
+
+def numbers(size: AnySize) -> tuple[int, ...]:
+    """Returns the numbers of a size: four, or six for images."""
+    return size[:4] if isinstance(size, Size) else size
+
+
+def has_resets(size: AnySize) -> bool:
+    """Returns whether a problem of this size has episodes."""
+    return isinstance(size, Size) and size.resets
 
 
 def parse_sizes(texts: Sequence[str] | None, images: bool) -> list[AnySize]:
@@ -92,7 +113,8 @@ def parse_sizes(texts: Sequence[str] | None, images: bool) -> list[AnySize]:
         ValueError: if a word is not a size, or the sizes are of both kinds.
     """
     if texts is None:
-        texts = DEFAULT_IMAGE_SIZES if images else DEFAULT_SIZES
+        plain = DEFAULT_GPU_SIZES if device.platform() == "gpu" else DEFAULT_SIZES
+        texts = DEFAULT_IMAGE_SIZES if images else plain
     sizes = list(dict.fromkeys(map(parse_size, texts)))
     first = {type(size): str(size) for size in reversed(sizes)}
     if images and Size in first:
@@ -106,19 +128,20 @@ def parse_sizes(texts: Sequence[str] | None, images: bool) -> list[AnySize]:
 
 
 def parse_size(text: str) -> AnySize:
-    """Returns the size that `16,100,32,32` or `8,20,32,32,1,32` names.
+    """Returns the size that `16,100,32,32`, `16,100,32,32,resets` or `8,20,32,32,1,32` names.
 
     Raises:
         ValueError: if that is not four or six whole numbers from 1.
     """
-    numbers = r"0*[1-9]\d{0,8}(,0*[1-9]\d{0,8})"
-    if not re.fullmatch(f"{numbers}{{3}}|{numbers}{{5}}", text, re.ASCII):
+    words = r"0*[1-9]\d{0,8}(,0*[1-9]\d{0,8})"
+    if not re.fullmatch(f"{words}{{3}}(,resets)?|{words}{{5}}", text, re.ASCII):
         raise ValueError(
-            "bench: sizes must be batch,time,input,hidden or "
+            "bench: sizes must be batch,time,input,hidden[,resets] or "
             f"batch,time,height,width,input,channels, whole numbers from 1, got {text!r}."
         )
-    values = list(map(int, text.split(",")))
-    return Size(*values) if len(values) == len(Size._fields) else ImageSize(*values)
+    plain = text.removesuffix(",resets")
+    values = list(map(int, plain.split(",")))
+    return Size(*values, resets=plain != text) if len(values) == 4 else ImageSize(*values)
 
 
 def draw_problem(size: AnySize, reset: Reset) -> Problem:
@@ -127,7 +150,7 @@ def draw_problem(size: AnySize, reset: Reset) -> Problem:
     The fan-in counts the state only. b_h is zero because Flax's nnx cell has no such bias. Its
     gradient is not zero and is compared wherever a library computes it.
     """
-    batch, time, *space, input_size, hidden_size = size
+    batch, time, *space, input_size, hidden_size = numbers(size)
     kernel = KERNEL if space else ()
     rng, scale = np.random.default_rng(0), (math.prod(kernel) * hidden_size) ** -0.5
     shapes = [(*kernel, input_size + hidden_size, hidden_size), (hidden_size,)] * 3
@@ -141,4 +164,5 @@ def draw_problem(size: AnySize, reset: Reset) -> Problem:
         params(*leaves, b_h=b_h),
         xs=rng.standard_normal((batch, time, *space, input_size), np.float32),
         weigh=rng.standard_normal((batch, time, *space, hidden_size), np.float32),
+        resets=rng.random((batch, time)) < 1 / EPISODE if has_resets(size) else None,
     )

@@ -10,10 +10,11 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from gru_jax.app import console as show
+from gru_jax.app.bench import device
 from gru_jax.app.bench.contenders import OURS
 from gru_jax.app.bench.measure import Result
 from gru_jax.app.bench.names import Measure
-from gru_jax.app.bench.problem import AnySize
+from gru_jax.app.bench.problem import AnySize, has_resets, numbers
 from gru_jax.app.bench.results import average, machine, relative, versions
 from gru_jax.app.bench.timing import Spread, spread
 
@@ -21,8 +22,9 @@ TITLES: dict[Measure, str] = {
     "forward": "Forward pass",
     "train": "Training step: loss and gradients of all weights and the inputs",
 }
-LABEL, CELL, FEWER = len("gru_jax (before)"), len("0.0123 ±0.0004"), len(" [10]")
-"""Largest widths of a table's columns, and of the number of rounds in a cell."""
+LABEL, CELL, FEWER = len("linen_scan (after)"), len("0.01000 ±0.00005"), len(" [10]")
+PER_STEP = len(" (0.01000)")
+"""Largest widths of a table's columns, and of the number of rounds and of a step in a cell."""
 
 
 def digits(values: Spread) -> tuple[str, str]:
@@ -52,6 +54,7 @@ def print_setup(console: Console, rounds: int) -> None:
         "device": f"{facts['device']}, {facts['cpus']} CPUs, {facts['platform']}, "
         f"{facts['processor']}",
         "versions": ", ".join(f"{name} {version}" for name, version in versions().items()),
+        "precision": device.precision(),
         "times": f"medians over {rounds} rounds ± half the interquartile range",
     }
     show.print_facts(console, texts)
@@ -61,13 +64,15 @@ def print_results(
     console: Console, results: Sequence[Result], measures: Sequence[Measure], rounds: int
 ) -> None:
     """Prints the times, a summary of each contender, and why some have no times."""
+    steps = device.platform() == "gpu"
     for measure in measures:
         rows = [row for row in results if measure in row.values]
         fewer = any(len(row.values[measure]) < rounds for row in rows)
-        columns = max(1, (console.width - LABEL) // (CELL + fewer * FEWER + 1))
+        width = CELL + steps * PER_STEP + fewer * FEWER + 1
+        columns = max(1, (console.width - LABEL) // width)
         sizes = list(dict.fromkeys(row.size for row in rows))
         for first in range(0, len(sizes), columns):
-            note = "; \\[n]: only n rounds" if fewer else ""
+            note = " (µs a step)" * steps + "; \\[n]: only n rounds" * fewer
             console.print(f"\n[bold]{TITLES[measure]}[/] (ms{note})")
             console.print(_times(rows, measure, sizes[first : first + columns], rounds))
     console.print(
@@ -88,7 +93,10 @@ def print_results(
 def _times(
     rows: Sequence[Result], measure: Measure, sizes: Sequence[AnySize], rounds: int
 ) -> Table:
-    table = _frame(in_pairs(sizes[0]._fields), *map(in_pairs, sizes))
+    steps = device.platform() == "gpu"
+    fields = sizes[0]._fields[: len(numbers(sizes[0]))]
+    heads = (in_pairs(numbers(size)) + ",resets" * has_resets(size) for size in sizes)
+    table = _frame(in_pairs(fields), *heads)
     times = {(row.label, row.size): row.values[measure] for row in rows}
     spreads = {key: spread([1e3 * seconds for seconds in each]) for key, each in times.items()}
     best = {s: min(v.median for (_, size), v in spreads.items() if size == s) for s in sizes}
@@ -100,6 +108,8 @@ def _times(
             bold = values is not None and values.median == best[size]
             count = len(times.get((label, size), ()))
             mark = f" [{count}]" if values and count < rounds else ""
+            if values and steps:
+                around += f" ({digits(Spread(*(1e3 * v / size.time for v in values)))[0]})"
             cells.append(Text(median, "bold green" if bold else "").append(around + mark, "dim"))
         table.add_row(*cells)
     return table

@@ -1,6 +1,6 @@
 """Ratios to gru_jax, and the one JSON schema.
 
-    {"versions": {...}, "machine": {...}, "rounds": 11,
+    {"versions": {...}, "machine": {...}, "precision": "highest", "rounds": 11,
      "results": [{"size": "16,100,32,32", "name": "linen", "reset": "after", "reason": null,
                   "differences": {"states": 1e-7, ...}, "values": {"train": [...], ...}}, ...]}
 
@@ -18,9 +18,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import jax
 import numpy as np
 
+from gru_jax.app.bench import device
 from gru_jax.app.bench.contenders import CONTENDERS, OURS
 from gru_jax.app.bench.measure import Result
 from gru_jax.app.bench.names import Measure
@@ -77,7 +77,8 @@ def dumps(results: Sequence[Result], rounds: int) -> str:
             "values": values,
         }
 
-    head = {"versions": versions(), "machine": machine(), "rounds": rounds}
+    head = {"versions": versions(), "machine": machine(), "precision": device.precision()}
+    head |= {"rounds": rounds}
     return lay_out(head | {"results": [row(result) for result in results]})
 
 
@@ -117,15 +118,12 @@ def versions() -> dict[str, str]:
 
 def machine() -> dict[str, Any]:
     """Returns the platform, the processor, the CPUs of this process, and JAX's device."""
-    device = jax.devices()[0]
     affinity = getattr(os, "sched_getaffinity", None)  # Linux only
     return {
         "platform": f"{platform.system()} {platform.machine()}",
         "processor": _processor(),
         "cpus": len(affinity(0)) if affinity else os.cpu_count() or 1,
-        "backend": device.platform,
-        "device": device.device_kind,
-    }
+    } | device.facts()
 
 
 def _processor() -> str:
