@@ -73,7 +73,7 @@ class Options:
         update_bias_init: of b_z, if not `bias_init`; see `gj.init_chrono`.
         memory: the residuals for reverse mode, "gates", "states" or "chunked"; see `gj.unroll`.
         chunk_size: steps of one chunk, with the last two.
-        backend: "auto", "xla", "scan" or "cpu"; see `gj.unroll`.
+        backend: "auto", "xla", "scan", "cpu" or "gpu"; see `gj.unroll`.
     """
 
     num_layers: int = 1

@@ -15,6 +15,7 @@ from gru_jax.kernels.cpu import calls as cpu_calls
 from gru_jax.kernels.cpu import library as cpu_library
 from gru_jax.kernels.gpu import calls as gpu_calls
 from gru_jax.kernels.gpu import library as gpu_library
+from gru_jax.kernels.gpu.compiler import Pass
 from gru_jax.kernels.operands import DERIVED, Gradients, Inputs, Outputs
 from gru_jax.kernels.partition import on_rows
 from gru_jax.kernels.primitives import TWINS, backward_p, forward_p
@@ -35,26 +36,30 @@ class Kernel(NamedTuple):
     Attributes:
         platform: for which JAX's name is this.
         reason: `() -> sentence`, why it cannot run here; None if it can.
-        obstacle: `(hidden) -> phrase`, what it cannot run; None if it can.
+        obstacle: `(pass, hidden, after) -> phrase`, why it cannot run such a pass; None if it can.
         forward: lowers the forward pass.
         backward: lowers the backward pass.
     """
 
     platform: str
     reason: Callable[[], str | None]
-    obstacle: Callable[[int], str | None]
+    obstacle: Callable[[Pass, int, bool], str | None]
     forward: Lower
     backward: Lower
 
 
 KERNELS = {
     "cpu": Kernel(
-        "cpu", cpu_library.reason, lambda _: None, cpu_calls.forward, cpu_calls.backward
+        "cpu",
+        lambda: cpu_library.reason(),
+        lambda *_: None,
+        cpu_calls.forward,
+        cpu_calls.backward,
     ),
     "gpu": Kernel(
         "cuda",
-        gpu_library.reason,
-        gpu_library.obstacle,
+        lambda: gpu_library.reason(),
+        lambda *about: gpu_library.obstacle(*about),
         mlir.lower_fun(gpu_calls.forward, multiple_results=True),
         mlir.lower_fun(gpu_calls.backward, multiple_results=True),
     ),
@@ -95,7 +100,8 @@ def _choose(primitive: Primitive, twin: Lower, platform: str) -> Lower:
 
     def lower(ctx: mlir.LoweringRuleContext, *operands: Any, **static: Any) -> Sequence[Any]:
         kernel, context = KERNELS[static["kernel"]], ctx.module_context.axis_context
-        why_not = _elsewhere(ctx) if kernel.platform != platform else _obstacle(ctx, kernel)
+        about = "forward" if primitive is forward_p else "backward", static["after"]
+        why_not = _elsewhere(ctx) if kernel.platform != platform else _obstacle(ctx, kernel, *about)
         several = isinstance(context, mlir.ShardingContext) and context.num_devices > 1
         if not why_not and several:  # Lowered here again, for each device.
             function = on_rows(
@@ -122,14 +128,14 @@ def _elsewhere(ctx: mlir.LoweringRuleContext) -> str:
     return f"programs on {', '.join(ctx.module_context.platforms)}"
 
 
-def _obstacle(ctx: mlir.LoweringRuleContext, kernel: Kernel) -> str | None:
+def _obstacle(ctx: mlir.LoweringRuleContext, kernel: Kernel, way: Pass, after: bool) -> str | None:
     """Returns why a program gets the twin, a phrase; None if it gets the compiled code."""
     hs, context = ctx.avals_out[0], ctx.module_context.axis_context
     if missing := kernel.reason():
         return f"the want of a kernel: {missing.removesuffix('.')}"
     if 0 in hs.shape:
         return "arrays of no size"
-    if obstacle := kernel.obstacle(hs.shape[-1]):
+    if obstacle := kernel.obstacle(way, hs.shape[-1], after):
         return obstacle
     if ctx.module_context.lowering_parameters.for_export:
         return "programs that are exported"  # They may run without a kernel.

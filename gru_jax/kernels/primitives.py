@@ -4,8 +4,8 @@
     tangent     (Saved, Tangents) -> the tangent of the states, linear in Tangents; always in JAX
     backward    (Saved, the gradient of the states) -> Gradients, the transpose of tangent
 
-Static parameters are the same as in `twin`, and `kernel`, the name of the compiled code. Forward has
-one more, `required`: raise if it cannot run.
+Static parameters are the same as in `twin`, and `kernel`, the name of the compiled code. Forward
+has one more, `required`: raise if it cannot run.
 """
 
 from collections.abc import Sequence

@@ -1,7 +1,7 @@
 """The table of backends: the code that can run a recurrence, tried in order.
 
-    "cpu"   the compiled kernel: a plain GRU in float32 on a CPU, with its own derivative
-    "gpu"   the same for NVIDIA's GPUs, of up to 512 features; by name only
+    "gpu"   a compiled kernel for NVIDIA's GPUs: a plain GRU of up to 512 features; by name only
+    "cpu"   a compiled kernel for CPUs: a plain GRU in float32
     "scan"  all steps in parallel, for cells that are linear in the state
     "xla"   loops that XLA compiles, anywhere
 
@@ -96,20 +96,27 @@ def _kernel_states(
     params = program.fast.gru(params)
     if program.options.drop_connect:
         params = operator.join(params, weights)
-    return operator.states(
+    # Half precision has its states, gates and sums in float32, and is rounded at the end.
+    params, xs, states, boundaries = jax.tree.map(_in_float32, (params, xs, h0, boundaries))
+    hs = operator.states(
         kernel,
         params,
         xs,
-        h0,
+        states,
         boundaries,
         reverse=program.reverse,
         time_axis=program.time_axis,
         clip=program.fast.clip,
         required=program.required,
     )
+    return hs.astype(h0.dtype)
 
 
-def _kernel_obstacle(request: Request) -> str | None:
+def _in_float32(a: Array) -> Array:
+    return a.astype(jnp.float32) if a.dtype == jnp.bfloat16 else a
+
+
+def _kernel_obstacle(request: Request, *dtypes: str) -> str | None:
     cell, fast, params, _, options, training, whole_rows = request
     if fast.gru is None:
         return _kind(cell)
@@ -122,7 +129,23 @@ def _kernel_obstacle(request: Request) -> str | None:
     if whole_rows:
         return "rows that no Explicit axis of the mesh shards"
     dtype = jax.tree.leaves(params)[0].dtype
-    return None if dtype == jnp.float32 else f"{dtype} parameters"
+    return None if dtype.name in dtypes else f"{dtype} parameters"
+
+
+def _cpu_obstacle(request: Request) -> str | None:
+    return _kernel_obstacle(request, "float32")
+
+
+GPU_HIDDEN = 512
+"""The largest state of the GPU's kernel."""
+
+
+def _gpu_obstacle(request: Request) -> str | None:
+    if obstacle := _kernel_obstacle(request, "float32", "bfloat16"):
+        return obstacle
+    assert request.fast.gru is not None
+    hidden = request.fast.gru(request.params).b_r.shape[0]
+    return None if hidden <= GPU_HIDDEN else f"a hidden_size above {GPU_HIDDEN}"
 
 
 def _kind(cell: Cell) -> str:
@@ -135,18 +158,6 @@ def _kind(cell: Cell) -> str:
     plain = {"activation": "tanh", "gate_activation": "sigmoid"}
     others = [f"{n}={v!r}" for n, v in kind.options if v != plain.get(n, v)] if kind else []
     return f"a gru with {', '.join(others)}" if others else "a cell with functions of its own"
-
-
-def _gpu_obstacle(request: Request) -> str | None:
-    if obstacle := _kernel_obstacle(request):
-        return obstacle
-    assert request.fast.gru is not None
-    hidden = request.fast.gru(request.params).b_r.shape[0]
-    return None if hidden <= GPU_HIDDEN else f"a hidden_size above {GPU_HIDDEN}"
-
-
-GPU_HIDDEN = 512
-"""The largest state of the GPU's kernel."""
 
 
 def _slower_than_xla(_: Request, platform: str) -> str | None:
@@ -208,20 +219,20 @@ def _kernel_unavailable(kernel: str) -> str | None:
 
 
 BACKENDS: dict[str, Backend] = {
-    "cpu": Backend(
-        _kernel_obstacle,
-        partial(_kernel_unavailable, "cpu"),
-        partial(_kernel_states, "cpu"),
-        _slower_than_xla,
-        special=False,
-        whole=True,
-    ),
     "gpu": Backend(
         _gpu_obstacle,
         partial(_kernel_unavailable, "gpu"),
         partial(_kernel_states, "gpu"),
         _not_measured,
         special=True,
+        whole=True,
+    ),
+    "cpu": Backend(
+        _cpu_obstacle,
+        partial(_kernel_unavailable, "cpu"),
+        partial(_kernel_states, "cpu"),
+        _slower_than_xla,
+        special=False,
         whole=True,
     ),
     "scan": Backend(

@@ -7,7 +7,7 @@ import numpy as np
 from gru_jax.ops.checks import check_count, is_finite
 from gru_jax.types import Fast
 
-BackendName: TypeAlias = Literal["auto", "xla", "scan", "gpu", "cpu"]
+BackendName: TypeAlias = Literal["auto", "xla", "scan", "cpu", "gpu"]
 
 
 class RunOptions(NamedTuple):

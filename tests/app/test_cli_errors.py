@@ -159,7 +159,7 @@ def test_a_backend_that_is_none_is_refused_before_anything_happens(
     assert main(["train", "--out", str(folder), *more]) == 2
     assert capsys.readouterr() == (
         "",
-        'gru-jax: recurrent: the variable GRU_JAX_BACKEND must be "auto", "xla", "scan" or "cpu", '
+        'gru-jax: recurrent: the variable GRU_JAX_BACKEND must be "auto", "xla", "scan", "cpu" or "gpu", '
         "got 'gpu'.\n",
     )
     assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")} == before

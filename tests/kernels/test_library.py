@@ -40,7 +40,9 @@ def fake(monkeypatch):
 def folder(monkeypatch, tmp_path):
     """An empty folder, where the kernel is now looked for."""
     monkeypatch.setattr(library, "__file__", str(tmp_path / "library.py"))
-    monkeypatch.setattr(library, "open_library", library.open_library.__wrapped__)  # nothing is remembered
+    monkeypatch.setattr(
+        library, "open_library", library.open_library.__wrapped__
+    )  # nothing is remembered
     return tmp_path
 
 
@@ -56,10 +58,11 @@ def test_the_kernel_is_built_and_ready():
 
 def test_a_kernel_that_was_built_from_other_sources_is_not_used(tmp_path, monkeypatch):
     assert library.reason() is None, library.reason()  # and loaded, from where it is
+    shutil.copytree(Path(library.__file__).parent.parent, tmp_path, dirs_exist_ok=True)
     copy = tmp_path / "cpu"
-    shutil.copytree(Path(library.__file__).parent, copy)
     monkeypatch.setattr(library, "__file__", str(copy / "library.py"))
-    for changed in (copy / "simd.h", copy / "pass.cc", copy / "CMakeLists.txt"):
+    files = copy / "simd.h", copy / "pass.cc", copy / "CMakeLists.txt", tmp_path / "gpu" / "ffi.cc"
+    for changed in files:
         text = changed.read_text()
         changed.write_text(text + "// more\n")
         library._load.cache_clear()

@@ -12,7 +12,7 @@ DENSE = gj.dense(9).init(jax.random.key(0), 12)
 
 CASES = {
     "recurrent: reverse must be True or False, got None.": lambda: gj.recurrent(CELL, reverse=None),
-    'recurrent: backend must be "auto", "xla", "scan" or "cpu", got \'native\'.': lambda: (
+    'recurrent: backend must be "auto", "xla", "scan", "cpu" or "gpu", got \'native\'.': lambda: (
         gj.recurrent(CELL, backend="native")
     ),
     "recurrent: chunk_size must be a whole number from 1, got 2.5.": lambda: gj.recurrent(

@@ -194,11 +194,11 @@ def test_without_a_kernel_asking_for_it_says_why_there_is_none():
 @pytest.mark.untyped
 def test_unknown_backends_are_refused(monkeypatch):
     with pytest.raises(
-        ValueError, match=r'^unroll: backend must be "auto", "xla", "scan" or "cpu", got'
+        ValueError, match=r'^unroll: backend must be "auto", "xla", "scan", "cpu" or "gpu", got'
     ):
-        gj.unroll(CELL, PARAMS, XS, backend="gpu")
+        gj.unroll(CELL, PARAMS, XS, backend="tpu")
     monkeypatch.setenv("GRU_JAX_BACKEND", "fast")
-    names = '"auto", "xla", "scan" or "cpu"'
+    names = '"auto", "xla", "scan", "cpu" or "gpu"'
     message = rf"^trace: the variable GRU_JAX_BACKEND must be {names}, got 'fast'.$"
     with pytest.raises(ValueError, match=message):
         gj.trace(CELL, PARAMS, XS)

@@ -1,4 +1,4 @@
-"""The GPU's kernel without a GPU: its sources as C++, its threads as fibers, a driver that runs them.
+"""The GPU's kernel without a GPU: its sources as C++, its threads as fibers, and a driver for both.
 
 The path is the real one, from the lowering on: NVRTC's image, XLA's call, the handlers, the launch.
 Only the driver is another, and the platform's name.
@@ -23,7 +23,7 @@ CAPABILITY = (9, 0)
 
 
 def compile_driver(folder):
-    """Compiles the stand-in and the handlers into a folder, once for all processes; returns the file."""
+    """Compiles the driver and the handlers into a folder, once for all processes."""
     path = folder / "libemulated_gpu.so"
     with (folder / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)

@@ -132,7 +132,7 @@ def _entries(given: Inputs | Saved, reverse: bool, time_axis: int) -> tuple[Arra
     valid, resets, h0 = given.valid, given.resets, given.h0
     if is_absent(valid) and is_absent(resets):
         return absent(jnp.int32), h0
-    flags = VALID if is_absent(valid) else VALID * valid.astype(jnp.int32)
+    flags = jnp.int32(VALID) if is_absent(valid) else VALID * valid.astype(jnp.int32)
     if not is_absent(resets):
         first = _first(resets, reverse, time_axis)
         end = jnp.zeros_like(jnp.expand_dims(first, time_axis))
@@ -167,8 +167,11 @@ def _sum_of_products(a: Array, b: Array) -> Array:
     return jax.lax.dot_general(a, b, (((0, 1), (0, 1)), ((), ())), precision=_precision())
 
 
+SETTING = "jax_default_matmul_precision"
+
+
 def _precision() -> Any:
-    return jax.config.jax_default_matmul_precision or jax.lax.Precision.HIGHEST
+    return getattr(jax.config, SETTING) or jax.lax.Precision.HIGHEST
 
 
 def _attributes(
@@ -179,7 +182,7 @@ def _attributes(
     time_axis: int,
     clip: float | None,
 ) -> dict[str, Any]:
-    image = compiler.make_image(way, h0.shape[1], after, library.capability())
+    image = library.make_image(way, h0.shape[1], after)
     return {
         "after": after,
         "reverse": reverse,

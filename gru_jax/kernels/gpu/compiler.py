@@ -11,6 +11,7 @@ import importlib.util
 import os
 import sys
 from collections.abc import Sequence
+from itertools import product
 from pathlib import Path
 from typing import Literal, NamedTuple, TypeAlias
 
@@ -24,6 +25,8 @@ ALONE = 128
 """The largest of them that needs no cluster of blocks."""
 CLUSTERS, OLDEST = (9, 0), (8, 0)
 """The first architecture with clusters, and the first that has all else."""
+NEWEST = 13
+"""The newest major version of CUDA whose NVRTC is known."""
 
 
 class Unavailable(Exception):
@@ -47,7 +50,7 @@ class Image(NamedTuple):
 
 
 def make_image(
-    way: Pass, hidden: int, after: bool, capability: tuple[int, int], library: Path | None = None
+    way: Pass, hidden: int, after: bool, capability: tuple[int, int], library: Path
 ) -> Image:
     """Returns the kernel of one pass and form.
 
@@ -56,34 +59,38 @@ def make_image(
         hidden: the size of the state, at most the last of `WIDTHS`.
         after: whether the form is reset="after".
         capability: the GPU's compute capability.
-        library: the file of NVRTC; None: the one that `find` returns.
+        library: NVRTC's file.
 
     Raises:
-        Unavailable: if NVRTC is missing or fails.
+        Unavailable: if NVRTC fails.
     """
     width = next(width for width in WIDTHS if hidden <= width)
-    return _make(way, width, after, capability, library or find())
+    return _make(way, width, after, capability, library)
 
 
-@functools.cache
-def find() -> Path:
+def find(newest: int) -> Path:
     """Returns NVRTC's file: the newest among JAX's packages, else the system's.
+
+    Args:
+        newest: the major version of CUDA that the driver can run.
 
     Raises:
         Unavailable: if there is none.
     """
     here = importlib.util.find_spec("nvidia")
     folders = [Path(path) for path in (here and here.submodule_search_locations) or ()]
-    for folder in folders:
-        for place in ("cu13/lib", "cuda_nvrtc/lib"):
-            if found := sorted((folder / place).glob("libnvrtc.so.1[0-9]")):
-                return found[-1]
-    for name in ("libnvrtc.so.13", "libnvrtc.so.12"):
+    versions = [version for version in (NEWEST, 12) if version <= newest]
+    for version in versions:
+        for folder, place in product(folders, (f"cu{version}", "cuda_nvrtc")):
+            if (path := folder / place / "lib" / f"libnvrtc.so.{version}").exists():
+                return path
+    for version in versions:
+        path = Path(f"libnvrtc.so.{version}")
         try:
-            ctypes.CDLL(name)
-        except OSError:
+            _open(path)
+        except Unavailable:
             continue
-        return Path(name)
+        return path
     raise Unavailable("NVRTC is not installed: pip install 'jax[cuda12]' or 'jax[cuda13]'")
 
 
@@ -121,9 +128,7 @@ def compile_source(
 
 
 @functools.cache
-def _make(
-    way: Pass, width: int, after: bool, capability: tuple[int, int], library: Path
-) -> Image:
+def _make(way: Pass, width: int, after: bool, capability: tuple[int, int], library: Path) -> Image:
     source, headers = _read_sources()
     parts = [source, *(text for _, text in headers), *_options(way, width, after, capability)]
     parts.append(repr(_version(library)).encode())

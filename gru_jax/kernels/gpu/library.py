@@ -3,6 +3,7 @@
 import ctypes
 import threading
 from functools import cache
+from pathlib import Path
 
 from gru_jax.kernels.cpu import library
 from gru_jax.kernels.gpu import compiler
@@ -30,11 +31,32 @@ def capability() -> tuple[int, int]:
     return min(tuple(map(int, device.compute_capability.split("."))) for device in devices)  # type: ignore[return-value]
 
 
-def obstacle(hidden: int) -> str | None:
-    """Returns what JAX's GPUs cannot run, a phrase; None if they can run such a state."""
+def obstacle(way: compiler.Pass, hidden: int, after: bool) -> str | None:
+    """Returns why JAX's GPUs cannot run a pass over such states, a phrase; None if they can."""
     clusters = capability() >= compiler.CLUSTERS
     most = compiler.WIDTHS[-1] if clusters else compiler.ALONE
-    return None if hidden <= most else f"a hidden_size above {most} on this GPU"
+    if hidden > most:
+        return f"a hidden_size above {most} on this GPU"
+    try:
+        make_image(way, hidden, after)
+    except compiler.Unavailable as error:
+        return f"the want of a kernel: {error}"
+    return None
+
+
+def make_image(way: compiler.Pass, hidden: int, after: bool) -> compiler.Image:
+    """Returns the kernel of one pass and form, for JAX's GPUs.
+
+    Raises:
+        Unavailable: if NVRTC is missing or fails.
+    """
+    return compiler.make_image(way, hidden, after, capability(), _find_nvrtc())
+
+
+@cache
+def _find_nvrtc() -> Path:
+    version = library.open_library().gru_jax_gpu_driver_version()
+    return compiler.find(version // 1000 or compiler.NEWEST)
 
 
 @cache
@@ -57,7 +79,7 @@ def _load() -> str | None:
     except (OSError, AttributeError) as error:
         return f"gru_jax's GPU kernel cannot be loaded: {error}."
     try:
-        image = compiler.make_image("forward", 1, True, capability())
+        image = make_image("forward", 1, True)
     except compiler.Unavailable as error:
         return f"gru_jax's GPU kernel cannot be compiled: {error}."
     for device in devices:
