@@ -45,7 +45,7 @@ def forward(
     time_axis: int,
     clip: float | None,
     keep: bool,
-    **others: Any,
+    **_others: Any,
 ) -> Sequence[Array]:
     """Returns `Outputs` from `Inputs`; without `keep`, only the states."""
     inputs = time_major(Inputs(*operands), time_axis)
@@ -59,7 +59,7 @@ def forward(
 
 
 def tangent(
-    *operands: Array, after: bool, reverse: bool, time_axis: int, clip: float | None, **others: Any
+    *operands: Array, after: bool, reverse: bool, time_axis: int, clip: float | None, **_others: Any
 ) -> Array:
     """Returns the tangent of the states from `Saved` and `Tangents`, linear in the latter.
 
@@ -92,7 +92,7 @@ def backward(
     clip: float | None,
     products: bool,
     inputs: bool,
-    **others: Any,
+    **_others: Any,
 ) -> Sequence[Array]:
     """Returns `Gradients` from `Saved` and the gradient of the states.
 

@@ -155,12 +155,12 @@ def test_a_backend_that_is_none_is_refused_before_anything_happens(
     before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
     task = TASKS["japanese_vowels"]._replace(load=lambda _: pytest.fail("the data are loaded"))
     monkeypatch.setitem(TASKS, task.name, task)
-    monkeypatch.setenv("GRU_JAX_BACKEND", "gpu")
+    monkeypatch.setenv("GRU_JAX_BACKEND", "tpu")
     assert main(["train", "--out", str(folder), *more]) == 2
     assert capsys.readouterr() == (
         "",
-        'gru-jax: recurrent: the variable GRU_JAX_BACKEND must be "auto", "xla", "scan", "cpu" or "gpu", '
-        "got 'gpu'.\n",
+        'gru-jax: recurrent: the variable GRU_JAX_BACKEND must be "auto", "xla", "scan", "cpu" or '
+        "\"gpu\", got 'tpu'.\n",
     )
     assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")} == before
 

@@ -10,6 +10,7 @@ import functools
 import importlib.util
 import subprocess
 from pathlib import Path
+from types import SimpleNamespace
 
 import jax
 
@@ -19,7 +20,6 @@ from gru_jax.kernels.gpu import library
 HERE = Path(__file__).parent.parent / "kernels" / "gpu"
 KERNELS = Path(library.__file__).parent
 FLAGS = "-std=c++20 -O2 -ffp-contract=off -fPIC -shared -pthread -Wno-unknown-pragmas".split()
-CAPABILITY = (9, 0)
 
 
 def compile_driver(folder):
@@ -71,9 +71,13 @@ def machine(folder):
     return Machine(compile_driver(folder))
 
 
-def take_the_cpus_place(patch):
+def take_the_cpus_place(patch, native):
     """Makes programs for the CPU run the GPU's kernel where they would run the CPU's."""
-    patch.setattr(library, "capability", lambda: CAPABILITY)
+    device = SimpleNamespace(compute_capability="9.0", local_hardware_id=0, device_kind="no GPU")
+    patch.setattr(library, "_devices", lambda: [device])
+    patch.setattr(library, "library", SimpleNamespace(open_library=lambda: native))
+    library._complaint.cache_clear()
+    library._find_nvrtc.cache_clear()
     kernel = lowering.KERNELS["gpu"]._replace(platform="cpu", reason=lambda: None)
     for name in ("cpu", "gpu"):
         patch.setitem(lowering.KERNELS, name, kernel)

@@ -165,11 +165,12 @@ XLA_FFI_DEFINE_HANDLER_SYMBOL(gru_jax_gpu_forward, gru::gpu::forward_call,
 XLA_FFI_DEFINE_HANDLER_SYMBOL(gru_jax_gpu_backward, gru::gpu::backward_call,
                               gru::gpu::bind_backward());
 
-GRU_EXPORT const char* gru_jax_gpu_check(int device, const void* image, const char* name,
-                                         int64_t key, int width) {
+// Why a device cannot run an image; empty if it can.
+GRU_EXPORT const char* gru_jax_gpu_check(int device, int backward, int width, const void* image,
+                                         const char* name, int64_t key) {
   return gru::gpu::complaint([&] {
-    const gru::gpu::Shape shape = gru::gpu::shape_of(width);
-    gru::gpu::check(device, {image, name, key}, {1, shape, false});
+    const gru::gpu::Work one_row{1, gru::gpu::shape_of(width), backward != 0};
+    gru::gpu::check(device, {image, name, key}, one_row);
   });
 }
 

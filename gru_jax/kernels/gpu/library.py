@@ -5,6 +5,8 @@ import threading
 from functools import cache
 from pathlib import Path
 
+import jax
+
 from gru_jax.kernels.cpu import library
 from gru_jax.kernels.gpu import compiler
 
@@ -23,14 +25,6 @@ def reason() -> str | None:
         return _load()
 
 
-def capability() -> tuple[int, int]:
-    """Returns the lowest compute capability of JAX's GPUs."""
-    import jax
-
-    devices = jax.local_devices(backend="cuda")
-    return min(tuple(map(int, device.compute_capability.split("."))) for device in devices)  # type: ignore[return-value]
-
-
 def obstacle(way: compiler.Pass, hidden: int, after: bool) -> str | None:
     """Returns why JAX's GPUs cannot run a pass over such states, a phrase; None if they can."""
     clusters = capability() >= compiler.CLUSTERS
@@ -38,10 +32,10 @@ def obstacle(way: compiler.Pass, hidden: int, after: bool) -> str | None:
     if hidden > most:
         return f"a hidden_size above {most} on this GPU"
     try:
-        make_image(way, hidden, after)
+        complaint = _complaint(way, make_image(way, hidden, after))
     except compiler.Unavailable as error:
-        return f"the want of a kernel: {error}"
-    return None
+        complaint = str(error)
+    return complaint and f"the want of a kernel: {complaint}"
 
 
 def make_image(way: compiler.Pass, hidden: int, after: bool) -> compiler.Image:
@@ -53,6 +47,16 @@ def make_image(way: compiler.Pass, hidden: int, after: bool) -> compiler.Image:
     return compiler.make_image(way, hidden, after, capability(), _find_nvrtc())
 
 
+def capability() -> tuple[int, int]:
+    """Returns the lowest compute capability of JAX's GPUs."""
+    versions = (device.compute_capability.split(".") for device in _devices())
+    return min((int(major), int(minor)) for major, minor in versions)
+
+
+def _devices() -> list[jax.Device]:
+    return jax.local_devices(backend="cuda")
+
+
 @cache
 def _find_nvrtc() -> Path:
     version = library.open_library().gru_jax_gpu_driver_version()
@@ -61,10 +65,8 @@ def _find_nvrtc() -> Path:
 
 @cache
 def _load() -> str | None:
-    import jax
-
     try:
-        devices = jax.local_devices(backend="cuda")
+        _devices()
     except RuntimeError:
         return "gru_jax's GPU kernel needs an NVIDIA GPU, and JAX has none here."
     if capability() < compiler.OLDEST:
@@ -75,24 +77,25 @@ def _load() -> str | None:
         )
     try:
         native = library.open_library()
-        handlers = [jax.ffi.pycapsule(getattr(native, name)) for name in (FORWARD, BACKWARD)]
+        handlers = {name: getattr(native, name) for name in (FORWARD, BACKWARD)}
     except (OSError, AttributeError) as error:
         return f"gru_jax's GPU kernel cannot be loaded: {error}."
-    try:
-        image = make_image("forward", 1, True)
-    except compiler.Unavailable as error:
-        return f"gru_jax's GPU kernel cannot be compiled: {error}."
-    for device in devices:
-        if complaint := _check(native, device.local_hardware_id, image):
-            return f"gru_jax's GPU kernel cannot run on {device.device_kind}: {complaint}."
-    for name, handler in zip((FORWARD, BACKWARD), handlers, strict=True):
-        jax.ffi.register_ffi_target(name, handler, platform="CUDA", api_version=1)
+    if complaint := obstacle("forward", 1, True):
+        return f"gru_jax's GPU kernel cannot run: {complaint}."
+    for name, handler in handlers.items():
+        target = jax.ffi.pycapsule(handler)
+        jax.ffi.register_ffi_target(name, target, platform="CUDA", api_version=1)
     return None
 
 
-def _check(native: ctypes.CDLL, device: int, image: compiler.Image) -> str:
-    """Returns why the driver refuses the image on a device; nothing if it takes it."""
-    check = native.gru_jax_gpu_check
+@cache
+def _complaint(way: compiler.Pass, image: compiler.Image) -> str | None:
+    """Returns why the driver refuses an image on one of the devices; None if it takes it."""
+    check = library.open_library().gru_jax_gpu_check
     check.restype = ctypes.c_char_p
-    check.argtypes = ctypes.c_int, ctypes.c_char_p, ctypes.c_char_p, ctypes.c_int64, ctypes.c_int
-    return check(device, image.code, image.name.encode(), image.key, image.width).decode()
+    check.argtypes = (*[ctypes.c_int] * 3, ctypes.c_char_p, ctypes.c_char_p, ctypes.c_int64)
+    code = image.code, image.name.encode(), image.key
+    for device in _devices():
+        if said := check(device.local_hardware_id, way == "backward", image.width, *code):
+            return f"{said.decode()}, on {device.device_kind}"
+    return None
