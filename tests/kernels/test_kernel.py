@@ -15,21 +15,10 @@ import pytest
 import reference
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from kernel_problems import check_extremes, check_ulps, draw_sizes
 
 import gru_jax as gj
 from gru_jax.kernels.cpu import library
-
-
-def make(rng, reset, batch, time, input_size, hidden_size):
-    """Returns parameters and arrays in float32, the parameters as `GRUParams`."""
-    leaves = reference.random_params(rng, input_size, hidden_size, reset)
-    leaves = [a if a is None else a.astype(np.float32) for a in leaves]
-    arrays = [
-        rng.normal(size=shape).astype(np.float32)
-        for shape in ((batch, time, input_size), (batch, hidden_size), (batch, hidden_size))
-    ]
-    masks = [rng.random((batch, time)) < share for share in (0.7, 0.3)]
-    return gj.GRUParams(*leaves), *arrays, *masks
 
 
 @pytest.fixture
@@ -54,7 +43,7 @@ def test_states_of_any_size_are_those_of_numpy_on_every_instruction_set(
     sizes, reset, reverse, bounded, clip, seed
 ):
     assert library.reason() is None, library.reason()
-    params, xs, h0, h_reset, valid, resets = make(np.random.default_rng(seed), reset, *sizes)
+    params, xs, h0, h_reset, valid, resets = draw_sizes(np.random.default_rng(seed), reset, *sizes)
     bounds = {"mask": valid, "resets": resets, "h_reset": h_reset} if bounded else {}
     if not bounded:
         valid, resets = np.ones_like(valid), np.zeros_like(resets)
@@ -77,62 +66,25 @@ def test_states_of_any_size_are_those_of_numpy_on_every_instruction_set(
         library.use_level(best)
 
 
-def gates_of(values):
-    """Returns sigmoid and tanh of values as the kernel computes them."""
-    size = 16
-    values = np.asarray(values, np.float32)
-    xs = np.zeros(-(-values.size // size) * size, np.float32)
-    xs[: values.size] = values
-    W = np.concatenate([np.eye(size), np.zeros((size, size))]).astype(np.float32)
-    b = np.zeros(size, np.float32)
-    params = gj.GRUParams(W, b, W, b, W, b)
-    xs = xs.reshape(-1, 1, size)  # one step each: h = z c from a state of zero
-    # Two runs tell z and c apart: a candidate of 1 leaves z, an update gate of 1 leaves c.
-    ones = np.full(size, 30, np.float32)
-    _, z = gj.unroll(gj.gru(size), params._replace(W_c=0 * W, b_c=ones), xs, backend="cpu")
-    _, c = gj.unroll(gj.gru(size), params._replace(W_z=0 * W, b_z=ones), xs, backend="cpu")
-    return np.ravel(z)[: values.size], np.ravel(c)[: values.size]
-
-
-def ulps(found, true):
-    """Returns differences in units of the last place of float32."""
-    return np.abs(found - true) / np.spacing(np.abs(true).astype(np.float32)).astype(float)
-
-
 def test_sigmoid_and_tanh_are_within_2_and_a_half_ulp(native):
     small = np.logspace(-37, 0, 200_000)
-    values = np.concatenate([np.linspace(-100, 100, 1_000_001), small, -small]).astype(np.float32)
-    true = values.astype(float)
+    values = np.concatenate([np.linspace(-100, 100, 1_000_001), small, -small])
     for level in native.levels():
         native.use_level(level)
-        z, c = gates_of(values)
-        sigmoid = 1 / (1 + np.exp(-true))
-        normal = sigmoid >= np.finfo(np.float32).tiny
-        assert ulps(z, sigmoid)[normal].max() < 2.5, level
-        assert np.abs(z - sigmoid)[~normal].max() < 1.2e-38, level
-        normal = np.abs(np.tanh(true)) >= np.finfo(np.float32).tiny
-        assert ulps(c, np.tanh(true))[normal].max() < 2.5, level
+        check_ulps("cpu", values)
 
 
 @pytest.mark.parametrize("clip", [None, 0.75])
 def test_infinities_saturate_and_nan_stays(native, clip):
-    cell, bound = gj.gru(1, clip=clip), clip or np.inf
-    zero, one = np.zeros((2, 1), np.float32), np.full(1, 30, np.float32)
     for level in native.levels():
         native.use_level(level)
-        for value, tanh in ((np.inf, 1), (-np.inf, -1), (np.nan, np.nan), (100, 1), (-100, -1)):
-            b = np.full(1, value, np.float32)
-            for b_z, b_c, wanted in ((one, b, tanh), (b, one, (1 + tanh) / 2)):
-                params = gj.GRUParams(zero, one, zero, b_z, zero, b_c)
-                _, h = gj.unroll(cell, params, np.zeros((1, 1, 1), np.float32), backend="cpu")
-                wanted = np.clip(np.float32([[wanted]]), -bound, bound)
-                np.testing.assert_equal(np.asarray(h), wanted, err_msg=level)
+        check_extremes("cpu", clip)
 
 
 @pytest.mark.slow("runs 100,000 steps on both backends")
 @pytest.mark.parametrize("reset", ["before", "after"])
 def test_a_hundred_thousand_steps_are_trained_on(rng, reset):
-    params, xs, h0, *_ = make(rng, reset, 1, 100_000, 3, 4)
+    params, xs, h0, *_ = draw_sizes(rng, reset, 1, 100_000, 3, 4)
     grad = jax.jit(
         jax.value_and_grad(
             lambda params, backend: (
@@ -165,7 +117,7 @@ def make_grad(hidden_size, reset):
 @pytest.mark.parametrize("reset", ["before", "after"])
 @pytest.mark.parametrize(("batch", "hidden_size"), [(33, 48), (1, 160)])  # rows or columns apart
 def test_programs_that_run_at_once_give_the_same_bits_as_alone(rng, batch, hidden_size, reset):
-    params, xs, h0, *_ = make(rng, reset, batch, 20, 17, hidden_size)
+    params, xs, h0, *_ = draw_sizes(rng, reset, batch, 20, 17, hidden_size)
     grad = make_grad(hidden_size, reset)
     alone = jax.tree.map(np.asarray, grad(params, xs, h0))
     with concurrent.futures.ThreadPoolExecutor(4) as pool:
@@ -175,7 +127,7 @@ def test_programs_that_run_at_once_give_the_same_bits_as_alone(rng, batch, hidde
 
 @pytest.mark.slow("calls 1,100 times")
 def test_a_thousand_calls_take_no_more_memory(rng):
-    params, xs, h0, *_ = make(rng, "after", 33, 20, 17, 48)
+    params, xs, h0, *_ = draw_sizes(rng, "after", 33, 20, 17, 48)
     grad = make_grad(48, "after")
 
     def calls(count):

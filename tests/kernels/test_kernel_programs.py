@@ -3,7 +3,9 @@
 import re
 import subprocess
 import sys
+from pathlib import Path
 
+import emulated_gpu
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -146,7 +148,25 @@ for reset in ("before", "after"):
 """
 
 
+EMULATED = """
+import pytest, sys
+from pathlib import Path
+
+sys.path.insert(0, {support!r})
+import emulated_gpu
+
+native = emulated_gpu.machine(Path({folder!r})).native
+emulated_gpu.take_the_cpus_place(pytest.MonkeyPatch(), native)
+"""
+
+
 @pytest.mark.slow("compiles dozens of programs for four devices")
-def test_each_device_of_a_mesh_runs_its_own_rows():
-    done = subprocess.run([sys.executable, "-c", MESH], capture_output=True, text=True)
+@pytest.mark.parametrize("device", ["cpu", "gpu"])
+def test_each_device_of_a_mesh_runs_its_own_rows(device, emulated_folder):
+    code = MESH
+    if device == "gpu":
+        support = str(Path(emulated_gpu.__file__).parent)
+        install = EMULATED.format(support=support, folder=str(emulated_folder))
+        code = MESH.replace("import gru_jax as gj\n", f"import gru_jax as gj\n{install}")
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

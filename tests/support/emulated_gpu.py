@@ -59,6 +59,11 @@ class Machine:
         self.native.fake_failure(function.encode(), status)
 
     @property
+    def launches(self):
+        """The number of launches so far."""
+        return self.native.fake_launches()
+
+    @property
     def last_launch(self):
         """The last launch: the kernel's name, then grid, cluster, threads and shared memory."""
         name, *rest = self.native.fake_last_launch().decode().split()

@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import reference
 from problems import BATCH, HIDDEN, draw_problem
 
 import gru_jax as gj
@@ -114,3 +115,60 @@ def close(got, want, rtol=2e-5, atol=2e-5):
     """Asserts equality up to what float32 loses, about 1e-7, in sums of some hundred terms."""
     want = jax.tree.map(lambda a: a if a.dtype == bool else np.float32(a), want)
     chex.assert_trees_all_close(got, want, rtol=rtol, atol=atol)
+
+
+def draw_sizes(rng, reset, batch, time, input_size, hidden_size):
+    """Returns params, xs, h0, h_reset, and which steps are valid and which begin a segment."""
+    leaves = reference.random_params(rng, input_size, hidden_size, reset)
+    leaves = [a if a is None else a.astype(np.float32) for a in leaves]
+    arrays = [
+        rng.normal(size=shape).astype(np.float32)
+        for shape in ((batch, time, input_size), (batch, hidden_size), (batch, hidden_size))
+    ]
+    masks = [rng.random((batch, time)) < share for share in (0.7, 0.3)]
+    return gj.GRUParams(*leaves), *arrays, *masks
+
+
+def gates_of(backend, values):
+    """Returns sigmoid and tanh of values as a kernel computes them."""
+    size = 16
+    xs = np.zeros(-(-values.size // size) * size, np.float32)
+    xs[: values.size] = values
+    W = np.concatenate([np.eye(size), np.zeros((size, size))]).astype(np.float32)
+    b = np.zeros(size, np.float32)
+    params = gj.GRUParams(W, b, W, b, W, b)
+    xs = xs.reshape(-1, 1, size)  # one step each: h = z c from a state of zero
+    # Two runs tell z and c apart: a candidate of 1 leaves z, an update gate of 1 leaves c.
+    ones, cell = np.full(size, 30, np.float32), gj.gru(size)
+    _, z = gj.unroll(cell, params._replace(W_c=0 * W, b_c=ones), xs, backend=backend)
+    _, c = gj.unroll(cell, params._replace(W_z=0 * W, b_z=ones), xs, backend=backend)
+    return np.ravel(z)[: values.size], np.ravel(c)[: values.size]
+
+
+def check_ulps(backend, values):
+    """Asserts that sigmoid and tanh are within 2.5 units in the last place, in normal numbers."""
+
+    def ulps(found, true):
+        return np.abs(found - true) / np.spacing(np.abs(true).astype(np.float32)).astype(float)
+
+    values = values.astype(np.float32)
+    z, c = gates_of(backend, values)
+    sigmoid, tanh = 1 / (1 + np.exp(-values.astype(float))), np.tanh(values.astype(float))
+    normal = sigmoid >= np.finfo(np.float32).tiny
+    assert ulps(z, sigmoid)[normal].max() < 2.5
+    assert np.abs(z - sigmoid)[~normal].max() < 1.2e-38
+    normal = np.abs(tanh) >= np.finfo(np.float32).tiny
+    assert ulps(c, tanh)[normal].max() < 2.5
+
+
+def check_extremes(backend, clip):
+    """Asserts that infinities saturate and that NaN stays."""
+    cell, bound = gj.gru(1, clip=clip), clip or np.inf
+    zero, one = np.zeros((2, 1), np.float32), np.full(1, 30, np.float32)
+    for value, tanh in ((np.inf, 1), (-np.inf, -1), (np.nan, np.nan), (100, 1), (-100, -1)):
+        b = np.full(1, value, np.float32)
+        for b_z, b_c, wanted in ((one, b, tanh), (b, one, (1 + tanh) / 2)):
+            params = gj.GRUParams(zero, one, zero, b_z, zero, b_c)
+            _, h = gj.unroll(cell, params, np.zeros((1, 1, 1), np.float32), backend=backend)
+            wanted = np.clip(np.float32([[wanted]]), -bound, bound)
+            np.testing.assert_equal(np.asarray(h), wanted)

@@ -4,6 +4,7 @@ import ctypes
 import threading
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import jax
 
@@ -53,7 +54,7 @@ def capability() -> tuple[int, int]:
     return min((int(major), int(minor)) for major, minor in versions)
 
 
-def _devices() -> list[jax.Device]:
+def _devices() -> list[Any]:
     return jax.local_devices(backend="cuda")
 
 

@@ -31,7 +31,7 @@ const std::map<std::string, Kernel> kKernels = {GRU_WIDTHS(forward, Forward),
 struct State {
   int processors = 2, shared = 227 * 1024, clusters = 2, seed = 0;
   std::string last, fails;
-  int status = 0;
+  int status = 0, launches = 0;
   std::mutex mutex;
 };
 
@@ -147,6 +147,7 @@ GRU_STATUS cuLaunchKernelEx(const Config* config, void* function, void** argumen
     if (config->attributes[i].id == 4) blocks = config->attributes[i].cluster[0];
   }
   if (config->grid[0] % blocks || config->shared > unsigned(state().shared)) return 1;
+  ++state().launches;
   state().last = name + " grid " + std::to_string(config->grid[0]) + " cluster " +
                  std::to_string(blocks) + " threads " + std::to_string(config->block[0]) +
                  " shared " + std::to_string(config->shared);
@@ -171,4 +172,5 @@ GRU_TEST void fake_failure(const char* function, int status) {
   state().fails = function, state().status = status;
 }
 
+GRU_TEST int fake_launches() { return state().launches; }
 GRU_TEST const char* fake_last_launch() { return state().last.c_str(); }

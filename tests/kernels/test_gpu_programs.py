@@ -1,0 +1,182 @@
+"""The programs that call the GPU's kernel: for CUDA without a GPU, and run on the emulated one.
+
+For a TPU, for export, and by default nothing of ours is in them.
+"""
+
+import re
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax import lax
+from kernel_problems import close, draw_sizes
+from refusals import refused
+
+import gru_jax as gj
+from gru_jax.kernels import lowering
+
+BATCH, TIME, INPUT, HIDDEN = 4, 8, 3, 200
+FORMS = ("before", "after")
+
+
+def loss_of(reset, *, dtype=jnp.float32, **ways):
+    """Returns a loss, and parameters and inputs for it."""
+    cell = gj.gru(HIDDEN, reset=reset, dtype=dtype)
+    params = cell.init(jax.random.key(0), INPUT)
+    xs = jax.random.normal(jax.random.key(1), (BATCH, TIME, INPUT), dtype)
+
+    def loss(params, xs):
+        return (gj.unroll(cell, params, xs, **ways)[0] ** 2).sum()
+
+    return loss, params, xs
+
+
+@pytest.fixture
+def cuda(gpu, monkeypatch):  # noqa: ARG001 # after it
+    """The kernel, at home in programs for CUDA."""
+    kernel = lowering.KERNELS["gpu"]._replace(platform="cuda")
+    monkeypatch.setitem(lowering.KERNELS, "gpu", kernel)
+
+
+def lower(platform, function, *args):
+    """Returns a program for a platform as text, without the bytes of the kernel."""
+    text = jax.jit(function).trace(*args).lower(lowering_platforms=(platform,)).as_text()
+    return re.sub(r'dense<"0x[0-9A-F]+"', "dense<...", text)
+
+
+def calls(text):
+    """Returns the lines that call the kernel."""
+    return [line for line in text.splitlines() if "custom_call @gru_jax" in line]
+
+
+@pytest.mark.usefixtures("cuda")
+@pytest.mark.parametrize("reset", FORMS)
+def test_a_training_step_for_cuda_is_one_call_each_way(reset):
+    loss, params, xs = loss_of(reset, backend="gpu")
+    (call,) = calls(lower("cuda", loss, params, xs))
+    assert "@gru_jax_gpu_forward" in call
+    assert "keep = false" in call
+    forward, backward = calls(lower("cuda", jax.grad(loss, argnums=(0, 1)), params, xs))
+    steps = f"tensor<{BATCH}x{TIME}x{HIDDEN}xf32>"
+    assert "@gru_jax_gpu_forward" in forward
+    assert "@gru_jax_gpu_backward" in backward
+    for call, way, results in ((forward, "forward", 4), (backward, "backward", 3)):
+        assert f'name = "gru_{way}_{reset}_256"' in call
+        assert f"after = {str(reset == 'after').lower()}" in call
+        assert "time_axis = 1" in call
+        assert "width = 256" in call
+        assert re.search(r"image = dense<\.\.\.> : tensor<\d{5}xui8>", call)
+        assert call.split(" -> ")[-1].count(steps) == results + (reset == "after")
+    assert f"tensor<{BATCH}x{TIME}x{3 * HIDDEN}xf32>, tensor<3x{HIDDEN}x{HIDDEN}xf32>" in forward
+    # Gradients overwrite gates, but for r where the gradient of W_c reads it.
+    assert backward.count("output_operand_alias<") == (4 if reset == "after" else 2)
+
+
+@pytest.mark.usefixtures("cuda")
+def test_products_around_the_kernel_are_exact_unless_the_user_says_otherwise():
+    loss, params, xs = loss_of("after", backend="gpu")
+    step = jax.grad(loss, argnums=(0, 1))
+    products = re.compile(r"dot_general.*")
+    exact = products.findall(lower("cuda", step, params, xs))
+    assert len(exact) == 1 + 3 + 6
+    assert all("precision = [HIGHEST, HIGHEST]" in line for line in exact)
+    with jax.default_matmul_precision("default"):
+        fast = products.findall(lower("cuda", step, params, xs))
+    assert len(fast) == len(exact)
+    assert all("HIGHEST" not in line for line in fast)
+
+
+@pytest.mark.usefixtures("cuda")
+def test_by_default_and_where_programs_travel_xlas_loops_run(caplog):
+    caplog.set_level("DEBUG", "gru_jax")
+    loss, params, xs = loss_of("after")
+    assert not calls(lower("cuda", loss, params, xs))
+    with jax.default_device(jax.devices("cpu")[0]):
+        exported = jax.export.export(jax.jit(jax.grad(loss)), platforms=("cuda",))(params, xs)
+    assert not calls(exported.mlir_module())
+    loss, params, xs = loss_of("after", backend="gpu")
+    with refused('unroll: backend must be "auto" or "xla" for programs that are exported.'):
+        jax.export.export(jax.jit(loss), platforms=("cuda",))(params, xs)
+    with refused('unroll: backend must be "auto" or "xla" for programs on cpu.'):
+        lower("cpu", loss, params, xs)
+
+
+@pytest.mark.parametrize("reset", FORMS)
+def test_programs_for_a_tpu_call_nothing_of_ours(reset):
+    loss, params, xs = loss_of(reset)
+    step = jax.grad(loss, argnums=(0, 1))
+    text = lower("tpu", step, params, xs)
+    assert "custom_call" not in text
+    assert "stablehlo.while" in text
+    half = lower("tpu", *loss_of(reset, dtype=jnp.bfloat16))
+    assert "custom_call" not in half
+    for backend in ("cpu", "gpu"):
+        loss, params, xs = loss_of(reset, backend=backend)
+        message = "for programs on tpu" if backend == "cpu" else "needs an NVIDIA GPU"
+        with pytest.raises(ValueError, match=message):
+            lower("tpu", loss, params, xs)
+
+
+@pytest.mark.usefixtures("gpu")
+@pytest.mark.parametrize("reset", FORMS)
+def test_a_pass_that_cannot_be_had_is_the_twins(reset, monkeypatch, caplog):
+    """The forward pass is compiled and the backward pass is not: the results are the same."""
+    caplog.set_level("DEBUG", "gru_jax")
+    loss, params, xs = loss_of(reset, backend="gpu")
+    kernel = lowering.KERNELS["gpu"]
+
+    def obstacle(way, hidden, after):
+        return "a reason" if way == "backward" else kernel.obstacle(way, hidden, after)
+
+    monkeypatch.setitem(lowering.KERNELS, "gpu", kernel._replace(obstacle=obstacle))
+    text = lower("cpu", jax.grad(loss), params, xs)
+    assert "@gru_jax_gpu_forward" in text
+    assert "@gru_jax_gpu_backward" not in text
+    want = jax.grad(loss_of(reset, backend="xla")[0])(params, xs)
+    close(jax.jit(jax.grad(loss))(params, xs), want)
+
+
+def test_data_of_a_vmap_is_one_launch_and_each_set_of_weights_one_more(gpu, rng):
+    params, xs, *_ = draw_sizes(rng, "after", 3, 4, 2, 5)
+    cell = gj.gru(5, reset="after")
+
+    def run(params, xs):
+        return gj.unroll(cell, params, xs, backend="gpu")[1]
+
+    many = np.stack([xs, 2 * xs, -xs, 0 * xs])
+    found = jax.jit(jax.vmap(run, (None, 0)))(params, many)
+    assert gpu.last_launch[0] == "gru_forward_after_64"
+    before = gpu.launches
+    found = jax.jit(jax.vmap(run, (None, 0)))(params, many)
+    assert gpu.launches == before + 1
+    np.testing.assert_array_equal(found, [run(params, one) for one in many])
+    twice = jax.tree.map(lambda a: 2 * a, params)
+    sets = jax.tree.map(lambda a, b: np.stack([a, b]), params, twice)
+    before = gpu.launches
+    found = jax.jit(jax.vmap(run, (0, None)))(sets, xs)
+    assert gpu.launches == before + 2
+    close(found, np.stack([run(params, xs), run(twice, xs)]))
+
+
+@pytest.mark.usefixtures("gpu")
+@pytest.mark.parametrize("reset", FORMS)
+def test_it_runs_inside_checkpoint_and_scan(rng, reset):
+    params, xs, h0, *_ = draw_sizes(rng, reset, 2, 6, 3, 5)
+
+    def loss(params, backend):
+        run = jax.checkpoint(
+            lambda params, h, x: gj.unroll(
+                gj.gru(5, reset=reset), params, x, h, backend=backend, time_axis=0
+            )
+        )
+
+        def piece(h, x):
+            hs, h = run(params, h, x)
+            return h, (hs**2).sum()
+
+        pieces = np.swapaxes(xs, 0, 1).reshape(3, 2, 2, 3)
+        return lax.scan(piece, jnp.asarray(h0), pieces)[1].sum()
+
+    grad = jax.jit(jax.value_and_grad(loss), static_argnums=1)
+    close(grad(params, "gpu"), grad(params, "xla"))
