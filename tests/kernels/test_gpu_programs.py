@@ -145,16 +145,16 @@ def test_data_of_a_vmap_is_one_launch_and_each_set_of_weights_one_more(gpu, rng)
         return gj.unroll(cell, params, xs, backend="gpu")[1]
 
     many = np.stack([xs, 2 * xs, -xs, 0 * xs])
-    found = jax.jit(jax.vmap(run, (None, 0)))(params, many)
+    jax.block_until_ready(jax.jit(jax.vmap(run, (None, 0)))(params, many))
     assert gpu.last_launch[0] == "gru_forward_after_64"
     before = gpu.launches
-    found = jax.jit(jax.vmap(run, (None, 0)))(params, many)
+    found = jax.block_until_ready(jax.jit(jax.vmap(run, (None, 0)))(params, many))
     assert gpu.launches == before + 1
     np.testing.assert_array_equal(found, [run(params, one) for one in many])
     twice = jax.tree.map(lambda a: 2 * a, params)
     sets = jax.tree.map(lambda a, b: np.stack([a, b]), params, twice)
     before = gpu.launches
-    found = jax.jit(jax.vmap(run, (0, None)))(sets, xs)
+    found = jax.block_until_ready(jax.jit(jax.vmap(run, (0, None)))(sets, xs))
     assert gpu.launches == before + 2
     close(found, np.stack([run(params, xs), run(twice, xs)]))
 
