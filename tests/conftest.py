@@ -80,8 +80,10 @@ def emulated_folder(tmp_path_factory):
 
 
 @pytest.fixture
-def gpu(emulated_folder, monkeypatch):
+def emulated(emulated_folder, monkeypatch):
     """The emulated GPU, on which `backend="cpu"` and `"gpu"` run."""
+    if jax.default_backend() != "cpu":
+        pytest.skip("the emulated GPU needs JAX on the CPU: JAX_PLATFORMS=cpu")
     monkeypatch.setenv("XDG_CACHE_HOME", str(emulated_folder))
     machine = emulated_gpu.machine(emulated_folder)
     machine.have()
@@ -90,6 +92,15 @@ def gpu(emulated_folder, monkeypatch):
     jax.clear_caches()
     yield machine
     jax.clear_caches()
+
+
+@pytest.fixture
+def gpu(request):
+    """The GPU where JAX has one, else the emulated one."""
+    if jax.default_backend() == "cpu":
+        return request.getfixturevalue("emulated")
+    assert operator.reason("gpu") is None, operator.reason("gpu")
+    return emulated_gpu.Hardware()
 
 
 @pytest.fixture(scope="module", params=["compiled", "twin", "gpu"])

@@ -33,7 +33,7 @@ def loss_of(reset, *, dtype=jnp.float32, **ways):
 
 
 @pytest.fixture
-def cuda(gpu, monkeypatch):  # noqa: ARG001 # after it
+def cuda(emulated, monkeypatch):  # noqa: ARG001 # after it
     """The kernel, at home in programs for CUDA."""
     kernel = lowering.KERNELS["gpu"]._replace(platform="cuda")
     monkeypatch.setitem(lowering.KERNELS, "gpu", kernel)
@@ -118,7 +118,7 @@ def test_programs_for_a_tpu_call_nothing_of_ours(reset):
             lower("tpu", loss, params, xs)
 
 
-@pytest.mark.usefixtures("gpu")
+@pytest.mark.usefixtures("emulated")
 @pytest.mark.parametrize("reset", FORMS)
 def test_a_pass_that_cannot_be_had_is_the_twins(reset, monkeypatch, caplog):
     """The forward pass is compiled and the backward pass is not: the results are the same."""
@@ -137,7 +137,7 @@ def test_a_pass_that_cannot_be_had_is_the_twins(reset, monkeypatch, caplog):
     close(jax.jit(jax.grad(loss))(params, xs), want)
 
 
-def test_data_of_a_vmap_is_one_launch_and_each_set_of_weights_one_more(gpu, rng):
+def test_data_of_a_vmap_is_one_launch_and_each_set_of_weights_one_more(emulated, rng):
     params, xs, *_ = draw_sizes(rng, "after", 3, 4, 2, 5)
     cell = gj.gru(5, reset="after")
 
@@ -146,20 +146,20 @@ def test_data_of_a_vmap_is_one_launch_and_each_set_of_weights_one_more(gpu, rng)
 
     many = np.stack([xs, 2 * xs, -xs, 0 * xs])
     jax.block_until_ready(jax.jit(jax.vmap(run, (None, 0)))(params, many))
-    assert gpu.last_launch[0] == "gru_forward_after_64"
-    before = gpu.launches
+    assert emulated.last_launch[0] == "gru_forward_after_64"
+    before = emulated.launches
     found = jax.block_until_ready(jax.jit(jax.vmap(run, (None, 0)))(params, many))
-    assert gpu.launches == before + 1
+    assert emulated.launches == before + 1
     np.testing.assert_array_equal(found, [run(params, one) for one in many])
     twice = jax.tree.map(lambda a: 2 * a, params)
     sets = jax.tree.map(lambda a, b: np.stack([a, b]), params, twice)
-    before = gpu.launches
+    before = emulated.launches
     found = jax.block_until_ready(jax.jit(jax.vmap(run, (0, None)))(sets, xs))
-    assert gpu.launches == before + 2
+    assert emulated.launches == before + 2
     close(found, np.stack([run(params, xs), run(twice, xs)]))
 
 
-@pytest.mark.usefixtures("gpu")
+@pytest.mark.usefixtures("emulated")
 @pytest.mark.parametrize("reset", FORMS)
 def test_it_runs_inside_checkpoint_and_scan(rng, reset):
     params, xs, h0, *_ = draw_sizes(rng, reset, 2, 6, 3, 5)

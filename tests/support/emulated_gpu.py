@@ -38,7 +38,14 @@ def compile_driver(folder):
     return path
 
 
-class Machine:
+class Hardware:
+    """A GPU, in the emulated one's place."""
+
+    def have(self, **_):
+        """Leaves it as it is."""
+
+
+class Machine(Hardware):
     """The stand-in: what the machine has, and what its driver was asked."""
 
     def __init__(self, path):

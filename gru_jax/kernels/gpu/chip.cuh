@@ -55,6 +55,7 @@ GRU_INLINE int block_rank() {
 template <int Blocks>
 GRU_INLINE void sync_cluster() {
   if (Blocks == 1) return __syncthreads();
+  __syncwarp();  // for `aligned`
   asm volatile("barrier.cluster.arrive.release.aligned;" ::: "memory");
   asm volatile("barrier.cluster.wait.acquire.aligned;" ::: "memory");
 }
