@@ -130,6 +130,22 @@ def test_the_times_on_the_page_are_medians_of_the_rounds(run, measure):
     assert not times
 
 
+def test_the_picture_of_a_cluster_is_of_a_shape_of_the_kernel(run):
+    script = run("cluster")
+    source = (ROOT / "gru_jax" / "kernels" / "gpu" / "problem.h").read_text()
+    (shapes,) = re.findall(r"kShapes\[\] = \{(.*)\};", source)
+    blocks = {}
+    for shape in re.findall(r"\{(\d+), (\d+), (\d+)\}", shapes):
+        slices, chunks, columns = map(int, shape)
+        width, units = 4 * slices * chunks, 4 * 32 // slices * columns
+        blocks[width] = width // units
+    assert blocks[script["FEATURES"]] == script["BLOCKS"]
+    assert blocks == {64: 1, 128: 1, 256: 4, 512: 16}
+    page = (ROOT / "notebooks" / "guide" / "backends.md").read_text()
+    assert "A cluster of 1, 4 or 16 blocks, for up to 128, 256 or 512 features," in page
+    assert f"](../figures/{script['PICTURE'].name})" in page
+
+
 def test_the_picture_of_speed_is_that_of_the_measured_file(run):
     script = run("speed")
     with Image.open(script["PICTURE"]) as picture:
