@@ -8,6 +8,7 @@
     twin         the same functions in JAX, as the fallback
     report       logs which code runs, or raises
     cpu          the C++, and the library that loads it
+    gpu          the CUDA C++ for NVIDIA's GPUs, and NVRTC, which compiles it
 
 Only `sequence.backends` imports this package, on the kernel's first use: it needs JAX's internals.
 """

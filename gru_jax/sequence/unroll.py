@@ -87,11 +87,14 @@ def unroll(
             that are linear in the state, e.g. `min_gru`; "auto" does so on accelerators, for
             sequences of 128 steps or more. "cpu" runs the compiled kernel, which needs a
             plain `gru` in float32 on a CPU, with the rule, and without zoneout and recurrent
-            dropout. A named backend raises an error if it cannot run. "auto" runs the kernel if it
-            can, and XLA's loops otherwise. None reads the environment variable GRU_JAX_BACKEND when
-            the call is traced; if unset, it is "auto". Second derivatives and `jax.export` run
-            XLA's loops. With `memory="states"`, too, the kernel keeps only the state before each
-            chunk, and recomputes the chunk's steps.
+            dropout. "gpu" runs a CUDA kernel, which needs the same on an NVIDIA GPU, in float32 or
+            bfloat16, with at most 512 features (128 below compute capability 9.0). States, gates
+            and sums are then in float32. This kernel has not run on a GPU yet, so "auto" never
+            chooses it. A named backend raises an error if it cannot run. "auto" runs the CPU's
+            kernel if it can, and XLA's loops otherwise. None reads the environment variable
+            GRU_JAX_BACKEND when the call is traced; if unset, it is "auto". Second derivatives and
+            `jax.export` run XLA's loops. With `memory="states"`, too, the kernel keeps only the
+            state before each chunk, and recomputes the chunk's steps.
 
     Returns:
         `(hs, h_last)`: the state after each step, zero in padded steps, and the state after the

@@ -1,6 +1,6 @@
 """The kernel under `vmap` and with any batch axes: a Python loop over them has the same numbers.
 
-Each test runs twice, with the compiled code and with its twin, which is what other devices run.
+Each test runs on both kernels, the GPU's on an emulated GPU, and on their twin in JAX.
 """
 
 from functools import partial

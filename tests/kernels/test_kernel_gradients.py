@@ -1,6 +1,6 @@
 """The kernel's gradients without JAX's autodiff: differences of NumPy's loss, and the bound itself.
 
-Each test runs twice, with the compiled code and with its twin, which is what other devices run.
+Each test runs on both kernels, the GPU's on an emulated GPU, and on their twin in JAX.
 """
 
 import chex

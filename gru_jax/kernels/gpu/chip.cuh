@@ -1,4 +1,4 @@
-// The words of CUDA and PTX that the kernel uses. tests/kernels/gpu/chip.h has the same for a CPU.
+// The CUDA and PTX that the kernel uses. tests/kernels/gpu/chip.cuh has the same for a CPU.
 //
 // Compiled by NVRTC, for which all functions are the device's.
 

@@ -1,4 +1,4 @@
-// The words of the GPU's chip.h for a CPU: each thread of a cluster is a fiber, see threads.h.
+// What the GPU's chip.cuh has, for a CPU: each thread of a cluster is a fiber, see threads.h.
 
 #pragma once
 
