@@ -1,7 +1,8 @@
 // A cluster's threads as fibers on one thread of a CPU.
 //
-// A fiber runs until it has to wait for others. Which runs next, and whether an asynchronous copy
-// happens at once or as late as it may, is drawn anew in each launch: a kernel that depends on an
+// A fiber runs until it has to wait for others. Which runs next, how far a warp or a block may be
+// ahead of others, and whether an asynchronous copy happens at once or as late as it may, is drawn
+// anew in each launch: a kernel that depends on an
 // order that its barriers do not enforce gives other bits. Shared memory begins as NaN, and a page
 // that may not be touched lies behind it.
 
@@ -147,23 +148,37 @@ class Cluster {
       fiber.thread = i % threads_, fiber.rank = i / threads_, fiber.block = first + fiber.rank;
       fiber.cluster = this, fiber.warp = &warps_[i / 32], fiber.copies_late = late;
     }
-    std::vector<Fiber*> order;
-    for (Fiber& fiber : fibers_) order.push_back(&fiber);
-    for (bool moved = true; !order.empty(); moved = false) {
-      std::shuffle(order.begin(), order.end(), random);
-      for (Fiber* fiber : order) {
-        if (fiber->waits_ && fiber->waits_->generation == fiber->generation_) continue;
-        resume(fiber);
-        moved = true;
+    // Warps, blocks or all threads: each goes as far as it can before another goes on.
+    const size_t sizes[] = {32, size_t(threads_), fibers_.size()}, size = sizes[random() % 3];
+    std::vector<std::vector<Fiber*>> groups(fibers_.size() / size);
+    for (size_t i = 0; i < fibers_.size(); ++i) groups[i / size].push_back(&fibers_[i]);
+    while (!groups.empty()) {
+      std::shuffle(groups.begin(), groups.end(), random);
+      bool moved = false;
+      for (std::vector<Fiber*>& group : groups) {
+        while (advance(group, random)) moved = true;
       }
       if (!moved) fail("all threads wait for others");
-      std::erase_if(order, [](Fiber* fiber) { return fiber->done_; });
+      std::erase_if(groups, [](const auto& group) { return group.empty(); });
     }
   }
 
  private:
   friend struct Fiber;
   static constexpr size_t kStack = 1 << 16;
+
+  // Runs each thread of the group that need not wait; returns whether there was one.
+  bool advance(std::vector<Fiber*>& group, std::mt19937& random) {
+    bool moved = false;
+    std::shuffle(group.begin(), group.end(), random);
+    for (Fiber* fiber : group) {
+      if (fiber->waits_ && fiber->waits_->generation == fiber->generation_) continue;
+      resume(fiber);
+      moved = true;
+    }
+    std::erase_if(group, [](Fiber* fiber) { return fiber->done_; });
+    return moved;
+  }
 
   void resume(Fiber* fiber) {
     running() = fiber;
