@@ -86,7 +86,7 @@ def gpu(emulated_folder, monkeypatch):
     machine = emulated_gpu.machine(emulated_folder)
     machine.have()
     machine.fail()
-    emulated_gpu.take_the_cpus_place(monkeypatch)
+    emulated_gpu.take_the_cpus_place(monkeypatch, emulated_folder)
     jax.clear_caches()
     yield machine
     jax.clear_caches()
@@ -107,7 +107,7 @@ def code(request):
             folder = request.getfixturevalue("emulated_folder")
             patch.setenv("XDG_CACHE_HOME", str(folder))
             emulated_gpu.machine(folder).have()
-            emulated_gpu.take_the_cpus_place(patch)
+            emulated_gpu.take_the_cpus_place(patch, folder)
         else:
             patch.setattr(operator, "reason", lambda _: None)
             kernel = lowering.KERNELS["cpu"]._replace(reason=lambda: "a twin's turn")

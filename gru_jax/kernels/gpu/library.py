@@ -4,6 +4,7 @@ import ctypes
 import threading
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from gru_jax.kernels.cpu import library
 from gru_jax.kernels.gpu import compiler
@@ -25,10 +26,8 @@ def reason() -> str | None:
 
 def capability() -> tuple[int, int]:
     """Returns the lowest compute capability of JAX's GPUs."""
-    import jax
-
-    devices = jax.local_devices(backend="cuda")
-    return min(tuple(map(int, device.compute_capability.split("."))) for device in devices)  # type: ignore[return-value]
+    pairs = (device.compute_capability.split(".") for device in _devices())
+    return min((int(major), int(minor)) for major, minor in pairs)
 
 
 def obstacle(way: compiler.Pass, hidden: int, after: bool) -> str | None:
@@ -38,10 +37,11 @@ def obstacle(way: compiler.Pass, hidden: int, after: bool) -> str | None:
     if hidden > most:
         return f"a hidden_size above {most} on this GPU"
     try:
-        make_image(way, hidden, after)
+        image = make_image(way, hidden, after)
     except compiler.Unavailable as error:
         return f"the want of a kernel: {error}"
-    return None
+    refusal = _refusal(image)  # Not every GPU holds clusters of all sizes.
+    return refusal and f"a kernel that {refusal}"
 
 
 def make_image(way: compiler.Pass, hidden: int, after: bool) -> compiler.Image:
@@ -51,6 +51,12 @@ def make_image(way: compiler.Pass, hidden: int, after: bool) -> compiler.Image:
         Unavailable: if NVRTC is missing or fails.
     """
     return compiler.make_image(way, hidden, after, capability(), _find_nvrtc())
+
+
+def _devices() -> list[Any]:
+    import jax
+
+    return jax.local_devices(backend="cuda")
 
 
 @cache
@@ -64,8 +70,10 @@ def _load() -> str | None:
     import jax
 
     try:
-        devices = jax.local_devices(backend="cuda")
+        devices = _devices()
     except RuntimeError:
+        devices = []
+    if not devices:  # or all are other processes'
         return "gru_jax's GPU kernel needs an NVIDIA GPU, and JAX has none here."
     if capability() < compiler.OLDEST:
         oldest, found = (".".join(map(str, pair)) for pair in (compiler.OLDEST, capability()))
@@ -73,26 +81,31 @@ def _load() -> str | None:
             f"gru_jax's GPU kernel needs a GPU of compute capability {oldest} or newer, "
             f"got {found}."
         )
+    if why_not := library.missing():
+        return why_not
+    native = library.open_library()
     try:
-        native = library.open_library()
         handlers = [jax.ffi.pycapsule(getattr(native, name)) for name in (FORWARD, BACKWARD)]
-    except (OSError, AttributeError) as error:
+    except AttributeError as error:  # an older one
         return f"gru_jax's GPU kernel cannot be loaded: {error}."
     try:
         image = make_image("forward", 1, True)
     except compiler.Unavailable as error:
         return f"gru_jax's GPU kernel cannot be compiled: {error}."
-    for device in devices:
-        if complaint := _check(native, device.local_hardware_id, image):
-            return f"gru_jax's GPU kernel cannot run on {device.device_kind}: {complaint}."
+    if refusal := _refusal(image):
+        return f"gru_jax's GPU kernel {refusal}."
     for name, handler in zip((FORWARD, BACKWARD), handlers, strict=True):
         jax.ffi.register_ffi_target(name, handler, platform="CUDA", api_version=1)
     return None
 
 
-def _check(native: ctypes.CDLL, device: int, image: compiler.Image) -> str:
-    """Returns why the driver refuses the image on a device; nothing if it takes it."""
-    check = native.gru_jax_gpu_check
+def _refusal(image: compiler.Image) -> str | None:
+    """Returns why the driver refuses the image on one of JAX's GPUs, a phrase; None if it runs."""
+    check = library.open_library().gru_jax_gpu_check
     check.restype = ctypes.c_char_p
     check.argtypes = ctypes.c_int, ctypes.c_char_p, ctypes.c_char_p, ctypes.c_int64, ctypes.c_int
-    return check(device, image.code, image.name.encode(), image.key, image.width).decode()
+    code = image.code, image.name.encode(), image.key, image.width
+    for device in _devices():
+        if complaint := check(device.local_hardware_id, *code).decode():
+            return f"cannot run on {device.device_kind}: {complaint}"
+    return None
