@@ -88,7 +88,7 @@ def emulated(emulated_folder, monkeypatch):
     machine = emulated_gpu.machine(emulated_folder)
     machine.have()
     machine.fail()
-    emulated_gpu.take_the_cpus_place(monkeypatch, machine.native)
+    emulated_gpu.take_the_cpus_place(monkeypatch, emulated_folder)
     jax.clear_caches()
     yield machine
     jax.clear_caches()
@@ -117,9 +117,8 @@ def code(request):
         elif request.param == "gpu":
             folder = request.getfixturevalue("emulated_folder")
             patch.setenv("XDG_CACHE_HOME", str(folder))
-            machine = emulated_gpu.machine(folder)
-            machine.have()
-            emulated_gpu.take_the_cpus_place(patch, machine.native)
+            emulated_gpu.machine(folder).have()
+            emulated_gpu.take_the_cpus_place(patch, folder)
         else:
             patch.setattr(operator, "reason", lambda _: None)
             kernel = lowering.KERNELS["cpu"]._replace(reason=lambda: "a twin's turn")

@@ -19,7 +19,7 @@ from gru_jax.kernels.gpu.compiler import Pass
 from gru_jax.kernels.operands import DERIVED, Gradients, Inputs, Outputs
 from gru_jax.kernels.partition import on_rows
 from gru_jax.kernels.primitives import TWINS, backward_p, forward_p
-from gru_jax.kernels.report import fall_back, kernel_runs
+from gru_jax.kernels.report import fall_back, fall_back_in_part, kernel_runs
 
 try:
     from jax._src.dispatch import prim_requires_devices_during_lowering as with_devices
@@ -100,8 +100,13 @@ def _choose(primitive: Primitive, twin: Lower, platform: str) -> Lower:
 
     def lower(ctx: mlir.LoweringRuleContext, *operands: Any, **static: Any) -> Sequence[Any]:
         kernel, context = KERNELS[static["kernel"]], ctx.module_context.axis_context
-        about = "forward" if primitive is forward_p else "backward", static["after"]
-        why_not = _elsewhere(ctx) if kernel.platform != platform else _obstacle(ctx, kernel, *about)
+
+        def obstacle(way: Pass) -> str | None:
+            if kernel.platform != platform:
+                return _elsewhere(ctx)
+            return _obstacle(ctx, kernel, way, static["after"])
+
+        why_not = obstacle("forward" if primitive is forward_p else "backward")
         several = isinstance(context, mlir.ShardingContext) and context.num_devices > 1
         if not why_not and several:  # Lowered here again, for each device.
             function = on_rows(
@@ -116,6 +121,8 @@ def _choose(primitive: Primitive, twin: Lower, platform: str) -> Lower:
             fall_back(why_not, static["required"] and 0 not in ctx.avals_out[0].shape)
         elif primitive is forward_p:
             kernel_runs()
+        elif why_not and not obstacle("forward"):
+            fall_back_in_part(why_not)
         if why_not:
             return twin(ctx, *operands, **static)
         compiled = kernel.forward if primitive is forward_p else kernel.backward

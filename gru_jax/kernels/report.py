@@ -23,3 +23,8 @@ def fall_back(reason: str, required: bool = False) -> None:
     if required:
         raise ValueError(f'unroll: backend must be "auto" or "xla" for {reason}.')
     log.debug("recurrence: XLA's loop runs, for %s.", reason)
+
+
+def fall_back_in_part(reason: str) -> None:
+    """Logs that the backward pass of a program got XLA's loop, though the forward pass did not."""
+    log.debug("recurrence: XLA's loop runs in the backward pass, for %s.", reason)

@@ -8,9 +8,10 @@ import ctypes
 import fcntl
 import functools
 import importlib.util
+import itertools
 import subprocess
+import types
 from pathlib import Path
-from types import SimpleNamespace
 
 import jax
 
@@ -20,6 +21,8 @@ from gru_jax.kernels.gpu import library
 HERE = Path(__file__).parent.parent / "kernels" / "gpu"
 KERNELS = Path(library.__file__).parent
 FLAGS = "-std=c++20 -O2 -ffp-contract=off -fPIC -shared -pthread -Wno-unknown-pragmas".split()
+FFI = jax.ffi.include_dir()
+DEVICES = [types.SimpleNamespace(compute_capability="9.0", local_hardware_id=0, device_kind="toy")]
 
 
 def compile_driver(folder):
@@ -30,7 +33,7 @@ def compile_driver(folder):
         if not path.exists():
             sources = HERE / "fake_driver.cc", KERNELS / "ffi.cc", KERNELS / "driver.cc"
             beside = path.with_suffix(".part")
-            includes = f"-I{HERE}", f"-I{KERNELS}", "-isystem", jax.ffi.include_dir()
+            includes = f"-I{HERE}", f"-I{KERNELS}", *cuda_headers(), "-isystem", FFI
             stream = "-DGRU_STREAM=NoStream", "-include", HERE / "no_stream.h"
             rest = *sources, "-ldl", "-o", beside
             subprocess.run(["g++", *FLAGS, *includes, *stream, *rest], check=True)
@@ -58,12 +61,15 @@ class Machine(Hardware):
         self.have()
 
     def have(self, *, processors=2, shared=227 * 1024, clusters=2, seed=0):
-        """Sets what the machine has, and the seed of the order in which threads run."""
+        """Sets what the machine has, and the seed of the order in which threads run.
+
+        Images are loaded anew, as on another machine.
+        """
         self.native.fake_machine(processors, shared, clusters, seed)
 
-    def fail(self, function="", status=0):
-        """Makes a function of the driver fail from now on."""
-        self.native.fake_failure(function.encode(), status)
+    def fail(self, *functions, status=2):
+        """Makes these functions of the driver fail, and no others, with a status of CUDA's."""
+        self.native.fake_failure(" ".join(functions).encode(), status)
 
     @property
     def launches(self):
@@ -83,20 +89,24 @@ def machine(folder):
     return Machine(compile_driver(folder))
 
 
-def take_the_cpus_place(patch, native):
+def plug_in(patch, folder):
+    """Makes the machine JAX's only GPU, and its handlers and driver those in use."""
+    native = machine(folder).native
+    patch.setattr(library, "_devices", lambda: DEVICES)
+    patch.setattr(library.library, "open_library", lambda: native)
+
+
+def take_the_cpus_place(patch, folder):
     """Makes programs for the CPU run the GPU's kernel where they would run the CPU's."""
-    device = SimpleNamespace(compute_capability="9.0", local_hardware_id=0, device_kind="no GPU")
-    patch.setattr(library, "_devices", lambda: [device])
-    patch.setattr(library, "library", SimpleNamespace(open_library=lambda: native))
-    library._complaint.cache_clear()
-    library._find_nvrtc.cache_clear()
+    plug_in(patch, folder)
     kernel = lowering.KERNELS["gpu"]._replace(platform="cpu", reason=lambda: None)
     for name in ("cpu", "gpu"):
         patch.setitem(lowering.KERNELS, name, kernel)
 
 
-def packages(name):
-    """Returns the folders of NVIDIA's packages with this name."""
+def cuda_headers():
+    """Returns the compiler's options for cuda.h, which a package of NVIDIA's brings."""
     spec = importlib.util.find_spec("nvidia")
     places = (spec and spec.submodule_search_locations) or ()
-    return [path for place in places for path in sorted(Path(place).glob(name))]
+    found = itertools.chain.from_iterable(Path(place).glob("*/include/cuda.h") for place in places)
+    return "-isystem", next(found).parent

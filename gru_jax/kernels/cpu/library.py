@@ -75,6 +75,29 @@ def open_library() -> ctypes.CDLL:
     return ctypes.CDLL(str(Path(__file__).with_name(NAME)))
 
 
+def missing() -> str | None:
+    """Returns why the native library cannot be used, a sentence; None if it can."""
+    if not Path(__file__).with_name(NAME).exists():
+        machine = platform.machine()
+        if sys.platform == "win32" or machine not in ("x86_64", "aarch64", "arm64"):
+            return f"gru_jax has no native kernel for {platform.system()} on {machine}."
+        return (
+            "gru_jax's native kernel was not built: install a C++ compiler (g++ or clang++), then "
+            + BUILD_AGAIN
+        )
+    try:
+        open_library()
+    except OSError as error:
+        return f"gru_jax's native kernel cannot be loaded: {error}."
+    # An editable install has the sources beside the kernel, and they may be newer.
+    if _is_stale():
+        return (
+            "gru_jax's native kernel was built from other sources than are there now: run "
+            "pip install -e . again."
+        )
+    return None
+
+
 def _text(name: str) -> str:
     function = getattr(open_library(), f"gru_jax_{name}")
     function.restype = ctypes.c_char_p
@@ -92,25 +115,9 @@ def _is_stale() -> bool:
 
 @functools.cache
 def _load() -> str | None:
-    if not Path(__file__).with_name(NAME).exists():
-        machine = platform.machine()
-        if sys.platform == "win32" or machine not in ("x86_64", "aarch64", "arm64"):
-            return f"gru_jax has no native kernel for {platform.system()} on {machine}."
-        return (
-            "gru_jax's native kernel was not built: install a C++ compiler (g++ or clang++), then "
-            + BUILD_AGAIN
-        )
-    try:
-        native = open_library()
-    except OSError as error:
-        return f"gru_jax's native kernel cannot be loaded: {error}."
-
-    # An editable install has the sources beside the kernel, and they may be newer.
-    if _is_stale():
-        return (
-            "gru_jax's native kernel was built from other sources than are there now: run "
-            "pip install -e . again."
-        )
+    if why_not := missing():
+        return why_not
+    native = open_library()
 
     import jax
 

@@ -133,12 +133,11 @@ def _make(way: Pass, width: int, after: bool, capability: tuple[int, int], libra
     parts = [source, *(text for _, text in headers), *_options(way, width, after, capability)]
     parts.append(repr(_version(library)).encode())
     digest = hashlib.sha256(b"".join(hashlib.sha256(part).digest() for part in parts))
-    path = _cache_folder() / f"{digest.hexdigest()}.cubin"
-    try:
-        code = path.read_bytes()
-    except OSError:
+    file = f"{digest.hexdigest()}.cubin"
+    code = _read_kept(file)
+    if code is None:
         code, _ = compile_source(way, width, after, capability, library)
-        _keep(path, code)
+        _keep(file, code)
     key = int.from_bytes(hashlib.sha256(code).digest()[:8], sys.byteorder, signed=True)
     return Image(code, _name(way, width, after), key, width)
 
@@ -174,41 +173,66 @@ def _cache_folder() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "gru_jax"
 
 
-def _keep(path: Path, code: bytes) -> None:
+UNUSABLE = (OSError, RuntimeError)
+"""The errors of a cache folder that cannot be used: the second if the user has no home."""
+
+
+def _read_kept(file: str) -> bytes | None:
+    """Returns the code in a file of the cache; None if it is missing or damaged."""
+    try:
+        kept
+    = (_cache_folder() / file).read_bytes()
+    except UNUSABLE:
+        return None
+    code = kept[: -hashlib.sha256().digest_size]
+    return code if kept == _with_digest(code) else None
+
+
+def _keep(file: str, code: bytes) -> None:
     """Writes a file of the cache; where it cannot be written, the code is in memory alone."""
     try:
+        path
+      = _cache_folder() / file
         path.parent.mkdir(parents=True, exist_ok=True)
-        write(path, lambda beside: beside.write_bytes(code))
-    except OSError:
+        write(path, lambda beside: beside.write_bytes(_with_digest(code)))
+    except UNUSABLE:
         pass
+
+
+def _with_digest(code: bytes) -> bytes:
+    """Returns the content of a file of the cache: a driver may crash on damaged code."""
+    return code + hashlib.sha256(code).digest()
 
 
 @functools.cache
 def _open(library: Path) -> ctypes.CDLL:
     try:
-        return ctypes.CDLL(str(library))
-    except OSError as error:
-        raise Unavailable(f"NVRTC cannot be loaded: {error}") from error
+return ctypes
+           .CDLL(str(library)) except OSError as error
+    : raise
+      Unavailable(f "NVRTC cannot be loaded: {error}") from error
 
+          def _version(library : Path) -> tuple[int, int] : major,
+       minor = ctypes.c_int(),
+       ctypes
+           .c_int() _call(_open(library).nvrtcVersion, ctypes.byref(major),
+                          ctypes.byref(minor)) return major.value,
+       minor
+           .value
 
-def _version(library: Path) -> tuple[int, int]:
-    major, minor = ctypes.c_int(), ctypes.c_int()
-    _call(_open(library).nvrtcVersion, ctypes.byref(major), ctypes.byref(minor))
-    return major.value, minor.value
+       def _strings(values : Sequence[bytes])
+           ->ctypes
+           .Array[ctypes.c_char_p]
+    : return (ctypes.c_char_p * len(values))(*values)
 
+          def _read(nvrtc : ctypes.CDLL, what : str, program : ctypes.c_void_p)
+           ->bytes : size = ctypes.c_size_t() _call(getattr(nvrtc, f "nvrtcGet{what}Size"), program,
+                                                    ctypes.byref(size)) buffer =
+           ctypes
+               .create_string_buffer(size.value)
+                   _call(getattr(nvrtc, f "nvrtcGet{what}"), program, buffer) return buffer
+               .raw
 
-def _strings(values: Sequence[bytes]) -> ctypes.Array[ctypes.c_char_p]:
-    return (ctypes.c_char_p * len(values))(*values)
-
-
-def _read(nvrtc: ctypes.CDLL, what: str, program: ctypes.c_void_p) -> bytes:
-    size = ctypes.c_size_t()
-    _call(getattr(nvrtc, f"nvrtcGet{what}Size"), program, ctypes.byref(size))
-    buffer = ctypes.create_string_buffer(size.value)
-    _call(getattr(nvrtc, f"nvrtcGet{what}"), program, buffer)
-    return buffer.raw
-
-
-def _call(function: "ctypes._NamedFuncPointer", *arguments: object) -> None:
-    if status := function(*arguments):
-        raise Unavailable(f"{function.__name__} failed with {status}")
+           def _call(function : "ctypes._NamedFuncPointer", *arguments : object)
+               ->None : if status : = function(*arguments)
+    : raise Unavailable(f "{function.__name__} failed with {status}")

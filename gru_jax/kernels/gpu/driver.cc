@@ -7,32 +7,10 @@
 #include <mutex>
 #include <tuple>
 
+#include "declarations.h"
+
 namespace gru::gpu {
 namespace {
-
-// The driver's types and constants, as in cuda.h; tests/kernels/gpu compares them with it.
-using Status = int;
-using Handle = void*;
-
-struct Attribute {
-  int id;
-  char pad[4];
-  union {
-    char bytes[64];
-    unsigned cluster[3];
-  } value;
-};
-
-struct Config {
-  unsigned grid[3], block[3], shared;
-  Handle stream;
-  Attribute* attributes;
-  unsigned count;
-};
-
-constexpr int kClusterDimension = 4;                       // of a launch
-constexpr int kMaxShared = 8, kAnyCluster = 14;            // of a function
-constexpr int kProcessors = 16, kMaxSharedOfABlock = 97;   // of a device
 
 std::string& library_name() {
   static std::string name = "libcuda.so.1";

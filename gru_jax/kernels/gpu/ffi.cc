@@ -80,7 +80,7 @@ ffi::Error backward_call(void* stream, Floats W_r, Floats W_z, Floats W_c, Float
                          int64_t width, Bytes image, std::string_view name, int64_t key) {
   return guarded([&] {
     auto f = problem<Backward>(h0, flags, h_reset, da_r, time_axis, reverse, clip);
-    const int64_t H = f.hidden, outer = hs.dimensions()[0], inner = hs.dimensions()[1];
+    const int64_t H = f.hidden, outer = da_r->dimensions()[0], inner = da_r->dimensions()[1];
     f.hs = take("hs", hs, {outer, inner, H});
     f.dhs = take("dhs", dhs, {outer, inner, H});
     Floats* weights[] = {&W_r, &W_z, &W_c};

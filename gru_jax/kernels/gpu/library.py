@@ -6,8 +6,6 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import jax
-
 from gru_jax.kernels.cpu import library
 from gru_jax.kernels.gpu import compiler
 
@@ -26,6 +24,12 @@ def reason() -> str | None:
         return _load()
 
 
+def capability() -> tuple[int, int]:
+    """Returns the lowest compute capability of JAX's GPUs."""
+    pairs = (device.compute_capability.split(".") for device in _devices())
+    return min((int(major), int(minor)) for major, minor in pairs)
+
+
 def obstacle(way: compiler.Pass, hidden: int, after: bool) -> str | None:
     """Returns why JAX's GPUs cannot run a pass over such states, a phrase; None if they can."""
     clusters = capability() >= compiler.CLUSTERS
@@ -33,10 +37,11 @@ def obstacle(way: compiler.Pass, hidden: int, after: bool) -> str | None:
     if hidden > most:
         return f"a hidden_size above {most} on this GPU"
     try:
-        complaint = _complaint(way, make_image(way, hidden, after))
+        image = make_image(way, hidden, after)
     except compiler.Unavailable as error:
-        complaint = str(error)
-    return complaint and f"the want of a kernel: {complaint}"
+        return f"the want of a kernel: {error}"
+    refusal = _refusal(way, image)  # Not every GPU holds clusters of all sizes.
+    return refusal and f"a kernel that {refusal}"
 
 
 def make_image(way: compiler.Pass, hidden: int, after: bool) -> compiler.Image:
@@ -48,13 +53,9 @@ def make_image(way: compiler.Pass, hidden: int, after: bool) -> compiler.Image:
     return compiler.make_image(way, hidden, after, capability(), _find_nvrtc())
 
 
-def capability() -> tuple[int, int]:
-    """Returns the lowest compute capability of JAX's GPUs."""
-    versions = (device.compute_capability.split(".") for device in _devices())
-    return min((int(major), int(minor)) for major, minor in versions)
-
-
 def _devices() -> list[Any]:
+    import jax
+
     return jax.local_devices(backend="cuda")
 
 
@@ -66,9 +67,13 @@ def _find_nvrtc() -> Path:
 
 @cache
 def _load() -> str | None:
+    import jax
+
     try:
-        _devices()
+        devices = _devices()
     except RuntimeError:
+        devices = []
+    if not devices:  # or all are other processes'
         return "gru_jax's GPU kernel needs an NVIDIA GPU, and JAX has none here."
     if capability() < compiler.OLDEST:
         oldest, found = (".".join(map(str, pair)) for pair in (compiler.OLDEST, capability()))
@@ -76,27 +81,31 @@ def _load() -> str | None:
             f"gru_jax's GPU kernel needs a GPU of compute capability {oldest} or newer, "
             f"got {found}."
         )
+    if why_not := library.missing():
+        return why_not
+    native = library.open_library()
     try:
-        native = library.open_library()
-        handlers = {name: getattr(native, name) for name in (FORWARD, BACKWARD)}
-    except (OSError, AttributeError) as error:
+        handlers = [jax.ffi.pycapsule(getattr(native, name)) for name in (FORWARD, BACKWARD)]
+    except AttributeError as error:  # an older one
         return f"gru_jax's GPU kernel cannot be loaded: {error}."
-    if complaint := obstacle("forward", 1, True):
-        return f"gru_jax's GPU kernel cannot run: {complaint}."
-    for name, handler in handlers.items():
-        target = jax.ffi.pycapsule(handler)
-        jax.ffi.register_ffi_target(name, target, platform="CUDA", api_version=1)
+    try:
+        image = make_image("forward", 1, True)
+    except compiler.Unavailable as error:
+        return f"gru_jax's GPU kernel cannot be compiled: {error}."
+    if refusal := _refusal("forward", image):
+        return f"gru_jax's GPU kernel {refusal}."
+    for name, handler in zip((FORWARD, BACKWARD), handlers, strict=True):
+        jax.ffi.register_ffi_target(name, handler, platform="CUDA", api_version=1)
     return None
 
 
-@cache
-def _complaint(way: compiler.Pass, image: compiler.Image) -> str | None:
-    """Returns why the driver refuses an image on one of the devices; None if it takes it."""
+def _refusal(way: compiler.Pass, image: compiler.Image) -> str | None:
+    """Returns why the driver refuses the image on one of JAX's GPUs, a phrase; None if it runs."""
     check = library.open_library().gru_jax_gpu_check
     check.restype = ctypes.c_char_p
     check.argtypes = (*[ctypes.c_int] * 3, ctypes.c_char_p, ctypes.c_char_p, ctypes.c_int64)
-    code = image.code, image.name.encode(), image.key
+    code = way == "backward", image.width, image.code, image.name.encode(), image.key
     for device in _devices():
-        if said := check(device.local_hardware_id, way == "backward", image.width, *code):
-            return f"{said.decode()}, on {device.device_kind}"
+        if complaint := check(device.local_hardware_id, *code).decode():
+            return f"cannot run on {device.device_kind}: {complaint}"
     return None

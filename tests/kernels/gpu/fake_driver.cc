@@ -1,5 +1,7 @@
 // A stand-in for NVIDIA's driver: it runs the kernel's code on the CPU, and can be told to refuse.
 
+#include <cuda.h>
+
 #include <cstdint>
 #include <map>
 #include <memory>
@@ -27,9 +29,13 @@ using Kernel = void (*)(const void*);
 const std::map<std::string, Kernel> kKernels = {GRU_WIDTHS(forward, Forward),
                                                 GRU_WIDTHS(backward, Backward)};
 
-// What the machine has, what the last launch was, and which function fails with what.
+// What the machine has, what its functions may do, what the last launch was, and which of the
+// driver's functions fail with what.
 struct State {
   int processors = 2, shared = 227 * 1024, clusters = 2, seed = 0;
+  int contexts = 0;  // that were current so far; images are loaded anew in each
+  int held = 0;      // contexts that were retained or pushed, and not given back
+  std::map<CUfunction, std::map<CUfunction_attribute, int>> attributes;
   std::string last, fails;
   int status = 0, launches = 0;
   std::mutex mutex;
@@ -40,137 +46,182 @@ State& state() {
   return all;
 }
 
-int failure(const char* name) { return state().fails == name ? state().status : 0; }
+CUresult failure(const std::string& name) {
+  const bool fails = (" " + state().fails + " ").find(" " + name + " ") != std::string::npos;
+  return fails ? static_cast<CUresult>(state().status) : CUDA_SUCCESS;
+}
 
-struct Attribute {
-  int id;
-  char pad[4];
-  unsigned cluster[16];
-};
+CUcontext current_context() {
+  return reinterpret_cast<CUcontext>(static_cast<intptr_t>(state().contexts));
+}
 
-struct Config {
-  unsigned grid[3], block[3], shared;
-  void* stream;
-  Attribute* attributes;
-  unsigned count;
-};
+int cluster_of(const CUlaunchConfig& config) {
+  int blocks = 1;
+  for (unsigned i = 0; i < config.numAttrs; ++i) {
+    if (config.attrs[i].id != CU_LAUNCH_ATTRIBUTE_CLUSTER_DIMENSION) continue;
+    const auto& of_blocks = config.attrs[i].value.clusterDim;
+    blocks = of_blocks.y == 1 && of_blocks.z == 1 ? of_blocks.x : 0;
+  }
+  return blocks;
+}
+
+// Whether a GPU would take such a launch.
+bool may_run(const CUlaunchConfig& config, CUfunction function) {
+  const int blocks = cluster_of(config);
+  if (blocks < 1 || config.gridDimX < 1 || config.gridDimX % blocks) return false;
+  if (config.gridDimY * config.gridDimZ * config.blockDimY * config.blockDimZ != 1) return false;
+  auto& may = state().attributes[function];
+  const int shared = may[CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES];
+  const bool any = may[CU_FUNC_ATTRIBUTE_NON_PORTABLE_CLUSTER_SIZE_ALLOWED];
+  return blocks <= (any ? 16 : 8) && config.sharedMemBytes <= unsigned(std::max(shared, 48 * 1024));
+}
 
 }  // namespace
 
-#define GRU_STATUS extern "C" __attribute__((visibility("default"))) int
 #define GRU_FAIL_IF_TOLD \
-  if (const int status = failure(__func__)) return status
+  if (const CUresult status = failure(__func__)) return status
 
-GRU_STATUS cuInit(unsigned) {
+extern "C" {
+
+CUresult cuInit(unsigned) {
   GRU_FAIL_IF_TOLD;
-  return 0;
+  return CUDA_SUCCESS;
 }
 
-GRU_STATUS cuDriverGetVersion(int* version) {
+CUresult cuDriverGetVersion(int* version) {
   GRU_FAIL_IF_TOLD;
   *version = 13000;
-  return 0;
+  return CUDA_SUCCESS;
 }
 
-GRU_STATUS cuGetErrorString(int status, const char** text) {
-  *text = status == 2 ? "out of memory" : "a told failure";
-  return 0;
-}
-
-GRU_STATUS cuCtxGetCurrent(void** context) {
+CUresult cuGetErrorString(CUresult status, const char** text) {
   GRU_FAIL_IF_TOLD;
-  *context = &state();
-  return 0;
+  *text = status == CUDA_ERROR_OUT_OF_MEMORY ? "out of memory" : "a told failure";
+  return CUDA_SUCCESS;
 }
 
-GRU_STATUS cuCtxGetDevice(int* device) {
+CUresult cuCtxGetCurrent(CUcontext* context) {
+  GRU_FAIL_IF_TOLD;
+  *context = current_context();
+  return CUDA_SUCCESS;
+}
+
+CUresult cuCtxGetDevice(CUdevice* device) {
+  GRU_FAIL_IF_TOLD;
   *device = 0;
-  return 0;
+  return CUDA_SUCCESS;
 }
 
-GRU_STATUS cuDevicePrimaryCtxRetain(void** context, int) { return cuCtxGetCurrent(context); }
-GRU_STATUS cuDevicePrimaryCtxRelease_v2(int) { return 0; }
-GRU_STATUS cuCtxPushCurrent_v2(void*) { return 0; }
-GRU_STATUS cuCtxPopCurrent_v2(void**) { return 0; }
-
-GRU_STATUS cuDeviceGetAttribute(int* value, int attribute, int) {
+CUresult cuDevicePrimaryCtxRetain(CUcontext* context, CUdevice) {
   GRU_FAIL_IF_TOLD;
-  *value = attribute == 16 ? state().processors : attribute == 97 ? state().shared : -1;
-  return 0;
+  ++state().held;
+  *context = current_context();
+  return CUDA_SUCCESS;
 }
 
-GRU_STATUS cuModuleLoadData(void** module, const void* image) {
+CUresult cuDevicePrimaryCtxRelease(CUdevice) {
+  GRU_FAIL_IF_TOLD;
+  --state().held;
+  return CUDA_SUCCESS;
+}
+
+CUresult cuCtxPushCurrent(CUcontext) {
+  GRU_FAIL_IF_TOLD;
+  ++state().held;
+  return CUDA_SUCCESS;
+}
+
+CUresult cuCtxPopCurrent(CUcontext* context) {
+  GRU_FAIL_IF_TOLD;
+  --state().held;
+  *context = current_context();
+  return CUDA_SUCCESS;
+}
+
+CUresult cuDeviceGetAttribute(int* value, CUdevice_attribute attribute, CUdevice) {
+  GRU_FAIL_IF_TOLD;
+  *value = attribute == CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT                ? state().processors
+           : attribute == CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN ? state().shared
+                                                                                : -1;
+  return CUDA_SUCCESS;
+}
+
+CUresult cuModuleLoadData(CUmodule* module, const void* image) {
   GRU_FAIL_IF_TOLD;
   // An image is an ELF file for a machine of the number 190, as NVRTC writes it.
   const unsigned char* bytes = static_cast<const unsigned char*>(image);
-  if (memcmp(bytes,
-             "\x7f"
-             "ELF",
-             4) ||
-      bytes[18] != 190)
-    return 200;
-  *module = const_cast<void*>(image);
-  return 0;
+  if (memcmp(bytes, "\177ELF", 4) || bytes[18] != 190) return CUDA_ERROR_INVALID_IMAGE;
+  *module = static_cast<CUmodule>(const_cast<void*>(image));
+  return CUDA_SUCCESS;
 }
 
-GRU_STATUS cuModuleGetFunction(void** function, void*, const char* name) {
+CUresult cuModuleGetFunction(CUfunction* function, CUmodule, const char* name) {
   GRU_FAIL_IF_TOLD;
   const auto found = kKernels.find(name);
-  if (found == kKernels.end()) return 500;
-  *function = const_cast<void*>(static_cast<const void*>(&*found));
-  return 0;
+  if (found == kKernels.end()) return CUDA_ERROR_NOT_FOUND;
+  *function = reinterpret_cast<CUfunction>(const_cast<void*>(static_cast<const void*>(&*found)));
+  return CUDA_SUCCESS;
 }
 
-GRU_STATUS cuFuncSetAttribute(void*, int, int) {
-  GRU_FAIL_IF_TOLD;
-  return 0;
-}
-
-GRU_STATUS cuOccupancyMaxActiveClusters(int* count, void*, const Config*) {
-  GRU_FAIL_IF_TOLD;
-  *count = state().clusters;
-  return 0;
-}
-
-GRU_STATUS cuOccupancyMaxActiveBlocksPerMultiprocessor(int* count, void*, int, size_t) {
-  GRU_FAIL_IF_TOLD;
-  *count = 1;
-  return 0;
-}
-
-GRU_STATUS cuLaunchKernelEx(const Config* config, void* function, void** arguments, void**) {
+CUresult cuFuncSetAttribute(CUfunction function, CUfunction_attribute attribute, int value) {
   GRU_FAIL_IF_TOLD;
   const std::lock_guard<std::mutex> lock(state().mutex);
-  const auto& [name, kernel] = *static_cast<const std::pair<const std::string, Kernel>*>(function);
-  int blocks = 1;
-  for (unsigned i = 0; i < config->count; ++i) {
-    if (config->attributes[i].id == 4) blocks = config->attributes[i].cluster[0];
-  }
-  if (config->grid[0] % blocks || config->shared > unsigned(state().shared)) return 1;
+  state().attributes[function][attribute] = value;
+  return CUDA_SUCCESS;
+}
+
+CUresult cuOccupancyMaxActiveClusters(int* count, CUfunction function,
+                                      const CUlaunchConfig* config) {
+  GRU_FAIL_IF_TOLD;
+  const std::lock_guard<std::mutex> lock(state().mutex);
+  if (!may_run(*config, function)) return CUDA_ERROR_INVALID_CLUSTER_SIZE;
+  *count = state().clusters;
+  return CUDA_SUCCESS;
+}
+
+CUresult cuOccupancyMaxActiveBlocksPerMultiprocessor(int* count, CUfunction, int, size_t) {
+  GRU_FAIL_IF_TOLD;
+  *count = 1;
+  return CUDA_SUCCESS;
+}
+
+CUresult cuLaunchKernelEx(const CUlaunchConfig* config, CUfunction function, void** arguments,
+                          void**) {
+  GRU_FAIL_IF_TOLD;
+  const std::lock_guard<std::mutex> lock(state().mutex);
+  if (!may_run(*config, function)) return CUDA_ERROR_INVALID_VALUE;
+  const auto& [name, kernel] =
+      *reinterpret_cast<const std::pair<const std::string, Kernel>*>(function);
+  const unsigned grid = config->gridDimX, threads = config->blockDimX;
+  const int blocks = cluster_of(*config);
   ++state().launches;
-  state().last = name + " grid " + std::to_string(config->grid[0]) + " cluster " +
-                 std::to_string(blocks) + " threads " + std::to_string(config->block[0]) +
-                 " shared " + std::to_string(config->shared);
+  state().last = name + " grid " + std::to_string(grid) + " cluster " + std::to_string(blocks) +
+                 " threads " + std::to_string(threads) + " shared " +
+                 std::to_string(config->sharedMemBytes);
   std::mt19937 random(state().seed);
-  Cluster cluster(blocks, config->block[0], config->shared);
+  Cluster cluster(blocks, threads, config->sharedMemBytes);
   const std::function<void()> run = [&, kernel = kernel] { kernel(arguments[0]); };
-  for (unsigned first = 0; first < config->grid[0]; first += blocks) {
-    cluster.run(first, run, random);
-  }
-  return 0;
+  for (unsigned first = 0; first < grid; first += blocks) cluster.run(first, run, random);
+  return CUDA_SUCCESS;
 }
 
 // What the tests say and ask.
-#define GRU_TEST extern "C" __attribute__((visibility("default")))
 
-GRU_TEST void fake_machine(int processors, int shared, int clusters, int seed) {
+void fake_machine(int processors, int shared, int clusters, int seed) {
   state().processors = processors, state().shared = shared, state().clusters = clusters;
   state().seed = seed;
+  state().held = 0;
+  state().attributes.clear();
+  ++state().contexts;
 }
 
-GRU_TEST void fake_failure(const char* function, int status) {
-  state().fails = function, state().status = status;
+void fake_failure(const char* functions, int status) {
+  state().fails = functions, state().status = status;
 }
 
-GRU_TEST int fake_launches() { return state().launches; }
-GRU_TEST const char* fake_last_launch() { return state().last.c_str(); }
+int fake_launches() { return state().launches; }
+const char* fake_last_launch() { return state().last.c_str(); }
+
+int fake_held() { return state().held; }
+
+}  // extern "C"
