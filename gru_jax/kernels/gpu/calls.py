@@ -78,7 +78,7 @@ def backward(
     given = saved._asdict() | {"flags": flags, "h0": h0, "dhs": dhs}
     none = absent(dhs.dtype)
     results = [dhs, dhs, dhs, dhs if after else none, h0, saved.h_reset]
-#Gradients of gates overwrite the gates.(With reset = "before" the gradient of W_c reads r.)
+    # Gradients of gates overwrite the gates. (With reset="before" the gradient of W_c reads r.)
     over = {"z": "a_z", "c": "a_c"} | ({"r": "a_r", "q": "q"} if after else {})
     places = {GIVEN.index(i): Gradients._fields.index(o) for i, o in over.items()}
     call = jax.ffi.ffi_call(
@@ -106,15 +106,14 @@ def _multiply(
     """Returns the gradients with those of weights and biases."""
     h = _seen(saved, reverse, time_axis)
     a_r, a_z, a_c, q = gradients[:4]
-#The reset gate acts on the state or, with reset = "after", on its product with U_c.
+    # The reset gate acts on the state or, with reset="after", on its product with U_c.
     of_c = (h, q) if after else (saved.r * h, a_c)
     ways = {"W_r": (a_r, h, a_r), "W_z": (a_z, h, a_z), "W_c": (a_c, *of_c)}
     weights = {
         name: jnp.concatenate([_sum_of_products(saved.xs, a), _sum_of_products(state, b)])
         for name, (a, state, b) in ways.items()
     }
-    biases = {"b_r": a_r, "b_z": a_z, "b_c": a_c} | ({
-  "b_h" : q} if after else {})
+    biases = {"b_r": a_r, "b_z": a_z, "b_c": a_c} | ({"b_h": q} if after else {})
     sums = {name: a.sum((0, 1)) for name, a in biases.items()}
     return gradients._replace(**weights, **sums)
 
@@ -185,12 +184,12 @@ def _attributes(
 ) -> dict[str, Any]:
     image = library.make_image(way, h0.shape[1], after)
     return {
-  "after" : after,
-            "reverse" : reverse,
-                        "time_axis" : np.int64(time_axis),
-                        "clip" : np.float32(np.inf if clip is None else clip),
-                        "width" : np.int64(image.width),
-                        "image" : np.frombuffer(image.code, np.uint8),
-                        "name" : image.name,
-                        "key" : np.int64(image.key),
-}
+        "after": after,
+        "reverse": reverse,
+        "time_axis": np.int64(time_axis),
+        "clip": np.float32(np.inf if clip is None else clip),
+        "width": np.int64(image.width),
+        "image": np.frombuffer(image.code, np.uint8),
+        "name": image.name,
+        "key": np.int64(image.key),
+    }

@@ -180,8 +180,7 @@ UNUSABLE = (OSError, RuntimeError)
 def _read_kept(file: str) -> bytes | None:
     """Returns the code in a file of the cache; None if it is missing or damaged."""
     try:
-        kept
-    = (_cache_folder() / file).read_bytes()
+        kept = (_cache_folder() / file).read_bytes()
     except UNUSABLE:
         return None
     code = kept[: -hashlib.sha256().digest_size]
@@ -191,8 +190,7 @@ def _read_kept(file: str) -> bytes | None:
 def _keep(file: str, code: bytes) -> None:
     """Writes a file of the cache; where it cannot be written, the code is in memory alone."""
     try:
-        path
-      = _cache_folder() / file
+        path = _cache_folder() / file
         path.parent.mkdir(parents=True, exist_ok=True)
         write(path, lambda beside: beside.write_bytes(_with_digest(code)))
     except UNUSABLE:
@@ -207,32 +205,29 @@ def _with_digest(code: bytes) -> bytes:
 @functools.cache
 def _open(library: Path) -> ctypes.CDLL:
     try:
-return ctypes
-           .CDLL(str(library)) except OSError as error
-    : raise
-      Unavailable(f "NVRTC cannot be loaded: {error}") from error
+        return ctypes.CDLL(str(library))
+    except OSError as error:
+        raise Unavailable(f"NVRTC cannot be loaded: {error}") from error
 
-          def _version(library : Path) -> tuple[int, int] : major,
-       minor = ctypes.c_int(),
-       ctypes
-           .c_int() _call(_open(library).nvrtcVersion, ctypes.byref(major),
-                          ctypes.byref(minor)) return major.value,
-       minor
-           .value
 
-       def _strings(values : Sequence[bytes])
-           ->ctypes
-           .Array[ctypes.c_char_p]
-    : return (ctypes.c_char_p * len(values))(*values)
+def _version(library: Path) -> tuple[int, int]:
+    major, minor = ctypes.c_int(), ctypes.c_int()
+    _call(_open(library).nvrtcVersion, ctypes.byref(major), ctypes.byref(minor))
+    return major.value, minor.value
 
-          def _read(nvrtc : ctypes.CDLL, what : str, program : ctypes.c_void_p)
-           ->bytes : size = ctypes.c_size_t() _call(getattr(nvrtc, f "nvrtcGet{what}Size"), program,
-                                                    ctypes.byref(size)) buffer =
-           ctypes
-               .create_string_buffer(size.value)
-                   _call(getattr(nvrtc, f "nvrtcGet{what}"), program, buffer) return buffer
-               .raw
 
-           def _call(function : "ctypes._NamedFuncPointer", *arguments : object)
-               ->None : if status : = function(*arguments)
-    : raise Unavailable(f "{function.__name__} failed with {status}")
+def _strings(values: Sequence[bytes]) -> ctypes.Array[ctypes.c_char_p]:
+    return (ctypes.c_char_p * len(values))(*values)
+
+
+def _read(nvrtc: ctypes.CDLL, what: str, program: ctypes.c_void_p) -> bytes:
+    size = ctypes.c_size_t()
+    _call(getattr(nvrtc, f"nvrtcGet{what}Size"), program, ctypes.byref(size))
+    buffer = ctypes.create_string_buffer(size.value)
+    _call(getattr(nvrtc, f"nvrtcGet{what}"), program, buffer)
+    return buffer.raw
+
+
+def _call(function: "ctypes._NamedFuncPointer", *arguments: object) -> None:
+    if status := function(*arguments):
+        raise Unavailable(f"{function.__name__} failed with {status}")
