@@ -17,7 +17,7 @@ DRIVER = (emulated_gpu.KERNELS / "driver.cc").read_text()
 CALLED = set(re.findall(r'call\("(cu\w+)"', DRIVER))
 """The functions of the driver that are called."""
 AT_START = {"cuInit", "cuDriverGetVersion"}
-IN_CHECKS = {name for name in CALLED if "Primary" in name or "Push" in name or "Pop" in name}
+IN_CHECKS = {name for name in CALLED if re.search("Primary|Push|Pop", name)}
 OF_CLUSTERS = "cuOccupancyMaxActiveClusters"
 RUNTIME_ERRORS = jax.errors.JaxRuntimeError, ValueError
 """The second if JAX calls a program for the second time: on CPUs, it does so another way."""
@@ -143,8 +143,14 @@ def test_a_driver_that_does_not_start_is_tried_again(copy, monkeypatch):
     assert library._refusal(image) is None
 
 
-def test_a_thread_without_a_context_is_refused(copy, monkeypatch):
-    path = copy()
-    load(path, path, monkeypatch)
-    refusal = library._refusal(library.make_image("forward", 5, True))
-    assert refusal == "cannot run on toy: no CUDA context is current"
+def test_a_thread_without_a_context_takes_the_streams_and_gives_it_back(gpu):
+    program, args = compile_run(5)
+    want = np.asarray(program(*args))
+    gpu.have()
+    gpu.native.fake_no_context()
+    np.testing.assert_array_equal(program(*args), want)
+    assert gpu.native.fake_held() == 0
+    gpu.fail("cuLaunchKernelEx")
+    with pytest.raises(RUNTIME_ERRORS, match="cuLaunchKernelEx failed"):
+        jax.block_until_ready(program(*args))
+    assert gpu.native.fake_held() == 0

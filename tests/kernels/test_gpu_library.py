@@ -209,7 +209,7 @@ def test_a_state_too_large_for_the_gpu_is_refused(capability, hidden, why, gpu, 
     gpu.have(clusters=0 if capability == "12.0" else 1)
     monkeypatch.setattr(library, "_devices", lambda: [gpu_of(capability, "that")])
     if why is None:
-        unroll(hidden, "gpu")
+        jax.block_until_ready(unroll(hidden, "gpu"))
         width = 128 if hidden == 128 else 256
         assert gpu.last_launch[0] == f"gru_backward_after_{width}"
     else:

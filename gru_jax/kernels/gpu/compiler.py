@@ -37,12 +37,14 @@ class Image(NamedTuple):
     """Compiled code for one architecture.
 
     Attributes:
+        way: which pass.
         code: the file, a cubin.
         name: of its only kernel.
         key: a number that no other image has.
         width: the largest state.
     """
 
+    way: Pass
     code: bytes
     name: str
     key: int
@@ -139,7 +141,7 @@ def _make(way: Pass, width: int, after: bool, capability: tuple[int, int], libra
         code, _ = compile_source(way, width, after, capability, library)
         _keep(file, code)
     key = int.from_bytes(hashlib.sha256(code).digest()[:8], sys.byteorder, signed=True)
-    return Image(code, _name(way, width, after), key, width)
+    return Image(way, code, _name(way, width, after), key, width)
 
 
 def _name(way: Pass, width: int, after: bool) -> str:

@@ -36,31 +36,13 @@ class Driver {
     }
   }
 
-  // The image's kernel in the current context; it may use all shared memory.
-  Handle function(const Image& image, const Work& work) {
-    Handle context = nullptr;
-    call("cuCtxGetCurrent", &context);
-    if (!context) throw Refusal("no CUDA context is current");
-    const std::lock_guard<std::mutex> lock(mutex_);
-    Handle& function = functions_[{context, image.name, image.key}];
-    if (!function) {
-      Handle module = nullptr, found = nullptr;
-      call("cuModuleLoadData", &module, image.bytes);
-      call("cuModuleGetFunction", &found, module, image.name.c_str());
-      call("cuFuncSetAttribute", found, kMaxShared, most_shared());
-      if (work.shape.blocks() > 8) call("cuFuncSetAttribute", found, kAnyCluster, 1);
-      function = found;
+  // Like `call`, where nothing can be done about a failure.
+  template <typename... Arguments>
+  void try_to_call(const char* name, Arguments... arguments) noexcept {
+    try {
+      call(name, arguments...);
+    } catch (const std::exception&) {
     }
-    return function;
-  }
-
-  int most_shared() { return of_device(kMaxSharedOfABlock); }
-
-  int of_device(int attribute) {
-    int device = 0, value = 0;
-    call("cuCtxGetDevice", &device);
-    call("cuDeviceGetAttribute", &value, attribute, device);
-    return value;
   }
 
  private:
@@ -76,80 +58,138 @@ class Driver {
   }
 
   void* library_;
-  std::mutex mutex_;
-  std::map<std::tuple<Handle, std::string, int64_t>, Handle> functions_;
+};
+
+// Makes a context current.
+class Current {
+ public:
+  explicit Current(Handle context) {
+    Handle now = nullptr;
+    Driver::get().call("cuCtxGetCurrent", &now);
+    if (now == context) return;
+    Driver::get().call("cuCtxPushCurrent_v2", context);
+    pushed_ = true;
+  }
+  Current(const Current&) = delete;
+  ~Current() {
+    Handle context = nullptr;
+    if (pushed_) Driver::get().try_to_call("cuCtxPopCurrent_v2", &context);
+  }
+
+ private:
+  bool pushed_ = false;
 };
 
 Config configure(const Work& work, int64_t clusters, int64_t rows_each, Attribute* cluster) {
+  const auto blocks = static_cast<unsigned>(work.shape.blocks());
   cluster->id = kClusterDimension;
-  cluster->value = {.cluster = {static_cast<unsigned>(work.shape.blocks()), 1, 1}};
-  return {{static_cast<unsigned>(clusters * work.shape.blocks()), 1, 1},
+  cluster->value = {.cluster = {blocks, 1, 1}};
+  return {{static_cast<unsigned>(clusters) * blocks, 1, 1},
           {kThreads, 1, 1},
           static_cast<unsigned>(work.shared_bytes(rows_each)),
           nullptr,
           cluster,
-          work.shape.blocks() > 1 ? 1u : 0u};
+          blocks > 1 ? 1u : 0u};
+}
+
+// A kernel in a context, and how many of its clusters run there at once, of how many rows at most.
+struct Loaded {
+  Handle function;
+  int64_t clusters, most_rows;
+};
+
+Loaded load(const Image& image, const Work& work) {
+  Driver& driver = Driver::get();
+  int device = 0, memory = 0, clusters = 0;
+  driver.call("cuCtxGetDevice", &device);
+  driver.call("cuDeviceGetAttribute", &memory, kMaxSharedOfABlock, device);
+  Handle module = nullptr, function = nullptr;
+  driver.call("cuModuleLoadData", &module, image.bytes);
+  driver.call("cuModuleGetFunction", &function, module, image.name.c_str());
+  driver.call("cuFuncSetAttribute", function, kMaxShared, memory);
+  if (work.shape.blocks() > 8) driver.call("cuFuncSetAttribute", function, kAnyCluster, 1);
+  int64_t most_rows = 0;
+  while (work.shared_bytes(most_rows + 1) <= memory) ++most_rows;
+  if (!most_rows) throw Refusal("a block has too little shared memory");
+  if (work.shape.blocks() > 1) {
+    Attribute cluster{};
+    Config config = configure(work, 1, 1, &cluster);
+    driver.call("cuOccupancyMaxActiveClusters", &clusters, function, &config);
+  } else {
+    int processors = 0;
+    driver.call("cuDeviceGetAttribute", &processors, kProcessors, device);
+    driver.call("cuOccupancyMaxActiveBlocksPerMultiprocessor", &clusters, function, kThreads,
+                static_cast<size_t>(work.shared_bytes(1)));
+    clusters *= processors;
+  }
+  if (clusters < 1) {
+    throw Refusal("no cluster of " + std::to_string(work.shape.blocks()) + " blocks fits");
+  }
+  return {function, clusters, most_rows};
+}
+
+// The image's kernel in a context, which is current.
+Loaded loaded(Handle context, const Image& image, const Work& work) {
+  static std::mutex mutex;
+  static std::map<std::tuple<Handle, std::string, int64_t>, Loaded> all;
+  const std::lock_guard<std::mutex> lock(mutex);
+  const auto key = std::make_tuple(context, image.name, image.key);
+  const auto found = all.find(key);
+  return found != all.end() ? found->second : all.emplace(key, load(image, work)).first->second;
+}
+
+Handle context_of(void* stream) {
+  Handle context = nullptr;
+  Driver::get().call("cuStreamGetCtx", stream, &context);
+  return context;
 }
 
 }  // namespace
 
-int64_t rows_of_a_cluster(const Image& image, const Work& work) {
-  Driver& driver = Driver::get();
-  Handle function = driver.function(image, work);
-  const int64_t memory = driver.most_shared();
-  int64_t most = 0;
-  while (most < work.rows && work.shared_bytes(most + 1) <= memory) ++most;
-  if (!most) throw Refusal("a block has too little shared memory");
-  int at_once = 0;
-  if (work.shape.blocks() > 1) {
-    Attribute cluster{};
-    Config config = configure(work, 1, 1, &cluster);
-    driver.call("cuOccupancyMaxActiveClusters", &at_once, function, &config);
-  } else {
-    driver.call("cuOccupancyMaxActiveBlocksPerMultiprocessor", &at_once, function, kThreads,
-                static_cast<size_t>(work.shared_bytes(1)));
-    at_once *= driver.of_device(kProcessors);
-  }
-  if (at_once < 1)
-    throw Refusal("no cluster of " + std::to_string(work.shape.blocks()) + " blocks fits");
-  const int64_t rounds = (work.rows + at_once * most - 1) / (at_once * most);
-  return (work.rows + at_once * rounds - 1) / (at_once * rounds);
+struct Launch::State {
+  State(void* stream, Handle context, const Image& image, const Work& work)
+      : current(context), stream(stream), work(work), kernel(loaded(context, image, work)) {}
+
+  Current current;
+  void* stream;
+  Work work;
+  Loaded kernel;
+};
+
+Launch::Launch(void* stream, const Image& image, const Work& work)
+    : state_(std::make_unique<State>(stream, context_of(stream), image, work)) {}
+
+Launch::~Launch() = default;
+
+int64_t Launch::rows_each() const {
+  const auto& [function, clusters, most_rows] = state_->kernel;
+  const int64_t rows = state_->work.rows;
+  const int64_t rounds = (rows + clusters * most_rows - 1) / (clusters * most_rows);
+  return (rows + clusters * rounds - 1) / (clusters * rounds);
 }
 
-void launch(void* stream, const Image& image, const Work& work, int64_t rows_each, void* argument) {
-  Driver& driver = Driver::get();
+void Launch::run(int64_t rows_each, void* argument) const {
+  const Work& work = state_->work;
   Attribute cluster{};
   Config config = configure(work, (work.rows + rows_each - 1) / rows_each, rows_each, &cluster);
-  config.stream = stream;
+  config.stream = state_->stream;
   void* arguments[] = {argument};
-  driver.call("cuLaunchKernelEx", &config, driver.function(image, work), &arguments[0],
-              static_cast<void**>(nullptr));
+  Driver::get().call("cuLaunchKernelEx", &config, state_->kernel.function, &arguments[0],
+                     static_cast<void**>(nullptr));
 }
 
 void check(int device, const Image& image, const Work& work) {
-  Driver& driver = Driver::get();
-  Handle context = nullptr;
-  driver.call("cuDevicePrimaryCtxRetain", &context, device);
-  struct Release {
+  struct Primary {
+    explicit Primary(int device) : device(device) {
+      Driver::get().call("cuDevicePrimaryCtxRetain", &context, device);
+    }
+    ~Primary() { Driver::get().try_to_call("cuDevicePrimaryCtxRelease_v2", device); }
+
     int device;
-    ~Release() {
-      try {
-        Driver::get().call("cuDevicePrimaryCtxRelease_v2", device);
-      } catch (const Refusal&) {
-      }
-    }
-  } release{device};
-  driver.call("cuCtxPushCurrent_v2", context);
-  struct Pop {
-    ~Pop() {
-      Handle context = nullptr;
-      try {
-        Driver::get().call("cuCtxPopCurrent_v2", &context);
-      } catch (const Refusal&) {
-      }
-    }
-  } pop;
-  rows_of_a_cluster(image, work);
+    Handle context = nullptr;
+  } primary(device);
+  const Current current(primary.context);
+  loaded(primary.context, image, work);
 }
 
 int driver_version() {

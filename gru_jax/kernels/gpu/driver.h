@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <stdexcept>
 #include <string>
 
@@ -34,12 +35,23 @@ struct Work {
   }
 };
 
-// The rows of each cluster, so that all clusters end at about the same time: no more than fit into
-// shared memory, and a row at least. In the current context.
-int64_t rows_of_a_cluster(const Image& image, const Work& work);
+// A kernel that is about to run on a stream. The stream's context is current as long as this lives.
+class Launch {
+ public:
+  Launch(void* stream, const Image& image, const Work& work);
+  ~Launch();
 
-// Launches the kernel with one argument, a structure.
-void launch(void* stream, const Image& image, const Work& work, int64_t rows_each, void* argument);
+  // The rows of each cluster, so that all clusters end at about the same time: no more than fit into
+  // shared memory, and a row at least.
+  int64_t rows_each() const;
+
+  // Launches the kernel with one argument, a structure.
+  void run(int64_t rows_each, void* argument) const;
+
+ private:
+  struct State;
+  std::unique_ptr<State> state_;
+};
 
 // Throws unless the device with this number can run the image.
 void check(int device, const Image& image, const Work& work);

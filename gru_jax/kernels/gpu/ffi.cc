@@ -44,11 +44,11 @@ void run(void* stream, P& p, bool backward, int64_t width, Bytes image, std::str
   const Shape shape = shape_of(static_cast<int>(width));
   if (!shape.slices || p.hidden > width) throw Mismatch{"gru_jax: no kernel of such a width."};
   const Image code{image.begin(), std::string(name), key};
-  const Work work{p.rows, shape, backward};
+  const Launch launch(stream, code, {p.rows, shape, backward});
   const int64_t pitch = p.row_stride * p.hidden;
-  p.rows_each = std::clamp<int64_t>(INT32_MAX / 3 / pitch, 1, rows_of_a_cluster(code, work));
+  p.rows_each = std::clamp<int64_t>(INT32_MAX / 3 / pitch, 1, launch.rows_each());
   p.row_pitch = p.rows_each > 1 ? static_cast<int>(pitch) : 0;
-  launch(stream, code, work, p.rows_each, &p);
+  launch.run(p.rows_each, &p);
 }
 
 ffi::Error forward_call(void* stream, Floats drive, Floats U, Floats b_r, Floats b_z, Floats b_c,

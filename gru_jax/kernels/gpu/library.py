@@ -40,7 +40,7 @@ def obstacle(way: compiler.Pass, hidden: int, after: bool) -> str | None:
         image = make_image(way, hidden, after)
     except compiler.Unavailable as error:
         return f"the want of a kernel: {error}"
-    refusal = _refusal(way, image)  # Not every GPU holds clusters of all sizes.
+    refusal = _refusal(image)  # Not every GPU holds clusters of all sizes.
     return refusal and f"a kernel that {refusal}"
 
 
@@ -92,19 +92,19 @@ def _load() -> str | None:
         image = make_image("forward", 1, True)
     except compiler.Unavailable as error:
         return f"gru_jax's GPU kernel cannot be compiled: {error}."
-    if refusal := _refusal("forward", image):
+    if refusal := _refusal(image):
         return f"gru_jax's GPU kernel {refusal}."
     for name, handler in zip((FORWARD, BACKWARD), handlers, strict=True):
         jax.ffi.register_ffi_target(name, handler, platform="CUDA", api_version=1)
     return None
 
 
-def _refusal(way: compiler.Pass, image: compiler.Image) -> str | None:
+def _refusal(image: compiler.Image) -> str | None:
     """Returns why the driver refuses the image on one of JAX's GPUs, a phrase; None if it runs."""
     check = library.open_library().gru_jax_gpu_check
     check.restype = ctypes.c_char_p
     check.argtypes = (*[ctypes.c_int] * 3, ctypes.c_char_p, ctypes.c_char_p, ctypes.c_int64)
-    code = way == "backward", image.width, image.code, image.name.encode(), image.key
+    code = image.way == "backward", image.width, image.code, image.name.encode(), image.key
     for device in _devices():
         if complaint := check(device.local_hardware_id, *code).decode():
             return f"cannot run on {device.device_kind}: {complaint}"

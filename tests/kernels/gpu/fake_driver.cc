@@ -35,6 +35,8 @@ struct State {
   int processors = 2, shared = 227 * 1024, clusters = 2, seed = 0;
   int contexts = 0;  // that were current so far; images are loaded anew in each
   int held = 0;      // contexts that were retained or pushed, and not given back
+  int pushed = 0;
+  bool elsewhere = false;  // whether none is current before one is pushed
   std::map<CUfunction, std::map<CUfunction_attribute, int>> attributes;
   std::string last, fails;
   int status = 0, launches = 0;
@@ -51,8 +53,12 @@ CUresult failure(const std::string& name) {
   return fails ? static_cast<CUresult>(state().status) : CUDA_SUCCESS;
 }
 
-CUcontext current_context() {
+CUcontext the_context() {
   return reinterpret_cast<CUcontext>(static_cast<intptr_t>(state().contexts));
+}
+
+CUcontext current_context() {
+  return state().elsewhere && !state().pushed ? nullptr : the_context();
 }
 
 int cluster_of(const CUlaunchConfig& config) {
@@ -108,6 +114,7 @@ CUresult cuCtxGetCurrent(CUcontext* context) {
 
 CUresult cuCtxGetDevice(CUdevice* device) {
   GRU_FAIL_IF_TOLD;
+  if (!current_context()) return CUDA_ERROR_INVALID_CONTEXT;
   *device = 0;
   return CUDA_SUCCESS;
 }
@@ -115,7 +122,13 @@ CUresult cuCtxGetDevice(CUdevice* device) {
 CUresult cuDevicePrimaryCtxRetain(CUcontext* context, CUdevice) {
   GRU_FAIL_IF_TOLD;
   ++state().held;
-  *context = current_context();
+  *context = the_context();
+  return CUDA_SUCCESS;
+}
+
+CUresult cuStreamGetCtx(CUstream, CUcontext* context) {
+  GRU_FAIL_IF_TOLD;
+  *context = the_context();
   return CUDA_SUCCESS;
 }
 
@@ -127,13 +140,13 @@ CUresult cuDevicePrimaryCtxRelease(CUdevice) {
 
 CUresult cuCtxPushCurrent(CUcontext) {
   GRU_FAIL_IF_TOLD;
-  ++state().held;
+  ++state().held, ++state().pushed;
   return CUDA_SUCCESS;
 }
 
 CUresult cuCtxPopCurrent(CUcontext* context) {
   GRU_FAIL_IF_TOLD;
-  --state().held;
+  --state().held, --state().pushed;
   *context = current_context();
   return CUDA_SUCCESS;
 }
@@ -148,6 +161,7 @@ CUresult cuDeviceGetAttribute(int* value, CUdevice_attribute attribute, CUdevice
 
 CUresult cuModuleLoadData(CUmodule* module, const void* image) {
   GRU_FAIL_IF_TOLD;
+  if (!current_context()) return CUDA_ERROR_INVALID_CONTEXT;
   // An image is an ELF file for a machine of the number 190, as NVRTC writes it.
   const unsigned char* bytes = static_cast<const unsigned char*>(image);
   if (memcmp(bytes, "\177ELF", 4) || bytes[18] != 190) return CUDA_ERROR_INVALID_IMAGE;
@@ -189,6 +203,7 @@ CUresult cuLaunchKernelEx(const CUlaunchConfig* config, CUfunction function, voi
                           void**) {
   GRU_FAIL_IF_TOLD;
   const std::lock_guard<std::mutex> lock(state().mutex);
+  if (!current_context()) return CUDA_ERROR_INVALID_CONTEXT;
   if (!may_run(*config, function)) return CUDA_ERROR_INVALID_VALUE;
   const auto& [name, kernel] =
       *reinterpret_cast<const std::pair<const std::string, Kernel>*>(function);
@@ -210,7 +225,7 @@ CUresult cuLaunchKernelEx(const CUlaunchConfig* config, CUfunction function, voi
 void fake_machine(int processors, int shared, int clusters, int seed) {
   state().processors = processors, state().shared = shared, state().clusters = clusters;
   state().seed = seed;
-  state().held = 0;
+  state().held = state().pushed = 0, state().elsewhere = false;
   state().attributes.clear();
   ++state().contexts;
 }
@@ -221,6 +236,8 @@ void fake_failure(const char* functions, int status) {
 
 int fake_launches() { return state().launches; }
 const char* fake_last_launch() { return state().last.c_str(); }
+
+void fake_no_context() { state().elsewhere = true; }
 
 int fake_held() { return state().held; }
 
