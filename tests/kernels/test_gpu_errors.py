@@ -1,0 +1,150 @@
+"""What NVIDIA's driver refuses, and calls with wrong shapes, are errors: nothing crashes."""
+
+import ctypes
+import re
+import shutil
+
+import emulated_gpu
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import gru_jax as gj
+from gru_jax.kernels.gpu import library
+
+DRIVER = (emulated_gpu.KERNELS / "driver.cc").read_text()
+CALLED = set(re.findall(r'call\("(cu\w+)"', DRIVER))
+"""The functions of the driver that are called."""
+AT_START = {"cuInit", "cuDriverGetVersion"}
+IN_CHECKS = {name for name in CALLED if "Primary" in name or "Push" in name or "Pop" in name}
+OF_CLUSTERS = "cuOccupancyMaxActiveClusters"
+RUNTIME_ERRORS = jax.errors.JaxRuntimeError, ValueError
+"""The second if JAX calls a program for the second time: on CPUs, it does so another way."""
+FAILED = "{} failed: out of memory (2)"
+
+
+def compile_run(hidden):
+    """Returns a program that has been compiled, and what it takes."""
+    cell = gj.gru(hidden)
+    args = cell.init(jax.random.key(0), 3), jnp.ones((2, 4, 3))
+    program = jax.jit(lambda params, xs: gj.unroll(cell, params, xs, backend="gpu")[0])
+    return program.lower(*args).compile(), args
+
+
+@pytest.mark.parametrize("function", sorted(CALLED - AT_START - IN_CHECKS))
+def test_a_program_whose_driver_fails_names_the_function_and_runs_again(function, gpu):
+    program, args = compile_run(130 if function == OF_CLUSTERS else 5)
+    want = np.asarray(program(*args))
+    gpu.have()  # so that the image is loaded again
+    gpu.fail(function)
+    with pytest.raises(RUNTIME_ERRORS) as caught:
+        jax.block_until_ready(program(*args))
+    assert str(caught.value) == f"INTERNAL: gru_jax: {FAILED.format(function)}"
+    gpu.fail()
+    np.testing.assert_array_equal(program(*args), want)
+
+
+def test_a_failure_without_words_has_its_number(gpu):
+    program, args = compile_run(5)
+    gpu.fail("cuLaunchKernelEx", "cuGetErrorString", status=719)
+    with pytest.raises(jax.errors.JaxRuntimeError) as caught:
+        jax.block_until_ready(program(*args))
+    assert str(caught.value).endswith("cuLaunchKernelEx failed: an unknown error (719)")
+
+
+@pytest.mark.parametrize(
+    ("hidden", "machine", "said"),
+    [
+        (5, {"shared": 2048}, "a block has too little shared memory"),
+        (5, {"processors": 0}, "no cluster of 1 blocks fits"),
+        (300, {"clusters": 0}, "no cluster of 16 blocks fits"),
+    ],
+)
+def test_a_gpu_that_is_too_small_is_an_error(hidden, machine, said, gpu):
+    program, args = compile_run(hidden)
+    gpu.have(**machine)
+    with pytest.raises(jax.errors.JaxRuntimeError) as caught:
+        jax.block_until_ready(program(*args))
+    assert str(caught.value) == f"INTERNAL: gru_jax: {said}"
+
+
+@pytest.mark.parametrize("function", sorted(CALLED - AT_START - {"cuLaunchKernelEx"}))
+def test_a_check_that_fails_says_why_and_gives_the_context_back(function, gpu):
+    image = library.make_image("forward", 130 if function == OF_CLUSTERS else 5, True)
+    gpu.fail(function, status=209)
+    refusal = library._refusal(image)
+    if "Pop" in function or "Release" in function:  # Nothing can be done about these.
+        assert refusal is None
+        return
+    assert refusal == f"cannot run on toy: {function} failed: a told failure (209)"
+    assert gpu.native.fake_held() == 0
+    gpu.fail()
+    assert library._refusal(image) is None
+    assert gpu.native.fake_held() == 0
+
+
+@pytest.fixture
+def copy(gpu, emulated_folder, tmp_path):
+    """Returns a function that copies handlers and driver, to which nothing has happened yet."""
+
+    def make(old="", new=""):
+        path = tmp_path / f"copy{len(list(tmp_path.iterdir()))}.so"
+        code = emulated_gpu.compile_driver(emulated_folder).read_bytes()
+        path.write_bytes(code.replace(old.encode(), new.encode()) if old else code)
+        return path
+
+    assert gpu
+    return make
+
+
+def load(path, driver, monkeypatch):
+    """Makes the handlers at a path those in use, with a driver of their own."""
+    native = ctypes.CDLL(str(path))
+    native.gru_jax_gpu_use_driver(str(driver).encode())
+    monkeypatch.setattr(library.library, "open_library", lambda: native)
+    return native
+
+
+def test_without_a_driver_this_is_said_until_there_is_one(copy, tmp_path, monkeypatch):
+    image = library.make_image("forward", 5, True)
+    path = tmp_path / "libcuda.so.1"
+    native = load(copy(), path, monkeypatch)
+    assert native.gru_jax_gpu_driver_version() == 0
+    why = f"{path}: cannot open shared object file: No such file or directory"
+    assert library._refusal(image) == f"cannot run on toy: there is no NVIDIA driver: {why}"
+    shutil.copy(copy(), path)
+    ctypes.CDLL(str(path)).fake_machine(1, 100_000, 1, 0)
+    assert library._refusal(image) is None
+    assert native.gru_jax_gpu_driver_version() == 13000
+
+
+@pytest.mark.parametrize("function", ["cuInit", "cuModuleLoadData", "cuGetErrorString"])
+def test_a_driver_that_lacks_a_function_is_too_old(function, copy, monkeypatch):
+    image = library.make_image("forward", 5, True)
+    driver = copy(f"\0{function}\0", f"\0{function[:-1]}_\0")
+    old = ctypes.CDLL(str(driver))
+    old.fake_machine(1, 100_000, 1, 0)
+    old.fake_failure(b"cuCtxGetCurrent" * (function == "cuGetErrorString"), 2)
+    load(copy(), driver, monkeypatch)
+    said = f"the NVIDIA driver is too old: it has no {function}"
+    assert library._refusal(image) == f"cannot run on toy: {said}"
+
+
+def test_a_driver_that_does_not_start_is_tried_again(copy, monkeypatch):
+    image = library.make_image("forward", 5, True)
+    path = copy()
+    native = load(path, path, monkeypatch)
+    native.fake_machine(1, 100_000, 1, 0)
+    native.fake_failure(b"cuInit", 2)
+    assert library._refusal(image) == f"cannot run on toy: {FAILED.format('cuInit')}"
+    native.fake_failure(b"cuDriverGetVersion", 2)
+    assert native.gru_jax_gpu_driver_version() == 0
+    assert library._refusal(image) is None
+
+
+def test_a_thread_without_a_context_is_refused(copy, monkeypatch):
+    path = copy()
+    load(path, path, monkeypatch)
+    refusal = library._refusal(library.make_image("forward", 5, True))
+    assert refusal == "cannot run on toy: no CUDA context is current"
