@@ -55,7 +55,7 @@ def unroll(hidden, backend, reset="after"):
     cell = gj.gru(hidden, reset=reset)
     xs = jnp.linspace(-1, 1, 2 * 4 * 3).reshape(2, 4, 3)
     run = jax.jit(lambda params, xs: (gj.unroll(cell, params, xs, backend=backend)[0] ** 2).sum())
-    return jax.value_and_grad(run)(cell.init(jax.random.key(0), 3), xs)
+    return jax.block_until_ready(jax.value_and_grad(run)(cell.init(jax.random.key(0), 3), xs))
 
 
 def gpu_of(capability, kind):
@@ -209,7 +209,7 @@ def test_a_state_too_large_for_the_gpu_is_refused(capability, hidden, why, gpu, 
     gpu.have(clusters=0 if capability == "12.0" else 1)
     monkeypatch.setattr(library, "_devices", lambda: [gpu_of(capability, "that")])
     if why is None:
-        jax.block_until_ready(unroll(hidden, "gpu"))
+        unroll(hidden, "gpu")
         width = 128 if hidden == 128 else 256
         assert gpu.last_launch[0] == f"gru_backward_after_{width}"
     else:
@@ -229,7 +229,7 @@ def test_a_backward_pass_that_does_not_compile_is_xlas(reset, gpu, monkeypatch, 
 
     monkeypatch.setattr(library, "make_image", make_image)
     caplog.set_level(logging.DEBUG, "gru_jax")
-    found = jax.block_until_ready(unroll(5, "gpu", reset))
+    found = unroll(5, "gpu", reset)
     assert caplog.messages == [
         "recurrence: the compiled kernel runs.",
         "recurrence: XLA's loop runs in the backward pass, for the want of a kernel: no luck.",
