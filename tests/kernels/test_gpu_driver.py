@@ -64,11 +64,11 @@ MACHINES = {
 
 @pytest.mark.parametrize("machine", MACHINES)
 @pytest.mark.parametrize("batch", [1, 3, 132, 133, 1000, 5000])
-def test_each_row_is_run_once_by_as_many_clusters_as_fit_at_once(batch, machine, gpu, rng):
-    gpu.have(**MACHINES[machine])
+def test_each_row_is_run_once_by_as_many_clusters_as_fit_at_once(batch, machine, emulated, rng):
+    emulated.have(**MACHINES[machine])
     params, xs = draw(rng, batch, 5, time=2 if batch < 1000 else 1)
     found = np.asarray(run(params, xs))
-    name, launch = gpu.last_launch
+    name, launch = emulated.last_launch
     assert name == "gru_forward_after_64"
     assert launch == model(5, batch, backward=False, **MACHINES[machine])
     h = np.zeros((batch, 5))
@@ -79,19 +79,19 @@ def test_each_row_is_run_once_by_as_many_clusters_as_fit_at_once(batch, machine,
 
 @pytest.mark.parametrize("reset", ["before", "after"])
 @pytest.mark.parametrize("hidden", SIZES)
-def test_both_passes_of_every_width_are_launched_so(hidden, reset, gpu, rng):
+def test_both_passes_of_every_width_are_launched_so(hidden, reset, emulated, rng):
     machine = {"processors": 8, "clusters": 3, "shared": SHARED}
-    gpu.have(**machine)
+    emulated.have(**machine)
     params, xs = draw(rng, 7, hidden, reset=reset)
     width, _ = SIZES[hidden]
     jax.block_until_ready(run(params, xs))
-    assert gpu.last_launch == (
+    assert emulated.last_launch == (
         f"gru_forward_{reset}_{width}",
         model(hidden, 7, backward=False, **machine),
     )
     gradient = jax.grad(lambda *args: (run(*args) ** 2).sum(), (0, 1))
     found = jax.block_until_ready(gradient(params, xs))
-    assert gpu.last_launch == (
+    assert emulated.last_launch == (
         f"gru_backward_{reset}_{width}",
         model(hidden, 7, backward=True, **machine),
     )

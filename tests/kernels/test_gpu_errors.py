@@ -34,21 +34,21 @@ def compile_run(hidden):
 
 
 @pytest.mark.parametrize("function", sorted(CALLED - AT_START - IN_CHECKS))
-def test_a_program_whose_driver_fails_names_the_function_and_runs_again(function, gpu):
+def test_a_program_whose_driver_fails_names_the_function_and_runs_again(function, emulated):
     program, args = compile_run(130 if function == OF_CLUSTERS else 5)
     want = np.asarray(program(*args))
-    gpu.have()  # so that the image is loaded again
-    gpu.fail(function)
+    emulated.have()  # so that the image is loaded again
+    emulated.fail(function)
     with pytest.raises(RUNTIME_ERRORS) as caught:
         jax.block_until_ready(program(*args))
     assert str(caught.value) == f"INTERNAL: gru_jax: {FAILED.format(function)}"
-    gpu.fail()
+    emulated.fail()
     np.testing.assert_array_equal(program(*args), want)
 
 
-def test_a_failure_without_words_has_its_number(gpu):
+def test_a_failure_without_words_has_its_number(emulated):
     program, args = compile_run(5)
-    gpu.fail("cuLaunchKernelEx", "cuGetErrorString", status=719)
+    emulated.fail("cuLaunchKernelEx", "cuGetErrorString", status=719)
     with pytest.raises(jax.errors.JaxRuntimeError) as caught:
         jax.block_until_ready(program(*args))
     assert str(caught.value).endswith("cuLaunchKernelEx failed: an unknown error (719)")
@@ -62,32 +62,32 @@ def test_a_failure_without_words_has_its_number(gpu):
         (300, {"clusters": 0}, "no cluster of 16 blocks fits"),
     ],
 )
-def test_a_gpu_that_is_too_small_is_an_error(hidden, machine, said, gpu):
+def test_a_gpu_that_is_too_small_is_an_error(hidden, machine, said, emulated):
     program, args = compile_run(hidden)
-    gpu.have(**machine)
+    emulated.have(**machine)
     with pytest.raises(jax.errors.JaxRuntimeError) as caught:
         jax.block_until_ready(program(*args))
     assert str(caught.value) == f"INTERNAL: gru_jax: {said}"
 
 
 @pytest.mark.parametrize("function", sorted(CALLED - AT_START - OF_STREAMS))
-def test_a_check_that_fails_says_why_and_gives_the_context_back(function, gpu):
+def test_a_check_that_fails_says_why_and_gives_the_context_back(function, emulated):
     image = library.make_image("forward", 130 if function == OF_CLUSTERS else 5, True)
-    gpu.native.fake_no_context()  # so that one is pushed
-    gpu.fail(function, status=209)
+    emulated.native.fake_no_context()  # so that one is pushed
+    emulated.fail(function, status=209)
     refusal = library._refusal(image)
     if "Pop" in function or "Release" in function:  # Nothing can be done about these.
         assert refusal is None
         return
     assert refusal == f"cannot run on toy: {function} failed: a told failure (209)"
-    assert gpu.native.fake_held() == 0
-    gpu.fail()
+    assert emulated.native.fake_held() == 0
+    emulated.fail()
     assert library._refusal(image) is None
-    assert gpu.native.fake_held() == 0
+    assert emulated.native.fake_held() == 0
 
 
 @pytest.fixture
-def copy(gpu, emulated_folder, tmp_path):
+def copy(emulated, emulated_folder, tmp_path):
     """Returns a function that copies handlers and driver, to which nothing has happened yet."""
 
     def make(old="", new=""):
@@ -96,7 +96,7 @@ def copy(gpu, emulated_folder, tmp_path):
         path.write_bytes(code.replace(old.encode(), new.encode()) if old else code)
         return path
 
-    assert gpu
+    assert emulated
     return make
 
 
@@ -145,8 +145,14 @@ def test_a_driver_that_does_not_start_is_tried_again(copy, monkeypatch):
     assert library._refusal(image) is None
 
 
-def test_a_thread_without_a_context_is_refused(copy, monkeypatch):
-    path = copy()
-    load(path, path, monkeypatch)
-    refusal = library._refusal(library.make_image("forward", 5, True))
-    assert refusal == "cannot run on toy: no CUDA context is current"
+def test_a_thread_without_a_context_takes_the_streams_and_gives_it_back(emulated):
+    program, args = compile_run(5)
+    want = np.asarray(program(*args))
+    emulated.have()
+    emulated.native.fake_no_context()
+    np.testing.assert_array_equal(program(*args), want)
+    assert emulated.native.fake_held() == 0
+    emulated.fail("cuLaunchKernelEx")
+    with pytest.raises(RUNTIME_ERRORS, match="cuLaunchKernelEx failed"):
+        jax.block_until_ready(program(*args))
+    assert emulated.native.fake_held() == 0

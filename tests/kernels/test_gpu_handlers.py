@@ -66,7 +66,7 @@ def call(way, **changes):
     return jax.block_until_ready(jax.ffi.ffi_call(target, results)(*operands, **ways))
 
 
-@pytest.mark.usefixtures("gpu")
+@pytest.mark.usefixtures("emulated")
 @pytest.mark.parametrize(("way", "name"), ARRAYS)
 def test_an_array_of_another_shape_is_refused(way, name):
     call(way)
@@ -94,13 +94,13 @@ WRONG = [
 
 
 @pytest.mark.parametrize(("changes", "said"), WRONG)
-def test_attributes_and_images_that_do_not_fit_are_refused(changes, said, gpu):
-    gpu.have()
+def test_attributes_and_images_that_do_not_fit_are_refused(changes, said, emulated):
+    emulated.have()
     with pytest.raises(jax.errors.JaxRuntimeError, match=re.escape(f"gru_jax: {said}")):
         call("forward", **changes)
 
 
-@pytest.mark.usefixtures("gpu")
+@pytest.mark.usefixtures("emulated")
 def test_a_state_that_the_width_does_not_hold_is_refused():
     wide = {"drive": (T, B, 195), "U": (3, 65, 65), "h0": (B, 65), "h_reset": (B, 65)}
     wide |= dict.fromkeys(("b_r", "b_z", "b_c", "b_h"), (65,))

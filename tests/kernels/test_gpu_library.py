@@ -205,13 +205,13 @@ def test_auto_does_not_take_the_kernel_on_a_gpu(monkeypatch, caplog):
         ("9.0", 513, "a hidden_size above 512"),
     ],
 )
-def test_a_state_too_large_for_the_gpu_is_refused(capability, hidden, why, gpu, monkeypatch):
-    gpu.have(clusters=0 if capability == "12.0" else 1)
+def test_a_state_too_large_for_the_gpu_is_refused(capability, hidden, why, emulated, monkeypatch):
+    emulated.have(clusters=0 if capability == "12.0" else 1)
     monkeypatch.setattr(library, "_devices", lambda: [gpu_of(capability, "that")])
     if why is None:
         unroll(hidden, "gpu")
         width = 128 if hidden == 128 else 256
-        assert gpu.last_launch[0] == f"gru_backward_after_{width}"
+        assert emulated.last_launch[0] == f"gru_backward_after_{width}"
     else:
         got = ', got "gpu"' if hidden > 512 else ""
         with refused(f'unroll: backend must be "auto" or "xla" for {why}{got}.'):
@@ -219,7 +219,7 @@ def test_a_state_too_large_for_the_gpu_is_refused(capability, hidden, why, gpu, 
 
 
 @pytest.mark.parametrize("reset", ["before", "after"])
-def test_a_backward_pass_that_does_not_compile_is_xlas(reset, gpu, monkeypatch, caplog):
+def test_a_backward_pass_that_does_not_compile_is_xlas(reset, emulated, monkeypatch, caplog):
     make = library.make_image
 
     def make_image(way, *args):
@@ -234,6 +234,6 @@ def test_a_backward_pass_that_does_not_compile_is_xlas(reset, gpu, monkeypatch, 
         "recurrence: the compiled kernel runs.",
         "recurrence: XLA's loop runs in the backward pass, for the want of a kernel: no luck.",
     ]
-    assert gpu.last_launch[0] == f"gru_forward_{reset}_64"
+    assert emulated.last_launch[0] == f"gru_forward_{reset}_64"
     for got, want in zip(*map(jax.tree.leaves, (found, unroll(5, "xla", reset))), strict=True):
         np.testing.assert_allclose(got, want, rtol=1e-5, atol=1e-6)
