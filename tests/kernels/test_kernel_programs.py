@@ -155,8 +155,7 @@ from pathlib import Path
 sys.path.insert(0, {support!r})
 import emulated_gpu
 
-native = emulated_gpu.machine(Path({folder!r})).native
-emulated_gpu.take_the_cpus_place(pytest.MonkeyPatch(), native)
+emulated_gpu.take_the_cpus_place(pytest.MonkeyPatch(), Path({folder!r}))
 """
 
 
