@@ -102,20 +102,17 @@ def test_by_default_and_where_programs_travel_xlas_loops_run(caplog):
         lower("cpu", loss, params, xs)
 
 
-@pytest.mark.parametrize("reset", FORMS)
-def test_programs_for_a_tpu_call_nothing_of_ours(reset):
-    loss, params, xs = loss_of(reset)
-    step = jax.grad(loss, argnums=(0, 1))
-    text = lower("tpu", step, params, xs)
-    assert "custom_call" not in text
-    assert "stablehlo.while" in text
-    half = lower("tpu", *loss_of(reset, dtype=jnp.bfloat16))
-    assert "custom_call" not in half
-    for backend in ("cpu", "gpu"):
-        loss, params, xs = loss_of(reset, backend=backend)
-        message = "for programs on tpu" if backend == "cpu" else "needs an NVIDIA GPU"
-        with pytest.raises(ValueError, match=message):
-            lower("tpu", loss, params, xs)
+@pytest.mark.parametrize("platform", ["tpu", "rocm"])
+def test_programs_for_tpus_and_amds_gpus_call_nothing_of_ours(platform):
+    for reset in FORMS:
+        loss, params, xs = loss_of(reset)
+        text = lower(platform, jax.grad(loss, argnums=(0, 1)), params, xs)
+        assert "stablehlo.while" in text
+        assert "custom_call" not in text
+    assert "custom_call" not in lower(platform, *loss_of("after", dtype=jnp.bfloat16))
+    for backend, why in {"cpu": f"programs on {platform}", "gpu": "needs an NVIDIA GPU"}.items():
+        with pytest.raises(ValueError, match=why):
+            lower(platform, *loss_of("after", backend=backend))
 
 
 @pytest.mark.usefixtures("emulated")
