@@ -114,21 +114,21 @@ class Bench:
     """
 
     sizes: tuple[str, ...] | None = None
-    """Problems, each batch,time,input,hidden, or six numbers for images. With ,resets behind the
-    four, episodes begin at random steps. Default: a few sizes."""
+    """Problems, each batch,time,input,hidden, or six numbers for images. A fifth word, as in
+    64,128,256,256,resets, adds episodes that begin at random steps. Default: a few sizes."""
     images: bool = False
     """Time the convolutional GRU. Sizes of six numbers imply it."""
     peers: tuple[PeerName, ...] | None = None
     """Libraries to time beside gru_jax. Default: all. xla is gru_jax without its kernel. linen_scan
-    is the ScannedRNN of code for reinforcement learning. linen_lstm computes a different
+    is the ScannedRNN that reinforcement learning code uses. linen_lstm computes a different
     function."""
     measure: tuple[Measure, ...] = MEASURES
     """What to time: a forward pass, and a training step (loss and all gradients)."""
     device: DeviceName | None = None
     """Device to run on. Default: JAX's. On a GPU, PyTorch runs on CUDA, and gru_jax runs its GPU
-    kernel or not at all."""
+    kernel; if that cannot run, it is left out."""
     precision: Precision = "highest"
-    """Precision of float32 products on a GPU, in JAX and in PyTorch. tf32 is faster, and rounds
+    """Precision of float32 products on a GPU, in JAX and in PyTorch. tf32 is faster: it rounds
     factors to 10 bits. A CPU ignores it."""
     rounds: int = 11
     """Rounds; in each, every library takes one turn, in shuffled order."""

@@ -89,7 +89,7 @@ def _say(twin: Lower) -> Lower:
     """Returns the lowering for platforms without a kernel."""
 
     def lower(ctx: mlir.LoweringRuleContext, *operands: Any, **static: Any) -> Sequence[Any]:
-        fall_back(_elsewhere(ctx), static["required"])
+        fall_back(_elsewhere(ctx), static["kernel"] if static["required"] else None)
         return twin(ctx, *operands, **static)
 
     return lower
@@ -118,9 +118,10 @@ def _choose(primitive: Primitive, twin: Lower, platform: str) -> Lower:
             return mlir.lower_fun(function, multiple_results=True)(ctx, *operands)
         if primitive is forward_p and why_not:
             # Nothing runs on empty arrays, so no backend is refused.
-            fall_back(why_not, static["required"] and 0 not in ctx.avals_out[0].shape)
+            named = static["kernel"] if static["required"] else None
+            fall_back(why_not, None if 0 in ctx.avals_out[0].shape else named)
         elif primitive is forward_p:
-            kernel_runs()
+            kernel_runs(static["kernel"])
         elif why_not and not obstacle("forward"):
             fall_back_in_part(why_not)
         if why_not:
@@ -139,7 +140,7 @@ def _obstacle(ctx: mlir.LoweringRuleContext, kernel: Kernel, way: Pass, after: b
     """Returns why a program gets the twin, a phrase; None if it gets the compiled code."""
     hs, context = ctx.avals_out[0], ctx.module_context.axis_context
     if missing := kernel.reason():
-        return f"the want of a kernel: {missing.removesuffix('.')}"
+        return f"a kernel that is missing: {missing.removesuffix('.')}"
     if 0 in hs.shape:
         return "arrays of no size"
     if obstacle := kernel.obstacle(way, hs.shape[-1], after):

@@ -32,8 +32,8 @@ for primitive in (tangent_p, backward_p):
 
 
 @forward_p.def_impl
-def _without_jit(*operands: Array, required: bool, **static: Any) -> Sequence[Array]:
-    fall_back("what runs without jit", required)
+def _without_jit(*operands: Array, kernel: str, required: bool, **static: Any) -> Sequence[Array]:
+    fall_back("what runs without jit", kernel if required else None)
     return twin.forward(*operands, **static)
 
 

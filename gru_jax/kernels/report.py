@@ -5,23 +5,23 @@ import logging
 log = logging.getLogger("gru_jax")
 
 
-def kernel_runs() -> None:
-    """Logs that a program got the compiled kernel."""
-    log.debug("recurrence: the compiled kernel runs.")
+def kernel_runs(kernel: str) -> None:
+    """Logs that a program got a compiled kernel, "cpu" or "gpu"."""
+    log.debug("recurrence: the compiled kernel%s runs.", " for GPUs" * (kernel == "gpu"))
 
 
-def fall_back(reason: str, required: bool = False) -> None:
+def fall_back(reason: str, named: str | None = None) -> None:
     """Logs that a program got XLA's loop.
 
     Args:
         reason: why the kernel does not run, a phrase.
-        required: whether the caller named the kernel.
+        named: the kernel that the caller named; None if any may run.
 
     Raises:
-        ValueError: if `required`.
+        ValueError: if a kernel was named.
     """
-    if required:
-        raise ValueError(f'unroll: backend must be "auto" or "xla" for {reason}.')
+    if named:
+        raise ValueError(f'unroll: backend must be "auto" or "xla" for {reason}, got "{named}".')
     log.debug("recurrence: XLA's loop runs, for %s.", reason)
 
 

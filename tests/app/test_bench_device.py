@@ -65,8 +65,8 @@ def test_a_device_that_is_not_there_is_one_line(monkeypatch, capsys):
     assert main(["bench", "--device", "gpu"]) == 2
     assert capsys.readouterr() == (
         "",
-        f"gru-jax: bench: device must be one that JAX finds, here {jax.default_backend()}, got "
-        "gpu; pip install 'jax[cuda13]' is for NVIDIA's GPUs.\n",
+        "gru-jax: bench: --device must be one that JAX finds, got gpu. For an NVIDIA GPU, pip "
+        "install 'jax[cuda13]<0.13'.\n",
     )
 
 

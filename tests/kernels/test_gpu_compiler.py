@@ -90,7 +90,7 @@ def test_without_nvrtc_the_error_says_what_to_install(files, driver, installed):
     installed(*files)
     with pytest.raises(compiler.Unavailable) as caught:
         compiler.find(driver)
-    said = "NVRTC is not installed: pip install 'jax[cuda12]' or 'jax[cuda13]'"
+    said = "NVRTC is not installed: pip install 'jax[cuda13]<0.13', or cuda12 for an older driver"
     assert str(caught.value) == said
 
 

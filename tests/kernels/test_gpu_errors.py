@@ -57,9 +57,9 @@ def test_a_failure_without_words_has_its_number(emulated):
 @pytest.mark.parametrize(
     ("hidden", "machine", "said"),
     [
-        (5, {"shared": 2048}, "a block has too little shared memory"),
-        (5, {"processors": 0}, "no cluster of 1 blocks fits"),
-        (300, {"clusters": 0}, "no cluster of 16 blocks fits"),
+        (5, {"shared": 2048}, "a block must have 6416 bytes of shared memory, and has 2048"),
+        (5, {"processors": 0}, "the GPU holds no cluster of 1 block"),
+        (300, {"clusters": 0}, "the GPU holds no cluster of 16 blocks"),
     ],
 )
 def test_a_gpu_that_is_too_small_is_an_error(hidden, machine, said, emulated):

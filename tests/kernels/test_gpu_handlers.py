@@ -87,7 +87,7 @@ DAMAGED = np.zeros(100, np.uint8)
 WRONG = [
     ({"time_axis": np.int64(2)}, "states must have three axes, and time must be one of the first"),
     ({"states": (0, B, H)}, "time, rows and hidden must be 1 or more"),
-    ({"width": np.int64(100)}, "no kernel of such a width"),
+    ({"width": np.int64(100)}, "no kernel has the width "),
     ({"name": "gru_forward"}, "cuModuleGetFunction failed: a told failure (500)"),
     ({"image": DAMAGED}, "cuModuleLoadData failed: a told failure (200)"),
 ]
@@ -105,5 +105,5 @@ def test_a_state_that_the_width_does_not_hold_is_refused():
     wide = {"drive": (T, B, 195), "U": (3, 65, 65), "h0": (B, 65), "h_reset": (B, 65)}
     wide |= dict.fromkeys(("b_r", "b_z", "b_c", "b_h"), (65,))
     wide |= dict.fromkeys(RESULTS["forward"], (T, B, 65))
-    with pytest.raises(jax.errors.JaxRuntimeError, match="gru_jax: no kernel of such a width"):
+    with pytest.raises(jax.errors.JaxRuntimeError, match="gru_jax: no kernel has the width "):
         call("forward", **wide)

@@ -19,6 +19,10 @@ import gru_jax as gj
 from gru_jax.kernels.gpu import compiler, library
 from gru_jax.sequence.backends import BACKENDS
 
+NO_GPU = (
+    "gru_jax's GPU kernel needs an NVIDIA GPU, and JAX finds none: if there is one, pip install "
+    "'jax[cuda13]<0.13'."
+)
 FIND_DEVICES, MISSING = library._devices, library.library.missing
 
 
@@ -64,18 +68,22 @@ def gpu_of(capability, kind):
     )
 
 
-def no_cuda(monkeypatch):
+def no_cuda(monkeypatch, error=RuntimeError):
     def local_devices(*, backend):
-        raise RuntimeError(f"Unknown backend {backend}")
+        raise error(f"Unknown backend {backend}")
 
     monkeypatch.setattr(library, "_devices", FIND_DEVICES)
     monkeypatch.setattr(jax, "local_devices", local_devices)
-    return "gru_jax's GPU kernel needs an NVIDIA GPU, and JAX has none here."
+    return NO_GPU
+
+
+def no_device_of_any_kind(monkeypatch):  # as with JAX_PLATFORMS=cuda
+    return no_cuda(monkeypatch, AssertionError)
 
 
 def no_gpu_of_this_process(monkeypatch):
     monkeypatch.setattr(library, "_devices", list)
-    return "gru_jax's GPU kernel needs an NVIDIA GPU, and JAX has none here."
+    return NO_GPU
 
 
 def an_old_gpu(monkeypatch):
@@ -126,6 +134,7 @@ def a_driver_that_refuses(monkeypatch):
     "situation",
     [
         no_cuda,
+        no_device_of_any_kind,
         no_gpu_of_this_process,
         an_old_gpu,
         no_native_library,
@@ -201,7 +210,7 @@ def test_auto_does_not_take_the_kernel_on_a_gpu(monkeypatch, caplog):
         ("8.0", 129, "a hidden_size above 128 on this GPU"),
         ("8.9", 128, None),
         ("9.0", 129, None),
-        ("12.0", 300, "a kernel that cannot run on that: no cluster of 16 blocks fits"),
+        ("12.0", 300, "a kernel that cannot run on that: the GPU holds no cluster of 16 blocks"),
         ("9.0", 513, "a hidden_size above 512"),
     ],
 )
@@ -213,8 +222,7 @@ def test_a_state_too_large_for_the_gpu_is_refused(capability, hidden, why, emula
         width = 128 if hidden == 128 else 256
         assert emulated.last_launch[0] == f"gru_backward_after_{width}"
     else:
-        got = ', got "gpu"' if hidden > 512 else ""
-        with refused(f'unroll: backend must be "auto" or "xla" for {why}{got}.'):
+        with refused(f'unroll: backend must be "auto" or "xla" for {why}, got "gpu".'):
             unroll(hidden, "gpu")
 
 
@@ -231,8 +239,8 @@ def test_a_backward_pass_that_does_not_compile_is_xlas(reset, emulated, monkeypa
     caplog.set_level(logging.DEBUG, "gru_jax")
     found = unroll(5, "gpu", reset)
     assert caplog.messages == [
-        "recurrence: the compiled kernel runs.",
-        "recurrence: XLA's loop runs in the backward pass, for the want of a kernel: no luck.",
+        "recurrence: the compiled kernel for GPUs runs.",
+        "recurrence: XLA's loop runs in the backward pass, for a kernel that is missing: no luck.",
     ]
     assert emulated.last_launch[0] == f"gru_forward_{reset}_64"
     for got, want in zip(*map(jax.tree.leaves, (found, unroll(5, "xla", reset))), strict=True):

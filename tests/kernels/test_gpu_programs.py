@@ -96,9 +96,11 @@ def test_by_default_and_where_programs_travel_xlas_loops_run(caplog):
         exported = jax.export.export(jax.jit(jax.grad(loss)), platforms=("cuda",))(params, xs)
     assert not calls(exported.mlir_module())
     loss, params, xs = loss_of("after", backend="gpu")
-    with refused('unroll: backend must be "auto" or "xla" for programs that are exported.'):
+    with refused(
+        'unroll: backend must be "auto" or "xla" for programs that are exported, got "gpu".'
+    ):
         jax.export.export(jax.jit(loss), platforms=("cuda",))(params, xs)
-    with refused('unroll: backend must be "auto" or "xla" for programs on cpu.'):
+    with refused('unroll: backend must be "auto" or "xla" for programs on cpu, got "gpu".'):
         lower("cpu", loss, params, xs)
 
 

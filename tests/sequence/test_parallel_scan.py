@@ -120,7 +120,7 @@ def test_a_learned_initial_state_keeps_it(rng):
 
 
 def test_a_cell_with_a_state_in_its_gates_is_refused(rng):
-    assert list(BACKENDS) == ["cpu", "scan", "xla"]
+    assert list(BACKENDS) == ["gpu", "cpu", "scan", "xla"]
     params = gj.gru(5).init(jax.random.key(0), 3)
     with refused(
         'unroll: backend must be "auto" or "xla" for a cell that is not linear in its state, '

@@ -29,11 +29,10 @@ def choose(name: DeviceName | None, precision: Precision) -> Iterator[None]:
         if name:
             try:
                 device, *_ = jax.devices(name)
-            except RuntimeError as error:
-                here = ", ".join(sorted({other.platform for other in jax.devices()}))
+            except (RuntimeError, AssertionError) as error:  # JAX may have no device of any kind
                 raise ValueError(
-                    f"bench: device must be one that JAX finds, here {here}, got {name}; "
-                    "pip install 'jax[cuda13]' is for NVIDIA's GPUs."
+                    f"bench: --device must be one that JAX finds, got {name}. For an NVIDIA GPU, "
+                    "pip install 'jax[cuda13]<0.13'."
                 ) from error
             stack.enter_context(jax.default_device(device))
         if platform() != "cpu":

@@ -63,13 +63,15 @@ Tell: TypeAlias = Callable[[AnySize, str, str], object]
 
 def missing(contender: Contender, size: AnySize) -> str | None:
     """Returns why a contender cannot take part at a size, None if it can."""
+    if has_resets(size) and not contender.has_resets:
+        return "has no resets"
     packages = contender.packages.items()
     absent = [package for module, package in packages if not importlib.util.find_spec(module)]
     if absent:
         return f"not installed: pip install {' '.join(absent)}"
     if contender.platforms and (platform := device.platform()) not in contender.platforms:
         return f"runs on {' and '.join(contender.platforms)} only, and JAX is on the {platform}"
-    return "has no resets" if has_resets(size) and not contender.has_resets else None
+    return None
 
 
 def count_turns(

@@ -93,7 +93,9 @@ def find(newest: int) -> Path:
         except Unavailable:
             continue
         return path
-    raise Unavailable("NVRTC is not installed: pip install 'jax[cuda12]' or 'jax[cuda13]'")
+    raise Unavailable(
+        "NVRTC is not installed: pip install 'jax[cuda13]<0.13', or cuda12 for an older driver"
+    )
 
 
 def compile_source(

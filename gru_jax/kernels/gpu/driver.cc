@@ -110,7 +110,10 @@ Loaded load(const Image& image, const Work& work) {
   if (work.shape.blocks() > 8) driver.call("cuFuncSetAttribute", function, kAnyCluster, 1);
   int64_t most_rows = 0;
   while (work.shared_bytes(most_rows + 1) <= memory) ++most_rows;
-  if (!most_rows) throw Refusal("a block has too little shared memory");
+  if (!most_rows) {
+    throw Refusal("a block must have " + std::to_string(work.shared_bytes(1)) +
+                  " bytes of shared memory, and has " + std::to_string(memory));
+  }
   if (work.shape.blocks() > 1) {
     Attribute cluster{};
     Config config = configure(work, 1, 1, &cluster);
@@ -123,7 +126,8 @@ Loaded load(const Image& image, const Work& work) {
     clusters *= processors;
   }
   if (clusters < 1) {
-    throw Refusal("no cluster of " + std::to_string(work.shape.blocks()) + " blocks fits");
+    const std::string blocks = std::to_string(work.shape.blocks());
+    throw Refusal("the GPU holds no cluster of " + blocks + (blocks == "1" ? " block" : " blocks"));
   }
   return {function, clusters, most_rows};
 }

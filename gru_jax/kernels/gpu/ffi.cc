@@ -42,7 +42,9 @@ template <typename P>
 void run(void* stream, P& p, bool backward, int64_t width, Bytes image, std::string_view name,
          int64_t key) {
   const Shape shape = shape_of(static_cast<int>(width));
-  if (!shape.slices || p.hidden > width) throw Mismatch{"gru_jax: no kernel of such a width."};
+  if (!shape.slices || p.hidden > width) {
+    throw Mismatch{"gru_jax: no kernel has the width " + std::to_string(width) + "."};
+  }
   const Image code{image.begin(), std::string(name), key};
   const Launch launch(stream, code, {p.rows, shape, backward});
   const int64_t pitch = p.row_stride * p.hidden;

@@ -39,7 +39,7 @@ def obstacle(way: compiler.Pass, hidden: int, after: bool) -> str | None:
     try:
         image = make_image(way, hidden, after)
     except compiler.Unavailable as error:
-        return f"the want of a kernel: {error}"
+        return f"a kernel that is missing: {error}"
     refusal = _refusal(image)  # Not every GPU holds clusters of all sizes.
     return refusal and f"a kernel that {refusal}"
 
@@ -71,10 +71,13 @@ def _load() -> str | None:
 
     try:
         devices = _devices()
-    except RuntimeError:
+    except (RuntimeError, AssertionError):  # the second if JAX has no device of any kind
         devices = []
     if not devices:  # or all are other processes'
-        return "gru_jax's GPU kernel needs an NVIDIA GPU, and JAX has none here."
+        return (
+            "gru_jax's GPU kernel needs an NVIDIA GPU, and JAX finds none: if there is one, "
+            "pip install 'jax[cuda13]<0.13'."
+        )
     if capability() < compiler.OLDEST:
         oldest, found = (".".join(map(str, pair)) for pair in (compiler.OLDEST, capability()))
         return (
