@@ -75,7 +75,6 @@ GRU_INLINE void backward(const Backward& f) {
     };
     fetch(i + kAhead);
     mine.each([&](int row, int j, int unit) {
-      const long long at = state + (row * f.row_pitch + unit);
       const float* saved = mine.ring(i, row) + j;
       const int flags = mine.flags_of(i, row);
       float l = arrived(row, j);
@@ -94,15 +93,15 @@ GRU_INLINE void backward(const Backward& f) {
       mine.carry(row, j) = l;
       const float da_c = d * z * (1.0f - c * c), da_z = d * (c - before(row, j)) * z * (1.0f - z);
       send(1, row, unit, da_z);
-      f.da[1][at] = da_z;
-      f.da[2][at] = da_c;
+      mine.result(1, row, j) = da_z;
+      mine.result(2, row, j) = da_c;
       if (After) {
         const float r = saved[kR * kUnits], q = saved[kQ * kUnits];
         const float da_r = da_c * q * r * (1.0f - r), dq = da_c * r;
         send(0, row, unit, da_r);
         send(2, row, unit, dq);
-        f.da[0][at] = da_r;
-        f.da[3][at] = dq;
+        mine.result(0, row, j) = da_r;
+        mine.result(3, row, j) = dq;
       } else {
         send(2, row, unit, da_c);
       }
@@ -116,11 +115,17 @@ GRU_INLINE void backward(const Backward& f) {
         const float d_rh = mine.sums(row)[2 * kUnits + j];
         const float da_r = d_rh * before(row, j) * r * (1.0f - r);
         send(0, row, unit, da_r);
-        f.da[0][state + (row * f.row_pitch + unit)] = da_r;
+        mine.result(0, row, j) = da_r;
         mine.carry(row, j) = fmaf(d_rh, r, mine.carry(row, j));
       });
       sync_cluster<kBlocks>();
     }
+    mine.each([&](int row, int j, int unit) {
+      const long long at = state + (row * f.row_pitch + unit);
+      for (int gate = 0; gate < (After ? 4 : 3); ++gate) {
+        f.da[gate][at] = mine.result(gate, row, j);
+      }
+    });
     multiply(After || tile.gate < 2, i);
     wait_for_copies<kAhead - 1>();  // for the next step
     sync_block();

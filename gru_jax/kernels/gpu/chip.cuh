@@ -95,9 +95,14 @@ GRU_INLINE void store_in_all(float* p, float x) {
 // Starts to copy 4 or 16 bytes into shared memory.
 template <int Bytes>
 GRU_INLINE void copy_later(void* to, const void* from) {
-  asm volatile("cp.async.ca.shared.global [%0], [%1], %2;" ::"r"(shared_address(to)), "l"(from),
-               "n"(Bytes)
-               : "memory");
+  if constexpr (Bytes == 16) {  // past the L1 cache: nothing is read twice
+    asm volatile("cp.async.cg.shared.global [%0], [%1], 16;" ::"r"(shared_address(to)), "l"(from)
+                 : "memory");
+  } else {
+    asm volatile("cp.async.ca.shared.global [%0], [%1], %2;" ::"r"(shared_address(to)), "l"(from),
+                 "n"(Bytes)
+                 : "memory");
+  }
 }
 GRU_INLINE void end_group() { asm volatile("cp.async.commit_group;" ::: "memory"); }
 

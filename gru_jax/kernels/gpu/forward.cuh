@@ -40,6 +40,7 @@ GRU_INLINE void forward(const Forward& f) {
     }
     if (f.h_reset) mine.reset(row, j) = f.h_reset[mine.of_row(row) + unit];
   });
+#pragma unroll 1
   for (int i = 0; i < kAhead; ++i) fetch(i);
   sync_cluster<kBlocks>();
 
@@ -66,20 +67,21 @@ GRU_INLINE void forward(const Forward& f) {
       multiply(tile.gate < 2, i % 2);
       mine.each([&](int row, int j, int unit) {
         const float r = sigmoid(pre(i, row, j, 0));
-        if (f.gates[0]) f.gates[0][state + (row * f.row_pitch + unit)] = r;
+        mine.result(0, row, j) = r;
         store_in_all<kBlocks>(mine.vector(2, row) + unit, r * mine.vector(i % 2, row)[unit]);
       });
       sync_cluster<kBlocks>();
     }
     multiply(After || tile.gate == 2, After ? i % 2 : 2);
     mine.each([&](int row, int j, int unit) {
-      const long long at = state + (row * f.row_pitch + unit);
       const float old = mine.vector(i % 2, row)[unit], z = sigmoid(pre(i, row, j, 1));
-      float r = 0.0f, q = 0.0f, a = 0.0f;
+      float a = 0.0f;
       if (After) {
-        r = sigmoid(pre(i, row, j, 0));
-        q = mine.sums(row)[2 * kUnits + j] + mine.bias(3, j);
+        const float r = sigmoid(pre(i, row, j, 0));
+        const float q = mine.sums(row)[2 * kUnits + j] + mine.bias(3, j);
         a = fmaf(r, q, mine.ring(i, row)[2 * kUnits + j] + mine.bias(2, j));
+        mine.result(0, row, j) = r;
+        mine.result(3, row, j) = q;
       } else {
         a = pre(i, row, j, 2);
       }
@@ -89,14 +91,20 @@ GRU_INLINE void forward(const Forward& f) {
       const float next = flags & kValid ? mixed : old;
       store_in_all<kBlocks>(mine.vector((i + 1) % 2, row) + unit,
                             flags & kResetNext ? mine.reset(row, j) : next);
-      f.hs[at] = next;
-      if (f.gates[1]) {
-        f.gates[1][at] = z;
-        f.gates[2][at] = c;
-        if (After) f.gates[0][at] = r, f.gates[3][at] = q;
-      }
+      mine.result(1, row, j) = z;
+      mine.result(2, row, j) = c;
+      mine.result(4, row, j) = next;
     });
     sync_cluster<kBlocks>();
+    mine.each([&](int row, int j, int unit) {
+      const long long at = state + (row * f.row_pitch + unit);
+      f.hs[at] = mine.result(4, row, j);
+      if (f.gates[0]) {
+        for (int gate = 0; gate < (After ? 4 : 3); ++gate) {
+          f.gates[gate][at] = mine.result(gate, row, j);
+        }
+      }
+    });
   }
 }
 

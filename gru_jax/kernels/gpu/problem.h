@@ -73,12 +73,14 @@ struct Layout {
   int bias;  // [4][units]
   int resets;  // [2][rows][units]: h_reset, and the sum of its gradients
   int carry;  // [rows][units]: the gradient that bypasses the gates
+  int results;  // [kResults][rows][units]: what a step writes to global memory
   int ring;  // [kAhead + 1][rows][arrays][units]: what a step reads from global memory
   int flags;  // [kAhead + 1][rows]
   int total;
 };
 
 constexpr int kDriveArrays = 3;  // of a step in the ring: the drive
+constexpr int kResults = 5;  // r, z, c, q and the state, or the gradients of the first four
 constexpr int kSavedArrays = 7;  // r, z, c, q, the state before, the state after, its gradient
 
 constexpr Layout layout_of(const Shape& s, bool backward, int rows) {
@@ -89,7 +91,8 @@ constexpr Layout layout_of(const Shape& s, bool backward, int rows) {
   l.bias = l.sums + 3 * rows * s.units();
   l.resets = l.bias + 4 * s.units();
   l.carry = l.resets + 2 * rows * s.units();
-  l.ring = l.carry + rows * s.units();
+  l.results = l.carry + rows * s.units();
+  l.ring = l.results + kResults * rows * s.units();
   l.flags = l.ring + (kAhead + 1) * rows * arrays * s.units();
   l.total = l.flags + (kAhead + 1) * rows;
   return l;

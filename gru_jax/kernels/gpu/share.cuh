@@ -95,6 +95,11 @@ struct Share {
   GRU_INLINE float& reset_sum(int row, int j) const {
     return shared[layout.resets + (p.rows_each + row) * kUnits + j];
   }
+  // A result on its way to global memory. A barrier of the cluster waits for a thread's earlier
+  // writes to that memory, so they are made after it.
+  GRU_INLINE float& result(int which, int row, int j) const {
+    return shared[layout.results + (which * p.rows_each + row) * kUnits + j];
+  }
   GRU_INLINE float& carry(int row, int j) const { return shared[layout.carry + row * kUnits + j]; }
 
  private:

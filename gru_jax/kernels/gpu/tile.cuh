@@ -32,9 +32,19 @@ struct Tile {
     for (int c = 0; c < kShape.columns; ++c) {
       const int n = first + column + c;
 #pragma unroll
-      for (int i = 0; i < 4 * kShape.chunks; ++i) {
-        const int k = 4 * (slice + i / 4 * kShape.slices) + i % 4;
-        w[i][c] = k < hidden && n < hidden ? of_gate[n * hidden + k] : 0.0f;
+      for (int i = 0; i < 4 * kShape.chunks; i += 4) {
+        const int k = 4 * (slice + i / 4 * kShape.slices), left = n < hidden ? hidden - k : 0;
+        const float* from = of_gate + n * hidden + k;
+        Four x{};
+        if (left >= 4 && hidden % 4 == 0) {
+          x = load_four(from);
+        } else {
+          if (left > 0) x.a = from[0];
+          if (left > 1) x.b = from[1];
+          if (left > 2) x.c = from[2];
+          if (left > 3) x.d = from[3];
+        }
+        w[i][c] = x.a, w[i + 1][c] = x.b, w[i + 2][c] = x.c, w[i + 3][c] = x.d;
       }
     }
   }

@@ -62,7 +62,10 @@ template <int Blocks>
 void store_in_all(float* p, float x) {
   Cluster& cluster = *current().cluster;
   const auto offset = p - shared_memory();
-  for (int rank = 0; rank < Blocks; ++rank) cluster.shared(rank)[offset] = x;
+  for (int rank = 0; rank < Blocks; ++rank) {
+    if (cluster.has_left(rank)) fail("a store to the shared memory of a block that has left");
+    cluster.shared(rank)[offset] = x;
+  }
 }
 
 template <int Bytes>

@@ -131,12 +131,14 @@ class Cluster {
   }
 
   float* shared(int rank) { return reinterpret_cast<float*>(memories_[rank]->begin()); }
+  bool has_left(int rank) const { return left_[rank] == threads_; }  // all its threads
   Barrier& of_block(int rank) { return blocks_[rank]; }
   Barrier& whole() { return whole_; }
 
   // Runs the blocks from `first` on, each thread as a call of the kernel.
   void run(int first, const std::function<void()>& kernel, std::mt19937& random) {
     kernel_ = &kernel;
+    left_.assign(memories_.size(), 0);
     for (size_t rank = 0; rank < memories_.size(); ++rank) {
       std::fill_n(shared(rank), shared_floats_, std::numeric_limits<float>::quiet_NaN());
     }
@@ -195,6 +197,7 @@ class Cluster {
     Cluster& cluster = *current().cluster;
     (*cluster.kernel_)();
     current().done_ = true;
+    ++cluster.left_[current().rank];
     _longjmp(cluster.scheduler_, 1);
   }
 
@@ -203,6 +206,7 @@ class Cluster {
   std::vector<Fiber> fibers_;
   std::vector<Warp> warps_;
   std::vector<Barrier> blocks_;
+  std::vector<int> left_;  // threads of each block that have left the kernel
   std::vector<std::unique_ptr<Guarded>> memories_;
   Barrier whole_;
   Guarded stacks_;
