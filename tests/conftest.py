@@ -96,7 +96,7 @@ def emulated(emulated_folder, monkeypatch):
 
 @pytest.fixture
 def gpu(request):
-    """The GPU where JAX has one, else the emulated one."""
+    """A real GPU if JAX has one, else the emulated one."""
     if jax.default_backend() == "cpu":
         return request.getfixturevalue("emulated")
     assert operator.reason("gpu") is None, operator.reason("gpu")

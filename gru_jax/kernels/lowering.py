@@ -1,7 +1,7 @@
-"""Which code a program gets for the kernel's primitives: the compiled code, or its twin.
+"""Chooses the code for the kernel's primitives: compiled code, or its JAX twin.
 
-Each kernel is for one platform, and for sizes of 1 or more. All other programs get the twin, and so
-do exported programs. On a mesh, each device runs the compiled code on its own rows.
+A kernel runs on one platform and needs non-empty arrays. Other programs and exported ones get the
+twin. On a mesh, each device runs the compiled code on its own rows.
 """
 
 from collections.abc import Callable, Sequence
@@ -31,10 +31,10 @@ Lower: TypeAlias = Callable[..., Sequence[Any]]
 
 
 class Kernel(NamedTuple):
-    """Compiled code.
+    """A compiled kernel, and when it can run.
 
     Attributes:
-        platform: for which JAX's name is this.
+        platform: JAX's name of the platform.
         reason: `() -> sentence`, why it cannot run here; None if it can.
         obstacle: `(pass, hidden, after) -> phrase`, why it cannot run such a pass; None if it can.
         forward: lowers the forward pass.
@@ -64,7 +64,7 @@ KERNELS = {
         mlir.lower_fun(gpu_calls.backward, multiple_results=True),
     ),
 }
-"""The kernels by the names that the primitives' parameter `kernel` takes."""
+"""The kernels, keyed by the primitives' parameter `kernel`."""
 
 NAMES = {
     forward_p: (Inputs._fields, Outputs._fields),
@@ -108,7 +108,8 @@ def _choose(primitive: Primitive, twin: Lower, platform: str) -> Lower:
 
         why_not = obstacle("forward" if primitive is forward_p else "backward")
         several = isinstance(context, mlir.ShardingContext) and context.num_devices > 1
-        if not why_not and several:  # Lowered here again, for each device.
+        if not why_not and several:
+            # on_rows binds the primitive again, which is lowered here for one device.
             function = on_rows(
                 partial(primitive.bind, **static),
                 dict(zip(NAMES[primitive][0], ctx.avals_in, strict=True)),
@@ -117,7 +118,7 @@ def _choose(primitive: Primitive, twin: Lower, platform: str) -> Lower:
             )
             return mlir.lower_fun(function, multiple_results=True)(ctx, *operands)
         if primitive is forward_p and why_not:
-            # Nothing runs on empty arrays, so no backend is refused.
+            # An empty array needs no kernel, so a required backend is not an error.
             fall_back(why_not, static["required"] and 0 not in ctx.avals_out[0].shape)
         elif primitive is forward_p:
             kernel_runs()

@@ -137,7 +137,7 @@ def _cpu_obstacle(request: Request) -> str | None:
 
 
 GPU_HIDDEN = 512
-"""The largest state of the GPU's kernel."""
+"""The largest state size of the GPU kernel."""
 
 
 def _gpu_obstacle(request: Request) -> str | None:

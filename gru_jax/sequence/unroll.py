@@ -82,19 +82,19 @@ def unroll(
         chunk_size: steps in a chunk, for "states" and "chunked" (under autodiff only for
             "chunked"). None is about the square root of the number of steps, and more if a step is
             small.
-        unroll: steps in one iteration of the compiled loop; the kernel ignores it.
-        backend: "xla" runs loops that XLA compiles. "scan" runs all steps in parallel, for cells
-            that are linear in the state, e.g. `min_gru`; "auto" does so on accelerators, for
-            sequences of 128 steps or more. "cpu" runs the compiled kernel, which needs a
-            plain `gru` in float32 on a CPU, with the rule, and without zoneout and recurrent
-            dropout. "gpu" runs a CUDA kernel, which needs the same on an NVIDIA GPU, in float32 or
-            bfloat16, with at most 512 features (128 below compute capability 9.0). States, gates
-            and sums are then in float32. This kernel has not run on a GPU yet, so "auto" never
-            chooses it. A named backend raises an error if it cannot run. "auto" runs the CPU's
-            kernel if it can, and XLA's loops otherwise. None reads the environment variable
-            GRU_JAX_BACKEND when the call is traced; if unset, it is "auto". Second derivatives and
-            `jax.export` run XLA's loops. With `memory="states"`, too, the kernel keeps only the
-            state before each chunk, and recomputes the chunk's steps.
+        unroll: steps in one iteration of the compiled loop; the kernels ignore it.
+        backend: None reads the environment variable GRU_JAX_BACKEND when the call is traced; if
+            unset, it is "auto". "auto" runs the CPU kernel if it can; on accelerators, "scan" if it
+            can, for 128 steps or more; otherwise XLA's loops. Every other name raises an error if
+            its backend cannot run. "xla" runs loops that XLA compiles. "scan" runs all steps in
+            parallel, for cells that are linear in the state, e.g. `min_gru`. "cpu" runs the
+            compiled kernel, which needs a plain `gru` in float32 on a CPU, with the rule, and
+            without zoneout and recurrent dropout. "gpu" runs a CUDA kernel on an NVIDIA GPU, under
+            the same conditions, but also in bfloat16, with at most 512 features (128 before compute
+            capability 9.0). It computes states, gates and sums in float32. It has not run on a GPU
+            yet, so "auto" never chooses it. Second derivatives and `jax.export` run XLA's loops.
+            With `memory="states"`, too, the kernels keep only the state before each chunk, and
+            recompute the chunk's steps.
 
     Returns:
         `(hs, h_last)`: the state after each step, zero in padded steps, and the state after the

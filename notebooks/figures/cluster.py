@@ -1,4 +1,4 @@
-"""Draws a forward step of the GPU's kernel, in a cluster: `python notebooks/figures/cluster.py`.
+"""Draws a forward step of the GPU kernel, in a cluster: `python notebooks/figures/cluster.py`.
 
 It writes cluster.png beside this file, for the guide's page about backends.
 """

@@ -1,4 +1,4 @@
-"""NVRTC compiles every kernel for NVIDIA's GPUs, where there is none; its failures are phrases."""
+"""NVRTC compiles every kernel without a GPU; its failures are phrases."""
 
 import re
 import types
@@ -14,7 +14,7 @@ ARCHITECTURES = {
     (10, 0): compiler.WIDTHS,
 }
 REGISTERS = 65536 // (12 * 32) // 8 * 8
-"""Of a thread, if a block's 12 warps share a multiprocessor's: they are given out by eights."""
+"""Of a thread, if a block of 12 warps has a multiprocessor to itself; allocated by eights."""
 
 
 @pytest.fixture(scope="module")

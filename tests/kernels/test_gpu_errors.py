@@ -1,4 +1,4 @@
-"""What NVIDIA's driver refuses, and calls with wrong shapes, are errors: nothing crashes."""
+"""Failures of NVIDIA's driver are errors that name its function: nothing crashes."""
 
 import ctypes
 import re
@@ -21,12 +21,12 @@ IN_CHECKS = {name for name in CALLED if "Primary" in name or "Push" in name or "
 OF_STREAMS = {"cuStreamGetCtx", "cuLaunchKernelEx"}
 OF_CLUSTERS = "cuOccupancyMaxActiveClusters"
 RUNTIME_ERRORS = jax.errors.JaxRuntimeError, ValueError
-"""The second if JAX calls a program for the second time: on CPUs, it does so another way."""
+"""On a CPU, JAX raises the second from a program's second call on."""
 FAILED = "{} failed: out of memory (2)"
 
 
 def compile_run(hidden):
-    """Returns a program that has been compiled, and what it takes."""
+    """Returns a compiled program and its arguments."""
     cell = gj.gru(hidden)
     args = cell.init(jax.random.key(0), 3), jnp.ones((2, 4, 3))
     program = jax.jit(lambda params, xs: gj.unroll(cell, params, xs, backend="gpu")[0])
@@ -88,7 +88,7 @@ def test_a_check_that_fails_says_why_and_gives_the_context_back(function, emulat
 
 @pytest.fixture
 def copy(emulated, emulated_folder, tmp_path):
-    """Returns a function that copies handlers and driver, to which nothing has happened yet."""
+    """Returns a function that makes a fresh copy of the handlers and the driver."""
 
     def make(old="", new=""):
         path = tmp_path / f"copy{len(list(tmp_path.iterdir()))}.so"
@@ -101,7 +101,7 @@ def copy(emulated, emulated_folder, tmp_path):
 
 
 def load(path, driver, monkeypatch):
-    """Makes the handlers at a path those in use, with a driver of their own."""
+    """Installs the handlers at a path, with a driver of their own."""
     native = ctypes.CDLL(str(path))
     native.gru_jax_gpu_use_driver(str(driver).encode())
     monkeypatch.setattr(library.library, "open_library", lambda: native)

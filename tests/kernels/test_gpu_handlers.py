@@ -1,4 +1,4 @@
-"""The GPU's handlers, called with what does not fit: an error that names it, no crash."""
+"""The GPU handlers refuse arrays and attributes that do not fit: an error names them."""
 
 import re
 
@@ -44,7 +44,7 @@ LABELS |= dict.fromkeys(("W_r", "W_z", "W_c"), "(W must be|weights must have a r
 LABELS |= dict.fromkeys(
     ("states", "da_r"), "(states must have three axes|h0 must be|flags must be)"
 )
-"""How the handlers name an array, where they name it otherwise."""
+"""The names of arrays in the handlers' errors, if they differ."""
 
 
 def call(way, **changes):

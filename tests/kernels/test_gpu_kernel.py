@@ -1,4 +1,4 @@
-"""The GPU's kernel: its numbers against NumPy in float64, and its bits.
+"""The GPU kernel: its numbers against NumPy in float64, and its bits.
 
 Where JAX has a GPU these tests run on it, else on the emulated GPU.
 
@@ -196,7 +196,7 @@ def test_half_precision_has_states_gates_and_sums_in_float32(rng, reset):
     arrays = jax.tree.map(lambda a: np.asarray(a, float), (params, xs, h0, h_reset))
     want, _ = wanted(None, False, *arrays, np.asarray(valid), np.asarray(resets))
     off = np.abs(np.asarray(hs, float) - want)
-    assert (off <= 2.0**-8 * np.abs(want) + 1e-6).all()  # half of bfloat16's last place
+    assert (off <= 2.0**-8 * np.abs(want) + 1e-6).all()  # half a unit in bfloat16's last place
     loops, _ = gj.unroll(cell, params, xs, h0, backend="xla", **bounds)
     assert np.abs(np.asarray(loops, float) - want).max() > 2 * off.max()
 

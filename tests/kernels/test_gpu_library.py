@@ -1,4 +1,4 @@
-"""Where the GPU's kernel cannot run, one sentence says why; it runs by name only."""
+"""Where the GPU kernel cannot run, one sentence says why; it runs by name only."""
 
 import _ctypes
 import ctypes

@@ -1,6 +1,6 @@
-"""The programs that call the GPU's kernel: for CUDA without a GPU, and run on the emulated one.
+"""Programs that call the GPU kernel: for CUDA without a GPU, and run on the emulated one.
 
-For a TPU, for export, and by default nothing of ours is in them.
+Programs for TPUs, exported programs and default ones do not call it.
 """
 
 import re

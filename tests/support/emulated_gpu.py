@@ -1,7 +1,7 @@
-"""The GPU's kernel without a GPU: its sources as C++, its threads as fibers, and a driver for both.
+"""Runs the GPU kernel without a GPU: its sources as C++, its threads as fibers, a fake driver.
 
-The path is the real one, from the lowering on: NVRTC's image, XLA's call, the handlers, the launch.
-Only the driver is another, and the platform's name.
+The rest is real: the lowering, NVRTC's image, XLA's call, the handlers, the launch. Only the
+platform's name differs, too.
 """
 
 import ctypes
@@ -42,14 +42,14 @@ def compile_driver(folder):
 
 
 class Hardware:
-    """A GPU, in the emulated one's place."""
+    """A real GPU, behind the interface of `Machine`."""
 
     def have(self, **_):
-        """Leaves it as it is."""
+        """Does nothing: hardware cannot be changed."""
 
 
 class Machine(Hardware):
-    """The stand-in: what the machine has, and what its driver was asked."""
+    """The emulated GPU: sets its properties and reports its launches."""
 
     def __init__(self, path):
         self.native = ctypes.CDLL(str(path))
@@ -61,14 +61,14 @@ class Machine(Hardware):
         self.have()
 
     def have(self, *, processors=2, shared=227 * 1024, clusters=2, seed=0):
-        """Sets what the machine has, and the seed of the order in which threads run.
+        """Sets the machine's properties, and the seed of the order in which threads run.
 
         Images are loaded anew, as on another machine.
         """
         self.native.fake_machine(processors, shared, clusters, seed)
 
     def fail(self, *functions, status=2):
-        """Makes these functions of the driver fail, and no others, with a status of CUDA's."""
+        """Makes exactly these driver functions fail, with a CUDA status."""
         self.native.fake_failure(" ".join(functions).encode(), status)
 
     @property
@@ -90,14 +90,14 @@ def machine(folder):
 
 
 def plug_in(patch, folder):
-    """Makes the machine JAX's only GPU, and its handlers and driver those in use."""
+    """Makes the machine JAX's only GPU, and installs its handlers and driver."""
     native = machine(folder).native
     patch.setattr(library, "_devices", lambda: DEVICES)
     patch.setattr(library.library, "open_library", lambda: native)
 
 
 def take_the_cpus_place(patch, folder):
-    """Makes programs for the CPU run the GPU's kernel where they would run the CPU's."""
+    """Makes programs for the CPU run the GPU kernel instead of the CPU kernel."""
     plug_in(patch, folder)
     kernel = lowering.KERNELS["gpu"]._replace(platform="cpu", reason=lambda: None)
     for name in ("cpu", "gpu"):
@@ -105,7 +105,7 @@ def take_the_cpus_place(patch, folder):
 
 
 def cuda_headers():
-    """Returns the compiler's options for cuda.h, which a package of NVIDIA's brings."""
+    """Returns the compiler's options for cuda.h, from NVIDIA's package."""
     spec = importlib.util.find_spec("nvidia")
     places = (spec and spec.submodule_search_locations) or ()
     found = itertools.chain.from_iterable(Path(place).glob("*/include/cuda.h") for place in places)

@@ -86,7 +86,7 @@ GRU_INLINE V exp_minus_1(V x, V* scale) {
   return r + r * r * p;
 }
 
-// 1 / (1 + e^-x): within 3 ulp where that is a normal number, below 5e-39 where it is not; NaN
+// 1 / (1 + e^-x): within 2.5 ulp where that is a normal number, below 5e-39 where it is not; NaN
 // stays NaN.
 GRU_INLINE V sigmoid(V x) {
   V y = x < -88.3f ? same(88.3f) : x > 87.0f ? same(-87.0f) : -x;
@@ -94,7 +94,7 @@ GRU_INLINE V sigmoid(V x) {
   return 1.0f / (1.0f + (scale + scale * e));
 }
 
-// -e / (2 + e) with e = e^{-2|x|} - 1, and the sign of x: within 3 ulp; NaN stays NaN.
+// -e / (2 + e) with e = e^{-2|x|} - 1, and the sign of x: within 2.5 ulp; NaN stays NaN.
 GRU_INLINE V tanh(V x) {
   VI sign = bits(x) & INT32_MIN;
   V a = floats(bits(x) ^ sign);

@@ -1,9 +1,9 @@
 // The gradients of some rows, from the last step that ran to the first, by one cluster of blocks.
 //
-// l is what arrives at a state. A step: the gradients of the gates of the block's own units, sent
-// to every block of the cluster; the products of all of them with the block's own rows of the
-// weights, which are whole sums, so that no order of arrival matters. The equations are those of
-// cpu/backward.h. With reset="before", the product of da_c comes first and gives da_r.
+// l is the gradient of a state. Each step computes the gradients of the block's gates, stores them
+// in every block, and multiplies all of them with the block's rows of the weights. Each sum is
+// whole in one block, so no order of arrival matters. The equations are those of cpu/backward.h.
+// With reset="before", the product of da_c comes first and gives da_r.
 
 #pragma once
 
@@ -21,7 +21,7 @@ GRU_INLINE void backward(const Backward& f) {
   const Mine mine(f);
   const int H = f.hidden;
   const bool clips = f.clip <= 0x1.fffffep127f;
-  // Vectors 0 to 2 are the gradients of r, z, and c or q, of even steps; 3 to 5 of odd ones.
+  // Vectors 0 to 2 hold the gradients of r, z, and c (or q) in even steps, 3 to 5 in odd ones.
   const auto fetch = [&](int i) {
     const long long state = mine.state(mine.time_of(i));
     const bool last = i + 1 >= f.time;
@@ -57,7 +57,7 @@ GRU_INLINE void backward(const Backward& f) {
       }
     }
   };
-  const auto arrived = [&](int row, int j) {  // from the step that ran after
+  const auto arrived = [&](int row, int j) {  // the gradient from the next step
     const float* s = mine.sums(row) + j;
     const float of_gates = s[0] + s[kUnits];
     return mine.carry(row, j) + (After ? of_gates + s[2 * kUnits] : of_gates);

@@ -1,9 +1,9 @@
-"""Both passes around the GPU's kernel: XLA projects the inputs and multiplies the gradients.
+"""The JAX code around the GPU kernel: input products, and gradients of inputs and weights.
 
     forward     xs W_x --kernel--> states, gates
     backward    gradient of the states --kernel--> gradients of the gates --> of xs and the weights
 
-Arguments and results are those of `twin`. Products are in float32, unless the user has set
+Takes and returns the same as `twin`. Products are in float32, unless the user has set
 `jax_default_matmul_precision`.
 """
 
@@ -25,7 +25,7 @@ VALID, RESET_NEXT, RESET = 1, 2, 4
 
 
 GIVEN = ("W_r", "W_z", "W_c", "hs", "h0", "flags", "h_reset", "r", "z", "c", "q", "dhs")
-"""The operands of the kernel's backward pass, in its order; its results begin `Gradients`."""
+"""The operands of the backward kernel, in order. It returns the first fields of `Gradients`."""
 
 
 def forward(
@@ -78,7 +78,7 @@ def backward(
     given = saved._asdict() | {"flags": flags, "h0": h0, "dhs": dhs}
     none = absent(dhs.dtype)
     results = [dhs, dhs, dhs, dhs if after else none, h0, saved.h_reset]
-    # Gradients of gates overwrite the gates. (With reset="before" the gradient of W_c reads r.)
+    # Gradients overwrite the gates, except r with reset="before": the gradient of W_c reads it.
     over = {"z": "a_z", "c": "a_c"} | ({"r": "a_r", "q": "q"} if after else {})
     places = {GIVEN.index(i): Gradients._fields.index(o) for i, o in over.items()}
     call = jax.ffi.ffi_call(
@@ -88,7 +88,8 @@ def backward(
     found = call(*(given[name] for name in GIVEN), **ways)
     later = Gradients._fields[len(found) :]
     gradients = Gradients(*found, **dict.fromkeys(later, none))
-    if not is_absent(saved.resets):  # What has arrived at the first state, or at one in its place.
+    if not is_absent(saved.resets):
+        # If the first step resets, the gradient of its state belongs to h_reset, not h0.
         begins = _first(saved.resets, reverse, time_axis)[:, None]
         h_reset = gradients.h_reset + jnp.where(begins, gradients.h0, 0)
         h0 = jnp.where(begins, 0, gradients.h0)
@@ -103,7 +104,7 @@ def backward(
 def _multiply(
     saved: Saved, gradients: Gradients, after: bool, reverse: bool, time_axis: int
 ) -> Gradients:
-    """Returns the gradients with those of weights and biases."""
+    """Adds the gradients of weights and biases."""
     h = _seen(saved, reverse, time_axis)
     a_r, a_z, a_c, q = gradients[:4]
     # The reset gate acts on the state or, with reset="after", on its product with U_c.
@@ -128,7 +129,7 @@ def _seen(saved: Saved, reverse: bool, time_axis: int) -> Array:
 
 
 def _entries(given: Inputs | Saved, reverse: bool, time_axis: int) -> tuple[Array, Array]:
-    """Returns the flags of each step, absent where none is needed, and the state it begins with."""
+    """Returns each step's flags (absent without padding and resets), and the state read first."""
     valid, resets, h0 = given.valid, given.resets, given.h0
     if is_absent(valid) and is_absent(resets):
         return absent(jnp.int32), h0
@@ -148,7 +149,7 @@ def _first(resets: Array, reverse: bool, time_axis: int) -> Array:
 
 
 def _shift(a: Array, end: Array, later: bool, time_axis: int) -> Array:
-    """Returns `a` one step later in time, or earlier, with `end` at the free end."""
+    """Shifts `a` one step later or earlier in time, and fills the gap with `end`."""
     time = a.shape[time_axis]
     if later:
         rest = jax.lax.slice_in_dim(a, 0, time - 1, axis=time_axis)
@@ -158,7 +159,7 @@ def _shift(a: Array, end: Array, later: bool, time_axis: int) -> Array:
 
 
 def _product(a: Array, W: Array) -> Array:
-    """Returns a W, of the last axis of `a`."""
+    """Returns the product of the last axis of `a` with W."""
     return jax.lax.dot_general(a, W, (((a.ndim - 1,), (0,)), ((), ())), precision=_precision())
 
 

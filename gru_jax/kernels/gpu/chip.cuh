@@ -1,6 +1,6 @@
 // The CUDA and PTX that the kernel uses. tests/kernels/gpu/chip.cuh has the same for a CPU.
 //
-// Compiled by NVRTC, for which all functions are the device's.
+// Compiled by NVRTC, with --device-as-default-execution-space.
 
 #pragma once
 
@@ -22,7 +22,7 @@ GRU_INLINE float* shared_memory() {
 GRU_INLINE int bits(float x) { return __float_as_int(x); }
 GRU_INLINE float from_bits(int x) { return __int_as_float(x); }
 
-// 1 / x within one unit in the last place; 0 where that is no normal number.
+// 1 / x within one ulp; 0 if the result is not a normal number.
 GRU_INLINE float rough_reciprocal(float x) {
   float y;
   asm("rcp.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
@@ -51,16 +51,16 @@ GRU_INLINE int block_rank() {
   return rank;
 }
 
-// Waits for all threads of the cluster, and sees what they wrote.
+// Waits for all threads of the cluster. Their writes are visible after it.
 template <int Blocks>
 GRU_INLINE void sync_cluster() {
   if (Blocks == 1) return __syncthreads();
-  __syncwarp();  // for `aligned`
+  __syncwarp();  // `.aligned` needs a converged warp
   asm volatile("barrier.cluster.arrive.release.aligned;" ::: "memory");
   asm volatile("barrier.cluster.wait.acquire.aligned;" ::: "memory");
 }
 
-// Writes x where p points, in the shared memory of each block of the cluster.
+// Stores x at p's offset in the shared memory of every block.
 template <int Blocks>
 GRU_INLINE void store_in_all(float* p, float x) {
   if (Blocks == 1) {
@@ -92,8 +92,7 @@ GRU_INLINE void store_in_all(float* p, float x) {
 }
 #endif
 
-// Starts to copy 4 or 16 bytes into shared memory; `wait_for_copies` waits until all but the last N
-// groups have arrived, of this thread alone.
+// Starts to copy 4 or 16 bytes into shared memory.
 template <int Bytes>
 GRU_INLINE void copy_later(void* to, const void* from) {
   asm volatile("cp.async.ca.shared.global [%0], [%1], %2;" ::"r"(shared_address(to)), "l"(from),
@@ -101,6 +100,8 @@ GRU_INLINE void copy_later(void* to, const void* from) {
                : "memory");
 }
 GRU_INLINE void end_group() { asm volatile("cp.async.commit_group;" ::: "memory"); }
+
+// Waits for this thread's copies, except the last N groups.
 template <int N>
 GRU_INLINE void wait_for_copies() {
   asm volatile("cp.async.wait_group %0;" ::"n"(N) : "memory");

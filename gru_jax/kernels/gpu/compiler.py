@@ -1,7 +1,7 @@
-"""Compiles the kernel with NVRTC, CUDA's compiler as a library: no GPU and no driver is needed.
+"""Compiles the kernel with NVRTC, CUDA's compiler library. It needs neither a GPU nor a driver.
 
-JAX's packages for CUDA bring it. What it makes is kept in memory, and in the user's cache folder
-(`$XDG_CACHE_HOME/gru_jax`, else `~/.cache/gru_jax`) by sources, options and version.
+JAX's CUDA packages install NVRTC. Compiled code is cached in memory and in the user's cache folder
+(`$XDG_CACHE_HOME/gru_jax`, else `~/.cache/gru_jax`), keyed by sources, options and NVRTC's version.
 """
 
 import ctypes
@@ -20,13 +20,13 @@ from gru_jax.files import write
 Pass: TypeAlias = Literal["forward", "backward"]
 
 WIDTHS = (64, 128, 256, 512)
-"""The sizes of states that kernels are compiled for; smaller states are padded."""
+"""The state sizes that kernels are compiled for; smaller states are padded."""
 ALONE = 128
-"""The largest of them that needs no cluster of blocks."""
+"""The largest width that one block can run."""
 CLUSTERS, OLDEST = (9, 0), (8, 0)
-"""The first architecture with clusters, and the first that has all else."""
+"""The oldest compute capability with clusters, and the oldest that the kernel supports."""
 NEWEST = 13
-"""The newest major version of CUDA whose NVRTC is known."""
+"""The newest CUDA version (major) that `find` looks for."""
 
 
 class Unavailable(Exception):
@@ -37,11 +37,11 @@ class Image(NamedTuple):
     """Compiled code for one architecture.
 
     Attributes:
-        way: which pass.
+        way: the pass.
         code: the file, a cubin.
-        name: of its only kernel.
-        key: a number that no other image has.
-        width: the largest state.
+        name: the kernel's name in the image.
+        key: a number unique to the image.
+        width: the largest state size.
     """
 
     way: Pass
@@ -54,10 +54,10 @@ class Image(NamedTuple):
 def make_image(
     way: Pass, hidden: int, after: bool, capability: tuple[int, int], library: Path
 ) -> Image:
-    """Returns the kernel of one pass and form.
+    """Returns the compiled kernel for one pass and one form.
 
     Args:
-        way: which pass.
+        way: the pass.
         hidden: the size of the state, at most the last of `WIDTHS`.
         after: whether the form is reset="after".
         capability: the GPU's compute capability.
@@ -99,10 +99,10 @@ def find(newest: int) -> Path:
 def compile_source(
     way: Pass, width: int, after: bool, capability: tuple[int, int], library: Path
 ) -> tuple[bytes, str]:
-    """Returns the cubin of one kernel, and what the compiler says of its registers and memory.
+    """Returns the cubin of one kernel, and the compiler's report on registers and memory.
 
     Raises:
-        Unavailable: if NVRTC fails; the message holds its first line.
+        Unavailable: if NVRTC fails; the message has the first line of its report.
     """
     nvrtc = _open(library)
     program = ctypes.c_void_p()
@@ -154,7 +154,7 @@ def _options(way: Pass, width: int, after: bool, capability: tuple[int, int]) ->
         f"--gpu-architecture=sm_{major}{minor}",
         "--std=c++17",
         "--device-as-default-execution-space",
-        "--fmad=false",  # Products and sums round where the source says so.
+        "--fmad=false",  # No contraction: the source decides where to round.
         f"-DGRU_PASS={way}",
         f"-DGRU_PROBLEM={way.capitalize()}",
         f"-DGRU_WIDTH={width}",
@@ -176,7 +176,7 @@ def _cache_folder() -> Path:
 
 
 UNUSABLE = (OSError, RuntimeError)
-"""The errors of a cache folder that cannot be used: the second if the user has no home."""
+"""Errors from an unusable cache folder. Path.home() raises RuntimeError if the user has no home."""
 
 
 def _read_kept(file: str) -> bytes | None:
@@ -190,7 +190,7 @@ def _read_kept(file: str) -> bytes | None:
 
 
 def _keep(file: str, code: bytes) -> None:
-    """Writes a file of the cache; where it cannot be written, the code is in memory alone."""
+    """Caches code in a file. If that fails, the code stays in memory only."""
     try:
         path = _cache_folder() / file
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -200,7 +200,7 @@ def _keep(file: str, code: bytes) -> None:
 
 
 def _with_digest(code: bytes) -> bytes:
-    """Returns the content of a file of the cache: a driver may crash on damaged code."""
+    """Appends a digest, because damaged code may crash the driver."""
     return code + hashlib.sha256(code).digest()
 
 

@@ -1,4 +1,4 @@
-// The driver's types and constants that are used here, as in NVIDIA's cuda.h.
+// The types and constants of the driver that driver.cc uses, as in NVIDIA's cuda.h.
 
 #pragma once
 

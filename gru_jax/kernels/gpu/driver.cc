@@ -36,7 +36,7 @@ class Driver {
     }
   }
 
-  // Like `call`, where nothing can be done about a failure.
+  // Like `call`, but ignores failures: for destructors.
   template <typename... Arguments>
   void try_to_call(const char* name, Arguments... arguments) noexcept {
     try {
@@ -92,7 +92,7 @@ Config configure(const Work& work, int64_t clusters, int64_t rows_each, Attribut
           blocks > 1 ? 1u : 0u};
 }
 
-// A kernel in a context, and how many of its clusters run there at once, of how many rows at most.
+// A kernel in a context, how many of its clusters run at once, and the most rows of each.
 struct Loaded {
   Handle function;
   int64_t clusters, most_rows;
@@ -128,7 +128,7 @@ Loaded load(const Image& image, const Work& work) {
   return {function, clusters, most_rows};
 }
 
-// The image's kernel in a context, which is current.
+// The image's kernel in the current context; loads it on first use.
 Loaded loaded(Handle context, const Image& image, const Work& work) {
   static std::mutex mutex;
   static std::map<std::tuple<Handle, std::string, int64_t>, Loaded> all;

@@ -1,4 +1,4 @@
-// NVIDIA's driver, loaded when it is first needed: images of compiled code as functions, launches.
+// Loads NVIDIA's driver on first use, loads compiled images, and launches kernels.
 
 #pragma once
 
@@ -11,20 +11,19 @@
 
 namespace gru::gpu {
 
-// What the driver refused, as a sentence.
+// An error of the driver, as a phrase.
 struct Refusal : std::runtime_error {
   using std::runtime_error::runtime_error;
 };
 
-// Compiled code: an image for one architecture, the name of its only kernel, and a number that no
-// other image has.
+// Compiled code: an image for one architecture, its kernel's name, and a unique number.
 struct Image {
   const void* bytes;
   std::string name;
   int64_t key;
 };
 
-// What a kernel has to do, and how it parts it.
+// A kernel's work, and how it is split.
 struct Work {
   int64_t rows;
   Shape shape;
@@ -41,8 +40,8 @@ class Launch {
   Launch(void* stream, const Image& image, const Work& work);
   ~Launch();
 
-  // The rows of each cluster, so that all clusters end at about the same time: no more than fit into
-  // shared memory, and a row at least.
+  // The rows per cluster that let all clusters finish at about the same time: at least one, and no
+  // more than fit in shared memory.
   int64_t rows_each() const;
 
   // Launches the kernel with one argument, a structure.
@@ -56,10 +55,10 @@ class Launch {
 // Throws unless the device with this number can run the image.
 void check(int device, const Image& image, const Work& work);
 
-// The version of CUDA that the driver brings, as 1000 major + 10 minor.
+// The version of CUDA that the driver supports, as 1000 major + 10 minor.
 int driver_version();
 
-// Names the library to load instead of libcuda, before the first call of the above.
+// Names the library to load instead of libcuda. Must be called first.
 void use_driver(const char* path);
 
 }  // namespace gru::gpu

@@ -1,11 +1,11 @@
-// The GPU's kernel as XLA calls it, and as library.py asks about it.
+// The GPU kernel's XLA handlers, and the checks that library.py calls.
 
 #include "../cpu/ffi.h"
 
 #include "../cpu/buffers.h"
 #include "driver.h"
 
-#ifndef GRU_STREAM  // tests/kernels/gpu names another, for XLA has no stream on a CPU
+#ifndef GRU_STREAM  // the tests name another, because XLA has no stream on a CPU
 #define GRU_STREAM ffi::PlatformStream<void*>
 #endif
 
@@ -15,7 +15,7 @@ namespace {
 using Ints = ffi::Buffer<ffi::S32>;
 using Bytes = ffi::Span<const uint8_t>;
 
-// What both passes are given alike.
+// Reads the arguments that both passes share.
 template <typename P>
 P problem(Floats h0, Ints flags, Floats h_reset, Result states, int64_t time_axis, bool reverse,
           float clip) {
@@ -102,7 +102,8 @@ ffi::Error backward_call(void* stream, Floats W_r, Floats W_z, Floats W_c, Float
   });
 }
 
-// The text of what went wrong, empty if nothing did; valid until the thread's next call.
+// Runs the body and returns its error message, empty without an error. The pointer is valid until
+// this thread calls again.
 template <typename Body>
 const char* complaint(const Body& body) {
   thread_local std::string text;
@@ -115,7 +116,7 @@ const char* complaint(const Body& body) {
   return text.c_str();
 }
 
-// More operands and results; a binding can neither be copied nor moved as it is.
+// Adds Count operands to a binding. Bindings cannot be copied, so each call moves one on.
 template <int Count, typename Binding>
 auto operands(Binding&& binding) {
   if constexpr (Count == 1) return std::move(binding).template Arg<Floats>();
@@ -174,7 +175,7 @@ GRU_EXPORT const char* gru_jax_gpu_check(int device, int backward, int width, co
   });
 }
 
-// The version of CUDA that the driver brings; 0 without a driver.
+// The version of CUDA that the driver supports; 0 without a driver.
 GRU_EXPORT int gru_jax_gpu_driver_version() {
   int version = 0;
   gru::gpu::complaint([&] { version = gru::gpu::driver_version(); });

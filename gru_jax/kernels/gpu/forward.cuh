@@ -1,7 +1,7 @@
-// The states of some rows through all steps, by one cluster of blocks.
+// Runs some rows through all steps, in one cluster of blocks.
 //
-// A step: the products with the whole old state, the gates of the block's own units, and their new
-// states to every block of the cluster. With reset="before", r h goes the same way in between.
+// Each step multiplies the whole old state, computes the gates of the block's units, and stores
+// their new states in every block. With reset="before", the blocks exchange r h in between.
 
 #pragma once
 

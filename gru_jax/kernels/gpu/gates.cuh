@@ -1,12 +1,12 @@
-// Sigmoid and tanh in float32, rounded as on every chip that rounds by IEEE 754.
+// Sigmoid and tanh in float32, with the same bits on every IEEE 754 chip.
 
 #pragma once
 
-#include <chip.cuh>  // of the GPU, or the tests' for a CPU
+#include <chip.cuh>  // the GPU's, or the tests' replacement for a CPU
 
 namespace gru::gpu {
 
-// x = n ln 2 + r with |r| <= ln(2) / 2; returns e^r - 1, and 2^n by `scale`. See cpu/simd.h.
+// x = n ln 2 + r with |r| <= ln(2) / 2; returns e^r - 1, and sets *scale to 2^n. See cpu/simd.h.
 GRU_INLINE float exp_minus_1(float x, float* scale) {
   constexpr float magic = 12582912.0f;  // 1.5 * 2^23: adding it rounds to an integer
   float n = fmaf(x, 1.44269504088896341f, magic);
@@ -28,19 +28,19 @@ GRU_INLINE float reciprocal(float x) {
   return fmaf(y, fmaf(-x, y, 1.0f), y);
 }
 
-// 1 / (1 + e^-x): within 3 ulp where that is a normal number, 0 where it is not; NaN stays NaN.
+// 1 / (1 + e^-x): within 2.5 ulp where that is a normal number, 0 where it is not; NaN stays NaN.
 GRU_INLINE float sigmoid(float x) {
   float scale;
   const float e = exp_minus_1(x < -88.3f ? 88.3f : x > 87.0f ? -87.0f : -x, &scale);
   return reciprocal(1.0f + fmaf(scale, e, scale));
 }
 
-// -e / (2 + e) with e = e^{-2|x|} - 1, and the sign of x: within 3 ulp; NaN stays NaN.
+// -e / (2 + e) with e = e^{-2|x|} - 1, and the sign of x: within 2.5 ulp; NaN stays NaN.
 GRU_INLINE float hyperbolic_tangent(float x) {
   const float a = fabsf(x);
   float scale, e = exp_minus_1(a > 10.0f ? -20.0f : -2.0f * a, &scale);
   e = fmaf(scale, e, scale - 1.0f);
-  // The quotient, and once more what is left: Markstein (1990), "Computation of elementary
+  // The quotient, corrected once by its remainder: Markstein (1990), "Computation of elementary
   // functions on the IBM RISC System/6000 processor", theorem 8.
   const float y = reciprocal(2.0f + e), quotient = -e * y;
   return copysignf(fmaf(fmaf(-(2.0f + e), quotient, -e), y, quotient), x);

@@ -1,4 +1,4 @@
-// One kernel for each pass, form and width; NVRTC is told which by GRU_ENTRY, its name, and by
+// One kernel for each pass, form and width. compiler.py chooses it by GRU_ENTRY (its name),
 // GRU_PASS, GRU_PROBLEM, GRU_WIDTH and GRU_AFTER.
 
 #include "backward.cuh"

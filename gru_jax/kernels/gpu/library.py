@@ -1,4 +1,4 @@
-"""Whether the GPU's kernel can run here; registers it with XLA when it is first asked."""
+"""Whether the GPU kernel can run here; registers it with XLA on first use."""
 
 import ctypes
 import threading
@@ -31,7 +31,7 @@ def capability() -> tuple[int, int]:
 
 
 def obstacle(way: compiler.Pass, hidden: int, after: bool) -> str | None:
-    """Returns why JAX's GPUs cannot run a pass over such states, a phrase; None if they can."""
+    """Returns why JAX's GPUs cannot run a pass over states of this size, as a phrase, or None."""
     clusters = capability() >= compiler.CLUSTERS
     most = compiler.WIDTHS[-1] if clusters else compiler.ALONE
     if hidden > most:
@@ -40,12 +40,12 @@ def obstacle(way: compiler.Pass, hidden: int, after: bool) -> str | None:
         image = make_image(way, hidden, after)
     except compiler.Unavailable as error:
         return f"the want of a kernel: {error}"
-    refusal = _refusal(image)  # Not every GPU holds clusters of all sizes.
+    refusal = _refusal(image)  # Some GPUs cannot hold the largest clusters.
     return refusal and f"a kernel that {refusal}"
 
 
 def make_image(way: compiler.Pass, hidden: int, after: bool) -> compiler.Image:
-    """Returns the kernel of one pass and form, for JAX's GPUs.
+    """Returns the compiled kernel for one pass and one form, for JAX's GPUs.
 
     Raises:
         Unavailable: if NVRTC is missing or fails.
@@ -73,7 +73,7 @@ def _load() -> str | None:
         devices = _devices()
     except RuntimeError:
         devices = []
-    if not devices:  # or all are other processes'
+    if not devices:  # or all belong to other processes
         return "gru_jax's GPU kernel needs an NVIDIA GPU, and JAX has none here."
     if capability() < compiler.OLDEST:
         oldest, found = (".".join(map(str, pair)) for pair in (compiler.OLDEST, capability()))
@@ -86,7 +86,7 @@ def _load() -> str | None:
     native = library.open_library()
     try:
         handlers = [jax.ffi.pycapsule(getattr(native, name)) for name in (FORWARD, BACKWARD)]
-    except AttributeError as error:  # an older one
+    except AttributeError as error:  # an older library
         return f"gru_jax's GPU kernel cannot be loaded: {error}."
     try:
         image = make_image("forward", 1, True)
@@ -100,7 +100,7 @@ def _load() -> str | None:
 
 
 def _refusal(image: compiler.Image) -> str | None:
-    """Returns why the driver refuses the image on one of JAX's GPUs, a phrase; None if it runs."""
+    """Returns why the driver refuses the image on one of JAX's GPUs, as a phrase, or None."""
     check = library.open_library().gru_jax_gpu_check
     check.restype = ctypes.c_char_p
     check.argtypes = (*[ctypes.c_int] * 3, ctypes.c_char_p, ctypes.c_char_p, ctypes.c_int64)

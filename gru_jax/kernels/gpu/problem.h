@@ -1,4 +1,4 @@
-// What the GPU's kernel is given, and how it parts the work; for the kernel and for its launch.
+// The kernel's argument, and how work is split among blocks. Used by the kernel and by its launch.
 //
 // Compiled by NVRTC, which has no standard headers, and by a C++ compiler.
 
@@ -6,9 +6,9 @@
 
 namespace gru::gpu {
 
-// A block of threads holds 3 x units columns of the weights in its registers: each thread has
-// `columns` of them, and of each column 4 x chunks numbers. `slices` lanes of a warp share a column,
-// and 4 warps a gate. A cluster of `blocks` blocks holds all columns of states up to `width`.
+// A block of threads holds 3 x units columns of the weights in its registers. A thread holds
+// 4 x chunks weights of each of `columns` columns. `slices` lanes share a column; 4 warps share a
+// gate. A cluster of `blocks` blocks holds all columns of states up to `width`.
 struct Shape {
   int slices, chunks, columns;
 
@@ -19,9 +19,9 @@ struct Shape {
 
 constexpr Shape kShapes[] = {{8, 2, 4}, {8, 4, 8}, {16, 4, 8}, {32, 4, 8}};  // 64 to 512 units
 constexpr int kThreads = 12 * 32;
-constexpr int kAhead = 3;  // steps whose inputs are on their way
+constexpr int kAhead = 3;  // steps whose inputs are being fetched
 
-// The shape of this width; the last one's `slices` are 0 if there is none.
+// Returns the shape with this width; its `slices` are 0 if there is none.
 constexpr Shape shape_of(int width) {
   for (const Shape& shape : kShapes) {
     if (shape.width() == width) return shape;
@@ -29,20 +29,23 @@ constexpr Shape shape_of(int width) {
   return {0, 0, 0};
 }
 
-enum Flag { kValid = 1, kResetNext = 2, kReset = 4 };
+enum Flag {
+  kValid = 1,      // no padding
+  kResetNext = 2,  // the next step reads h_reset
+  kReset = 4,      // this step does
+};
 
-// Step (t, b) stands at index t * time_stride + b * row_stride. Gates are in the order r, z, c.
+// Step (t, b) is at index t * time_stride + b * row_stride. Gates are in the order r, z, c.
 struct Problem {
   int time, rows, hidden;
   int rows_each;  // rows of a cluster
-  int row_pitch;  // floats of a state between its rows, with several; 3 rows_each of it fit an int
+  int row_pitch;  // floats from row to row, 0 with one row; 3 rows_each row_pitch fits an int
   long long time_stride, row_stride;
   bool reverse;
   float clip;  // the bound of each state, infinite for none
   const float* U[3];  // [hidden][hidden], in the forward pass transposed
   const float* h0;  // [rows][hidden], the state that the first step reads
-  const int* flags;  // [steps], of Flag: the step is no padding; the step that runs after it
-  // reads h_reset; this one does. Null: no padding and no resets
+  const int* flags;  // [steps], Flags; null without padding and resets
   const float* h_reset;  // [rows][hidden], null without resets
 };
 
@@ -59,19 +62,18 @@ struct Backward : Problem {
   const float* dhs;
   float* da[4];  // of r, z, c and q: [steps][hidden]; may be the gates' own memory
   float* dh0;  // [rows][hidden]
-  float* dh_reset;  // [rows][hidden], null without resets: what arrives at it, but at the first
-  // step
+  float* dh_reset;  // [rows][hidden], null without resets: the gradient of h_reset, except
+  // from the first step, which reads h0
 };
 
-// A block's shared memory, as offsets in floats, all multiples of 4; arrays are for the rows of a
-// cluster.
+// A block's shared memory, as offsets in floats, all multiples of 4; [rows] are a cluster's.
 struct Layout {
-  int vectors;  // what the products read, of all units of the cluster
+  int vectors;  // the operands of the products, for all units
   int sums;  // [rows][3][units], the products
   int bias;  // [4][units]
   int resets;  // [2][rows][units]: h_reset, and the sum of its gradients
-  int carry;  // [rows][units]: the gradient that passes by the gates
-  int ring;  // [kAhead + 1][rows][arrays][units]: what a step reads from the outside
+  int carry;  // [rows][units]: the gradient that bypasses the gates
+  int ring;  // [kAhead + 1][rows][arrays][units]: what a step reads from global memory
   int flags;  // [kAhead + 1][rows]
   int total;
 };

@@ -1,8 +1,8 @@
-// What a block of threads is responsible for: some rows and, of their states, some units.
+// A block's share of the work: some rows, and some units of their states.
 
 #pragma once
 
-#include <chip.cuh>  // of the GPU, or the tests' for a CPU
+#include <chip.cuh>  // the GPU's, or the tests' replacement for a CPU
 
 #include "problem.h"
 
@@ -27,14 +27,14 @@ struct Share {
         first_row(block_index() / kBlocks * problem.rows_each),
         rows(smaller(problem.rows - first_row, problem.rows_each)) {}
 
-  // The time of the i-th step: they run from the first to the last, or the other way.
+  // The time of the i-th step. The backward pass runs against the forward pass.
   GRU_INLINE int time_of(int i) const { return p.reverse != Backwards ? p.time - 1 - i : i; }
 
-  // The step at which the first row is at time t, among all steps; and among all numbers of states.
+  // The index of (time t, first row) in an array of steps, and in an array of states.
   GRU_INLINE long long step(int t) const { return t * p.time_stride + first_row * p.row_stride; }
   GRU_INLINE long long state(int t) const { return step(t) * p.hidden; }
 
-  // Where a row's state is in an array of rows.
+  // The offset of a row's state in [rows][hidden].
   GRU_INLINE long long of_row(int row) const {
     return static_cast<long long>(first_row + row) * p.hidden;
   }
@@ -49,8 +49,8 @@ struct Share {
     }
   }
 
-  // Brings the i-th step's numbers into the ring: for this thread's part of them calls
-  // copy(row, array, unit, bring), which calls bring(from) with the place of that unit's number.
+  // Starts copying the i-th step's inputs into the ring. For each four units of this
+  // thread, calls copy(row, array, unit, bring); copy calls bring(address of the first).
   template <typename Copy>
   GRU_INLINE void fetch(int i, const Copy& copy) const {
     if (i < p.time) {

@@ -1,16 +1,15 @@
-// The products of a step with the weights: these in registers, the vectors in shared memory.
+// Multiplies weights in registers with vectors in shared memory.
 
 #pragma once
 
-#include <chip.cuh>  // of the GPU, or the tests' for a CPU
+#include <chip.cuh>  // the GPU's, or the tests' replacement for a CPU
 
 #include "problem.h"
 
 namespace gru::gpu {
 
 // A thread's part of the weights of one gate: `columns` columns from `column` on, and of each the
-// rows 4 (slice + i slices) to 4 (slice + i slices) + 3, so that lanes read shared memory in one
-// piece.
+// rows 4 (slice + i slices) + 0..3, so that neighbouring lanes read neighbouring addresses.
 template <int Width>
 struct Tile {
   static constexpr Shape kShape = shape_of(Width);
@@ -26,8 +25,7 @@ struct Tile {
     column = (warp % 4 * (32 / kShape.slices) + lane / kShape.slices) * kShape.columns;
   }
 
-  // Reads the weights: those of unit n, for which this block computes a sum, are U[n]. Zeros behind
-  // `hidden`.
+  // Loads the weights; row n of U has those of unit n. Pads with zeros beyond `hidden`.
   GRU_INLINE void load(const float* const U[3], int first, int hidden) {
     const float* of_gate = gate == 0 ? U[0] : gate == 1 ? U[1] : U[2];
 #pragma unroll
@@ -41,7 +39,7 @@ struct Tile {
     }
   }
 
-  // Writes the sums over all rows: `vector` is [Width], `sums` [3][units].
+  // Writes the products of one vector: `vector` is [Width], `sums` [3][units].
   GRU_INLINE void multiply(const float* vector, float* sums) const {
     float a[kShape.columns] = {};
 #pragma unroll
@@ -60,8 +58,8 @@ struct Tile {
     if (slice % each == 0) sums[gate * kUnits + column + slice / each] = a[0];
   }
 
-  // Adds `a` over the lanes that share columns. Each exchange halves what a lane is responsible
-  // for, until it is one column.
+  // Adds `a` over the lanes that share columns. Each exchange halves the columns of a lane,
+  // down to one.
   template <int Count, int Mask>
   GRU_INLINE void add_lanes(float* a) const {
     if constexpr (Count > 1) {

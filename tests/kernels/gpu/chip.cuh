@@ -1,4 +1,4 @@
-// What the GPU's chip.cuh has, for a CPU: each thread of a cluster is a fiber, see threads.h.
+// Replaces the kernel's chip.cuh on a CPU. Each thread of a cluster is a fiber: see threads.h.
 
 #pragma once
 
@@ -34,7 +34,7 @@ inline float from_bits(int x) {
   return y;
 }
 
-// Off by up to one unit, as on a GPU.
+// Off by up to one ulp, as on a GPU.
 inline float rough_reciprocal(float x) {
   const float y = 1.0f / x;
   if (!(y >= std::numeric_limits<float>::min())) return y < 1.0f ? 0.0f : y;

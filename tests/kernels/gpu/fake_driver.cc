@@ -1,4 +1,4 @@
-// A stand-in for NVIDIA's driver: it runs the kernel's code on the CPU, and can be told to refuse.
+// Stands in for NVIDIA's driver: runs the kernel on the CPU. Tests can make it fail.
 
 #include <cuda.h>
 
@@ -29,14 +29,14 @@ using Kernel = void (*)(const void*);
 const std::map<std::string, Kernel> kKernels = {GRU_WIDTHS(forward, Forward),
                                                 GRU_WIDTHS(backward, Backward)};
 
-// What the machine has, what its functions may do, what the last launch was, and which of the
-// driver's functions fail with what.
+// The emulated machine, its functions' attributes, the last launch, and the failures that a test
+// asked for.
 struct State {
   int processors = 2, shared = 227 * 1024, clusters = 2, seed = 0;
-  int contexts = 0;  // that were current so far; images are loaded anew in each
-  int held = 0;      // contexts that were retained or pushed, and not given back
+  int contexts = 0;  // the number so far; each loads images anew
+  int held = 0;      // contexts that were retained or pushed, and not released
   int pushed = 0;
-  bool elsewhere = false;  // whether none is current before one is pushed
+  bool elsewhere = false;  // no context is current until one is pushed
   std::map<CUfunction, std::map<CUfunction_attribute, int>> attributes;
   std::string last, fails;
   int status = 0, launches = 0;
@@ -162,7 +162,7 @@ CUresult cuDeviceGetAttribute(int* value, CUdevice_attribute attribute, CUdevice
 CUresult cuModuleLoadData(CUmodule* module, const void* image) {
   GRU_FAIL_IF_TOLD;
   if (!current_context()) return CUDA_ERROR_INVALID_CONTEXT;
-  // An image is an ELF file for a machine of the number 190, as NVRTC writes it.
+  // An image is an ELF file with machine number 190 (EM_CUDA).
   const unsigned char* bytes = static_cast<const unsigned char*>(image);
   if (memcmp(bytes, "\177ELF", 4) || bytes[18] != 190) return CUDA_ERROR_INVALID_IMAGE;
   *module = static_cast<CUmodule>(const_cast<void*>(image));
@@ -220,7 +220,7 @@ CUresult cuLaunchKernelEx(const CUlaunchConfig* config, CUfunction function, voi
   return CUDA_SUCCESS;
 }
 
-// What the tests say and ask.
+// The interface of the tests.
 
 void fake_machine(int processors, int shared, int clusters, int seed) {
   state().processors = processors, state().shared = shared, state().clusters = clusters;

@@ -1,4 +1,4 @@
-// Takes the stream's place where XLA runs the GPU's handlers on a CPU, on which it has none.
+// A placeholder for the stream: XLA has none when it runs the GPU handlers on a CPU.
 
 #pragma once
 

@@ -1,10 +1,9 @@
 // A cluster's threads as fibers on one thread of a CPU.
 //
-// A fiber runs until it has to wait for others. Which runs next, how far a warp or a block may be
-// ahead of others, and whether an asynchronous copy happens at once or as late as it may, is drawn
-// anew in each launch: a kernel that depends on an
-// order that its barriers do not enforce gives other bits. Shared memory begins as NaN, and a page
-// that may not be touched lies behind it.
+// Each launch draws at random: which fiber runs next, how far a warp or block may run ahead, and
+// whether asynchronous copies happen at once or at the last permitted moment. A kernel that relies
+// on an order that its barriers do not enforce gives different bits. Shared memory starts out full
+// of NaN and ends at a guard page.
 
 #pragma once
 
@@ -31,7 +30,7 @@ namespace gru::gpu {
   std::abort();
 }
 
-// Memory with a page behind it that may not be touched.
+// Memory followed by a guard page.
 class Guarded {
  public:
   explicit Guarded(size_t bytes) : bytes_((bytes + kPage - 1) / kPage * kPage + kPage) {
@@ -72,7 +71,7 @@ struct Fiber {
   void wait_for(Barrier& barrier);
 
   float exchange(float x, int mask) {
-    float* values = warp->values[turn_ ^= 1];  // the other half may still be read
+    float* values = warp->values[turn_ ^= 1];  // other lanes may still read the last values
     values[thread % 32] = x;
     wait_for(warp->barrier);
     return values[thread % 32 ^ mask];
@@ -148,7 +147,7 @@ class Cluster {
       fiber.thread = i % threads_, fiber.rank = i / threads_, fiber.block = first + fiber.rank;
       fiber.cluster = this, fiber.warp = &warps_[i / 32], fiber.copies_late = late;
     }
-    // Warps, blocks or all threads: each goes as far as it can before another goes on.
+    // Groups are warps, blocks or all threads. Each runs as far as it can before the next.
     const size_t sizes[] = {32, size_t(threads_), fibers_.size()}, size = sizes[random() % 3];
     std::vector<std::vector<Fiber*>> groups(fibers_.size() / size);
     for (size_t i = 0; i < fibers_.size(); ++i) groups[i / size].push_back(&fibers_[i]);
@@ -167,7 +166,7 @@ class Cluster {
   friend struct Fiber;
   static constexpr size_t kStack = 1 << 16;
 
-  // Runs each thread of the group that need not wait; returns whether there was one.
+  // Runs each thread of the group that can run; returns whether any did.
   bool advance(std::vector<Fiber*>& group, std::mt19937& random) {
     bool moved = false;
     std::shuffle(group.begin(), group.end(), random);
