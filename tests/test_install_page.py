@@ -9,6 +9,7 @@ from pathlib import Path
 
 import gru_jax
 from gru_jax.kernels.cpu import library
+from gru_jax.kernels.gpu import library as gpu_library
 
 ROOT = Path(__file__).parent.parent
 PAGE = (ROOT / "notebooks" / "guide" / "install.md").read_text()
@@ -69,13 +70,13 @@ def test_an_import_at_the_top_of_a_file_is_of_the_core_or_of_the_folder_s_extra(
 
 def test_the_messages_on_the_page_are_those_that_come():
     messages = re.findall(r"^\| `(gru_jax.*?)` \|", PAGE, re.MULTILINE)
-    sources = [ast.parse(inspect.getsource(module)) for module in (library, gru_jax)]
+    sources = [ast.parse(inspect.getsource(module)) for module in (library, gpu_library, gru_jax)]
     strings = {
         node.value
         for source in sources
         for node in ast.walk(source)
         if isinstance(node, ast.Constant) and isinstance(node.value, str)
     }
-    assert len(messages) == 4
+    assert len(messages) == 5
     for message in messages:
         assert any(string.startswith(message) for string in strings), message
