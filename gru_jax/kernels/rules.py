@@ -147,7 +147,7 @@ def _backward_batch(args: Sequence[Array], dims: Sequence[Any], **static: Any) -
         return found, axes
     # The gradients of each example; one call would sum them over all rows.
     given, count = Gradients._fields.index("h0"), len(Saved._fields)
-    ways = {name: static[name] for name in ("reverse", "time_axis")}
+    ways = {name: static[name] for name in ("kernel", "reverse", "time_axis")}
     args, dims = (*args[:count], *found[:given]), (*dims[:count], *axes[:given])
     weights, _ = _twin_batch(twin.multiply, args, dims, **ways)
     return [*found[: -len(weights)], *weights], [*axes[: -len(weights)], *[0] * len(weights)]

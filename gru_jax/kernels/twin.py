@@ -31,6 +31,7 @@ from gru_jax.kernels.operands import (
     as_given,
     time_major,
 )
+from gru_jax.kernels.precision import exact_on_gpus
 from gru_jax.ops.products import columns, matmul
 from gru_jax.recurrence.boundaries import Boundaries, enter
 from gru_jax.recurrence.loop import run
@@ -38,6 +39,7 @@ from gru_jax.recurrence.tangent import Plan, states_before
 from gru_jax.recurrence.tangent import tangent as state_tangent
 
 
+@exact_on_gpus
 def forward(
     *operands: Array,
     after: bool,
@@ -58,6 +60,7 @@ def forward(
     return outputs if keep else outputs[:1]
 
 
+@exact_on_gpus
 def tangent(
     *operands: Array, after: bool, reverse: bool, time_axis: int, clip: float | None, **_others: Any
 ) -> Array:
@@ -84,6 +87,7 @@ def tangent(
     return jnp.moveaxis(linear(pack(dparams), ddrive, *dstates), 0, time_axis)
 
 
+@exact_on_gpus
 def backward(
     *operands: Array,
     after: bool,
@@ -117,6 +121,7 @@ def backward(
     return as_given(gradients, time_axis, h0.dtype)
 
 
+@exact_on_gpus
 def multiply(*operands: Array, reverse: bool, time_axis: int) -> Sequence[Array]:
     """Returns the gradients of weights and biases from `Saved` and a_r, a_z, a_c and q."""
     count = len(Saved._fields)

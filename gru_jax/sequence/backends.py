@@ -165,7 +165,7 @@ def _slower_than_xla(_: Request, platform: str) -> str | None:
 
 
 def _not_measured(*_: Any) -> str:
-    return "the GPU's kernel runs by name only, until a GPU has measured it"
+    return "the GPU kernel runs by name only, until a GPU has measured it"
 
 
 LONG = 128

@@ -23,8 +23,9 @@ from gru_jax.sequence.mesh import on_mesh
 from gru_jax.sequence.options import Program
 from gru_jax.types import Key, Params, State
 
-GATES_BYTES = 2**24
-"""Up to this many bytes of states, keeping the gates is faster than recomputing them."""
+GATES_BYTES, GPU_GATES_BYTES = 2**24, 2**29
+"""Up to this many bytes of states, keeping the gates is faster than recomputing them. The second is
+for the GPU kernel, which reloads its weights in each chunk. Chosen by arithmetic, not measured."""
 
 LARGE = 2**21
 """Above this many features over all steps, chunks are faster even without a derivative."""
@@ -55,7 +56,8 @@ def run(
     memory = options.memory
     if memory is None:
         itemsize = jax.tree.leaves(h0)[0].dtype.itemsize
-        small = not known or time * features * itemsize <= GATES_BYTES
+        most = GPU_GATES_BYTES if program.backend == "gpu" else GATES_BYTES
+        small = not known or time * features * itemsize <= most
         memory = "gates" if small or program.backend == "scan" else "states"
     whole_sequences, rule = BACKENDS[program.backend].whole, program.fast.derivative
     whole = memory == "gates" if whole_sequences or rule else memory != "chunked"

@@ -34,7 +34,8 @@ def floats(hidden, backward, rows):
     of_the_cluster = 6 if backward else 3  # three gates of two steps; two states and r h
     of_a_step = 7 if backward else 3
     ahead = 4  # the step that runs, and three to come
-    of_a_unit = 3 + 2 + 1 + ahead * of_a_step  # sums, h_reset and its gradient, the carry
+    results = 5  # four gates and the state
+    of_a_unit = 3 + 2 + 1 + results + ahead * of_a_step  # sums, h_reset twice, the carry
     return rows * (of_the_cluster * width + of_a_unit * units + ahead) + 4 * units
 
 

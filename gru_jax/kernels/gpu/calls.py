@@ -18,6 +18,7 @@ from jaxtyping import Array
 from gru_jax.cells.params import split_rows
 from gru_jax.kernels.gpu import compiler, library
 from gru_jax.kernels.operands import Gradients, Inputs, Outputs, Saved, absent, is_absent
+from gru_jax.kernels.precision import exact_on_gpus
 from gru_jax.kernels.primitives import like
 
 VALID, RESET_NEXT, RESET = 1, 2, 4
@@ -28,6 +29,7 @@ GIVEN = ("W_r", "W_z", "W_c", "hs", "h0", "flags", "h_reset", "r", "z", "c", "q"
 """The operands of the backward kernel, in order. It returns the first fields of `Gradients`."""
 
 
+@exact_on_gpus
 def forward(
     *operands: Array,
     after: bool,
@@ -61,6 +63,7 @@ def forward(
     return outputs if keep else outputs[:1]
 
 
+@exact_on_gpus
 def backward(
     *operands: Array,
     after: bool,
@@ -160,19 +163,12 @@ def _shift(a: Array, end: Array, later: bool, time_axis: int) -> Array:
 
 def _product(a: Array, W: Array) -> Array:
     """Returns the product of the last axis of `a` with W."""
-    return jax.lax.dot_general(a, W, (((a.ndim - 1,), (0,)), ((), ())), precision=_precision())
+    return jax.lax.dot_general(a, W, (((a.ndim - 1,), (0,)), ((), ())))
 
 
 def _sum_of_products(a: Array, b: Array) -> Array:
     """Returns a^T b, summed over steps and rows."""
-    return jax.lax.dot_general(a, b, (((0, 1), (0, 1)), ((), ())), precision=_precision())
-
-
-SETTING = "jax_default_matmul_precision"
-
-
-def _precision() -> Any:
-    return getattr(jax.config, SETTING) or jax.lax.Precision.HIGHEST
+    return jax.lax.dot_general(a, b, (((0, 1), (0, 1)), ((), ())))
 
 
 def _attributes(

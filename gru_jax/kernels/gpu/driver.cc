@@ -136,10 +136,15 @@ Loaded load(const Image& image, const Work& work) {
 Loaded loaded(Handle context, const Image& image, const Work& work) {
   static std::mutex mutex;
   static std::map<std::tuple<Handle, std::string, int64_t>, Loaded> all;
-  const std::lock_guard<std::mutex> lock(mutex);
   const auto key = std::make_tuple(context, image.name, image.key);
-  const auto found = all.find(key);
-  return found != all.end() ? found->second : all.emplace(key, load(image, work)).first->second;
+  {
+    const std::lock_guard<std::mutex> lock(mutex);
+    if (const auto found = all.find(key); found != all.end()) return found->second;
+  }
+  const Loaded fresh =
+      load(image, work);  // It may wait for other devices, and so for other threads.
+  const std::lock_guard<std::mutex> lock(mutex);
+  return all.emplace(key, fresh).first->second;
 }
 
 Handle context_of(void* stream) {
@@ -183,17 +188,10 @@ void Launch::run(int64_t rows_each, void* argument) const {
 }
 
 void check(int device, const Image& image, const Work& work) {
-  struct Primary {
-    explicit Primary(int device) : device(device) {
-      Driver::get().call("cuDevicePrimaryCtxRetain", &context, device);
-    }
-    ~Primary() { Driver::get().try_to_call("cuDevicePrimaryCtxRelease_v2", device); }
-
-    int device;
-    Handle context = nullptr;
-  } primary(device);
-  const Current current(primary.context);
-  loaded(primary.context, image, work);
+  Handle context = nullptr;
+  Driver::get().call("cuDevicePrimaryCtxRetain", &context, device);  // For good, as its kernels.
+  const Current current(context);
+  loaded(context, image, work);
 }
 
 int driver_version() {

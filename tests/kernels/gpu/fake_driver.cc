@@ -34,8 +34,7 @@ const std::map<std::string, Kernel> kKernels = {GRU_WIDTHS(forward, Forward),
 struct State {
   int processors = 2, shared = 227 * 1024, clusters = 2, seed = 0;
   int contexts = 0;  // the number so far; each loads images anew
-  int held = 0;      // contexts that were retained or pushed, and not released
-  int pushed = 0;
+  int held = 0;      // contexts that were pushed and not popped
   bool elsewhere = false;  // no context is current until one is pushed
   std::map<CUfunction, std::map<CUfunction_attribute, int>> attributes;
   std::string last, fails;
@@ -57,9 +56,7 @@ CUcontext the_context() {
   return reinterpret_cast<CUcontext>(static_cast<intptr_t>(state().contexts));
 }
 
-CUcontext current_context() {
-  return state().elsewhere && !state().pushed ? nullptr : the_context();
-}
+CUcontext current_context() { return state().elsewhere && !state().held ? nullptr : the_context(); }
 
 int cluster_of(const CUlaunchConfig& config) {
   int blocks = 1;
@@ -121,7 +118,6 @@ CUresult cuCtxGetDevice(CUdevice* device) {
 
 CUresult cuDevicePrimaryCtxRetain(CUcontext* context, CUdevice) {
   GRU_FAIL_IF_TOLD;
-  ++state().held;
   *context = the_context();
   return CUDA_SUCCESS;
 }
@@ -132,21 +128,15 @@ CUresult cuStreamGetCtx(CUstream, CUcontext* context) {
   return CUDA_SUCCESS;
 }
 
-CUresult cuDevicePrimaryCtxRelease(CUdevice) {
-  GRU_FAIL_IF_TOLD;
-  --state().held;
-  return CUDA_SUCCESS;
-}
-
 CUresult cuCtxPushCurrent(CUcontext) {
   GRU_FAIL_IF_TOLD;
-  ++state().held, ++state().pushed;
+  ++state().held;
   return CUDA_SUCCESS;
 }
 
 CUresult cuCtxPopCurrent(CUcontext* context) {
   GRU_FAIL_IF_TOLD;
-  --state().held, --state().pushed;
+  --state().held;
   *context = current_context();
   return CUDA_SUCCESS;
 }
@@ -225,7 +215,7 @@ CUresult cuLaunchKernelEx(const CUlaunchConfig* config, CUfunction function, voi
 void fake_machine(int processors, int shared, int clusters, int seed) {
   state().processors = processors, state().shared = shared, state().clusters = clusters;
   state().seed = seed;
-  state().held = state().pushed = 0, state().elsewhere = false;
+  state().held = 0, state().elsewhere = false;
   state().attributes.clear();
   ++state().contexts;
 }
