@@ -78,7 +78,8 @@ def unroll(
         memory: the residuals of reverse mode. "gates" keeps the gates and states of all steps,
             "states" keeps only the states, and "chunked" keeps the state every `chunk_size` steps.
             None is "gates" up to 16 MiB of states (of one example under `vmap`), where it is
-            fastest, and "states" above. With backend="scan" it is "gates".
+            fastest, and "states" above. With backend="scan" it is "gates"; with "gpu" it is so up
+            to 512 MiB.
         chunk_size: steps in a chunk, for "states" and "chunked" (under autodiff only for
             "chunked"). None is about the square root of the number of steps, and more if a step is
             small.

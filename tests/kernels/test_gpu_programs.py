@@ -15,6 +15,8 @@ from refusals import refused
 
 import gru_jax as gj
 from gru_jax.kernels import lowering
+from gru_jax.kernels.gpu import compiler
+from gru_jax.sequence import backends
 
 BATCH, TIME, INPUT, HIDDEN = 4, 8, 3, 200
 FORMS = ("before", "after")
@@ -90,6 +92,21 @@ def test_products_around_the_kernel_are_exact_unless_the_user_says_otherwise():
         fast = products.findall(lower("cuda", step, params, xs))
     assert len(fast) == 1 + 3 + 6
     assert all("HIGHEST" not in line for line in fast)
+
+
+@pytest.mark.usefixtures("cuda")
+@pytest.mark.parametrize(("batch", "pieces"), [(64, 1), (512, 2)])
+def test_up_to_512_mib_of_states_a_step_of_training_recomputes_nothing(batch, pieces):
+    cell = gj.gru(512)
+    params = jax.eval_shape(lambda: cell.init(jax.random.key(0), 8))
+    xs = jax.ShapeDtypeStruct((batch, 600, 8), jnp.float32)  # 1.2 MB of states for each row
+
+    def loss(params, xs):
+        return (gj.unroll(cell, params, xs, backend="gpu")[0] ** 2).sum()
+
+    found = calls(lower("cuda", jax.grad(loss), params, xs))
+    assert sum("@gru_jax_gpu_forward" in call for call in found) == pieces
+    assert sum("@gru_jax_gpu_backward" in call for call in found) == 1
 
 
 @pytest.mark.usefixtures("cuda")
@@ -184,3 +201,7 @@ def test_it_runs_inside_checkpoint_and_scan(rng, reset):
 
     grad = jax.jit(jax.value_and_grad(loss), static_argnums=1)
     close(grad(params, "gpu"), grad(params, "xla"))
+
+
+def test_the_largest_state_is_the_largest_kernels():
+    assert backends.GPU_HIDDEN == compiler.WIDTHS[-1]
