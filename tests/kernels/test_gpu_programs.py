@@ -35,10 +35,11 @@ def loss_of(reset, *, dtype=jnp.float32, **ways):
 
 
 @pytest.fixture
-def cuda(emulated, monkeypatch):  # noqa: ARG001 # after it
+def cuda(emulated, monkeypatch):
     """The kernel, at home in programs for CUDA."""
     kernel = lowering.KERNELS["gpu"]._replace(platform="cuda")
     monkeypatch.setitem(lowering.KERNELS, "gpu", kernel)
+    return emulated
 
 
 def lower(platform, function, *args):
@@ -83,7 +84,10 @@ def test_products_around_the_kernel_are_exact_unless_the_user_says_otherwise():
     exact = products.findall(lower("cuda", step, params, xs))
     assert len(exact) == 1 + 3 + 6
     of_each = jax.vmap(jax.grad(lambda params, x: loss(params, x[None])), (None, 0))
-    slope = lambda *at: jax.jvp(loss, at, at)[1]  # noqa: E731
+
+    def slope(*at):
+        return jax.jvp(loss, at, at)[1]
+
     for function in (of_each, slope, jax.grad(slope)):
         exact += products.findall(lower("cuda", function, params, xs))
     assert len(exact) > 30

@@ -43,54 +43,42 @@ GRU_INLINE unsigned shared_address(const void* p) {
   return static_cast<unsigned>(__cvta_generic_to_shared(p));
 }
 
-#if __CUDA_ARCH__ >= 900
 template <int Blocks>
 GRU_INLINE int block_rank() {
   unsigned rank = 0;
-  if (Blocks > 1) asm volatile("mov.u32 %0, %%cluster_ctarank;" : "=r"(rank));
+  if constexpr (Blocks > 1) asm volatile("mov.u32 %0, %%cluster_ctarank;" : "=r"(rank));
   return rank;
 }
 
 // Waits for all threads of the cluster. Their writes are visible after it.
 template <int Blocks>
 GRU_INLINE void sync_cluster() {
-  if (Blocks == 1) return __syncthreads();
-  __syncwarp();  // `.aligned` needs a converged warp
-  asm volatile("barrier.cluster.arrive.release.aligned;" ::: "memory");
-  asm volatile("barrier.cluster.wait.acquire.aligned;" ::: "memory");
+  static_assert(Blocks == 1 || __CUDA_ARCH__ >= 900, "older chips have no clusters");
+  if constexpr (Blocks == 1) {
+    __syncthreads();
+  } else {
+    __syncwarp();  // `.aligned` needs a converged warp
+    asm volatile("barrier.cluster.arrive.release.aligned;" ::: "memory");
+    asm volatile("barrier.cluster.wait.acquire.aligned;" ::: "memory");
+  }
 }
 
 // Stores x at p's offset in the shared memory of every block.
 template <int Blocks>
 GRU_INLINE void store_in_all(float* p, float x) {
-  if (Blocks == 1) {
+  if constexpr (Blocks == 1) {
     *p = x;
-    return;
-  }
+  } else {
 #pragma unroll
-  for (int rank = 0; rank < Blocks; ++rank) {
-    unsigned there;
-    asm volatile("mapa.shared::cluster.u32 %0, %1, %2;"
-                 : "=r"(there)
-                 : "r"(shared_address(p)), "r"(rank));
-    asm volatile("st.shared::cluster.f32 [%0], %1;" ::"r"(there), "f"(x) : "memory");
+    for (int rank = 0; rank < Blocks; ++rank) {
+      unsigned there;
+      asm volatile("mapa.shared::cluster.u32 %0, %1, %2;"
+                   : "=r"(there)
+                   : "r"(shared_address(p)), "r"(rank));
+      asm volatile("st.shared::cluster.f32 [%0], %1;" ::"r"(there), "f"(x) : "memory");
+    }
   }
 }
-#else  // no clusters
-template <int Blocks>
-GRU_INLINE int block_rank() {
-  return 0;
-}
-template <int Blocks>
-GRU_INLINE void sync_cluster() {
-  static_assert(Blocks == 1);
-  __syncthreads();
-}
-template <int Blocks>
-GRU_INLINE void store_in_all(float* p, float x) {
-  *p = x;
-}
-#endif
 
 // Starts to copy 4 or 16 bytes into shared memory.
 template <int Bytes>

@@ -147,44 +147,22 @@ Loaded loaded(Handle context, const Image& image, const Work& work) {
   return all.emplace(key, fresh).first->second;
 }
 
-Handle context_of(void* stream) {
-  Handle context = nullptr;
-  Driver::get().call("cuStreamGetCtx", stream, &context);
-  return context;
-}
-
 }  // namespace
 
-struct Launch::State {
-  State(void* stream, Handle context, const Image& image, const Work& work)
-      : current(context), stream(stream), work(work), kernel(loaded(context, image, work)) {}
-
-  Current current;
-  void* stream;
-  Work work;
-  Loaded kernel;
-};
-
-Launch::Launch(void* stream, const Image& image, const Work& work)
-    : state_(std::make_unique<State>(stream, context_of(stream), image, work)) {}
-
-Launch::~Launch() = default;
-
-int64_t Launch::rows_each() const {
-  const auto& [function, clusters, most_rows] = state_->kernel;
-  const int64_t rows = state_->work.rows;
-  const int64_t rounds = (rows + clusters * most_rows - 1) / (clusters * most_rows);
-  return (rows + clusters * rounds - 1) / (clusters * rounds);
-}
-
-void Launch::run(int64_t rows_each, void* argument) const {
-  const Work& work = state_->work;
+void launch(void* stream, const Image& image, const Work& work,
+            const std::function<void*(int64_t& rows_each)>& argument) {
+  Driver& driver = Driver::get();
+  Handle context = nullptr;
+  driver.call("cuStreamGetCtx", stream, &context);
+  const Current current(context);
+  const auto [function, clusters, most_rows] = loaded(context, image, work);
+  const int64_t rounds = (work.rows + clusters * most_rows - 1) / (clusters * most_rows);
+  int64_t rows_each = (work.rows + clusters * rounds - 1) / (clusters * rounds);
+  void* arguments[] = {argument(rows_each)};
   Attribute cluster{};
   Config config = configure(work, (work.rows + rows_each - 1) / rows_each, rows_each, &cluster);
-  config.stream = state_->stream;
-  void* arguments[] = {argument};
-  Driver::get().call("cuLaunchKernelEx", &config, state_->kernel.function, &arguments[0],
-                     static_cast<void**>(nullptr));
+  config.stream = stream;
+  driver.call("cuLaunchKernelEx", &config, function, &arguments[0], static_cast<void**>(nullptr));
 }
 
 void check(int device, const Image& image, const Work& work) {

@@ -3,7 +3,7 @@
 #pragma once
 
 #include <cstdint>
-#include <memory>
+#include <functional>
 #include <stdexcept>
 #include <string>
 
@@ -34,23 +34,11 @@ struct Work {
   }
 };
 
-// A kernel that is about to run on a stream. The stream's context is current as long as this lives.
-class Launch {
- public:
-  Launch(void* stream, const Image& image, const Work& work);
-  ~Launch();
-
-  // The rows per cluster that let all clusters finish at about the same time: at least one, and no
-  // more than fit in shared memory.
-  int64_t rows_each() const;
-
-  // Launches the kernel with one argument, a structure.
-  void run(int64_t rows_each, void* argument) const;
-
- private:
-  struct State;
-  std::unique_ptr<State> state_;
-};
+// Launches the kernel on a stream, in the stream's context. `argument(rows)` returns the kernel's
+// argument, a structure. The rows of a cluster are as many as let all clusters end at about the same
+// time and fit into shared memory; it may make them fewer.
+void launch(void* stream, const Image& image, const Work& work,
+            const std::function<void*(int64_t& rows_each)>& argument);
 
 // Throws unless the device with this number can run the image.
 void check(int device, const Image& image, const Work& work);

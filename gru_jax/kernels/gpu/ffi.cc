@@ -46,11 +46,13 @@ void run(void* stream, P& p, bool backward, int64_t width, Bytes image, std::str
     throw Mismatch{"gru_jax: no kernel has the width " + std::to_string(width) + "."};
   }
   const Image code{image.begin(), std::string(name), key};
-  const Launch launch(stream, code, {p.rows, shape, backward});
-  const int64_t pitch = p.row_stride * p.hidden;
-  p.rows_each = std::clamp<int64_t>(INT32_MAX / 3 / pitch, 1, launch.rows_each());
-  p.row_pitch = p.rows_each > 1 ? static_cast<int>(pitch) : 0;
-  launch.run(p.rows_each, &p);
+  launch(stream, code, {p.rows, shape, backward}, [&](int64_t& rows_each) {
+    const int64_t pitch = p.row_stride * p.hidden;
+    rows_each = std::clamp<int64_t>(INT32_MAX / 3 / pitch, 1, rows_each);
+    p.rows_each = static_cast<int>(rows_each);
+    p.row_pitch = rows_each > 1 ? static_cast<int>(pitch) : 0;
+    return &p;
+  });
 }
 
 ffi::Error forward_call(void* stream, Floats drive, Floats U, Floats b_r, Floats b_z, Floats b_c,

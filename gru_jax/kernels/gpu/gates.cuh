@@ -22,7 +22,7 @@ GRU_INLINE float exp_minus_1(float x, float* scale) {
   return fmaf(r * r, p, r);
 }
 
-// 1 / x, correctly rounded, for x from 1 to 2^126; 0 above.
+// 1 / x for x from 1 to 2^126, correctly rounded but for mantissas of all ones; 0 above.
 GRU_INLINE float reciprocal(float x) {
   const float y = rough_reciprocal(x);
   return fmaf(y, fmaf(-x, y, 1.0f), y);
