@@ -1,9 +1,12 @@
 """The kernel's operands and results, in the order of the compiled code: arrays, shapes or None.
 
 All batch axes are folded into one, the rows. "Steps" are [time, rows, ...] with time_axis=0 and
-[rows, time, ...] with time_axis=1. A missing array has the shape [0].
+[rows, time, ...] with time_axis=1. A missing array has the shape [0]. An ensemble has one more axis
+in front of every array, also of the weights: the members.
 """
 
+from collections.abc import Callable, Sequence
+from functools import wraps
 from typing import Any, NamedTuple, TypeVar
 
 import jax
@@ -99,6 +102,7 @@ DERIVED = (*Saved._fields, "dhs")
 """Names of the operands of the backward pass."""
 
 Operands = TypeVar("Operands", Inputs, Outputs, Saved, Tangents, Gradients)
+Results = TypeVar("Results")
 
 
 def is_absent(a: Any) -> bool:
@@ -109,6 +113,35 @@ def is_absent(a: Any) -> bool:
 def absent(dtype: jax.typing.DTypeLike) -> Array:
     """Returns the placeholder (shape `[0]`) for a missing array."""
     return jnp.zeros((0,), dtype)
+
+
+def has_members(operands: Sequence[Any]) -> bool:
+    """Returns whether the operands of a primitive have an axis of members."""
+    return operands[Inputs._fields.index("W_r")].ndim == 3
+
+
+def over_members(function: Callable[..., Results], *, at_once: bool) -> Callable[..., Results]:
+    """Maps a function of one member's operands over the members, if there are any.
+
+    Args:
+        function: `(*operands, **static) -> results`.
+        at_once: `vmap` runs all members at once; False runs one after the other.
+    """
+
+    @wraps(function)
+    def run(*operands: Array, **static: Any) -> Results:
+        if not has_members(operands):
+            return function(*operands, **static)
+
+        def one(present: list[Array]) -> Results:
+            rest = iter(present)
+            return function(*(a if is_absent(a) else next(rest) for a in operands), **static)
+
+        present = [a for a in operands if not is_absent(a)]
+        results = jax.vmap(one)(present) if at_once else jax.lax.map(one, present)
+        return jax.tree.map(lambda a: absent(a.dtype) if a.shape[1:] == (0,) else a, results)
+
+    return run
 
 
 def time_major(operands: Operands, time_axis: int) -> Operands:
@@ -134,7 +167,7 @@ def as_given(operands: Operands, time_axis: int, dtype: jax.typing.DTypeLike) ->
 
 
 def row_axis(name: str, time_axis: int) -> int | None:
-    """Returns the axis of the rows; weights have none."""
+    """Returns the axis of a member's rows; weights have none."""
     if name in STEPS:
         return 1 - time_axis
     return 0 if name in ROWS else None

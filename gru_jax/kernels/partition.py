@@ -2,7 +2,8 @@
 
 xs [time, rows / devices, input], W -> hs [time, rows / devices, hidden], sum of all dW
 
-Neither the data nor the results move between devices, except for this sum.
+Neither the data nor the results move between devices, except for this sum. The members of an
+ensemble may be sharded, too; they have no sums in common.
 """
 
 from collections.abc import Callable, Sequence
@@ -13,7 +14,10 @@ import jax
 from jax.experimental.custom_partitioning import custom_partitioning
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from gru_jax.kernels.operands import STEPS, is_absent, row_axis
+from gru_jax.kernels.operands import STEPS, has_members, is_absent, row_axis
+
+SHARDED = "member", "row"
+"""Names of the axes that may be sharded."""
 
 
 def on_rows(
@@ -22,70 +26,71 @@ def on_rows(
     results: dict[str, Any],
     time_axis: int,
 ) -> Callable[..., Sequence[jax.Array]]:
-    """Returns a function that XLA may shard over its rows only.
+    """Returns a function that XLA may shard over its rows and members only.
 
     Args:
         call: the function.
         operands: the operands' shapes by name.
         results: the results' shapes by name.
-        time_axis: the time axis of operands and results.
+        time_axis: a member's time axis in operands and results.
     """
+    members = has_members(list(operands.values()))
 
-    def place(mesh: Mesh, arrays: dict[str, Any], rows: Any) -> list[NamedSharding]:
-        shardings = []
-        for name, a in arrays.items():
-            axes, axis = [None] * a.ndim, row_axis(name, time_axis)
-            if axis is not None and not is_absent(a):
-                axes[axis] = rows
-            shardings.append(NamedSharding(mesh, PartitionSpec(*axes)))
-        return shardings
+    def axes_of(arrays: dict[str, Any]) -> dict[str, list[str]]:
+        return {name: _axes(name, a, members, time_axis) for name, a in arrays.items()}
 
-    def split(mesh: Mesh, given: Sequence[Any]) -> Any:
-        """Returns the mesh axes that shard the rows; None if they do not divide the rows."""
-        xs, axis = given[0], 1 - time_axis
-        rows = xs.sharding.spec[axis] if isinstance(xs.sharding, NamedSharding) else None
-        names = rows if isinstance(rows, tuple) else (rows,) * (rows is not None)
-        return rows if xs.shape[axis] % prod(mesh.shape[name] for name in names) == 0 else None
+    axes = axes_of(operands), axes_of(results)
+
+    def place(mesh: Mesh, arrays: dict[str, list[str]], split: dict[str, Any]) -> Any:
+        specs = (PartitionSpec(*map(split.get, names)) for names in arrays.values())
+        return [NamedSharding(mesh, spec) for spec in specs]
+
+    def read(mesh: Mesh, given: Sequence[Any]) -> dict[str, Any]:
+        """Returns the mesh axes that shard rows and members; not those that do not divide them."""
+        xs, split = given[0], {}
+        spec = xs.sharding.spec if isinstance(xs.sharding, NamedSharding) else ()
+        for name, size, sharding in zip(axes[0]["xs"], xs.shape, spec, strict=False):
+            parts = sharding if isinstance(sharding, tuple) else (sharding,) * bool(sharding)
+            if name in SHARDED and size % prod(mesh.shape[part] for part in parts) == 0:
+                split[name] = sharding
+        return split
 
     def infer(mesh: Mesh, given: Sequence[Any], _: Any) -> list[NamedSharding]:
-        return place(mesh, results, split(mesh, given))
+        return place(mesh, axes[1], read(mesh, given))
 
     def partition(mesh: Mesh, given: Sequence[Any], _: Any) -> tuple[Any, ...]:
-        rows = split(mesh, given)
+        split = read(mesh, given)
 
         def lower(*arrays: jax.Array) -> list[jax.Array]:
             found = dict(zip(results, call(*arrays), strict=True))
             for name, a in found.items():
-                if rows and row_axis(name, time_axis) is None and not is_absent(a):
-                    found[name] = jax.lax.psum(a, rows)
+                if split.get("row") and "row" not in axes[1][name] and not is_absent(a):
+                    found[name] = jax.lax.psum(a, split["row"])
             return list(found.values())
 
-        return mesh, lower, place(mesh, results, rows), tuple(place(mesh, operands, rows))
+        return mesh, lower, place(mesh, axes[1], split), tuple(place(mesh, axes[0], split))
 
-    def factors(arrays: dict[str, Any]) -> str:
-        return ", ".join(" ".join(_axes(name, a, time_axis)) for name, a in arrays.items())
-
-    both = [*operands.items(), *results.items()]
     # In order of first appearance, as Shardy requires.
-    names = dict.fromkeys(axis for name, a in both for axis in _axes(name, a, time_axis))
+    names = dict.fromkeys(axis for side in axes for array in side.values() for axis in array)
+    sides = (", ".join(map(" ".join, side.values())) for side in axes)
     function = custom_partitioning(call)
     function.def_partition(
         partition,
         infer,
-        sharding_rule=f"{factors(operands)} -> {factors(results)}",
-        need_replication_factors=tuple(name for name in names if name != "row"),
+        sharding_rule=" -> ".join(sides),
+        need_replication_factors=tuple(name for name in names if name not in SHARDED),
     )
     return function
 
 
-def _axes(name: str, a: Any, time_axis: int) -> list[str]:
+def _axes(name: str, a: Any, members: bool, time_axis: int) -> list[str]:
     """Returns names for the axes of an array."""
-    features = "input" if name == "xs" else "hidden"
     if is_absent(a):
         return ["none"]
+    member, features = ["member"] * members, "input" if name == "xs" else "hidden"
     if name in STEPS:
         steps = ["time", "row"] if time_axis == 0 else ["row", "time"]
-        return [*steps, features][: a.ndim]
+        return [*member, *steps, features][: a.ndim]
     if row_axis(name, time_axis) is not None:
-        return ["row", "hidden"]
-    return ["joint", "hidden"][-a.ndim :]
+        return [*member, "row", "hidden"]
+    return [*member, *["joint", "hidden"][members - a.ndim :]]

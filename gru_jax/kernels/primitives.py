@@ -40,7 +40,7 @@ def _without_jit(*operands: Array, kernel: str, required: bool, **static: Any) -
 @forward_p.def_abstract_eval
 def _forward(*operands: ShapedArray, after: bool, keep: bool, **_: Any) -> list[ShapedArray]:
     inputs = Inputs(*operands)
-    hs = like(inputs.xs, (*inputs.xs.shape[:2], inputs.h0.shape[1]))
+    hs = like(inputs.xs, (*inputs.xs.shape[:-1], inputs.h0.shape[-1]))
     gates = Outputs(hs, hs, hs, hs, hs if after else like(inputs.xs, (0,)))
     return list(gates if keep else gates[:1])
 
@@ -56,7 +56,8 @@ def _backward(
 ) -> list[ShapedArray]:
     saved = Saved(*operands[:-1])
     none, a = like(saved.xs, (0,)), saved.hs
-    W, b = like(saved.xs, saved.W_r.shape), like(saved.xs, saved.W_r.shape[1:])
+    *members, _, hidden = saved.W_r.shape
+    W, b = like(saved.xs, saved.W_r.shape), like(saved.xs, (*members, hidden))
     gradients = Gradients(
         *(a, a, a, a if after else none, saved.h0, saved.h_reset),
         xs=saved.xs if inputs else none,

@@ -4,17 +4,16 @@
     tangent_p    its transpose is backward_p
     both         differentiated once more, they are their twins, which JAX can differentiate
 
-Batched data with shared weights becomes more rows in one call. Batched weights take one call each.
+`vmap` over data becomes more rows of one call; over weights, it becomes the members of one call.
 """
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax.ad_checkpoint import checkpoint_name
-from jax.extend.core import Primitive
 from jax.interpreters import ad, batching
 from jax.interpreters import partial_eval as pe
 from jaxtyping import Array
@@ -129,44 +128,25 @@ def _forward_dce(used: list[bool], *more: Any) -> tuple[list[bool], Any]:
 
 
 def _forward_batch(args: Sequence[Array], dims: Sequence[Any], **static: Any) -> Any:
-    folded = _fold(Inputs._fields, args, dims, static["time_axis"])
-    if folded is None:
-        return _one_by_one(forward_p, args, dims, **static)
-    outputs = forward_p.bind(*folded, **static)
-    return _unfold(Outputs._fields, outputs, args, dims, static["time_axis"])
+    fold = _make_fold(Inputs._fields, args, dims, static["time_axis"])
+    outputs = forward_p.bind(*_fold(fold, Inputs._fields, args, dims), **static)
+    return _unfold(fold, Outputs._fields, outputs)
 
 
 def _backward_batch(args: Sequence[Array], dims: Sequence[Any], **static: Any) -> Any:
-    folded = _fold(DERIVED, args, dims, static["time_axis"])
-    if folded is None:
-        return _one_by_one(backward_p, args, dims, **static)
-    products = static.pop("products")
-    gradients = backward_p.bind(*folded, products=False, **static)
-    found, axes = _unfold(Gradients._fields, gradients, args, dims, static["time_axis"])
-    if not products:
+    fold = _make_fold(DERIVED, args, dims, static["time_axis"])
+    # One call would sum the gradients of weights over all examples that share them.
+    one_by_one = static["products"] and not fold.over_weights
+    ways = static | {"products": False} if one_by_one else static
+    gradients = backward_p.bind(*_fold(fold, DERIVED, args, dims), **ways)
+    found, axes = _unfold(fold, Gradients._fields, gradients)
+    if not one_by_one:
         return found, axes
-    # The gradients of each example; one call would sum them over all rows.
     given, count = Gradients._fields.index("h0"), len(Saved._fields)
     ways = {name: static[name] for name in ("kernel", "reverse", "time_axis")}
     args, dims = (*args[:count], *found[:given]), (*dims[:count], *axes[:given])
     weights, _ = _twin_batch(twin.multiply, args, dims, **ways)
     return [*found[: -len(weights)], *weights], [*axes[: -len(weights)], *[0] * len(weights)]
-
-
-def _one_by_one(
-    primitive: Primitive, args: Sequence[Array], dims: Sequence[Any], **static: Any
-) -> tuple[list[Array], list[int]]:
-    """Runs the kernel for one example after the other, because each has its own weights."""
-    mapped = [jnp.moveaxis(a, d, 0) for a, d in zip(args, dims, strict=True) if d is not None]
-
-    def one(mapped: list[Array]) -> Any:
-        rest = iter(mapped)
-        return primitive.bind(
-            *(a if d is None else next(rest) for a, d in zip(args, dims, strict=True)), **static
-        )
-
-    results = jax.lax.map(one, mapped)
-    return results, [0] * len(results)
 
 
 def _twin_batch(
@@ -181,45 +161,80 @@ def _size(args: Sequence[Array], dims: Sequence[Any]) -> int:
     return next(a.shape[d] for a, d in zip(args, dims, strict=True) if d is not None)
 
 
-def _fold(
+class Fold(NamedTuple):
+    """Where the axis of `vmap` goes: into the rows or, if weights are mapped, into the members."""
+
+    size: int
+    """The size of `vmap`'s axis."""
+    over_weights: bool
+    members: bool
+    """Whether there are members already."""
+    inner: int | None
+    """The rows, or the members that are there already; None if there are none."""
+    time_axis: int
+
+    def axis(self, name: str) -> int | None:
+        """Returns the axis of an array that takes it; None for weights that are not mapped."""
+        if self.over_weights:
+            return 0
+        axis = row_axis(name, self.time_axis)
+        return None if axis is None else axis + self.members
+
+
+def _make_fold(
     names: Sequence[str], args: Sequence[Array], dims: Sequence[Any], time_axis: int
-) -> list[Array] | None:
-    """Returns operands with the batch axis folded into the rows; None if weights are batched."""
-    size, folded = _size(args, dims), []
+) -> Fold:
+    named = dict(zip(names, zip(args, dims, strict=True), strict=True))
+    shapes = {name: _shape_of_one(a, dim) for name, (a, dim) in named.items()}
+    over_weights = any(
+        dim is not None and row_axis(name, time_axis) is None and shapes[name] != (0,)
+        for name, (_, dim) in named.items()
+    )
+    members = len(shapes["W_r"]) == 3
+    fold = Fold(_size(args, dims), over_weights, members, None, time_axis)
+    if over_weights and not members:
+        return fold
+    axis = fold.axis("xs")
+    assert axis is not None
+    return fold._replace(inner=shapes["xs"][axis])
+
+
+def _shape_of_one(a: Array, dim: int | None) -> tuple[int, ...]:
+    return a.shape if dim is None else a.shape[:dim] + a.shape[dim + 1 :]
+
+
+def _fold(
+    fold: Fold, names: Sequence[str], args: Sequence[Array], dims: Sequence[Any]
+) -> list[Array]:
+    """Returns operands with `vmap`'s axis folded into their rows or members."""
+    folded = []
     for name, a, dim in zip(names, args, dims, strict=True):
-        if (a.shape if dim is None else a.shape[:dim] + a.shape[dim + 1 :]) == (0,):
+        axis = fold.axis(name)
+        if _shape_of_one(a, dim) == (0,):
             folded.append(absent(a.dtype))
-        elif (axis := row_axis(name, time_axis)) is None:
-            if dim is not None:
-                return None
+        elif axis is None:
             folded.append(a)
         else:
             if dim is None:
-                shape = (*a.shape[:axis], size, *a.shape[axis:])
+                shape = (*a.shape[:axis], fold.size, *a.shape[axis:])
                 a = jnp.broadcast_to(jnp.expand_dims(a, axis), shape)
             else:
                 a = jnp.moveaxis(a, dim, axis)
-            rows = size * a.shape[axis + 1]
-            folded.append(a.reshape(*a.shape[:axis], rows, *a.shape[axis + 2 :]))
+            if fold.inner is not None:
+                a = a.reshape(*a.shape[:axis], fold.size * fold.inner, *a.shape[axis + 2 :])
+            folded.append(a)
     return folded
 
 
 def _unfold(
-    names: Sequence[str],
-    results: Sequence[Array],
-    args: Sequence[Array],
-    dims: Sequence[Any],
-    time_axis: int,
+    fold: Fold, names: Sequence[str], results: Sequence[Array]
 ) -> tuple[list[Array], list[int | None]]:
-    """Returns results with the batch axis split off the rows, and its positions."""
-    size, shape, unfolded, axes = _size(args, dims), list(args[0].shape), [], []
-    if dims[0] is not None:
-        del shape[dims[0]]
-    rows = shape[1 - time_axis]
+    """Returns results with `vmap`'s axis split off their rows or members, and its positions."""
+    unfolded, axes = [], []
     for name, a in zip(names, results, strict=False):
-        axis = None if is_absent(a) else row_axis(name, time_axis)
-        if axis is not None:
-            a = a.reshape(*a.shape[:axis], size, rows, *a.shape[axis + 1 :])
+        axis = None if is_absent(a) else fold.axis(name)
+        if axis is not None and fold.inner is not None:
+            a = a.reshape(*a.shape[:axis], fold.size, fold.inner, *a.shape[axis + 1 :])
         unfolded.append(a)
         axes.append(axis)
     return unfolded, axes

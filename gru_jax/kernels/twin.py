@@ -7,7 +7,7 @@ Arguments and results are the fields of the tuples in `operands`. Static argumen
     time_axis   the time axis, 0 or 1
     clip        the bound of each state; None for no bound
 
-Others, which only lowering reads, are ignored.
+Others, which only lowering reads, are ignored. Members of an ensemble are mapped over.
 """
 
 from collections.abc import Callable, Sequence
@@ -29,6 +29,7 @@ from gru_jax.kernels.operands import (
     Saved,
     Tangents,
     as_given,
+    over_members,
     time_major,
 )
 from gru_jax.kernels.precision import exact_on_gpus
@@ -38,7 +39,10 @@ from gru_jax.recurrence.loop import run
 from gru_jax.recurrence.tangent import Plan, states_before
 from gru_jax.recurrence.tangent import tangent as state_tangent
 
+each_member = partial(over_members, at_once=True)
 
+
+@each_member
 @exact_on_gpus
 def forward(
     *operands: Array,
@@ -60,6 +64,7 @@ def forward(
     return outputs if keep else outputs[:1]
 
 
+@each_member
 @exact_on_gpus
 def tangent(
     *operands: Array, after: bool, reverse: bool, time_axis: int, clip: float | None, **_others: Any
@@ -87,6 +92,7 @@ def tangent(
     return jnp.moveaxis(linear(pack(dparams), ddrive, *dstates), 0, time_axis)
 
 
+@each_member
 @exact_on_gpus
 def backward(
     *operands: Array,
@@ -121,6 +127,7 @@ def backward(
     return as_given(gradients, time_axis, h0.dtype)
 
 
+@each_member
 @exact_on_gpus
 def multiply(*operands: Array, reverse: bool, time_axis: int) -> Sequence[Array]:
     """Returns the gradients of weights and biases from `Saved` and a_r, a_z, a_c and q."""

@@ -56,8 +56,53 @@ def test_vmap_over_what_is_of_rows_is_a_python_loop(reset, time_axis, mapped, cl
 
 @pytest.mark.parametrize(("mapped", "clip"), [("params", CLIP), ("params xs h0 h_reset", None)])
 def test_vmap_over_weights_is_a_python_loop(form, mapped, clip):
-    """Both codes give them to the twin."""
     check_a_map(form, {"before": 0, "after": 1}[form], mapped, clip)
+
+
+@both_forms
+@with_and_without_clip
+def test_ensembles_are_python_loops(reset, clip):
+    """Members in two axes, around and inside a map over data; and under the gradient."""
+    params, *data = draw(reset)
+    cell = gj.gru(HIDDEN, reset=reset, clip=clip)
+    factors = np.float32([[1, -1, 2], [-2, 0.5, -0.5]])
+    members = jax.tree.map(lambda a: np.multiply.outer(factors, a), params)
+
+    def loss(params, xs, h0, h_reset, valid, resets):
+        ways = {"mask": valid, "resets": resets, "h_reset": h_reset, "backend": "cpu"}
+        return score(*gj.unroll(cell, params, xs, h0, **ways))
+
+    of_members, of_rows = (0, *[None] * 5), (None, *[0] * 5)
+
+    @jax.jit
+    def ways(members, data):
+        each, m, r = gradient(loss), of_members, of_rows
+        inside = jax.vmap(jax.vmap(jax.vmap(each, r), m), m)(members, *data)
+        between = jax.vmap(jax.vmap(jax.vmap(each, m), r), m)(members, *data)
+        around = jax.vmap(jax.vmap(jax.vmap(each, m), m), r)(members, *data)
+        whole = jax.vmap(jax.vmap(loss, m), m)
+        summed = gradient(lambda *args: whole(*args).sum())(members, *data)
+        at = members, data[0]
+        _, slopes = jax.jvp(lambda members, xs: whole(members, xs, *data[1:]), at, at)
+        return (
+            inside,
+            jax.tree.map(lambda a: a.swapaxes(1, 2), between),
+            jax.tree.map(lambda a: a.transpose(1, 2, 0, *range(3, a.ndim)), around),
+            summed,
+            slopes,
+        )
+
+    def stack(members):
+        return jax.tree.map(lambda *a: np.reshape(a, (2, 3, *a[0].shape)), *members)
+
+    points = [(jax.tree.map(partial(np.multiply, f), params), *data[:3]) for f in factors.flat]
+    found = [autodiff(reset, point, clip=clip)[1] for point in points]
+    each = stack([of_each_row(reset, point, clip=clip) for point in points])
+    each = each, *stack([got[1:] for got in found])
+    sums = jax.tree.map(lambda a: a.sum((0, 1)), each[1:])
+    slopes = [dot(at[:2], got[:2]) for at, got in zip(points, found, strict=True)]
+    want = each, each, each, (stack([got[0] for got in found]), *sums), stack(slopes)
+    close(ways(members, data), want, rtol=1e-4, atol=1e-4)
 
 
 def of_each_row(reset, point, **ways):

@@ -70,6 +70,24 @@ def test_what_is_run_again_keeps_no_gates_before(reset, memory):
     assert sum("keep = true" in call for call in calls) == 1
 
 
+@pytest.mark.parametrize("reset", ["before", "after"])
+def test_an_ensemble_is_one_call_each_way_over_what_stands_there(reset):
+    cell, _, xs = draw(reset)
+    members = jax.vmap(cell.init, (0, None))(jax.random.split(jax.random.key(0), 7), INPUT)
+    xs = jnp.stack([xs] * 7)
+
+    def loss(params, xs):
+        return (gj.unroll(cell, params, xs, backend="cpu")[0] ** 2).sum()
+
+    step = jax.vmap(jax.value_and_grad(loss, argnums=(0, 1)))
+    forward, backward = compiled_calls(step, members, xs)
+    assert f"f32[7,{BATCH},{TIME},{HIDDEN}]" in forward
+    assert "inputs = true, products = true" in backward
+    text = jax.jit(step).lower(members, xs).compile().as_text()
+    assert " while(" not in text
+    assert " transpose(" not in text
+
+
 MESH = """
 import os
 flags = os.environ.get("XLA_FLAGS", "")
@@ -133,6 +151,18 @@ for reset in ("before", "after"):
         pieces = jax.tree.map(lambda a: put(a, both, *[None] * (a.ndim - 1), "model"), params)
         close(gradient("cpu")(pieces, put(xs, both, "data")), want)
         close(gradient("cpu")(put(params, both), put(xs, both, ("data", "model"))), want)
+        # An ensemble: members, or members and rows, on devices of their own.
+        members = jax.tree.map(lambda a: jnp.stack([a, 2 * a, -a, 0 * a]), params)
+        each = jax.jit(jax.vmap(gradient("cpu"), (0, None)))
+        want = jax.vmap(gradient("xla"), (0, None))(members, xs)
+        for where, rows, sums in ((mesh, (), 0), (both, ("model",), 1)):
+            here, there = put(members, where, "data"), put(xs, where, *rows)
+            step = each.lower(here, there).compile()
+            close(step(here, there), want)
+            text = step.as_text()
+            assert text.count(" all-reduce(") == sums, text.count(" all-reduce(")
+            moved = set(re.findall(r"(all-gather|all-to-all|collective-permute)", text))
+            assert not moved, moved
     for mapped, on in ((mesh, {}), (mesh, {"check_vma": False}), (both, {"axis_names": {"data"}})):
 
         def make(backend):

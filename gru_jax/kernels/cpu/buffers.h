@@ -6,9 +6,9 @@
 
 #include <algorithm>
 #include <exception>
-#include <initializer_list>
 #include <new>
 #include <string>
+#include <vector>
 
 #include "xla/ffi/api/ffi.h"
 
@@ -26,7 +26,7 @@ struct Mismatch {
 
 // The buffer's numbers, if its shape is the needed one; null if it is absent and may be.
 template <typename Buffer>
-auto* take(const char* name, Buffer& buffer, std::initializer_list<int64_t> needed,
+auto* take(const char* name, Buffer& buffer, const std::vector<int64_t>& needed,
            bool optional = false) {
   const auto got = buffer.dimensions();
   if (optional && got.size() == 1 && got[0] == 0) return decltype(buffer.typed_data())(nullptr);

@@ -4,7 +4,9 @@
 
 #include <algorithm>
 #include <functional>
+#include <initializer_list>
 #include <utility>
+#include <vector>
 
 #include "buffers.h"
 #include "levels.h"
@@ -23,33 +25,59 @@ class XlaPool : public Pool {
   mutable ffi::ThreadPool pool_;
 };
 
-template <typename P>
-P problem(Floats xs, Floats h0, Bools valid, Bools resets, Floats h_reset, Floats W_r, Floats W_z,
-          Floats W_c, int64_t time_axis, bool reverse, bool after, float clip) {
-  const auto shape = xs.dimensions();
-  if (shape.size() != 3 || (time_axis != 0 && time_axis != 1)) {
-    throw Mismatch{"gru_jax: xs must have three axes, and time must be one of the first two."};
+// The shapes of a call's arrays. If xs has four axes, the first of every array is the members'.
+class Shapes {
+ public:
+  explicit Shapes(Floats xs) : xs_(xs.dimensions().begin(), xs.dimensions().end()) {
+    if (xs_.size() != 3 && xs_.size() != 4) {
+      throw Mismatch{"gru_jax: xs must have three axes, or four with one of members."};
+    }
   }
+  int64_t members() const { return several() ? xs_[0] : 1; }
+  int64_t outer() const { return xs_[several()]; }
+  int64_t inner() const { return xs_[several() + 1]; }
+  int64_t input() const { return xs_.back(); }
+
+  // The shape of an array, given a member's.
+  std::vector<int64_t> operator()(std::initializer_list<int64_t> each) const {
+    std::vector<int64_t> shape(xs_.begin(), xs_.begin() + several());
+    shape.insert(shape.end(), each);
+    return shape;
+  }
+
+ private:
+  bool several() const { return xs_.size() == 4; }
+
+  const std::vector<int64_t> xs_;
+};
+
+template <typename P>
+P problem(const Shapes& of, Floats xs, Floats h0, Bools valid, Bools resets, Floats h_reset,
+          Floats W_r, Floats W_z, Floats W_c, int64_t time_axis, bool reverse, bool after,
+          float clip) {
+  if (time_axis != 0 && time_axis != 1) throw Mismatch{"gru_jax: time_axis must be 0 or 1."};
+  const int64_t outer = of.outer(), inner = of.inner();
   P p{};
-  p.time = shape[time_axis], p.rows = shape[1 - time_axis], p.input = shape[2];
+  p.members = of.members(), p.input = of.input();
+  p.time = time_axis == 0 ? outer : inner, p.rows = time_axis == 0 ? inner : outer;
   if (!(clip >= 0)) throw Mismatch{"gru_jax: clip must be 0 or more."};
-  if (h0.dimensions().size() != 2) throw Mismatch{"gru_jax: h0 must have two axes."};
-  p.hidden = h0.dimensions()[1];
-  if (p.time < 1 || p.rows < 1 || p.hidden < 1) {
-    throw Mismatch{"gru_jax: time, rows and hidden must be 1 or more."};
+  if (h0.dimensions().size() < 1) throw Mismatch{"gru_jax: h0 must have an axis of features."};
+  p.hidden = h0.dimensions().back();
+  if (p.members < 1 || p.time < 1 || p.rows < 1 || p.hidden < 1) {
+    throw Mismatch{"gru_jax: members, time, rows and hidden must be 1 or more."};
   }
   p.time_stride = time_axis == 0 ? p.rows : 1;
   p.row_stride = time_axis == 0 ? 1 : p.time;
   p.reverse = reverse, p.after = after, p.clip = clip;
-  const int64_t outer = shape[0], inner = shape[1], joint = p.input + p.hidden;
+  const int64_t joint = p.input + p.hidden;
   p.xs = xs.typed_data();
-  p.W[0] = take("W_r", W_r, {joint, p.hidden});
-  p.W[1] = take("W_z", W_z, {joint, p.hidden});
-  p.W[2] = take("W_c", W_c, {joint, p.hidden});
-  p.h0 = take("h0", h0, {p.rows, p.hidden});
-  p.valid = reinterpret_cast<const uint8_t*>(take("valid", valid, {outer, inner}, true));
-  p.resets = reinterpret_cast<const uint8_t*>(take("resets", resets, {outer, inner}, true));
-  p.h_reset = take("h_reset", h_reset, {p.rows, p.hidden}, true);
+  p.W[0] = take("W_r", W_r, of({joint, p.hidden}));
+  p.W[1] = take("W_z", W_z, of({joint, p.hidden}));
+  p.W[2] = take("W_c", W_c, of({joint, p.hidden}));
+  p.h0 = take("h0", h0, of({p.rows, p.hidden}));
+  p.valid = reinterpret_cast<const uint8_t*>(take("valid", valid, of({outer, inner}), true));
+  p.resets = reinterpret_cast<const uint8_t*>(take("resets", resets, of({outer, inner}), true));
+  p.h_reset = take("h_reset", h_reset, of({p.rows, p.hidden}), true);
   together("resets and h_reset", p.resets, p.h_reset);
   return p;
 }
@@ -60,15 +88,17 @@ ffi::Error forward_call(ffi::ThreadPool threads, Floats xs, Floats W_r, Floats W
                         Result q, int64_t time_axis, bool reverse, bool after, float clip,
                         bool keep) {
   return guarded([&] {
-    Forward f = problem<Forward>(xs, h0, valid, resets, h_reset, W_r, W_z, W_c, time_axis, reverse,
-                                 after, clip);
-    const int64_t H = f.hidden, outer = xs.dimensions()[0], inner = xs.dimensions()[1];
-    f.b[0] = take("b_r", b_r, {H}), f.b[1] = take("b_z", b_z, {H}), f.b[2] = take("b_c", b_c, {H});
-    f.b_h = after ? take("b_h", b_h, {H}) : nullptr;
-    f.hs = take("hs", *hs, {outer, inner, H});
+    const Shapes of(xs);
+    Forward f = problem<Forward>(of, xs, h0, valid, resets, h_reset, W_r, W_z, W_c, time_axis,
+                                 reverse, after, clip);
+    const int64_t H = f.hidden, outer = of.outer(), inner = of.inner();
+    f.b[0] = take("b_r", b_r, of({H})), f.b[1] = take("b_z", b_z, of({H})),
+    f.b[2] = take("b_c", b_c, of({H}));
+    f.b_h = after ? take("b_h", b_h, of({H})) : nullptr;
+    f.hs = take("hs", *hs, of({outer, inner, H}));
     Result* gates[] = {&r, &z, &c, &q};
     for (int i = 0; i < (keep ? after ? 4 : 3 : 0); ++i) {
-      f.gates[i] = take("gates", **gates[i], {outer, inner, H});
+      f.gates[i] = take("gates", **gates[i], of({outer, inner, H}));
     }
     XlaPool pool(threads);
     forward(level(), f, pool);
@@ -83,24 +113,25 @@ ffi::Error backward_call(ffi::ThreadPool threads, Floats xs, Floats W_r, Floats 
                          Result db_c, Result db_h, int64_t time_axis, bool reverse, bool after,
                          float clip, bool products, bool inputs) {
   return guarded([&] {
-    Backward f = problem<Backward>(xs, h0, valid, resets, h_reset, W_r, W_z, W_c, time_axis,
+    const Shapes of(xs);
+    Backward f = problem<Backward>(of, xs, h0, valid, resets, h_reset, W_r, W_z, W_c, time_axis,
                                    reverse, after, clip);
-    const int64_t H = f.hidden, I = f.input, outer = xs.dimensions()[0], inner = xs.dimensions()[1];
-    f.hs = take("hs", hs, {outer, inner, H});
-    f.dhs = take("dhs", dhs, {outer, inner, H});
+    const int64_t H = f.hidden, I = f.input, outer = of.outer(), inner = of.inner();
+    f.hs = take("hs", hs, of({outer, inner, H}));
+    f.dhs = take("dhs", dhs, of({outer, inner, H}));
     Floats* gates[] = {&r, &z, &c, &q};
     Result* da[] = {&da_r, &da_z, &da_c, &dq};
     Result* db[] = {&db_r, &db_z, &db_c, &db_h};
     Result* dW[] = {&dW_r, &dW_z, &dW_c};
     for (int i = 0; i < (after ? 4 : 3); ++i) {
-      f.gates[i] = take("gates", *gates[i], {outer, inner, H});
-      f.da[i] = take("da", **da[i], {outer, inner, H});
-      if (products) f.db[i] = take("db", **db[i], {H});
-      if (products && i < 3) f.dW[i] = take("dW", **dW[i], {I + H, H});
+      f.gates[i] = take("gates", *gates[i], of({outer, inner, H}));
+      f.da[i] = take("da", **da[i], of({outer, inner, H}));
+      if (products) f.db[i] = take("db", **db[i], of({H}));
+      if (products && i < 3) f.dW[i] = take("dW", **dW[i], of({I + H, H}));
     }
-    f.dh0 = take("dh0", *dh0, {f.rows, H});
-    f.dh_reset = f.resets ? take("dh_reset", *dh_reset, {f.rows, H}) : nullptr;
-    f.dxs = inputs ? take("dxs", *dxs, {outer, inner, I}) : nullptr;
+    f.dh0 = take("dh0", *dh0, of({f.rows, H}));
+    f.dh_reset = f.resets ? take("dh_reset", *dh_reset, of({f.rows, H})) : nullptr;
+    f.dxs = inputs ? take("dxs", *dxs, of({outer, inner, I})) : nullptr;
     XlaPool pool(threads);
     backward(level(), f, pool);
   });

@@ -6,10 +6,11 @@
 
 namespace gru {
 
-// One sequence problem. `steps` arrays are [time][rows] or [rows][time]: step (t, b) stands at
-// index t * time_stride + b * row_stride. Gates are in the order r, z, c.
+// One sequence problem, or several of one shape with weights of their own, the members. `steps`
+// arrays are [time][rows] or [rows][time]: step (t, b) stands at index t * time_stride + b *
+// row_stride. Gates are in the order r, z, c. The shapes below are one member's.
 struct Problem {
-  int64_t time, rows, input, hidden;
+  int64_t members, time, rows, input, hidden;
   int64_t time_stride, row_stride;
   bool reverse;
   bool after;

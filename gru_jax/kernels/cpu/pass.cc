@@ -1,10 +1,13 @@
 #include "pass.h"
 
+#include "members.h"
+
 #if defined(__linux__)
 #include <sys/mman.h>
 #endif
 
 #include <algorithm>
+#include <atomic>
 #include <memory>
 #include <new>
 
@@ -19,15 +22,15 @@ Floats allocate(int64_t count) {
                 [](float* p) { ::operator delete[](p, std::align_val_t{64}); });
 }
 
-// Large results are new memory each time, and to get it 4 KB at a time takes the system a twentieth
-// of a large training step.
+// Large results are new memory each time, and to get it 4 KB at a time takes the system a tenth of a
+// large training step. Pages at the ends, of which the next array has a part, are included.
 void prefer_huge_pages([[maybe_unused]] float* numbers, [[maybe_unused]] int64_t count) {
 #if defined(MADV_HUGEPAGE)
-  if (!numbers) return;
   constexpr uintptr_t page = 1 << 21;
-  const uintptr_t from = (reinterpret_cast<uintptr_t>(numbers) + page - 1) / page * page;
-  const uintptr_t to = reinterpret_cast<uintptr_t>(numbers + count) / page * page;
-  if (from < to) madvise(reinterpret_cast<void*>(from), to - from, MADV_HUGEPAGE);
+  if (!numbers || count < int64_t(page / sizeof(float))) return;
+  const uintptr_t from = reinterpret_cast<uintptr_t>(numbers) / page * page;
+  const uintptr_t to = (reinterpret_cast<uintptr_t>(numbers + count) + page - 1) / page * page;
+  madvise(reinterpret_cast<void*>(from), to - from, MADV_HUGEPAGE);
 #endif
 }
 
@@ -41,7 +44,7 @@ constexpr int64_t kShared = 1 << 16;
 constexpr int64_t kNear = 1 << 20;
 
 int64_t threads(const Pool& pool, const Problem& p) {
-  const double operations = 6.0 * p.time * p.rows * p.hidden * (p.input + p.hidden);
+  const double operations = 6.0 * p.members * p.time * p.rows * p.hidden * (p.input + p.hidden);
   return std::max(1.0, std::min<double>(pool.threads(), operations / kWorthwhile));
 }
 
@@ -154,12 +157,7 @@ void products(const Level& level, const Backward& f, const float* packed, Team& 
   });
 }
 
-}  // namespace
-
-void forward(const Level& level, const Forward& f, Pool& pool) {
-  for (float* results : {f.hs, f.gates[0], f.gates[1], f.gates[2], f.gates[3]}) {
-    prefer_huge_pages(results, f.time * f.rows * f.hidden);
-  }
+void run_one(const Level& level, const Forward& f, Pool& pool) {
   const int64_t panels = level.panels(f.hidden);
   const int64_t most = threads(pool, f);
   const Cut shares = cut(f, panels, most);
@@ -168,12 +166,55 @@ void forward(const Level& level, const Forward& f, Pool& pool) {
   recur(level.forward, f, packed.get(), panels, shares, team);
 }
 
-void backward(const Level& level, const Backward& f, Pool& pool) {
+void run_one(const Level& level, const Backward& f, Pool& pool) {
   const int64_t panels = level.panels(f.hidden);
   Team team(pool, threads(pool, f));
   const Floats packed = pack(level.backward, f, team);
   recur(level.backward, f, packed.get(), panels, cut(f, panels, team.threads()), team);
   if (f.dW[0] || f.dxs) products(level, f, packed.get(), team);
+}
+
+// No threads beside the caller.
+class Nobody : public Pool {
+ public:
+  int64_t threads() const override { return 1; }
+  void schedule(std::function<void()>) override {}
+};
+
+// Runs each member. As many as share out evenly are one thread's each, which keeps what it works on
+// in its cache. All threads share each of the others, and each that has too many weights for one.
+template <typename P>
+void run_members(const Level& level, const P& p, Pool& pool) {
+  const int64_t most = threads(pool, p);
+  const bool large = cut(p, level.panels(p.hidden), most).columns > 1;
+  const int64_t whole = most > 1 && !large ? p.members / most * most : 0;
+  if (whole > 0) {
+    std::atomic<bool> failed{false};
+    Team(pool, most).run(whole, [&](int64_t i, int64_t) {
+      try {
+        Nobody nobody;
+        run_one(level, member(p, i), nobody);
+      } catch (const std::bad_alloc&) {
+        failed = true;
+      }
+    });
+    if (failed) throw std::bad_alloc();
+  }
+  for (int64_t i = whole; i < p.members; ++i) run_one(level, member(p, i), pool);
+}
+
+}  // namespace
+
+void forward(const Level& level, const Forward& f, Pool& pool) {
+  for (float* results : {f.hs, f.gates[0], f.gates[1], f.gates[2], f.gates[3]}) {
+    prefer_huge_pages(results, f.members * f.time * f.rows * f.hidden);
+  }
+  run_members(level, f, pool);
+}
+
+void backward(const Level& level, const Backward& f, Pool& pool) {
+  prefer_huge_pages(f.dxs, f.members * f.time * f.rows * f.input);
+  run_members(level, f, pool);
 }
 
 }  // namespace gru

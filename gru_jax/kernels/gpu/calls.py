@@ -3,11 +3,12 @@
     forward     xs W_x --kernel--> states, gates
     backward    gradient of the states --kernel--> gradients of the gates --> of xs and the weights
 
-Takes and returns the same as `twin`. Products are in float32, unless the user has set
-`jax_default_matmul_precision`.
+Takes and returns the same as `twin`. Each member of an ensemble is one launch. Products are in
+float32, unless the user has set `jax_default_matmul_precision`.
 """
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import jax
@@ -17,18 +18,28 @@ from jaxtyping import Array
 
 from gru_jax.cells.params import split_rows
 from gru_jax.kernels.gpu import compiler, library
-from gru_jax.kernels.operands import Gradients, Inputs, Outputs, Saved, absent, is_absent
+from gru_jax.kernels.operands import (
+    Gradients,
+    Inputs,
+    Outputs,
+    Saved,
+    absent,
+    is_absent,
+    over_members,
+)
 from gru_jax.kernels.precision import exact_on_gpus
 from gru_jax.kernels.primitives import like
 
 VALID, RESET_NEXT, RESET = 1, 2, 4
 """The flags of a step, as in problem.h."""
 
+each_member = partial(over_members, at_once=False)
 
 GIVEN = ("W_r", "W_z", "W_c", "hs", "h0", "flags", "h_reset", "r", "z", "c", "q", "dhs")
 """The operands of the backward kernel, in order. It returns the first fields of `Gradients`."""
 
 
+@each_member
 @exact_on_gpus
 def forward(
     *operands: Array,
@@ -63,6 +74,7 @@ def forward(
     return outputs if keep else outputs[:1]
 
 
+@each_member
 @exact_on_gpus
 def backward(
     *operands: Array,
