@@ -2,7 +2,8 @@
 
     state, [steps, batch, ...] --scan(step)--> state, metrics [steps]
 
-After a step that is not finite, no more steps are taken.
+After a step that is not finite, no more steps are taken. An ensemble is the same under `vmap`, with
+an axis of members in front of everything.
 """
 
 from collections.abc import Callable
@@ -19,16 +20,18 @@ from gru_jax.training.step import Metrics
 Step = TypeVar("Step", bound=Callable[[Any, Any], tuple[Any, Metrics]])
 
 
-class TrainLoop:
+class TrainLoop:  # No tuple: `jax.jit` takes it.
     """A compiled loop, called like its step, but with batches in place of a batch."""
 
-    def __init__(self, compiled: jax.stages.Wrapped) -> None:  # No tuple: `jax.jit` takes it.
+    def __init__(self, compiled: jax.stages.Wrapped, ensemble: bool) -> None:
         """Keeps the compiled function."""
-        self.compiled = compiled
+        self.compiled, self.ensemble = compiled, ensemble
 
     def __call__(self, state: Any, batches: Any) -> tuple[Any, Metrics]:
         """Returns the state after all steps, and the metrics of each."""
         check_live("train_loop", "state", state)
+        if self.ensemble:
+            _check_members(state, batches)
         return self.compiled(state, batches)
 
     def lower(self, state: Any, batches: Any) -> jax.stages.Lowered:
@@ -36,7 +39,7 @@ class TrainLoop:
         return self.compiled.lower(state, batches)
 
 
-def make_train_loop(train_step: Step) -> Step:
+def make_train_loop(train_step: Step, *, ensemble: bool = False) -> Step:
     """Builds `loop(state, batches) -> (state, metrics)`: a compiled scan over the leading axis.
 
     The state's buffers are donated: use the state that the loop returns. After a step that is not
@@ -47,6 +50,10 @@ def make_train_loop(train_step: Step) -> Step:
             `make_truncated_step` or your own. The state keeps its structure, shapes and dtypes.
             Metrics are a dict of arrays; one of them, `finite`, is a boolean scalar: False if the
             step left the state unchanged.
+        ensemble: train several members at once, each with a state and batches of its own. All
+            arrays of state, batches and metrics then have an axis of members in front:
+            `state = jax.vmap(init)(keys)`, batches `[members, steps, batch, ...]`. A member that
+            is not finite takes no more steps; the others go on.
 
     Returns:
         The loop. Its `batches` are one or more batches, stacked: a tree of arrays
@@ -56,7 +63,8 @@ def make_train_loop(train_step: Step) -> Step:
 
     Raises:
         ValueError: from the loop, if the state was donated before, if the batches have no axis of
-            steps (as a single batch), or if the step breaks its contract.
+            steps (as a single batch) or another number of members than the state, or if the step
+            breaks its contract.
     """
 
     def body(carry: tuple[Any, Array], batch: Any) -> tuple[Any, Metrics]:
@@ -74,7 +82,19 @@ def make_train_loop(train_step: Step) -> Step:
         (state, _), metrics = jax.lax.scan(body, (state, jnp.asarray(True)), batches)
         return state, metrics
 
-    return cast(Step, TrainLoop(jax.jit(train_loop, donate_argnums=0)))
+    run = jax.vmap(train_loop) if ensemble else train_loop
+    return cast(Step, TrainLoop(jax.jit(run, donate_argnums=0), ensemble))
+
+
+def _check_members(state: Any, batches: Any) -> None:
+    """Raises ValueError unless all arrays have the same number of members in front."""
+    sizes = [{np.shape(leaf)[:1] for leaf in jax.tree.leaves(tree)} for tree in (state, batches)]
+    if len(sizes[0] | sizes[1]) != 1 or () in sizes[0]:
+        of_state, of_batches = (" and ".join(map(str, sorted(each))) for each in sizes)
+        raise ValueError(
+            "train_loop: state and batches of an ensemble must have one axis of members in front "
+            f"of all arrays, got {of_state} in the state and {of_batches} in the batches."
+        )
 
 
 def _check_batches(batches: Any) -> None:
