@@ -16,7 +16,7 @@ import gru_jax as gj
 from gru_jax import Row, files, interop
 from gru_jax.app import console as show
 from gru_jax.app import explain as inspection
-from gru_jax.app import inference, runs, sampling, settings
+from gru_jax.app import inference, outcome, runs, sampling, settings
 from gru_jax.app.bench import device, report, results
 from gru_jax.app.bench import measure as benchmark
 from gru_jax.app.bench.problem import AnySize, parse_sizes
@@ -32,7 +32,7 @@ from gru_jax.app.commands import (
     Sample,
     Train,
 )
-from gru_jax.app.folder import find
+from gru_jax.app.folder import BEST, find
 from gru_jax.app.tasks.table import TASKS
 from gru_jax.app.tasks.task import tabulate
 from gru_jax.app.trackers import Trackers
@@ -79,7 +79,7 @@ def train(command: Train, console: Console) -> int:
 
             run, reason = runs.train(run, tell, lambda: bool(signals))
         if reason in ("epochs", "patience"):
-            finished = runs.finish(run)
+            finished = outcome.finish(run)
     except BrokenPipeError:
         raise
     except OSError as error:
@@ -88,22 +88,28 @@ def train(command: Train, console: Console) -> int:
         return complain(f"{error} Go on with:", FAILED, again)
     finally:
         trackers.end(finished and finished[0])
-    epoch, step = int(run.progress.epoch), int(run.progress.state.step)
+    epoch, steps = int(run.progress.epoch), np.atleast_1d(run.progress.state.step)
     if reason == "stopped":
         return complain(f"stopped after epoch {epoch}; go on with:", SIGNAL + signals[0], again)
     if finished is None:
+        step, seed = int(steps.min()), run.seeds()[int(steps.argmin())].problem.config.seed
+        of_seed = f" of seed {seed}" * bool(run.members)
         return complain(
-            f"the loss or its gradient was not finite at step {step + 1}; the parameters after "
-            f"step {step} are kept in {run.folder / 'checkpoints'}. Try a lower --learning-rate.",
+            f"the loss or its gradient{of_seed} was not finite at step {step + 1}; the parameters "
+            f"after step {step} are kept in {run.folder / 'checkpoints'}. Try a lower "
+            "--learning-rate.",
             FAILED,
         )
     result, written = finished
     if reason == "patience":
-        best = int(run.progress.best_epoch)
+        best = max(seed.epoch for seed in run.seeds())
         console.print(f"Stopped early after epoch {epoch}: none since {best} was as good.")
     show.result(console, run.problem.goal, result)
-    names = ("result.json", "config.json", "metrics.jsonl", "best.safetensors", "checkpoints")
-    show.paths(console, [run.folder / name for name in names] + written)
+    names = ("result.json", "config.json", "metrics.jsonl", BEST, "checkpoints")
+    own = [run.folder / name for name in names]
+    if run.members:
+        own = [*(path for path in own if path.name != BEST), *(s.folder for s in run.seeds())]
+    show.paths(console, own + written)
     for note in result.get("notes", ()):
         console.print(note, soft_wrap=True, markup=False)
     if not importlib.util.find_spec("matplotlib"):

@@ -52,13 +52,16 @@ def print_facts(console: Console, texts: Mapping[str, str]) -> None:
 
 def describe(console: Console, run: Run) -> None:
     """Prints the task, the settings and the device of a training."""
-    task, config, facts, *_ = run.problem
+    (task, config, facts, *_), (first, *others) = run.problem, run.seeds()
+    seeds = f"seed {config.seed}"
+    if others:
+        seeds = f"seeds {config.seed} to {config.seed + len(others)} at once"
     more = {
-        "parameters": f"{gj.count_parameters(run.progress.best_params):,}",
+        "parameters": f"{gj.count_parameters(first.params):,}",
         **({"weights": run.origin} if run.origin else {}),
         "recurrence": run.problem.recurrence,
         "training": f"{config.epochs} epochs in batches of {config.batch}, AdamW at "
-        f"{config.learning_rate:g}, seed {config.seed}",
+        f"{config.learning_rate:g}, {seeds}",
         "device": f"{jax.devices()[0].device_kind} x {jax.device_count()}, jax {jax.__version__}",
         "folder": str(run.folder),
     }
@@ -74,7 +77,7 @@ def epochs(console: Console, run: Run) -> Iterator[Callable[[Row], None]]:
     def describe_row(row: Row) -> str:
         names = dict.fromkeys(("loss", goal.monitor) if wide else ("loss",))
         values = " ".join(f"{name} {_number(goal, name, row[name])}" for name in names)
-        validation = _number(goal, goal.monitor, row[f"validation_{goal.monitor}"])
+        validation = _spread(goal, goal.monitor, row, f"validation_{goal.monitor}")
         rate = steps / row["seconds"]
         digits = 1 if rate < 10 else 0
         speed = f" {rate:3.{digits}f} steps/s" * wide
@@ -147,11 +150,12 @@ def interruptible(console: Console) -> Iterator[list[int]]:
 def result(console: Console, goal: Goal, outcome: Mapping[str, Any]) -> None:
     """Prints the test metrics, the monitored one among the published ones, the best first."""
     value, size = outcome[f"test_{goal.monitor}"], f"{outcome['parameters']:,} parameters"
-    start, ours = f"test_{goal.monitor}_", "GRU (this run)"
+    seeds = len(outcome.get("members", ()))
+    start, ours = f"test_{goal.monitor}_", f"GRU ({seeds} seeds)" if seeds else "GRU (this run)"
     endings = {ours: ""}
     baselines = []
     for name, number in outcome.items():
-        if name.startswith(start):
+        if name.startswith(start) and not name.endswith("_sd"):
             label = name.removeprefix(start).replace("_", " ")
             endings[label] = name.removeprefix(start[:-1])
             baselines.append(Published(label, number, "no training"))
@@ -167,10 +171,12 @@ def result(console: Console, goal: Goal, outcome: Mapping[str, Any]) -> None:
         style = "bold green" if row is rows[-1] else None
         names = (f"test_{name}{endings.get(row.model)}" for name in goal.metrics)
         more = [
-            _number(goal, name, outcome[key]) if key in outcome else "-"
+            _spread(goal, name, outcome, key) if key in outcome else "-"
             for name, key in zip(goal.metrics, names, strict=True)
         ]
         value = _number(goal, goal.monitor, row.value)
+        if row is rows[-1]:
+            value = _spread(goal, goal.monitor, outcome, f"test_{goal.monitor}")
         source = [row.source] * (not goal.metrics)  # No room beside more numbers.
         table.add_row(row.model, value, *more, *source, style=style)
     console.print(table)
@@ -182,6 +188,12 @@ def result(console: Console, goal: Goal, outcome: Mapping[str, Any]) -> None:
             for name, value in values
         ]
         console.print(f"Also: {', '.join(texts)}", markup=False)
+
+
+def _spread(goal: Goal, name: str, row: Mapping[str, Any], key: str) -> str:
+    """Returns a number, and behind it the standard deviation over the seeds, if there are some."""
+    value, deviation = _number(goal, name, row[key]), row.get(f"{key}_sd")
+    return value if deviation is None else f"{value} ± {_number(goal, name, deviation).strip()}"
 
 
 def _number(goal: Goal, name: str, value: float) -> str:

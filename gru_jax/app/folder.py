@@ -12,11 +12,18 @@ from typing import Any
 
 from gru_jax.files import find_leftovers
 
+BEST = "best.safetensors"
+"""The file of a run's best parameters."""
 
-def find(folder: Path, name: str = "best.safetensors") -> Path:
+
+def find(folder: Path, name: str = BEST) -> Path:
     """Returns the path of a run's file; raises FileNotFoundError, and says why, without one."""
     if not (folder / "config.json").is_file():
         raise FileNotFoundError(f"{folder} must be the folder of a run, but has no config.json.")
+    if name == BEST and (seeds := sorted(folder.glob("seed_*"))):
+        raise FileNotFoundError(
+            f"{folder} must be a run of one seed, but has {len(seeds)}: name one, e.g. {seeds[0]}."
+        )
     if not (folder / name).is_file():
         raise FileNotFoundError(
             f"{folder} must have the run's best parameters in {name}, but has none: nothing was "

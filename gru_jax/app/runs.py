@@ -1,28 +1,27 @@
 """A training run is a folder; these functions make it and go on with it.
 
-    begin, reopen --> train --> finish        config.json  metrics.jsonl  checkpoints/
-                                              best.safetensors  result.json  figures/
+    begin, reopen --> train        config.json  metrics.jsonl  checkpoints/  best.safetensors
 
+With several seeds, each seed's files are in a folder of its own, `seed_0/`, which is a run, too.
 Going on needs `checkpoints/`. Files are written beside their place and moved there.
 `metrics.jsonl` grows by whole lines, and going on cuts it back to the epochs of the checkpoint.
 Rows reach the disk before the checkpoint that counts them, and `best.safetensors` follows it, so a
 run can be killed at any moment.
 """
 
-import importlib.util
 import json
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import jax
-
 import gru_jax as gj
-from gru_jax import Row, interop
+from gru_jax import Params, Row, interop
 from gru_jax.app import problem as problems
-from gru_jax.app.folder import append_row, locked, make, move_aside, read_rows, tidy
-from gru_jax.app.inference import evaluate, load_trained
+from gru_jax.app.ensemble import init_progress, make_members, take
+from gru_jax.app.ensemble import train as train_members
+from gru_jax.app.folder import BEST, append_row, locked, make, move_aside, read_rows, tidy
+from gru_jax.app.inference import load_trained
 from gru_jax.app.problem import Problem
 from gru_jax.app.settings import (
     as_settings,
@@ -46,6 +45,8 @@ class Run(NamedTuple):
 
     folder: Path
     problem: Problem
+    members: tuple[Problem, ...]
+    """The problem of each seed; () if there is one seed."""
     progress: gj.Progress
     rows: list[Row]
     """One an epoch, as in `metrics.jsonl`."""
@@ -55,6 +56,34 @@ class Run(NamedTuple):
     """The weights that it began with, in words, where a file had them."""
     changes: Sequence[dict[str, Any]] = ()
     """Settings that were overridden, each with the epoch after which."""
+
+    def seeds(self) -> list["Seed"]:
+        """Returns the run of each seed."""
+        _, params, value, epoch, _ = self.progress
+        if not self.members:
+            return [Seed(self.folder, self.problem, params, float(value), int(epoch))]
+        return [
+            Seed(seed_folder(self.folder, member), member, *take((params, value, epoch), i))
+            for i, member in enumerate(self.members)
+        ]
+
+
+class Seed(NamedTuple):
+    """The run of one seed, among others or alone."""
+
+    folder: Path
+    problem: Problem
+    params: Params
+    """The best parameters."""
+    value: float
+    """Their validation."""
+    epoch: int
+    """Their epoch."""
+
+
+def seed_folder(folder: Path, member: Problem) -> Path:
+    """Returns the folder of one seed in a run of several."""
+    return folder / f"seed_{member.config.seed}"
 
 
 def begin(folder: Path, task: Task, config: Config) -> tuple[Run, Path | None]:
@@ -66,15 +95,19 @@ def begin(folder: Path, task: Task, config: Config) -> tuple[Run, Path | None]:
     Raises:
         ValueError: from `make_problem`, or if the folder holds something else than a run.
     """
-    problem = problems.make_problem(task, config)
-    progress, origin = problems.init_progress(problem), ""
+    problem, origin, params = problems.make_problem(task, config), "", None
+    members = make_members(problem)
     if source := config.init_from:
-        params, origin = take_over(Path(source), problem.net, progress.state.params)
-        progress = problems.init_progress(problem, params)
+        first = problems.init_progress(problem).state.params
+        params, origin = take_over(Path(source), problem.net, first)
+    progress = init_progress(problem, members, params)
     moved = move_aside(folder)
     make(folder)
     _write_config(folder, problem)
-    return Run(folder, problem, progress, [], time.perf_counter(), origin), moved
+    for member in members:
+        make(seed_folder(folder, member))
+        _write_config(seed_folder(folder, member), member)
+    return Run(folder, problem, members, progress, [], time.perf_counter(), origin), moved
 
 
 def reopen(folder: Path, task: Task, config: Config) -> Run:
@@ -92,15 +125,19 @@ def reopen(folder: Path, task: Task, config: Config) -> Run:
             in the folder is damaged.
     """
     problem = problems.make_problem(task, config)
-    progress = problems.init_progress(problem)
+    members = make_members(problem)
+    progress = init_progress(problem, members)
     with locked(folder):
         _, before = read_config(folder)
         check_changes(before, config)
-        _check_data(folder, problem)
+        places = [(seed_folder(folder, member), member) for member in members]
+        for place in places or [(folder, problem)]:
+            _check_data(*place)
         try:
             progress = gj.load_checkpoint(folder / "checkpoints", progress)
         except FileNotFoundError:
-            if (folder / "best.safetensors").exists():  # It follows the first checkpoint.
+            # A file of parameters follows the first checkpoint.
+            if any((path / BEST).exists() for path, _ in places or [(folder, problem)]):
                 raise
         rows = read_rows(folder / "metrics.jsonl", int(progress.epoch), problem.goal.monitor)
         started = time.perf_counter() - sum(row["seconds"] for row in rows)
@@ -109,9 +146,11 @@ def reopen(folder: Path, task: Task, config: Config) -> Run:
         if changed := find_changes(before, config):
             changes.append({"epoch": len(rows), **changed})
         _write_config(folder, problem, changes)
-        run = Run(folder, problem, progress, rows, started, changes=changes)
-        if progress.best_epoch:
-            _save_best(run, progress)  # The file may be of an earlier checkpoint.
+        for path, member in places:
+            _write_config(path, member, changes)
+        run = Run(folder, problem, members, progress, rows, started, changes=changes)
+        if progress.epoch:
+            _save_best(run)  # The file may be of an earlier checkpoint.
     return run
 
 
@@ -145,47 +184,15 @@ def train(
     hooks = {"report": report_and_log, "save": save, "should_stop": should_stop}
     with locked(run.folder) as check_place:
         tidy(run.folder, as_settings(run.problem), len(run.rows))
-        loop = problems.make_loop(run.problem)
-        progress, reason = problems.train(run.problem, loop, run.progress, **hooks)
+        progress, reason = train_members(run.problem, run.members, run.progress, **hooks)
         check_place()
         _save(run, progress)
     return run._replace(progress=progress), reason
 
 
-def finish(run: Run) -> tuple[dict[str, Any], list[Path]]:
-    """Tests the best parameters; writes `result.json`, more files and, with matplotlib, figures.
-
-    Returns:
-        The result, and the paths of the task's files and of the figures.
-    """
-    problem, best = run.problem, run.rows[int(run.progress.best_epoch) - 1]
-    monitor = f"validation_{problem.goal.monitor}"
-    trained = problem.with_params(run.progress.best_params)
-    written, notes = problem.task.files(trained, problem.parts.test, run.folder)
-    result = evaluate(trained, problem.parts.test) | {
-        monitor: best[monitor],
-        "best_epoch": best["epoch"],
-        "epochs": int(run.progress.epoch),
-        "seconds": round(time.perf_counter() - run.started, 2),
-        "seed": problem.config.seed,
-        "recurrence": problem.recurrence,
-        "device": jax.devices()[0].device_kind,
-        "jax": jax.__version__,
-        **({"notes": notes} if notes else {}),
-    }
-    write_text(run.folder / "result.json", json.dumps(result, indent=2) + "\n")
-    if not importlib.util.find_spec("matplotlib"):
-        return result, written
-    from gru_jax.app import figures
-
-    counts, folder = result.get("confusion_matrix"), run.folder / "figures"
-    drawn = figures.draw_training(problem.goal, run.rows, counts, folder, random=problem.net.random)
-    return result, written + drawn + problem.task.figures(trained, problem.parts.test, folder)
-
-
 def _check_data(folder: Path, problem: Problem) -> None:
     """Raises ValueError if the data of a run are not those that it began with."""
-    if not (folder / "best.safetensors").is_file():
+    if not (folder / BEST).is_file():
         return  # Nothing was saved yet.
     facts = load_trained(folder).facts
     if changed := [name for name in facts if facts[name] != problem.facts.get(name)]:
@@ -204,11 +211,11 @@ def _save(run: Run, progress: gj.Progress) -> None:
     if run.rows:
         flush(run.folder / "metrics.jsonl")  # A checkpoint needs the rows of all its epochs.
     gj.save_checkpoint(run.folder / "checkpoints", progress)
-    _save_best(run, progress)
+    _save_best(run._replace(progress=progress))
 
 
-def _save_best(run: Run, progress: gj.Progress) -> None:
-    path, net, best = run.folder / "best.safetensors", run.problem.net, progress.best_params
-    header = {"settings": as_settings(run.problem), "facts": run.problem.facts}
-    metadata = {name: json.dumps(value) for name, value in header.items()}
-    interop.save(path, net, best, metadata=metadata)
+def _save_best(run: Run) -> None:
+    for folder, problem, params, *_ in run.seeds():
+        header = {"settings": as_settings(problem), "facts": problem.facts}
+        metadata = {name: json.dumps(value) for name, value in header.items()}
+        interop.save(folder / BEST, problem.net, params, metadata=metadata)

@@ -56,7 +56,7 @@ def fit(
     progress: Progress,
     train_loop: TrainStep,
     epoch_batches: Callable[[int], Iterable[Any]],
-    validate: Callable[[Params], Row],
+    validate: Callable[[Params], Mapping[str, Any]],
     *,
     epochs: int,
     monitor: str = "loss",

@@ -11,7 +11,7 @@ import pytest
 
 import gru_jax as gj
 from gru_jax import interop
-from gru_jax.app import inference, runs, settings
+from gru_jax.app import inference, outcome, runs, settings
 from gru_jax.app import problem as problems
 from gru_jax.app.tasks.japanese_vowels import JAPANESE_VOWELS, VowelsConfig
 from gru_jax.kernels.cpu import library
@@ -25,7 +25,7 @@ def finished(tmp_path_factory):
     run, _ = runs.begin(tmp_path_factory.mktemp("runs") / "x", JAPANESE_VOWELS, CONFIG)
     run, ended = runs.train(run, lambda _: None, lambda: False)
     assert ended == "epochs"
-    result, figures = runs.finish(run)
+    result, figures = outcome.finish(run)
     return run, result, figures
 
 
@@ -87,7 +87,7 @@ def test_a_run_that_asks_for_a_kernel_that_is_not_there_does_not_begin(tmp_path,
 def test_finish_tests_the_best_parameters_not_the_last(finished, tmp_path):
     run, result, _ = finished
     untrained = problems.init_progress(run.problem)._replace(best_epoch=1)
-    other, _ = runs.finish(run._replace(folder=tmp_path, progress=untrained))
+    other, _ = outcome.finish(run._replace(folder=tmp_path, progress=untrained))
     assert other["test_accuracy"] < 0.5 < result["test_accuracy"]
 
 
@@ -239,6 +239,6 @@ def test_without_matplotlib_a_run_ends_without_figures(finished, monkeypatch):
     monkeypatch.setattr(
         importlib.util, "find_spec", lambda name: None if name == "matplotlib" else find(name)
     )
-    result, none = runs.finish(run)
+    result, none = outcome.finish(run)
     assert none == []
     assert json.loads((run.folder / "result.json").read_text()) == result

@@ -119,9 +119,8 @@ def loss(config: ClassifyConfig, facts: Facts, outputs: Array, batch: gj.Batch) 
     mean = classifier.loss(config, facts, outputs, batch)
     if config.class_weights == "none":
         return mean
-    counts = np.maximum(facts["counts"], 1)
-    by_class = counts.sum() / (len(counts) * counts)
-    weights = jnp.asarray(by_class, mean.total.dtype)[batch.targets]
+    counts = jnp.maximum(jnp.asarray(facts["counts"], mean.total.dtype), 1)
+    weights = (counts.sum() / (len(counts) * counts))[batch.targets]
     return Mean(mean.total * weights, mean.weight * weights)
 
 

@@ -37,6 +37,9 @@ class Config:
 
     seed: Annotated[int, Range(0, 2**32)] = 0
     """Seeds the split, the parameters, the order of the data, noise and dropout."""
+    seeds: Annotated[int, Range(1, 1000)] = 1
+    """Train with this many seeds, from --seed on, as one program. Reports mean and standard
+    deviation; the folder has a run for each seed."""
     epochs: Annotated[int, Range(1, 10**6)] = 60
     """Passes over the training data."""
     patience: Annotated[int, Range(1, 10**6), FREE] = 30
