@@ -8,14 +8,14 @@
 
 The first use of a name imports JAX and all names, except some modules. Figures (`gj.plot`), other
 frameworks' weights and files (`gj.interop`), Flax modules (`gj.linen`, `gj.nnx`), scikit-learn's
-estimators (`gj.estimators`) and the checks for your own cells (`gj.testing`) are imported on their
-own first use.
+estimators (`gj.estimators`), recurrent agents (`gj.agents`) and the checks for your own cells
+(`gj.testing`) are imported on their own first use.
 """
 
 import importlib
 from typing import TYPE_CHECKING, Any
 
-_MODULES = ("estimators", "interop", "linen", "nnx", "plot", "testing")
+_MODULES = ("agents", "estimators", "interop", "linen", "nnx", "plot", "testing")
 _OF_INTEROP = ("load", "save")
 _NEEDS = {
     "estimators": (
@@ -26,6 +26,7 @@ _NEEDS = {
 }
 
 if TYPE_CHECKING:
+    from gru_jax import agents as agents
     from gru_jax import estimators as estimators
     from gru_jax import interop as interop
     from gru_jax import linen as linen

@@ -11,7 +11,7 @@ NOTEBOOKS = Path(__file__).parent.parent / "notebooks"
 REFERENCE = {path.stem: path.read_text() for path in (NOTEBOOKS / "reference").glob("*.md")}
 MODULES = {"gru_jax": gj} | {
     f"gru_jax.{name}": getattr(gj, name)
-    for name in ("estimators", "interop", "linen", "nnx", "plot", "testing")
+    for name in ("agents", "estimators", "interop", "linen", "nnx", "plot", "testing")
 }
 
 

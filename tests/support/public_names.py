@@ -12,6 +12,6 @@ def use() -> list[object]:
     cell: gj.Cell = gj.gru(3)
     build: Callable[..., gj.Cell] = gj.lstm
     assert_type(gj.__version__, str)
-    modules = [gj.estimators, gj.interop, gj.linen, gj.nnx, gj.plot, gj.testing]
+    modules = [gj.agents, gj.estimators, gj.interop, gj.linen, gj.nnx, gj.plot, gj.testing]
     missing: object = gj.gruu  # pyright: ignore[reportAttributeAccessIssue]
     return [cell, build, gj.load, gj.save, gj.plot.gates, gj.linen.Net, *modules, missing]
