@@ -38,9 +38,9 @@ class Net(nn.Module):
         xs: ArrayLike,
         state: State | None = None,
         *,
-        lengths: Integer[ArrayLike, "*batch"] | None = None,
-        mask: Bool[ArrayLike, "*batch time"] | None = None,
-        resets: Bool[ArrayLike, "*batch time"] | None = None,
+        lengths: Integer[ArrayLike, "..."] | None = None,
+        mask: Bool[ArrayLike, "*steps"] | None = None,
+        resets: Bool[ArrayLike, "*steps"] | None = None,
         h_reset: State | None = None,
         deterministic: bool | None = None,
     ) -> tuple[Any, Any]:

@@ -57,12 +57,12 @@ class GRU(GRUModule, modules.Options):
 
     def __call__(
         self,
-        xs: Float[ArrayLike, "*batch time input"],
+        xs: Float[ArrayLike, "*steps input"],
         *,
         h0: State | None = None,
-        lengths: Integer[ArrayLike, "*batch"] | None = None,
-        mask: Bool[ArrayLike, "*batch time"] | None = None,
-        resets: Bool[ArrayLike, "*batch time"] | None = None,
+        lengths: Integer[ArrayLike, "..."] | None = None,
+        mask: Bool[ArrayLike, "*steps"] | None = None,
+        resets: Bool[ArrayLike, "*steps"] | None = None,
         h_reset: State | None = None,
         deterministic: bool | None = None,
         rngs: nnx.Rngs | nnx.RngStream | Key | None = None,
@@ -70,13 +70,14 @@ class GRU(GRUModule, modules.Options):
         """Runs the layers over sequences.
 
         Args:
-            xs: the inputs; no batch axis, one, or several.
+            xs: the inputs, [*batch, time, input]; no batch axis, one, or several.
             h0: the state before the first step, as in `h_last`; None is zeros.
-            lengths: steps at and after a sequence's length are padding, where outputs are zero and
-                the state stays as it is.
-            mask: False steps are padding, wherever they stand. With `lengths`, both apply.
-            resets: True steps begin a new segment (an episode): the state is put back to
-                `h_reset` before x_t is read.
+            lengths: [*batch]; steps at and after a sequence's length are padding, where outputs
+                are zero and the state stays as it is.
+            mask: [*batch, time]; False steps are padding, wherever they stand. With `lengths`,
+                both apply.
+            resets: [*batch, time]; True steps begin a new segment (an episode): the state is put
+                back to `h_reset` before x_t is read.
             h_reset: the state that each new segment begins with, as in `h_last`; None is zeros.
             deterministic: goes before the attribute.
             rngs: goes before what the module keeps; an `nnx.Rngs`, one stream of it, or a key.
