@@ -91,18 +91,19 @@ def test_noise_is_that_of_the_step_wherever_time_stands(rng, make):
 
 
 def test_the_carry_may_come_first(rng, make):
-    params, (xs, h0) = draw(rng, 1, False), draw_data(rng)
-    ys, last = make(params)[1](xs, h0=h0)
-    gru, apply = make(params, carry_first=True)
+    params, (xs, h0) = draw(rng, 2, False), draw_data(rng, 2)
+    plain, apply = make(params, num_layers=2)
+    ys, last = apply(xs, h0=h0)
+    gru, apply = make(params, num_layers=2, carry_first=True)
     chex.assert_trees_all_equal(apply(xs, h0=h0), (last, ys))
 
     def body(state, x):
         return apply(x, state, method="step")
 
     state, stepwise = jax.lax.scan(body, h0, xs.swapaxes(0, 1))
-    np.testing.assert_allclose(state, last, atol=1e-6)
+    chex.assert_trees_all_close(state, last, atol=1e-6)
     np.testing.assert_allclose(stepwise.swapaxes(0, 1), ys, atol=1e-6)
-    assert gru.net() == make(params)[0].net()
+    assert gru.net() == plain.net()
 
 
 @pytest.mark.untyped
