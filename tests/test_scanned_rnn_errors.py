@@ -54,6 +54,9 @@ CASES = {
     f"{STEPS} ins, got (9,) float32.": (CARRY, (INS, RESETS[:, 0])),
     f"{STEPS} ins, got (9, 3, 1) float32.": (CARRY, (INS, RESETS[..., None])),
     f"{STEPS} ins, got (9, 3) complex64.": (CARRY, (INS, RESETS + 0j)),
+    "ScannedRNN: ins must be real numbers [time, 4] to match the batch axes of carry (), got (4,) "
+    "float32.": (CARRY[0, 0], (INS[0, 0], RESETS[:4, 0])),
+    f"{STEPS.replace('9', '3')} ins, got (3, 3) complex64.": (CARRY, (INS[:3], RESETS[:3] + 0j)),
     "ScannedRNN: carry must be (3, 5), got (3, 4).": (CARRY[:, 1:], (INS, RESETS)),
     "ScannedRNN: carry must be float32, as dtype, ins and parameters say, got bfloat16.": (
         CARRY.astype(jnp.bfloat16),
@@ -73,6 +76,8 @@ def test_a_wrong_argument_is_one_sentence(rng, make, message):
     if message.startswith(FITS):
         inputs = INPUT if make is scanned_cases.make_nnx else "input"
         message = f"ScannedRNN: ins must be real numbers [time, 3, {inputs}] {message}"
+    elif make is scanned_cases.make_linen:
+        message = message.replace("[time, 4]", "[time, input]")
     with refused(message):
         ours.apply(ours.variables, carry, x)
     with refused(message):

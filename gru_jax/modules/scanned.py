@@ -56,7 +56,7 @@ def check_scan(
         )
     steps = ins.shape[:-1]
     if resets.shape != steps or not _is_real(resets):
-        swapped = resets.shape == (*steps[1::-1], *steps[2:])
+        swapped = resets.shape == (*steps[1::-1], *steps[2:]) != steps
         hint = " Its axes of time and batch have changed places." if swapped else ""
         raise ValueError(
             f"ScannedRNN: resets must be {steps} booleans or numbers to match the time and batch "
@@ -67,7 +67,7 @@ def check_scan(
 
 def _check_ins(carry: Array, ins: Array, resets: Array, input_size: int | None) -> None:
     batch, (*steps, last) = carry.shape[:-1], ins.shape or (0,)
-    fits = ins.ndim == carry.ndim + 1 and tuple(steps[1:]) == batch
+    fits = carry.ndim and ins.ndim == carry.ndim + 1 and tuple(steps[1:]) == batch
     if fits and _is_real(ins) and input_size in (None, last):
         return
     hint = ""
