@@ -77,7 +77,7 @@ def test_cells_and_layers_are_the_two_contracts(make_cell):
     assert isinstance(cell, gj.Cell)
     layer = gj.recurrent(cell)
     assert isinstance(layer, gj.Layer)
-    options = ["lengths", "mask", "resets", "key"]
+    options = ["lengths", "mask", "resets", "h_reset", "key"]
     for each in (layer, gj.dense(3), gj.dropout(0.1), gj.pool(), gj.stack(layer)):
         names = list(inspect.signature(each.apply).parameters)
         assert names == ["params", "xs", "state", *options]

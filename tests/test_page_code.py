@@ -75,6 +75,15 @@ def check_weights(page):
 def check_flax(page):
     actual, _ = page.names["gru"](page.names["xs"])
     np.testing.assert_allclose(actual, page.names["trained"](page.names["xs"]), atol=1e-5)
+    params, observations = page.names["params"], page.names["x"][0]
+    x = observations, np.arange(16)[:, None] % 5 == np.zeros(32)
+    _, logits = page.names["Actor"]().apply({"params": params}, np.zeros((32, 128), "f"), x)
+    h, cell = np.zeros((32, 128), "f"), page.names["nn"].GRUCell(128)
+    for t in range(16):
+        embedding = page.names["nn"].Dense(128).apply({"params": params["Dense_0"]}, x[0][t])
+        h, y = cell.apply(page.names["cell"], 0 * h if t % 5 == 0 else h, np.maximum(embedding, 0))
+        expected = page.names["nn"].Dense(4).apply({"params": params["Dense_1"]}, y)
+        np.testing.assert_allclose(logits[t], expected, atol=1e-5)
 
 
 def check_own_cell(page):

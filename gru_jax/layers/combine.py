@@ -77,15 +77,15 @@ def _run(
     key: Key | None,
 ) -> tuple[Array, Any]:
     _check_parts("params", params, layers)
-    states: Any = (None,) * len(layers) if state is None else state
-    _check_parts("state", states, layers)
+    states = _each("state", state, layers)
+    h_resets = _each("h_reset", boundaries.h_reset, layers)
     keys = [None] * len(layers) if key is None else jax.random.split(key, len(layers))
     results, ended = [], False
     steps = xs.ndim - len(input_of(layers[0], params[0]).shape)
-    for layer, p, s, k in zip(layers, params, states, keys, strict=True):
+    for layer, p, s, h, k in zip(layers, params, states, h_resets, keys, strict=True):
         axes = _check_axes(layer, p, xs.shape, steps)
         run = traced(layer) if field == "trace" else layer.run
-        ys, result = run(p, xs, s, boundaries, k)
+        ys, result = run(p, xs, s, boundaries._replace(h_reset=h), k)
         _check_order(layer, ended, result)
         results.append(result)
         if ys.ndim - 1 < xs.ndim - axes:
@@ -150,10 +150,11 @@ def _advance(
 ) -> tuple[Array, State]:
     _check_parts("params", params, layers)
     _check_parts("state", state, layers)
+    h_resets = _each("h_reset", boundaries.h_reset, layers)
     states, batch = [], x.ndim - len(input_of(layers[0], params[0]).shape)
-    for layer, p, s in zip(layers, params, state, strict=True):
+    for layer, p, s, h in zip(layers, params, state, h_resets, strict=True):
         _check_axes(layer, p, x.shape, batch)
-        x, s = layer.advance(p, x, s, boundaries)
+        x, s = layer.advance(p, x, s, boundaries._replace(h_reset=h))
         states.append(s)
         if layer.ends_time:
             boundaries = Boundaries()
@@ -226,6 +227,13 @@ def _advance_residual(
 ) -> tuple[Array, State]:
     y, state = layer.advance(params, x, state, boundaries)
     return _add(x, y), state
+
+
+def _each(name: str, state: State | None, layers: Layers) -> tuple[Any, ...]:
+    """Returns the state of each layer; None of all is None of each."""
+    states: Any = (None,) * len(layers) if state is None else state
+    _check_parts(name, states, layers)
+    return states
 
 
 def _check_parts(name: str, parts: Params | State, layers: Layers) -> None:

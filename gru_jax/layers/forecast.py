@@ -12,7 +12,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Integer, Shaped
 
-from gru_jax.layers.layer import OMITTED, Layer, compiled
+from gru_jax.layers.layer import Layer, compiled
+from gru_jax.layers.signatures import OMITTED
 from gru_jax.ops.activations import Activation, find_activation
 from gru_jax.ops.checks import check_count, check_kind
 from gru_jax.recurrence.boundaries import select
@@ -54,6 +55,7 @@ def forecast(
     lengths: Integer[ArrayLike, "*batch"] | None = None,
     mask: Bool[ArrayLike, "*batch time"] | None = None,
     resets: Bool[ArrayLike, "*batch time"] | None = None,
+    h_reset: State | None = None,
     key: Key | None = OMITTED,
 ) -> Forecast:
     """Runs a layer over sequences, then on its own outputs.
@@ -73,6 +75,7 @@ def forecast(
         mask: False steps are padding. If a sequence is all padding, its forecast starts from an
             output of 0.
         resets: as in the layer's `apply`.
+        h_reset: as in the layer's `apply`.
         key: as in the layer's `apply`.
 
     Raises:
@@ -84,7 +87,7 @@ def forecast(
     function = find_activation("forecast", "feedback", feedback)
     xs = as_array("forecast", "xs", xs, "forecast(layer, params, xs, steps=10)")
     lengths = as_lengths("forecast", lengths)
-    limits = Limits(lengths, mask, resets)
+    limits = Limits(lengths, mask, resets, h_reset)
     ys, state = compiled("run", layer, params, xs, state, limits, key)
     with clear_errors():
         future, state = _run_on(layer, function, int(steps), params, xs, ys, state, limits)

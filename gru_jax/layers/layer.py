@@ -8,13 +8,14 @@ Callers use `apply` and `step`, which are built from the layer's `run` and `adva
 
 from collections.abc import Callable
 from functools import lru_cache, partial
-from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
+from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Integer, PyTree, Shaped
+from jaxtyping import Array, PyTree
 
 from gru_jax.architecture import Architecture, bind, name_of
+from gru_jax.layers.signatures import OMITTED, Apply, Omitted, Step
 from gru_jax.recurrence.boundaries import Boundaries, check_state, select
 from gru_jax.sequence.checks import (
     Limits,
@@ -23,86 +24,13 @@ from gru_jax.sequence.checks import (
     check_boundaries,
     check_inputs,
     check_key,
+    check_time_axis,
+    check_whole,
     clear_errors,
 )
 from gru_jax.sequence.choice import environment, traced_anew
 from gru_jax.training.step import is_differentiating
 from gru_jax.types import ArrayLike, Input, Key, Params, Shape, State
-
-
-class _Omitted:
-    """The placeholder for an omitted key; an explicit None means evaluation."""
-
-    def __repr__(self) -> str:
-        return "None"
-
-
-OMITTED: Any = _Omitted()
-
-
-@runtime_checkable
-class Apply(Protocol):
-    """Runs a layer over whole sequences."""
-
-    def __call__(
-        self,
-        params: Params,
-        xs: Shaped[ArrayLike, "..."],
-        state: State | None = None,
-        *,
-        lengths: Integer[ArrayLike, "*batch"] | None = None,
-        mask: Bool[ArrayLike, "*batch time"] | None = None,
-        resets: Bool[ArrayLike, "*batch time"] | None = None,
-        key: Key | None = OMITTED,
-    ) -> tuple[Array, State]:
-        """Returns the outputs, zero in padding, and the state after the sequence.
-
-        Args:
-            params: the layer's parameters.
-            xs: the inputs, `[*batch, time, input]`.
-            state: the state before the first step, as returned by an earlier call; None is the
-                initial state.
-            lengths: the number of steps before padding, as in `unroll`.
-            mask: False steps are padding, as in `unroll`.
-            resets: True steps begin a new segment, as in `unroll`.
-            key: turns on training noise; None selects evaluation. In a loss that `make_train_step`
-                differentiates, a layer with noise must be given a key or None.
-
-        Raises:
-            ValueError: if an argument does not match the others.
-        """
-        ...
-
-
-@runtime_checkable
-class Step(Protocol):
-    """Runs a layer over one time step, in evaluation."""
-
-    def __call__(
-        self,
-        params: Params,
-        x: Shaped[ArrayLike, "..."],
-        state: State,
-        *,
-        begins: Bool[ArrayLike, "*batch"] | None = None,
-        valid: Bool[ArrayLike, "*batch"] | None = None,
-    ) -> tuple[Array, State]:
-        """Returns the output and the state after the step.
-
-        Args:
-            params: the layer's parameters.
-            x: one step's input, `[*batch, input]`.
-            state: from `initial_state`, from the previous step, or from `apply`.
-            begins: True rows begin a new segment (an episode): recurrent states are set to the
-                initial state before x is read.
-            valid: False rows are padding: their state is unchanged. Their output is zero; from a
-                `pool` onwards it is the output of the steps so far.
-
-        Raises:
-            ValueError: if an argument does not match the others, or the layer cannot stream.
-        """
-        ...
-
 
 Run = Callable[[Params, Array, State | None, Boundaries, Key | None], tuple[Array, Any]]
 
@@ -172,10 +100,12 @@ def apply(
     lengths: ArrayLike | None = None,
     mask: ArrayLike | None = None,
     resets: ArrayLike | None = None,
+    h_reset: State | None = None,
     key: Key | None = OMITTED,
 ) -> tuple[Array, State]:
     """Runs a layer over a sequence; `Apply` documents the arguments."""
-    return compiled("run", layer, params, xs, state, Limits(lengths, mask, resets), key)
+    limits = Limits(lengths, mask, resets, h_reset)
+    return compiled("run", layer, params, xs, state, limits, key)
 
 
 def compiled(
@@ -185,10 +115,15 @@ def compiled(
     xs: ArrayLike,
     state: State | None,
     limits: Limits,
-    key: Key | _Omitted | None,
+    key: Key | Omitted | None,
+    time_axis: int | None = None,
 ) -> tuple[Array, Any]:
-    """Checks the arguments and calls the layer's `run` or `trace`, as one program."""
+    """Checks the arguments and calls the layer's `run` or `trace`, as one program.
+
+    `time_axis` is that of the inputs, limits and outputs, as in `unroll`; a trace has None.
+    """
     function = title(layer)
+    check_whole(function, time_axis)
     if key is OMITTED:
         key = None
         if layer.random and is_differentiating():
@@ -200,15 +135,16 @@ def compiled(
     limits = limits._replace(lengths=as_lengths(function, limits.lengths))
     with clear_errors():
         run = traced_anew(_compiled)
-        return run(field, layer, environment(), params, xs, state, limits, key)
+        return run(field, layer, environment(), time_axis, params, xs, state, limits, key)
 
 
 # Compiled as a whole, so that a call outside jit is one program that copies nothing from the host.
-@partial(jax.jit, static_argnums=(0, 1, 2))
+@partial(jax.jit, static_argnums=(0, 1, 2, 3))
 def _compiled(
     field: Literal["run", "trace"],
     layer: Layer,
     _environment: tuple[str, str],
+    time_axis: int | None,
     params: Params,
     xs: Array,
     state: State | None,
@@ -218,13 +154,31 @@ def _compiled(
     function = title(layer)
     check_key(function, key)
     steps = check_inputs(function, layer, params, xs)
-    boundaries = check_boundaries(function, steps, len(steps) - 1, limits)
-    if state is not None:
-        x_shape = (*steps[:-1], *xs.shape[len(steps) :])
-        like = jax.eval_shape(lambda params: layer.initial_state(params, x_shape), params)
-        check_state(function, "state", state, like=like)
+    last, axis = len(steps) - 1, check_time_axis(function, time_axis, xs, len(steps))
+    boundaries = check_boundaries(function, steps, axis, limits)
+    x_shape = xs.shape[:axis] + xs.shape[axis + 1 :]
+    _check_states(function, layer, params, x_shape, state, limits.h_reset)
+    if axis != last:
+        given = xs, boundaries.valid, boundaries.resets
+        xs, valid, resets = jax.tree.map(lambda a: jnp.moveaxis(a, axis, last), given)
+        boundaries = boundaries._replace(valid=valid, resets=resets)
     run = traced(layer) if field == "trace" else layer.run
-    return run(params, zero_padding(xs, boundaries), state, boundaries, key)
+    ys, result = run(params, zero_padding(xs, boundaries), state, boundaries, key)
+    return ys if axis == last or layer.ends_time else jnp.moveaxis(ys, last, axis), result
+
+
+def _check_states(
+    function: str,
+    layer: Layer,
+    params: Params,
+    x_shape: Shape,
+    state: State | None,
+    h_reset: State | None,
+) -> None:
+    for name, given in (("state", state), ("h_reset", h_reset)):
+        if given is not None:
+            like = jax.eval_shape(lambda params: layer.initial_state(params, x_shape), params)
+            check_state(function, name, given, like=like)
 
 
 def traced(layer: Layer) -> Run:
@@ -244,12 +198,13 @@ def step(
     *,
     begins: ArrayLike | None = None,
     valid: ArrayLike | None = None,
+    h_reset: State | None = None,
 ) -> tuple[Array, State]:
     """Runs one step of a layer; `Step` documents the arguments."""
     x = as_array(title(layer), "x", x, "step(params, x, state)")
     begins, valid = (rows if rows is None else jnp.asarray(rows) for rows in (begins, valid))
     with clear_errors():
-        return _compiled_step(layer, params, x, state, begins, valid)
+        return _compiled_step(layer, params, x, state, begins, valid, h_reset)
 
 
 # Compiled, so that the checks run only in tracing: a stream calls it for every step.
@@ -261,6 +216,7 @@ def _compiled_step(
     state: State,
     begins: Array | None,
     valid: Array | None,
+    h_reset: State | None,
 ) -> tuple[Array, State]:
     function = title(layer)
     batch = check_inputs(function, layer, params, x, time=False)
@@ -270,10 +226,11 @@ def _compiled_step(
                 f"{function}: {name} must be {batch} bool to match the batch axes of x, "
                 f"got {rows.shape} {rows.dtype}."
             )
-    like = jax.eval_shape(lambda params: layer.initial_state(params, x.shape), params)
-    check_state(function, "state", state, like=like)
+    if h_reset is not None and begins is None:
+        raise ValueError(f"{function}: h_reset must come with begins, got begins None.")
+    _check_states(function, layer, params, x.shape, state, h_reset)
     begins = begins & valid if begins is not None and valid is not None else begins
-    boundaries = Boundaries(valid, begins)
+    boundaries = Boundaries(valid, begins, h_reset)
     return layer.advance(params, zero_padding(x, boundaries), state, boundaries)
 
 

@@ -28,7 +28,8 @@ def pool(kind: Kind = "max") -> Layer:
     """Removes the time axis: one vector for each sequence, from its valid steps only.
 
     The pool of no steps is zero. Its state makes it exact over chunks and in streaming, where
-    `step` returns the pool of the steps so far. It pools over all segments and ignores `resets`.
+    `step` returns the pool of the steps so far. It pools over all segments and ignores `resets` and
+    its part of `h_reset`.
 
     Args:
         kind: the "max" or the "mean" of each feature over time, or the "last" step's features.

@@ -98,7 +98,8 @@ def _advance(
         raise _cannot_stream("recurrent(reverse=True)")
     initial = cell.initial_state(params, x.shape)
     check_state("recurrent", "state", state, like=initial)
-    boundaries = boundaries._replace(h_reset=initial)
+    if boundaries.h_reset is None:
+        boundaries = boundaries._replace(h_reset=initial)
     if options.zoneout:
         hold = jax.tree.map(lambda h: jnp.asarray(options.zoneout, h.dtype), initial)
         boundaries = boundaries._replace(hold=hold)
@@ -191,10 +192,14 @@ def _run_both(
     key: Key | None,
 ) -> tuple[Array, Directions]:
     check_kind(PARAMS, params, Directions)
-    state = Directions(None, None) if state is None else state
+    none = Directions(None, None)
+    state = none if state is None else state
+    h_reset = none if boundaries.h_reset is None else boundaries.h_reset
     keys = (None, None) if key is None else jax.random.split(key)
     run_ahead, run_back = getattr(ahead, field), getattr(back, field)
+    boundaries = boundaries._replace(h_reset=h_reset.forward)
     ys_ahead, last = run_ahead(params.forward, xs, state.forward, boundaries, keys[0])
+    boundaries = boundaries._replace(h_reset=h_reset.backward)
     ys_back, first = run_back(params.backward, xs, state.backward, boundaries, keys[1])
     ys = ys_ahead + ys_back if merge == "sum" else jnp.concatenate([ys_ahead, ys_back], -1)
     return ys, Directions(last, first)

@@ -6,7 +6,8 @@ from typing import Any
 import jax
 from jaxtyping import Array, Bool, Integer, PyTree, Shaped
 
-from gru_jax.layers.layer import OMITTED, Layer, compiled
+from gru_jax.layers.layer import Layer, compiled
+from gru_jax.layers.signatures import OMITTED
 from gru_jax.ops.checks import check_kind
 from gru_jax.sequence.call import Settings, prepare, split_arguments
 from gru_jax.sequence.checks import Limits, as_array, clear_errors
@@ -24,6 +25,7 @@ def trace(
     lengths: Integer[ArrayLike, "*batch"] | None = None,
     mask: Bool[ArrayLike, "*batch time"] | None = None,
     resets: Bool[ArrayLike, "*batch time"] | None = None,
+    h_reset: State | None = None,
     key: Key | None = OMITTED,
     **options: Any,
 ) -> Trace | PyTree[Array]:
@@ -41,6 +43,7 @@ def trace(
         lengths: as in `unroll`.
         mask: as in `unroll`.
         resets: as in `unroll`.
+        h_reset: as in `unroll`; for a layer, of the same form as its state.
         key: as in `unroll`; for a layer, as in its `apply`.
         options: for a cell, the other options of `unroll`. `memory` and `chunk_size` have no
             effect, because a trace keeps all steps, in one piece. Layers take their options when
@@ -54,7 +57,7 @@ def trace(
     Raises:
         ValueError: as from `unroll`.
     """
-    limits = Limits(lengths, mask, resets)
+    limits = Limits(lengths, mask, resets, h_reset)
     if isinstance(cell, Layer):
         if options:
             raise ValueError(

@@ -199,7 +199,7 @@ def _hint(actual: Shape, steps: Shape, axis: int) -> str:
     if len(steps) < 2:
         return ""
     if axis and actual == steps[1:]:
-        return " Is xs time-major? `unroll` takes it with time_axis=0, a layer does not."
+        return " Is xs time-major? `unroll` and Flax modules take it with time_axis=0."
     if len(actual) > 1 and actual == (*steps[1::-1], *steps[2:]):
         return " Its axes of batch and time have changed places."
     return ""

@@ -35,7 +35,7 @@ CASES = {
         lambda: gj.unroll(CELL, PARAMS, XS, lengths=jnp.ones(32))
     ),
     "unroll: lengths must be (32,) integers to match the batch axes of xs, got (100,) int32. "
-    "Is xs time-major? `unroll` takes it with time_axis=0, a layer does not.": (
+    "Is xs time-major? `unroll` and Flax modules take it with time_axis=0.": (
         lambda: gj.unroll(CELL, PARAMS, XS, lengths=jnp.ones(100, int))
     ),
     "unroll: mask must be (32, 100) bool to match the batch and time axes of xs, "

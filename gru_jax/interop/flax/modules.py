@@ -71,7 +71,7 @@ def _check_kind(function: str, what: str, module: Any | None, *known: str) -> No
         return
     got = f"a {kind.__name__}"
     hint = "give the part that is one or, if it computes the same, its variables alone"
-    if kind.__module__ in ("gru_jax.linen", "gru_jax.nnx"):
+    if kind.__module__.startswith(("gru_jax.linen", "gru_jax.nnx")):
         got = f"gru_jax's {kind.__name__}"
         params = "params_from(variables)" if function == "from_linen" else "params()"
         hint = f"its net() and its {params} are what this returns"
