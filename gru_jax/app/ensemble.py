@@ -14,10 +14,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array
 
 import gru_jax as gj
-from gru_jax import Key, Metrics, Params, TrainStep
+from gru_jax import Metrics, Params, TrainStep
 from gru_jax.app import problem as problems
 from gru_jax.app.problem import Problem
 from gru_jax.app.tasks.task import Facts
@@ -119,13 +118,11 @@ def _make_loop(members: Sequence[Problem]) -> TrainStep:
     """Builds the compiled loop; its batches have the facts in which members differ beside them."""
     problem = members[0]
 
-    def loss_fn(
-        params: Params, carry: Any, batch: tuple[Any, dict[str, Array]], key: Key
-    ) -> tuple[Array, tuple[Metrics, Any]]:
+    def step(state: gj.TrainState, batch: Any) -> tuple[gj.TrainState, Metrics]:
         own = problem._replace(facts=problem.facts | batch[1])
-        return problems.make_loss(own)(params, carry, batch[0], key)
+        return problems.make_step(own)(state, batch[0])
 
-    return gj.make_train_loop(gj.make_truncated_step(loss_fn, problem.tx), ensemble=True)
+    return gj.make_train_loop(step, ensemble=True)
 
 
 def _join_epoch(members: Sequence[Problem], epoch: int) -> Iterator[Any]:

@@ -82,10 +82,10 @@ def inspect(trained: Trained, data: Any, *, known: bool = True) -> tuple[list[In
             a cell's state is not one array.
     """
     task, _, facts, net, params = trained
-    if not task.explainable:
+    if task.hidden_because:
         raise ValueError(
-            f"explain: task must have vectors as inputs, got {task.name}, whose inputs are images; "
-            "its gates are animated in the run's figures/."
+            f"explain: task must have sequences of vectors or tokens, got {task.name}, "
+            f"{task.hidden_because}."
         )
     batch, given = take(trained, data)
 

@@ -96,6 +96,9 @@ def init_progress(problem: Problem, params: Params | None = None) -> gj.Progress
     key_params, key_train = jax.random.split(jax.random.key(config.seed))
     if params is None:
         params = net.init(key_params, task.input_size(facts))
+    if task.training:
+        training = task.training(config, facts, net, problem.tx)
+        return gj.init_progress(training.start(key_train, params))
     carry = task.carry(net, params, config.batch)
     return gj.init_progress(gj.init_train_state(key_train, params, problem.tx, carry))
 
@@ -115,9 +118,17 @@ def make_loss(problem: Problem) -> Any:
     return loss_fn
 
 
+def make_step(problem: Problem) -> TrainStep:
+    """Builds the training step: down the gradient of the loss, or the task's own."""
+    task, config, facts, net = problem[:4]
+    if task.training:
+        return task.training(config, facts, net, problem.tx).step
+    return gj.make_truncated_step(make_loss(problem), problem.tx)
+
+
 def make_loop(problem: Problem) -> TrainStep:
     """Builds the compiled training loop."""
-    return gj.make_train_loop(gj.make_truncated_step(make_loss(problem), problem.tx))
+    return gj.make_train_loop(make_step(problem))
 
 
 def train(
@@ -160,6 +171,8 @@ _apply = jax.jit(lambda apply, *args: apply(*args), static_argnums=(0, 1))
 
 def measure(trained: Trained, prepared: Any) -> Row:
     """Returns the means of the task's metrics on prepared data."""
+    if trained.task.measure:
+        return trained.task.measure(trained, prepared)
     sums: dict[str, np.ndarray] = {}
     for batch, ys in run(trained, prepared):
         for name, mean in trained.task.metrics(trained.facts, ys, batch).items():

@@ -217,5 +217,5 @@ MOVING_DIGITS = Task(
     apply=apply,
     baselines=baselines,
     figures=draw_forecasts,
-    explainable=False,
+    hidden_because="whose inputs are images; its gates are animated in the run's figures/",
 )

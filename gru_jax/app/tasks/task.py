@@ -164,6 +164,18 @@ def tabulate(trained: Any, source: Input, answers: np.ndarray) -> Table:
     )
 
 
+class Training(NamedTuple):
+    """Training by a step of the task's own.
+
+    Attributes:
+        start: `(key, params) -> TrainState`, before the first step.
+        step: `(TrainState, batch) -> (TrainState, metrics)`.
+    """
+
+    start: Callable[[Key, Params], gj.TrainState]
+    step: gj.TrainStep
+
+
 class Task(NamedTuple):
     """A problem with its data, its net, and its words.
 
@@ -200,7 +212,10 @@ class Task(NamedTuple):
             sentences about them.
         horizon: `(trained, data) -> xs, plot.Horizon` of one sequence, for a page, if its outputs
             are a forecast.
-        explainable: whether the steps are vectors or tokens, as `gru-jax explain` needs.
+        training: `(config, facts, net, tx) -> Training`, if a step is not the gradient of `loss`.
+        measure: `(trained, prepared) -> {name: metric}`, if metrics are not means over batches.
+        hidden_because: why `gru-jax explain` cannot look inside, after "which" or "whose"; "" if
+            it can.
     """
 
     name: str
@@ -228,4 +243,6 @@ class Task(NamedTuple):
     test: Callable[[Any, Any], Row] | None = None
     files: Callable[[Any, Any, Path], tuple[list[Path], list[str]]] = lambda *_: ([], [])
     horizon: Callable[[Any, Any], tuple[np.ndarray, Any]] | None = None
-    explainable: bool = True
+    training: Callable[[Any, Facts, gj.Layer, Any], Training] | None = None
+    measure: Callable[[Any, Any], Row] | None = None
+    hidden_because: str = ""
