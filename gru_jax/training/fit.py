@@ -151,12 +151,13 @@ def fit(
         epoch += 1
         first, best = np.asarray(progress.best_epoch) == 0, np.asarray(progress.best_value)
         better = learning & (first | (sign * value <= sign * best))
+        now = np.full(members, epoch) if members else epoch
         progress = progress._replace(
             state=state,
             epoch=epoch,
             best_params=_take(better, state.params, progress.best_params),
             best_value=_take(better, value, progress.best_value),
-            best_epoch=_take(better, np.full(members, epoch) if members else epoch, progress.best_epoch),
+            best_epoch=_take(better, now, progress.best_epoch),
         )
         means = {
             name: np.concatenate([r[name] for r in rows], len(members)).mean(len(members))
