@@ -6,6 +6,7 @@ import runpy
 from pathlib import Path
 
 import contenders
+import jax
 import numpy as np
 import pytest
 from PIL import Image
@@ -291,3 +292,21 @@ def test_a_table_is_written_in_the_place_of_the_old_one(run, tmp_path):
         write_table(page, "| b |", [])
     write_table(page, "after", ["end"])
     assert page.read_text().endswith("| 4 |\n\nend\n")
+
+
+def test_the_picture_of_episodes_has_the_states_that_unroll_has(run):
+    """A state depends on the observations of its own episode, and on no others."""
+    drawn = run("episodes")
+    cell = gj.gru(4)
+    params, resets = cell.init(jax.random.key(0), 2), np.array(drawn["RESETS"])
+    xs = np.random.default_rng(0).normal(size=(drawn["STEPS"], 2)).astype(np.float32)
+
+    def states(xs):
+        return gj.unroll(cell, params, xs, resets=resets)[0]
+
+    slopes = np.abs(jax.jacobian(states)(xs)).max((1, 3))  # [state, observation]
+    same = np.array([[a == b for b in drawn["EPISODES"]] for a in drawn["EPISODES"]])
+    # The first and the last have one colour, but the third is between them.
+    same[-1, 0] = False
+    np.testing.assert_array_equal(slopes > 0, np.tril(same))
+    assert drawn["DONE"][:-1] == drawn["RESETS"][1:]

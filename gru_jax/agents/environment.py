@@ -9,6 +9,8 @@
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+import jax
+import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from gru_jax.types import Key
@@ -49,3 +51,12 @@ class Environment(NamedTuple):
     max_steps: int
     best_return: float
     memoryless_return: float | None = None
+
+
+def choose(done: Bool[Array, " environment"], new: Any, old: Any) -> Any:
+    """Returns a tree with the environments of `new` where an episode is over, else of `old`."""
+
+    def one(new: Array, old: Array) -> Array:
+        return jnp.where(done.reshape(done.shape + (1,) * (old.ndim - 1)), new, old)
+
+    return jax.tree.map(one, new, old)

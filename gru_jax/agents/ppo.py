@@ -23,7 +23,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Bool, Float, Int
 
-from gru_jax.agents.environment import Environment
+from gru_jax.agents.environment import Environment, choose
 from gru_jax.layers.layer import Layer
 from gru_jax.ops.checks import check_count
 from gru_jax.training.checks import check_optimizer
@@ -174,9 +174,9 @@ def make_ppo_step(
         batched = jax.tree.map(lambda a: a.swapaxes(0, 1), (rollout, advantages))
 
         def epoch(carry: Any, key: Key) -> Any:
-            order = jax.random.permutation(key, options.environments)
-            order = order.reshape(options.minibatches, -1)
-            parts = jax.tree.map(lambda a: a[order], (start.memory, *batched))
+            rows = jax.random.permutation(key, options.environments)
+            rows = rows.reshape(options.minibatches, -1)
+            parts = jax.tree.map(lambda a: a[rows], (start.memory, *batched))
             return jax.lax.scan(learn, carry, parts)
 
         carry = params, state.opt_state, jnp.asarray(True)
@@ -201,16 +201,16 @@ def roll_out(
     """Acts for `steps` steps in all environments; returns where they are, and what happened."""
 
     def act(acting: Acting, key: Key) -> tuple[Acting, Rollout]:
-        key_action, key_step, key_reset = jax.random.split(key, 3)
-        keys = jax.random.split(key_step, options.environments)
+        key_action, *others = jax.random.split(key, 3)
+        keys = [jax.random.split(key, options.environments) for key in others]
         begins = acting.begins | (not options.memory)
         outputs, memory = net.step(params, acting.xs, acting.memory, begins=begins)
         logits, values = outputs[:, :-1], outputs[:, -1]
         actions = jax.random.categorical(key_action, logits)
-        result = jax.vmap(environment.step)(keys, acting.states, actions)
+        result = jax.vmap(environment.step)(keys[0], acting.states, actions)
         done = result.terminated | result.truncated
-        fresh = jax.vmap(environment.reset)(jax.random.split(key_reset, options.environments))
-        states, xs = _where(done, fresh, (result.state, result.x))
+        fresh = jax.vmap(environment.reset)(keys[1])
+        states, xs = choose(done, fresh, (result.state, result.x))
         after = Acting(result.state, result.x, jnp.zeros_like(done), memory, *acting[4:])
         final_values = jax.lax.cond(
             result.truncated.any(),
@@ -218,11 +218,10 @@ def roll_out(
             lambda: jnp.zeros_like(values),
         )
         total, length = acting.total + result.reward, acting.length + 1
-        log_probs = _log_prob(logits, actions)
-        policy = begins, actions, log_probs, values
+        policy = begins, actions, _log_prob(logits, actions), values
         rollout = Rollout(acting.xs, *policy, result.reward, done, final_values)
-        counts = _where(done, (jnp.zeros_like(total), jnp.zeros_like(length)), (total, length))
-        last = _where(done, (total, length), (acting.last_return, acting.last_length))
+        counts = choose(done, (jnp.zeros_like(total), jnp.zeros_like(length)), (total, length))
+        last = choose(done, (total, length), (acting.last_return, acting.last_length))
         return Acting(states, xs, done, memory, *counts, *last), rollout
 
     return jax.lax.scan(act, acting, jax.random.split(key, options.steps))
@@ -247,12 +246,10 @@ def estimate_advantages(
         advantage = delta + discount * decay * jnp.where(step.done, 0, advantage)
         return (advantage, step.values), advantage
 
-    start = jnp.zeros_like(values), values
-    return jax.lax.scan(back, start, rollout, reverse=True)[1]
+    return jax.lax.scan(back, (jnp.zeros_like(values), values), rollout, reverse=True)[1]
 
 
 def _values(net: Layer, params: Params, acting: Acting, options: PPOOptions) -> Array:
-    """Returns the value of the current observations."""
     begins = acting.begins | (not options.memory)
     return net.step(params, acting.xs, acting.memory, begins=begins)[0][:, -1]
 
@@ -283,15 +280,6 @@ def _loss(
 def _log_prob(logits: Array, actions: Array) -> Array:
     log_p = jax.nn.log_softmax(logits)
     return jnp.take_along_axis(log_p, actions[..., None], -1)[..., 0]
-
-
-def _where(done: Array, new: Any, old: Any) -> Any:
-    """Returns a tree with the rows of `new` where an episode is over."""
-
-    def one(new: Array, old: Array) -> Array:
-        return jnp.where(done.reshape(done.shape + (1,) * (old.ndim - 1)), new, old)
-
-    return jax.tree.map(one, new, old)
 
 
 def _check(environment: Environment, net: Layer, options: PPOOptions) -> None:

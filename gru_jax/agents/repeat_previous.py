@@ -44,9 +44,7 @@ def repeat_previous(delay: int = 4, symbols: int = 4, steps: int = 48) -> Enviro
     check_count("repeat_previous", "delay", delay)
     check_count("repeat_previous", "symbols", symbols)
     if steps <= delay:
-        raise ValueError(
-            f"repeat_previous: steps must be above the delay, {delay}, got {steps}."
-        )
+        raise ValueError(f"repeat_previous: steps must be above the delay, {delay}, got {steps}.")
     return Environment(
         "repeat_previous",
         partial(_reset, delay, symbols),
@@ -65,9 +63,7 @@ def _reset(delay: int, symbols: int, key: Key) -> tuple[Shown, Array]:
     return shown, jax.nn.one_hot(first, symbols)
 
 
-def _step(
-    delay: int, symbols: int, steps: int, key: Key, shown: Shown, action: Array
-) -> Step:
+def _step(delay: int, symbols: int, steps: int, key: Key, shown: Shown, action: Array) -> Step:
     right = (shown.time >= delay) & (action == shown.symbols[0])
     reward = jnp.where(right, 1 / (steps - delay), 0.0)
     symbol = jax.random.randint(key, (), 0, symbols)

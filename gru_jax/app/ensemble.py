@@ -135,9 +135,7 @@ def _join_epoch(members: Sequence[Problem], epoch: int) -> Iterator[Any]:
     for stacks in zip(*epochs, strict=True):
         batches = jax.tree.map(_join, *stacks)
         steps = len(jax.tree.leaves(stacks[0])[0])
-        each_step = {
-            name: np.repeat(numbers[:, None], steps, 1) for name, numbers in facts.items()
-        }
+        each_step = {name: np.repeat(numbers[:, None], steps, 1) for name, numbers in facts.items()}
         yield batches, each_step
 
 

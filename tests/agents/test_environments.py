@@ -91,7 +91,7 @@ def test_repeat_previous_rewards_the_symbol_of_delay_steps_ago(delay, symbols):
         assert bool(step.terminated) == (t == steps_of - 1)
         assert not step.truncated
     best = [0] * delay + shown
-    _, steps = run(environment, best[: steps_of], 3)
+    _, steps = run(environment, best[:steps_of], 3)
     assert sum(float(s.reward) for s in steps) == pytest.approx(environment.best_return)
     assert environment.memoryless_return == pytest.approx(1 / symbols)
 

@@ -46,21 +46,20 @@ class Count(NamedTuple):
     length: jax.Array
 
 
-def counting(truncates):
-    """Episodes of random lengths whose observation is the number of the step, from 100 on."""
+def count_steps():
+    """Episodes of random lengths, from an observation of 100 on; even lengths are truncated."""
 
     def reset(key):
         length = jax.random.randint(key, (), 2, 7)
         return Count(jnp.zeros((), jnp.int32), length), jnp.full(1, 100.0)
 
-    def step(key, state, action):
+    def step(_, state, action):
         state = state._replace(time=state.time + 1)
         over, x = state.time >= state.length, 100 + state.time.astype(jnp.float32)
-        no = jnp.zeros((), bool)
-        ends = (no, over) if truncates else (over, no)
-        return Step(state, x[None], 1.0 + action, *ends)
+        truncates = state.length % 2 == 0
+        return Step(state, x[None], 1.0 + action, over & ~truncates, over & truncates)
 
-    return Environment("counting", reset, step, 1, 2, 7, best_return=12.0)
+    return Environment("count_steps", reset, step, 1, 2, 7, best_return=12.0)
 
 
 def test_acting_is_learning_and_the_first_ratio_is_one():
@@ -101,18 +100,18 @@ def test_begins_follow_done_and_the_last_whole_episode_is_kept():
         assert (int(after.last_length[i]), int(after.length[i])) == (last[1], length)
 
 
-@pytest.mark.parametrize("truncates", [False, True])
-def test_only_truncated_episodes_have_the_value_of_what_would_follow(truncates):
-    environment = counting(truncates)
-    net, params, before, _, rollout = act(environment, options=OPTIONS._replace(steps=10))
-    assert rollout.done.any()
-    memory = before.memory
+def test_only_truncated_episodes_have_the_value_of_what_would_follow():
+    net, params, before, _, rollout = act(count_steps(), options=OPTIONS._replace(steps=10))
+    memory, counts = before.memory, [0, 0]
     for t in range(10):
-        _, memory = net.step(params, rollout.xs[t], memory, begins=rollout.begins[t])
-        final = net.step(params, rollout.xs[t] + 1, memory)[0][:, -1]  # not the next episode's 100
-        expected = np.where(rollout.done[t] & truncates, final, 0)
+        x, done = rollout.xs[t], np.asarray(rollout.done[t])
+        _, memory = net.step(params, x, memory, begins=rollout.begins[t])
+        final = net.step(params, x + 1, memory)[0][:, -1]  # not of the next episode's 100
+        truncated = done & (np.asarray(x[:, 0] - 99) % 2 == 0)
+        expected = np.where(truncated, final, 0)
         np.testing.assert_allclose(rollout.final_values[t], expected, rtol=1e-4, atol=1e-5)
-    assert bool(rollout.final_values.any()) == truncates
+        counts = [counts[0] + truncated.sum(), counts[1] + (done & ~truncated).sum()]
+    assert min(counts) > 3
 
 
 def test_advantages_are_a_plain_loop(rng):
@@ -168,6 +167,17 @@ def test_the_loss_is_numpys(rng):
         assert 0 < clipped < 1
         assert float(metrics["clipped"]) == pytest.approx(clipped)
         assert float(metrics["kl"]) == pytest.approx((ratio - 1 - np.log(ratio)).mean(), rel=1e-9)
+
+
+def test_an_update_begins_where_acting_began():
+    """Without a change of the parameters, each ratio is 1 in every update."""
+    options = OPTIONS._replace(epochs=2, minibatches=4)
+    net, tx = make_net(), optax.sgd(0.0)
+    state = gj.agents.init_ppo(jax.random.key(0), MAZE, net, tx, options)
+    loop = gj.make_train_loop(gj.agents.make_ppo_step(MAZE, net, tx, options))
+    _, metrics = loop(state, jnp.arange(3))
+    np.testing.assert_allclose(metrics["kl"], 0, atol=1e-6)
+    assert not metrics["clipped"].any()
 
 
 def learn(memory, seeds=2, updates=40):
@@ -264,7 +274,8 @@ def test_played_episodes_are_whole_and_zero_behind_their_end(greedy, memory):
         if greedy:
             likeliest = outputs[i, :length, :-1].argmax(-1)
             np.testing.assert_array_equal(played.actions[i, :length], likeliest)
-        assert float(played.returns[i]) == pytest.approx(sum(map(float, played.rewards[i])), abs=1e-4)
+        total = sum(map(float, played.rewards[i]))
+        assert float(played.returns[i]) == pytest.approx(total, abs=1e-4)
 
 
 def test_nets_and_options_that_do_not_fit_are_refused():
@@ -277,7 +288,5 @@ def test_nets_and_options_that_do_not_fit_are_refused():
     for name in ("environments", "steps", "epochs", "minibatches"):
         with refused(f"ppo: {name} must be a whole number from 1, got 0."):
             gj.agents.make_ppo_step(MAZE, net, TX, OPTIONS._replace(**{name: 0}))
-    with refused(
-        "make_ppo_step: tx must be an Optax optimiser, e.g. optax.adam(1e-3), got float."
-    ):
+    with refused("make_ppo_step: tx must be an Optax optimiser, e.g. optax.adam(1e-3), got float."):
         gj.agents.make_ppo_step(MAZE, net, 0.1, OPTIONS)

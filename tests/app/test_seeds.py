@@ -41,9 +41,7 @@ def runs(tmp_path_factory):
     folder = tmp_path_factory.mktemp("seeds")
     data = draw_data(folder)
     together = train(folder / "together", data, "--epochs", "4", "--seeds", "3")
-    alone = [
-        train(folder / f"alone_{s}", data, "--epochs", "4", "--seed", str(s)) for s in SEEDS
-    ]
+    alone = [train(folder / f"alone_{s}", data, "--epochs", "4", "--seed", str(s)) for s in SEEDS]
     return together, alone
 
 

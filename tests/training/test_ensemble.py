@@ -82,9 +82,7 @@ def test_members_are_the_runs_that_they_would_be_alone(loop):
 
 
 def test_a_member_out_of_patience_is_final_and_training_goes_on_for_the_others(loop):
-    progress, ended = gj.fit(
-        begin(), loop, batches_of_all, validate_all, epochs=100, patience=2
-    )
+    progress, ended = gj.fit(begin(), loop, batches_of_all, validate_all, epochs=100, patience=2)
     runs = [alone(i, epochs=100, patience=2) for i in range(3)]
     assert ended == "patience"
     assert progress.epoch == max(run[0].epoch for run in runs)

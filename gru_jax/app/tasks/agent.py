@@ -65,9 +65,7 @@ def goal(facts: Facts) -> Goal:
 def make_net(config: AgentConfig, facts: Facts) -> gj.Layer:
     """Builds the net: observations in, logits of the actions and a value out."""
     outputs = make_environment(facts).num_actions + 1
-    return gj.stack(
-        gj.dense(config.hidden), gj.recurrent(gj.gru(config.hidden)), gj.dense(outputs)
-    )
+    return gj.stack(gj.dense(config.hidden), gj.recurrent(gj.gru(config.hidden)), gj.dense(outputs))
 
 
 def make_training(
