@@ -58,7 +58,7 @@ notebooks *names:
 
 # Write the tables of the pages again, from the measured files
 tables:
-    for name in cells classify digits forecast images lstm memory speed vowels readme published; do \
+    for name in cells classify digits ensembles forecast images lstm memory speed vowels readme published; do \
         python notebooks/figures/$name.py || exit 1; \
     done
 

@@ -111,11 +111,30 @@ def test_the_tables_of_speed_are_those_of_the_measured_files(run):
         assert "\n\n" + "\n".join(lines) + "\n\n" in page
 
 
+def test_the_tables_of_ensembles_are_those_of_the_measured_file(run):
+    script = run("ensembles")
+    page, text = script["PAGE"].read_text(), script["FILE"].read_text()
+    for start, lines in script["tables"]().items():
+        assert "\n".join(lines).startswith(start)
+        assert "\n\n" + "\n".join(lines) + "\n\n" in page
+    rows = results.loads(text)
+    assert all(row.reason is None for row in rows)
+    section = page.partition("\n## Ensembles\n")[2]
+    command = re.search(r"\n(gru-jax bench .*?/ensembles\.json)\n", section, re.DOTALL)[1]
+    sizes = dict.fromkeys(str(row.size) for row in rows)
+    peers = dict.fromkeys(row.name for row in rows if row.name != OURS)
+    expected = ["gru-jax", "bench", "--sizes", *sizes, "--peers", *peers, "--rounds"]
+    words = command.replace("\\\n", " ").split()
+    assert words[: len(expected) + 1] == [*expected, str(json.loads(text)["rounds"])]
+
+
 @pytest.mark.parametrize("measure", ["train", "forward"])
-def test_the_times_on_the_page_are_medians_of_the_rounds(run, measure):
-    script = run("speed")
-    content = json.loads(script["PEERS"].read_text())
-    start = f"| {script['TITLES'][measure]}, ms | reset |"
+@pytest.mark.parametrize("name", ["speed", "ensembles"])
+def test_the_times_on_the_page_are_medians_of_the_rounds(run, name, measure):
+    script = run(name)
+    content = json.loads((FIGURES / f"{name}.json").read_text())
+    members = " of all members" * (name == "ensembles")
+    start = f"| {script['TITLES'][measure]}{members}, ms | reset |"
     table = script["PAGE"].read_text().partition(start)[2].partition("\n\n")[0]
     sizes, _, *lines = (line.strip("| ").split(" | ") for line in table.splitlines())
     times = {
@@ -192,6 +211,12 @@ def test_a_speed_up_is_over_the_fastest_form_of_the_fastest_library_at_each_size
         "gru_jax is slower in 1 of the 9 comparisons:",
         '- PyTorch, training step, `reset="after"`, 9,9,9,9: speed-up 0.50',
     ]
+    loops = {"XLA's loops": ["xla"]}
+    assert script["speed_ups"](files, loops)["train"] == {
+        "before": {"XLA's loops": pytest.approx((0.005**0.5, 0.05))},
+        "after": {"XLA's loops": pytest.approx((0.005**0.5, 0.05))},
+    }
+    assert script["slower"](files, loops)[0] == "gru_jax is slower in 4 of the 4 comparisons:"
     assert script["slower"](files[1:]) == ["gru_jax is slower in none of the 1 comparisons."]
 
 

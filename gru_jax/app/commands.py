@@ -114,8 +114,10 @@ class Bench:
     """
 
     sizes: tuple[str, ...] | None = None
-    """Problems, each batch,time,input,hidden, or six numbers for images. A fifth word, as in
-    64,128,256,256,resets, adds episodes that begin at random steps. Default: a few sizes."""
+    """Problems, each batch,time,input,hidden, or six numbers for images. Words may follow
+    four numbers: 16,100,32,32,8members is an ensemble of 8 members, each with its own weights and
+    data. 64,128,256,256,resets adds episodes that begin at random steps. With both, resets stands
+    last. Default: a few sizes."""
     images: bool = False
     """Time the convolutional GRU. Sizes of six numbers imply it."""
     peers: tuple[PeerName, ...] | None = None

@@ -56,7 +56,7 @@ class SpeedUp(NamedTuple):
     worst: float
 
 
-def ratios(measure, reset, files=(PEERS, ONEDNN)):
+def ratios(measure, reset, files=(PEERS, ONEDNN), opponents=OPPONENTS):
     """Returns, by opponent and size, the time of each round over gru_jax's in the form `reset`."""
     table = {}
     for path in files:
@@ -65,7 +65,7 @@ def ratios(measure, reset, files=(PEERS, ONEDNN)):
         # Every form is compared with this one of gru_jax, so the label becomes the name.
         others = [r._replace(name=r.label, reset=reset) for r in rows if r.name != OURS]
         for label, by_size in results.relative([*ours, *others], measure).items():
-            for opponent, names in OPPONENTS.items():
+            for opponent, names in opponents.items():
                 if label.split()[0] in names:
                     best = table.setdefault(opponent, {})
                     for size, values in by_size.items():
@@ -73,7 +73,7 @@ def ratios(measure, reset, files=(PEERS, ONEDNN)):
     return table
 
 
-def speed_ups(files=(PEERS, ONEDNN)):
+def speed_ups(files=(PEERS, ONEDNN), opponents=OPPONENTS):
     """Returns `{measure: {reset: {opponent: SpeedUp}}}`; an opponent without times is absent."""
     return {
         measure: {
@@ -82,7 +82,7 @@ def speed_ups(files=(PEERS, ONEDNN)):
                     spread(results.average(by_size)).median,
                     min(spread(values).median for values in by_size.values()),
                 )
-                for opponent, by_size in ratios(measure, reset, files).items()
+                for opponent, by_size in ratios(measure, reset, files, opponents).items()
             }
             for reset in BOTH
         }
@@ -116,41 +116,46 @@ def times(path, measure):
     return lines
 
 
+def speed_up_table(head, files=(PEERS, ONEDNN), opponents=OPPONENTS):
+    """Returns the lines of the table of speed-ups; the worst size is in parentheses."""
+    lines = [[head, "reset", *opponents]]
+    for measure, by_reset in speed_ups(files, opponents).items():
+        for reset, by_opponent in by_reset.items():
+            cells = [by_opponent.get(opponent) for opponent in opponents]
+            texts = [f"{cell.mean:.2f} ({cell.worst:.2f})" if cell else "" for cell in cells]
+            lines.append([TITLES[measure], reset, *texts])
+    return in_markdown(lines)
+
+
 def tables():
     """Returns the lines of each table and paragraph, by the start of its first line."""
     parts = {}
     for measure, title in TITLES.items():
         lines = times(PEERS, measure)
         lines[0][0] = f"{title}, ms"
-        parts[f"| {title}, ms | reset |"] = _table(lines)
+        parts[f"| {title}, ms | reset |"] = in_markdown(lines)
     lines = []
     for measure, title in TITLES.items():
         head, *body = times(ONEDNN, measure)
         lines += [["beside oneDNN, ms", *head]] if not lines else []
         lines += [[title, *cells] for cells in body]
-    parts["| beside oneDNN, ms |"] = _table(lines)
-    lines = [["speed-up of gru_jax over", "reset", *OPPONENTS]]
-    for measure, by_reset in speed_ups().items():
-        for reset, by_opponent in by_reset.items():
-            cells = [by_opponent.get(opponent) for opponent in OPPONENTS]
-            texts = [f"{cell.mean:.2f} ({cell.worst:.2f})" if cell else "" for cell in cells]
-            lines.append([TITLES[measure], reset, *texts])
-    parts["| speed-up of gru_jax over |"] = _table(lines)
+    parts["| beside oneDNN, ms |"] = in_markdown(lines)
+    parts["| speed-up of gru_jax over |"] = speed_up_table("speed-up of gru_jax over")
     parts["gru_jax is slower in"] = slower()
-    parts["The times are medians of"] = _wrap(f"The times are {conditions(PEERS)}")
-    parts["oneDNN and gru_jax"] = _wrap(
+    parts["The times are medians of"] = wrap(f"The times are {conditions(PEERS)}")
+    parts["oneDNN and gru_jax"] = wrap(
         f"oneDNN and gru_jax were timed together in a separate run: {conditions(ONEDNN)}"
     )
     return parts
 
 
-def slower(files=(PEERS, ONEDNN)):
+def slower(files=(PEERS, ONEDNN), opponents=OPPONENTS):
     """Returns a sentence about the comparisons in which gru_jax takes longer, and their list."""
     speeds = {
         f'{opponent}, {title}, `reset="{reset}"`, {size}': spread(values).median
         for measure, title in TITLES.items()
         for reset in BOTH
-        for opponent, by_size in ratios(measure, reset, files).items()
+        for opponent, by_size in ratios(measure, reset, files, opponents).items()
         for size, values in by_size.items()
     }
     cases = [
@@ -190,12 +195,14 @@ def draw_picture():
     figure.savefig(PICTURE, dpi=150, metadata={"Description": digest()})
 
 
-def _table(lines):
+def in_markdown(lines):
+    """Returns the lines of a table, the first of which is its head."""
     head, *body = (f"| {' | '.join(cells)} |" for cells in lines)
     return [head, "|---" * len(lines[0]) + "|", *body]
 
 
-def _wrap(text):
+def wrap(text):
+    """Returns the lines of a paragraph."""
     return textwrap.wrap(text, 100, break_long_words=False, break_on_hyphens=False)
 
 

@@ -134,7 +134,7 @@ def test_help_names_every_flag_and_only_packages_that_are_published(capsys):
     [
         (
             ["--sizes", "16,100,32"],
-            "bench: sizes must be batch,time,input,hidden[,resets] or "
+            "bench: sizes must be batch,time,input,hidden[,Nmembers][,resets] or "
             "batch,time,height,width,input,channels, whole numbers from 1, got '16,100,32'.",
         ),
         (["--sizes", "1,2,3,0"], "whole numbers from 1, got '1,2,3,0'."),
@@ -142,6 +142,11 @@ def test_help_names_every_flag_and_only_packages_that_are_published(capsys):
         (["--sizes", "1,2,3,4.5"], "whole numbers from 1, got '1,2,3,4.5'."),
         (["--sizes", "2,3,5,4,reset"], "whole numbers from 1, got '2,3,5,4,reset'."),
         (["--sizes", "2,3,5,4,2,3,resets"], "whole numbers from 1, got '2,3,5,4,2,3,resets'."),
+        (["--sizes", "2,3,5,4,8member"], "whole numbers from 1, got '2,3,5,4,8member'."),
+        (["--sizes", "2,3,5,4,members"], "whole numbers from 1, got '2,3,5,4,members'."),
+        (["--sizes", "2,3,5,4,0members"], "whole numbers from 1, got '2,3,5,4,0members'."),
+        (["--sizes", "2,3,5,4,resets,8members"], "got '2,3,5,4,resets,8members'."),
+        (["--sizes", "2,3,5,4,2,3,8members"], "got '2,3,5,4,2,3,8members'."),
         (["--sizes", "2,3,5,4,2"], "whole numbers from 1, got '2,3,5,4,2'."),
         (["--sizes", "2,3,5,0,2,3"], "whole numbers from 1, got '2,3,5,0,2,3'."),
         (["--sizes", "2,3,5,4,2,3,1"], "whole numbers from 1, got '2,3,5,4,2,3,1'."),

@@ -123,6 +123,8 @@ def test_the_picture_can_be_read_without_knowing_the_command():
     [
         (Size(1, 1000, 64, 1), "batch 1, 1000 steps, 64 inputs, 1 unit"),
         (Size(2, 8, 3, 4, resets=True), "batch 2, 8 steps, 3 inputs, 4 units, resets"),
+        (Size(1, 2, 3, 4, members=1), "batch 1, 2 steps, 3 inputs, 4 units, 1 member"),
+        (Size(1, 2, 3, 4, True, 8), "batch 1, 2 steps, 3 inputs, 4 units, 8 members, resets"),
         (IMAGES, "batch 2, 3 steps, 5 x 4 pixels, 2 inputs, 3 channels"),
     ],
 )

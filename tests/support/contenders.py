@@ -2,7 +2,9 @@
 
 import functools
 import importlib.util
+from operator import itemgetter
 
+import jax
 import numpy as np
 import reference
 from rich.console import Console
@@ -15,6 +17,7 @@ from gru_jax.app.bench.problem import ImageSize, Size, draw_problem
 
 SIZE, IMAGES = Size(2, 5, 3, 4), ImageSize(2, 3, 5, 4, 2, 3)
 EPISODES = Size(3, 30, 3, 4, resets=True)
+MEMBERS = SIZE._replace(members=3)
 FORMS = [(name, reset) for name, each in CONTENDERS.items() for reset in each.resets]
 IMAGE_FORMS = [name for name, each in IMAGE_CONTENDERS.items() if each.resets != (None,)]
 # PyTorch's wheels take gigabytes: its case exists only where it is installed.
@@ -31,7 +34,13 @@ def ours(reset, size=SIZE):
 
 
 def unroll_reference(problem, params, xs):
-    """Returns the states in NumPy, in float64."""
+    """Returns the states in NumPy, in float64; of an ensemble, member after member."""
+    if problem.size.members:
+        alone = problem._replace(size=problem.size._replace(members=None))
+        arrays = params, xs, problem.weigh, problem.resets
+        members = [jax.tree.map(itemgetter(i), arrays) for i in range(problem.size.members)]
+        each = [(alone._replace(weigh=w, resets=r), p, x) for p, x, w, r in members]
+        return np.stack([unroll_reference(*member) for member in each])
     gates = reference.conv_gates if isinstance(problem.size, ImageSize) else reference.gates
     valid = np.ones(xs.shape[:2], bool)
     h0 = np.zeros_like(problem.weigh[:, 0])

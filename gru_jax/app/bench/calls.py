@@ -5,7 +5,7 @@ JAX take their weights as a flat list, so that no call walks a tree of Python ob
 """
 
 from collections.abc import Callable
-from functools import cache
+from functools import cache, partial
 from typing import Any, NamedTuple
 
 import jax
@@ -29,7 +29,8 @@ class Calls(NamedTuple):
         hs: `(states) -> hs`, batch-major.
         weights: `(params) -> arrays`, gru_jax's parameters in the library's layout; it may only
             move and negate numbers.
-        train: `() -> result`, the loss and its gradients; None without gradients.
+        train: `() -> result`, the loss and its gradients; None without gradients. The members of an
+            ensemble have a loss each.
         gradients: `(result) -> (arrays, xs_grad)`, arrays in the order of `weights`, xs_grad
             batch-major.
     """
@@ -51,15 +52,23 @@ def make_jax_calls(
 ) -> Calls:
     """Makes the calls of a GRU that is written in JAX; each compiles when it first runs.
 
+    An ensemble is the `vmap` of one member's functions over weights and data.
+
     Args:
         problem: the weights and data.
-        convert: `(params) -> weights`, the library's own tree.
-        apply: `(weights, xs) -> hs`, or `(weights, xs, resets) -> hs`.
-        time_major: whether time is the first axis of `xs`, `resets` and `hs`.
+        convert: `(params) -> weights`, the library's own tree; of one member.
+        apply: `(weights, xs) -> hs`, or `(weights, xs, resets) -> hs`; of one member.
+        time_major: whether time is the first axis of a member's `xs`, `resets` and `hs`.
         resets: as in a problem. They are an argument of the program, or XLA would fold them.
     """
-    leaves, tree = jax.tree.flatten(jax.tree.map(jnp.asarray, convert(problem.params)))
-    layout = swap_time if time_major else np.asarray
+    ensemble = bool(problem.size.members)
+
+    def convert_all(params: Any) -> PyTree:
+        each = [convert(member) for member in problem.split(params)]
+        return jax.tree.map(lambda *a: np.stack(a), *each) if ensemble else each[0]
+
+    leaves, tree = jax.tree.flatten(jax.tree.map(jnp.asarray, convert_all(problem.params)))
+    layout = partial(swap_time, axis=int(ensemble)) if time_major else np.asarray
     xs, weigh = (jnp.asarray(layout(a)) for a in (problem.xs, problem.weigh))
     more = () if resets is None else (jnp.asarray(layout(resets)),)
 
@@ -69,15 +78,18 @@ def make_jax_calls(
     def loss_fn(leaves: list[Array], xs: Array, weigh: Array, *more: Array) -> Array:
         return (weigh * states(leaves, xs, *more)).sum()
 
+    functions = states, jax.value_and_grad(loss_fn, argnums=(0, 1))
+    forward, train = map(jax.vmap, functions) if ensemble else functions
+
     def compiled(function: Callable[..., Any], *args: Any) -> Callable[[], Any]:
         program = cache(lambda: jax.jit(function).lower(*args).compile())
         return lambda: jax.block_until_ready(program()(*args))
 
     return Calls(
-        forward=compiled(states, leaves, xs, *more),
+        forward=compiled(forward, leaves, xs, *more),
         hs=layout,
-        weights=lambda params: jax.tree.leaves(convert(params)),
-        train=compiled(jax.value_and_grad(loss_fn, argnums=(0, 1)), leaves, xs, weigh, *more),
+        weights=lambda params: jax.tree.leaves(convert_all(params)),
+        train=compiled(train, leaves, xs, weigh, *more),
         gradients=lambda result: (result[1][0], layout(result[1][1])),
     )
 
@@ -111,6 +123,6 @@ def awaited(call: Callable[[], Any]) -> Callable[[], Any]:
     return call if device.platform() == "cpu" else wait
 
 
-def swap_time(a: Any) -> np.ndarray:
-    """Returns a copy with batch and time exchanged."""
-    return np.ascontiguousarray(np.swapaxes(np.asarray(a), 0, 1))
+def swap_time(a: Any, axis: int = 0) -> np.ndarray:
+    """Returns a copy with batch and time exchanged, the axes from `axis` on."""
+    return np.ascontiguousarray(np.swapaxes(np.asarray(a), axis, axis + 1))

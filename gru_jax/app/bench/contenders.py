@@ -41,7 +41,7 @@ def make_gru_jax(problem: Problem, backend: str | None = None) -> Calls:
 def make_linen(problem: Problem) -> Calls:
     """Sets up Flax linen's `RNN(GRUCell)`."""
     convert = partial(interop.to_linen, gj.recurrent(problem.cell))
-    rnn: Any = convert(problem.params)[0]
+    rnn: Any = convert(problem.split(problem.params)[0])[0]
     return make_jax_calls(problem, lambda params: convert(params)[1], rnn.apply)
 
 
@@ -71,7 +71,7 @@ def make_linen_scan(problem: Problem) -> Calls:
     def convert(params: gj.GRUParams) -> Any:
         return {"params": {"cell": interop.to_linen(problem.cell, params)[1]["params"]}}
 
-    none = np.zeros(problem.xs.shape[:2], bool)
+    none = np.zeros(problem.xs.shape[:-1], bool)
     resets = none if problem.resets is None else problem.resets
     return make_jax_calls(problem, convert, apply, time_major=True, resets=resets)
 
@@ -84,7 +84,7 @@ def make_nnx(problem: Problem) -> Calls:
         params = params._replace(b_h=jnp.zeros_like(params.b_c))
         return interop.to_nnx(gj.recurrent(problem.cell), params)
 
-    graph, _, rest = nnx.split(build(problem.params), nnx.Param, ...)
+    graph, _, rest = nnx.split(build(problem.split(problem.params)[0]), nnx.Param, ...)
     return make_jax_calls(
         problem,
         lambda params: nnx.state(build(params), nnx.Param),
@@ -128,7 +128,7 @@ def make_keras(problem: Problem) -> Calls:
     def build(params: gj.GRUParams) -> Any:
         return cast(Any, interop.to_keras(gj.recurrent(problem.cell), params)).layers[-1]
 
-    layer = build(problem.params)
+    layer = build(problem.split(problem.params)[0])
     constants = [variable.value for variable in layer.non_trainable_variables]
     return make_jax_calls(
         problem,
@@ -184,7 +184,7 @@ class Contender(NamedTuple):
         resets: the forms; None is a different function, of which only the time counts.
         make: `(problem) -> Calls`.
         packages: modules that it needs, each with its name on the package index.
-        platforms: where it runs; None is wherever JAX runs.
+        platforms: where it runs; None is wherever JAX runs, for a library in JAX.
         has_resets: whether it computes problems with episodes.
     """
 

@@ -11,7 +11,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from gru_jax.app.bench.measure import Result
 from gru_jax.app.bench.names import FULL_NAMES, MEASURES, Measure, PeerName
-from gru_jax.app.bench.problem import AnySize, Size, has_resets, numbers
+from gru_jax.app.bench.problem import AnySize, Size, numbers
 from gru_jax.app.bench.report import TITLES
 from gru_jax.app.bench.results import relative
 from gru_jax.app.bench.timing import spread
@@ -92,7 +92,8 @@ def _in_words(size: AnySize) -> str:
     lines = [f"batch {batch}", _count(time, "step")]
     lines += [f"{space[0]} x {space[1]} pixels"] if space else []
     lines += [_count(inputs, "input"), _count(units, unit)]
-    return "\n".join(lines + ["resets"] * has_resets(size))
+    lines += [_count(size.members, "member")] if size.members else []
+    return "\n".join(lines + ["resets"] * size.resets)
 
 
 def _count(number: int, noun: str) -> str:

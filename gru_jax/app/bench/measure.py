@@ -17,14 +17,7 @@ from gru_jax.app.bench.calls import Calls, Unavailable
 from gru_jax.app.bench.contenders import CONTENDERS, OURS, Contender
 from gru_jax.app.bench.image_contenders import IMAGE_CONTENDERS
 from gru_jax.app.bench.names import Measure
-from gru_jax.app.bench.problem import (
-    AnySize,
-    ImageSize,
-    Reset,
-    draw_problem,
-    has_resets,
-    numbers,
-)
+from gru_jax.app.bench.problem import AnySize, ImageSize, Reset, draw_problem, numbers
 
 
 class Stopped(Exception):
@@ -63,8 +56,10 @@ Tell: TypeAlias = Callable[[AnySize, str, str], object]
 
 def missing(contender: Contender, size: AnySize) -> str | None:
     """Returns why a contender cannot take part at a size, None if it can."""
-    if has_resets(size) and not contender.has_resets:
+    if size.resets and not contender.has_resets:
         return "has no resets"
+    if size.members and contender.platforms:
+        return "has no ensembles"
     packages = contender.packages.items()
     absent = [package for module, package in packages if not importlib.util.find_spec(module)]
     if absent:

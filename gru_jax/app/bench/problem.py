@@ -4,13 +4,16 @@ hs = GRU(params, xs)        loss = sum(weigh * hs)
 
 Four numbers give the size of a GRU, six the size of a convolutional GRU over images. With resets,
 new episodes begin at random steps, as in reinforcement learning: the state returns to zero there.
+The members of an ensemble are GRUs of one size, each with its own weights and data.
 """
 
 import math
 import re
 from collections.abc import Sequence
+from operator import itemgetter
 from typing import Any, Literal, NamedTuple, TypeAlias
 
+import jax
 import numpy as np
 from jaxtyping import Bool, Float
 
@@ -32,10 +35,11 @@ class Size(NamedTuple):
     input: int
     hidden: int
     resets: bool = False
+    members: int | None = None
 
     def __str__(self) -> str:
-        """Returns `batch,time,input,hidden`, or the same with `,resets`."""
-        return ",".join(map(str, numbers(self))) + ",resets" * self.resets
+        """Returns `batch,time,input,hidden`, with `,8members` and `,resets` if it has them."""
+        return ",".join([*map(str, numbers(self)), *words(self)])
 
 
 class ImageSize(NamedTuple):
@@ -47,6 +51,7 @@ class ImageSize(NamedTuple):
     width: int
     input: int
     channels: int
+    members, resets = None, False  # These are no fields: images have neither.
 
     def __str__(self) -> str:
         """Returns `batch,time,height,width,input,channels`."""
@@ -70,6 +75,8 @@ DEFAULT_IMAGE_SIZES = ("8,20,32,32,1,32", "4,12,64,64,16,64", "1,32,60,80,128,12
 class Problem(NamedTuple):
     """A cell with weights, data, and the weights of the loss.
 
+    An ensemble has one more axis in front of every array, also of the weights: the members.
+
     Attributes:
         size: the size of the arrays below.
         cell: gru_jax's cell, of one form.
@@ -82,14 +89,20 @@ class Problem(NamedTuple):
     size: AnySize
     cell: gj.Cell
     params: gj.Params
-    xs: Float[np.ndarray, "batch time *space input"]
-    weigh: Float[np.ndarray, "batch time *space hidden"]
-    resets: Bool[np.ndarray, "batch time"] | None
+    xs: Float[np.ndarray, "*members_batch_time_space input"]
+    weigh: Float[np.ndarray, "*members_batch_time_space hidden"]
+    resets: Bool[np.ndarray, "*members batch time"] | None
 
     @property
     def hidden_size(self) -> int:
         """Returns the features or channels of the state."""
         return numbers(self.size)[-1]
+
+    def split(self, params: gj.Params) -> list[gj.Params]:
+        """Returns the parameters of each member; without an ensemble, there is one."""
+        if not self.size.members:
+            return [params]
+        return [jax.tree.map(itemgetter(i), params) for i in range(self.size.members)]
 
 
 def numbers(size: AnySize) -> tuple[int, ...]:
@@ -97,9 +110,9 @@ def numbers(size: AnySize) -> tuple[int, ...]:
     return size[:4] if isinstance(size, Size) else size
 
 
-def has_resets(size: AnySize) -> bool:
-    """Returns whether a problem of this size has episodes."""
-    return isinstance(size, Size) and size.resets
+def words(size: AnySize) -> list[str]:
+    """Returns the words that follow the numbers of a size: `8members`, `resets`, both or none."""
+    return [f"{size.members}members"] * bool(size.members) + ["resets"] * size.resets
 
 
 def parse_sizes(texts: Sequence[str] | None, images: bool) -> list[AnySize]:
@@ -128,20 +141,25 @@ def parse_sizes(texts: Sequence[str] | None, images: bool) -> list[AnySize]:
 
 
 def parse_size(text: str) -> AnySize:
-    """Returns the size that `16,100,32,32`, `16,100,32,32,resets` or `8,20,32,32,1,32` names.
+    """Returns the size that `16,100,32,32` or `8,20,32,32,1,32` names.
+
+    Two words may follow four numbers, in this order: `8members` for an ensemble, and `resets`.
 
     Raises:
-        ValueError: if that is not four or six whole numbers from 1.
+        ValueError: if that is not four or six whole numbers from 1, and such words.
     """
-    words = r"0*[1-9]\d{0,8}(,0*[1-9]\d{0,8})"
-    if not re.fullmatch(f"{words}{{3}}(,resets)?|{words}{{5}}", text, re.ASCII):
-        raise ValueError(
-            "bench: sizes must be batch,time,input,hidden[,resets] or "
-            f"batch,time,height,width,input,channels, whole numbers from 1, got {text!r}."
-        )
-    plain = text.removesuffix(",resets")
-    values = list(map(int, plain.split(",")))
-    return Size(*values, resets=plain != text) if len(values) == 4 else ImageSize(*values)
+    number = r"0*[1-9]\d{0,8}"
+    plain = rf"((?:{number},){{3}}{number})(?:,({number})members)?(,resets)?"
+    if match := re.fullmatch(plain, text, re.ASCII):
+        values, members, resets = match.groups()
+        size = Size(*map(int, values.split(",")), resets=bool(resets))
+        return size._replace(members=int(members)) if members else size
+    if re.fullmatch(f"({number},){{5}}{number}", text, re.ASCII):
+        return ImageSize(*map(int, text.split(",")))
+    raise ValueError(
+        "bench: sizes must be batch,time,input,hidden[,Nmembers][,resets] or "
+        f"batch,time,height,width,input,channels, whole numbers from 1, got {text!r}."
+    )
 
 
 def draw_problem(size: AnySize, reset: Reset) -> Problem:
@@ -152,17 +170,18 @@ def draw_problem(size: AnySize, reset: Reset) -> Problem:
     """
     batch, time, *space, input_size, hidden_size = numbers(size)
     kernel = KERNEL if space else ()
+    members = (size.members,) if size.members else ()
     rng, scale = np.random.default_rng(0), (math.prod(kernel) * hidden_size) ** -0.5
     shapes = [(*kernel, input_size + hidden_size, hidden_size), (hidden_size,)] * 3
-    leaves = [rng.uniform(-scale, scale, shape).astype(np.float32) for shape in shapes]
-    b_h = np.zeros(hidden_size, np.float32) if reset == "after" else None
+    leaves = [rng.uniform(-scale, scale, (*members, *shape)) for shape in shapes]
+    b_h = np.zeros((*members, hidden_size), np.float32) if reset == "after" else None
     build = gj.conv_gru if space else gj.gru
     params: Any = gj.ConvGRUParams if space else gj.GRUParams
     return Problem(
         size,
         build(hidden_size, reset=reset),
-        params(*leaves, b_h=b_h),
-        xs=rng.standard_normal((batch, time, *space, input_size), np.float32),
-        weigh=rng.standard_normal((batch, time, *space, hidden_size), np.float32),
-        resets=rng.random((batch, time)) < 1 / EPISODE if has_resets(size) else None,
+        params(*(leaf.astype(np.float32) for leaf in leaves), b_h=b_h),
+        xs=rng.standard_normal((*members, batch, time, *space, input_size), np.float32),
+        weigh=rng.standard_normal((*members, batch, time, *space, hidden_size), np.float32),
+        resets=rng.random((*members, batch, time)) < 1 / EPISODE if size.resets else None,
     )

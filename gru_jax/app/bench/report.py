@@ -14,7 +14,7 @@ from gru_jax.app.bench import device
 from gru_jax.app.bench.contenders import OURS
 from gru_jax.app.bench.measure import Result
 from gru_jax.app.bench.names import Measure
-from gru_jax.app.bench.problem import AnySize, has_resets, numbers
+from gru_jax.app.bench.problem import AnySize, numbers, words
 from gru_jax.app.bench.results import average, machine, relative, versions
 from gru_jax.app.bench.timing import Spread, spread
 
@@ -95,7 +95,7 @@ def _times(
 ) -> Table:
     steps = device.platform() == "gpu"
     fields = sizes[0]._fields[: len(numbers(sizes[0]))]
-    heads = (in_pairs(numbers(size)) + ",resets" * has_resets(size) for size in sizes)
+    heads = (",\n".join([in_pairs(numbers(size)), *words(size)]) for size in sizes)
     table = _frame(in_pairs(fields), *heads)
     times = {(row.label, row.size): row.values[measure] for row in rows}
     spreads = {key: spread([1e3 * seconds for seconds in each]) for key, each in times.items()}
