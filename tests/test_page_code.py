@@ -57,6 +57,9 @@ def check_training(page):
     assert len(lines) == 10
     assert float(lines[-1].split()[-1]) > 0.9
     assert page.names["metrics"]["loss"].shape == (3,)
+    losses = page.names["curves"]["loss"]
+    assert losses.shape == (3, 20)
+    assert len(set(losses[:, 0].tolist())) == 3
 
 
 def check_look_inside(page):
@@ -111,6 +114,7 @@ def check_episodes(page):
     assert names["agents"].shape == (8, 2, 32, 3)
     assert names["rewards"][:, :10].mean() < 0.15
     assert (names["rewards"][:, -10:].mean(1) > 0.2).all()
+    assert names["played"].returns.mean() > 3.9
     text = read(ROOT / "notebooks/guide/episodes.md")
     (message,) = re.findall(r"`(stack: resets must be .*?)`", text)
     with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
