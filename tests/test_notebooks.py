@@ -15,7 +15,7 @@ import pytest
 from nbclient.exceptions import CellExecutionError
 
 import gru_jax as gj
-from gru_jax import interop, plot
+from gru_jax import agents, interop, plot
 from gru_jax.kernels.cpu import library
 
 FOLDER = Path(__file__).parent.parent / "notebooks"
@@ -35,9 +35,9 @@ PUBLIC = {
         for name, value in vars(module).items()
         if not name.startswith("_") and not inspect.ismodule(value)
     }
-    for module in (gj, plot, interop)
+    for module in (gj, agents, plot, interop)
 }
-PUBLIC["gru_jax"] |= {"plot", "interop"}
+PUBLIC["gru_jax"] |= {"agents", "plot", "interop"}
 OF_NAMED_TUPLES = {"_replace", "_asdict", "_fields", "_make"}
 """Public, and begin with an underscore only so as not to clash with fields."""
 

@@ -98,8 +98,8 @@ class Problem(NamedTuple):
         """Returns the features or channels of the state."""
         return numbers(self.size)[-1]
 
-    def split(self, params: gj.Params) -> list[gj.Params]:
-        """Returns the parameters of each member; without an ensemble, there is one."""
+    def split(self, params: Any) -> list[Any]:
+        """Returns the parameters of each member; without an ensemble, these are all."""
         if not self.size.members:
             return [params]
         return [jax.tree.map(itemgetter(i), params) for i in range(self.size.members)]
