@@ -334,3 +334,19 @@ def test_the_picture_of_episodes_has_the_states_that_unroll_has(run):
     same[-1, 0] = False
     np.testing.assert_array_equal(slopes > 0, np.tril(same))
     assert drawn["DONE"][:-1] == drawn["RESETS"][1:]
+
+
+def test_the_table_of_agents_is_that_of_the_measured_file(run):
+    script = run("agent")
+    lines = script["table"](json.loads(script["FIGURES"].read_text()))
+    page = script["PAGE"].read_text()
+    assert "\n\n" + "\n".join(lines) + "\n\n" in page
+    # "Learning is faster with gru_jax; acting is faster with Flax's cell."
+    cells = {line.split(" | ")[0]: line.split(" | ")[1:] for line in lines[2:]}
+    ours, flax = (
+        [float(cell.split()[0]) for cell in cells[f"| {script['NAMES'][name]}"]]
+        for name in ("gru_jax", "flax")
+    )
+    for i in (0, 2):
+        assert ours[i] - ours[i + 1] < flax[i] - flax[i + 1]
+        assert ours[i + 1] > flax[i + 1]
