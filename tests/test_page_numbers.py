@@ -341,7 +341,7 @@ def test_the_table_of_agents_is_that_of_the_measured_file(run):
     lines = script["table"](json.loads(script["FIGURES"].read_text()))
     page = script["PAGE"].read_text()
     assert "\n\n" + "\n".join(lines) + "\n\n" in page
-    # "Learning is faster with gru_jax; acting is faster with Flax's cell."
+    # Acting takes "about as long with each GRU. Learning is faster with gru_jax."
     cells = {line.split(" | ")[0]: line.split(" | ")[1:] for line in lines[2:]}
     ours, flax = (
         [float(cell.split()[0]) for cell in cells[f"| {script['NAMES'][name]}"]]
@@ -349,4 +349,4 @@ def test_the_table_of_agents_is_that_of_the_measured_file(run):
     )
     for i in (0, 2):
         assert ours[i] - ours[i + 1] < flax[i] - flax[i + 1]
-        assert ours[i + 1] > flax[i + 1]
+        assert ours[i + 1] == pytest.approx(flax[i + 1], rel=0.3)

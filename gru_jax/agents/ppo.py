@@ -1,6 +1,6 @@
 """Recurrent PPO: one update is a rollout of many environments, then several epochs over it.
 
-    net.step, `lax.scan` over steps    rollout: x, begins, action, log p, value, reward, done
+    `lax.scan` over single steps       rollout: x, begins, action, log p, value, reward, done
     a reverse `lax.scan`               advantage_t = delta_t + discount * decay * advantage_{t+1}
                                        delta_t     = reward_t + discount * value_{t+1} - value_t
     net.apply over whole rollouts      ratio_t = p(action_t) / p_old(action_t)
@@ -123,8 +123,8 @@ def init_ppo(
     count = options.environments
     states, xs = jax.vmap(environment.reset)(jax.random.split(key_reset, count))
     zeros, whole = jnp.zeros(count), jnp.zeros(count, jnp.int32)
-    memory = net.initial_state(params, xs.shape)
-    carry = Acting(states, xs, jnp.ones(count, bool), memory, zeros, whole, zeros, whole)
+    flags, memory = jnp.ones(count, bool), net.initial_state(params, xs.shape)
+    carry = Acting(states, xs, flags, memory, zeros, whole, zeros, whole)
     return init_train_state(key_train, params, tx, carry)
 
 
@@ -169,7 +169,7 @@ def make_ppo_step(
         key_act, key_learn = jax.random.split(jax.random.fold_in(state.key, state.step))
         start, params = state.carry, state.params
         acting, rollout = roll_out(environment, net, params, start, key_act, options)
-        values = _values(net, params, acting, options)
+        values = _look(net, params, acting, options)[0][:, -1]
         advantages = estimate_advantages(rollout, values, options.discount, options.decay)
         batched = jax.tree.map(lambda a: a.swapaxes(0, 1), (rollout, advantages))
 
@@ -183,8 +183,8 @@ def make_ppo_step(
         keys = jax.random.split(key_learn, options.epochs)
         (params, opt_state, finite), metrics = jax.lax.scan(epoch, carry, keys)
         moved = TrainState(params, opt_state, state.step + 1, state.key, acting)
+        metrics |= {"return": acting.last_return, "length": acting.last_length}
         means = {name: value.mean() for name, value in metrics.items()}
-        means |= {"return": acting.last_return.mean(), "length": acting.last_length.mean()}
         return optax.tree.where(finite, moved, state), {**means, "finite": finite}
 
     return step
@@ -203,8 +203,7 @@ def roll_out(
     def act(acting: Acting, key: Key) -> tuple[Acting, Rollout]:
         key_action, *others = jax.random.split(key, 3)
         keys = [jax.random.split(key, options.environments) for key in others]
-        begins = acting.begins | (not options.memory)
-        outputs, memory = net.step(params, acting.xs, acting.memory, begins=begins)
+        outputs, memory, begins = _look(net, params, acting, options)
         logits, values = outputs[:, :-1], outputs[:, -1]
         actions = jax.random.categorical(key_action, logits)
         result = jax.vmap(environment.step)(keys[0], acting.states, actions)
@@ -214,7 +213,7 @@ def roll_out(
         after = Acting(result.state, result.x, jnp.zeros_like(done), memory, *acting[4:])
         final_values = jax.lax.cond(
             result.truncated.any(),
-            lambda: jnp.where(result.truncated, _values(net, params, after, options), 0),
+            lambda: jnp.where(result.truncated, _look(net, params, after, options)[0][:, -1], 0),
             lambda: jnp.zeros_like(values),
         )
         total, length = acting.total + result.reward, acting.length + 1
@@ -249,9 +248,11 @@ def estimate_advantages(
     return jax.lax.scan(back, (jnp.zeros_like(values), values), rollout, reverse=True)[1]
 
 
-def _values(net: Layer, params: Params, acting: Acting, options: PPOOptions) -> Array:
+def _look(net: Layer, params: Params, acting: Acting, options: PPOOptions) -> Any:
+    """Returns outputs, new state and reset flags, by a sequence of one step: the kernel runs it."""
     begins = acting.begins | (not options.memory)
-    return net.step(params, acting.xs, acting.memory, begins=begins)[0][:, -1]
+    outputs, memory = net.apply(params, acting.xs[:, None], acting.memory, resets=begins[:, None])
+    return outputs[:, 0], memory, begins
 
 
 def _loss(
@@ -278,17 +279,16 @@ def _loss(
 
 
 def _log_prob(logits: Array, actions: Array) -> Array:
-    log_p = jax.nn.log_softmax(logits)
-    return jnp.take_along_axis(log_p, actions[..., None], -1)[..., 0]
+    return jnp.take_along_axis(jax.nn.log_softmax(logits), actions[..., None], -1)[..., 0]
 
 
 def _check(environment: Environment, net: Layer, options: PPOOptions) -> None:
     """Raises ValueError unless net and options fit the environment."""
-    outputs, needed = net.output_size(environment.observation_size), environment.num_actions + 1
-    if outputs != needed:
+    actions, outputs = environment.num_actions, net.output_size(environment.observation_size)
+    if outputs != actions + 1:
         raise ValueError(
-            f"ppo: net must have {needed} outputs, the logits of {environment.num_actions} actions "
-            f"and a value, got {outputs}."
+            f"ppo: net must have {actions + 1} outputs, the logits of {actions} actions and a "
+            f"value, got {outputs}."
         )
     for name in ("environments", "steps", "epochs", "minibatches"):
         check_count("ppo", name, getattr(options, name))
