@@ -8,6 +8,7 @@ first parameters, its own order of batches and its own noise. Without members th
 """
 
 import dataclasses
+import itertools
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -20,6 +21,9 @@ from gru_jax import Metrics, Params, TrainStep
 from gru_jax.app import problem as problems
 from gru_jax.app.problem import Problem
 from gru_jax.app.tasks.task import Facts
+
+STACK = 64
+"""Most steps in one call of the compiled loop."""
 
 
 def make_members(problem: Problem) -> tuple[Problem, ...]:
@@ -132,17 +136,25 @@ def _join_epoch(members: Sequence[Problem], epoch: int) -> Iterator[Any]:
         for name in _differing(members)
     }
     epochs = (member.task.batches(member.config, member.train, epoch) for member in members)
-    for stacks in zip(*epochs, strict=True):
-        batches = jax.tree.map(_join, *stacks)
-        steps = len(jax.tree.leaves(stacks[0])[0])
-        each_step = {name: np.repeat(numbers[:, None], steps, 1) for name, numbers in facts.items()}
-        yield batches, each_step
+    # Step by step, since members may draw batches of different lengths in a different order.
+    steps = zip(*map(problems.unstack, epochs), strict=True)
+    joined = (jax.tree.map(_join, *batches) for batches in steps)
+    for _, alike in itertools.groupby(joined, key=lambda batch: jax.tree.map(np.shape, batch)):
+        while stack := list(itertools.islice(alike, STACK)):
+            batches = jax.tree.map(lambda *a: np.stack(a, 1), *stack)
+            repeat = {name: np.repeat(each[:, None], len(stack), 1) for name, each in facts.items()}
+            yield batches, repeat
 
 
 def _join(*arrays: Any) -> np.ndarray:
     """Stacks arrays, with zeros behind shorter ones: members pad to their own longest sequence."""
-    shape = np.max([np.shape(a) for a in arrays], axis=0)
-    joined = np.zeros((len(arrays), *shape), np.asarray(arrays[0]).dtype)
-    for whole, a in zip(joined, arrays, strict=True):
-        whole[tuple(map(slice, np.shape(a)))] = a
+    shapes = [np.shape(a) for a in arrays]
+    if len({shape[:1] for shape in shapes}) > 1:
+        raise ValueError(
+            f"train: seeds must draw batches of one size, got {sorted({s[0] for s in shapes})}."
+        )
+    whole = np.max(shapes, axis=0, initial=0).astype(int)
+    joined = np.zeros((len(arrays), *whole), np.asarray(arrays[0]).dtype)
+    for i, (a, shape) in enumerate(zip(arrays, shapes, strict=True)):
+        joined[(i, *map(slice, shape))] = a
     return joined

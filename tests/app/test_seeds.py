@@ -9,6 +9,7 @@ import waves
 from refusals import refused
 from run_folders import read_rows
 
+import gru_jax as gj
 from gru_jax import interop
 from gru_jax.app import ensemble, inference, settings
 from gru_jax.app import problem as problems
@@ -143,3 +144,40 @@ def test_seeds_that_no_program_fits_are_refused(monkeypatch, changes, message):
     monkeypatch.setattr(problems, "make_problem", make_problem)
     with refused(f"train: seeds must be 1 for these data, {message}."):
         ensemble.make_members(make_problem(CLASSIFY, config))
+
+
+def test_members_may_draw_batches_of_different_lengths_in_different_orders():
+    times = {0: [[5, 5], [3]], 1: [[4], [5, 5]]}  # the steps of each batch, stack by stack
+
+    def batches(config, data, _):
+        for stack in times[config.seed]:
+            shape = (len(stack), 2, stack[0], 1)
+            lengths = np.full(shape[:2], stack[0]) - [0, config.seed]
+            yield gj.Batch(data.normal(size=shape), lengths, np.ones(shape[:2]), np.ones(shape[:2]))
+
+    task = CLASSIFY._replace(batches=batches)
+    nothing = dict.fromkeys(problems.Problem._fields)
+    members = [
+        problems.Problem(
+            **nothing
+            | {"task": task, "config": ClassifyConfig(seed=i), "facts": {}}
+            | {"train": np.random.default_rng(i)}
+        )
+        for i in (0, 1)
+    ]
+    stacks = (stack for stack, _ in ensemble._join_epoch(members, 0))
+    stacks = (jax.tree.map(lambda a: a.swapaxes(0, 1), stack) for stack in stacks)
+    joined = list(problems.unstack(stacks))
+    assert len(joined) == 3
+    for i in (0, 1):
+        alone = list(problems.unstack(batches(ClassifyConfig(seed=i), np.random.default_rng(i), 0)))
+        for batch, all_members in zip(alone, joined, strict=True):
+            time = batch.xs.shape[1]
+            np.testing.assert_array_equal(all_members.xs[i][:, :time], batch.xs)
+            assert not all_members.xs[i][:, time:].any()
+            np.testing.assert_array_equal(all_members.lengths[i], batch.lengths)
+
+
+def test_batches_of_different_sizes_are_refused():
+    with refused("train: seeds must draw batches of one size, got [2, 3]."):
+        ensemble._join(np.ones((2, 4)), np.ones((3, 4)))
