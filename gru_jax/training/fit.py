@@ -150,7 +150,7 @@ def fit(
             return progress, "not finite"
         epoch += 1
         first, best = np.asarray(progress.best_epoch) == 0, np.asarray(progress.best_value)
-        better = learning & (first | (sign * value <= sign * best))
+        better = np.asarray(learning & (first | (sign * value <= sign * best)))
         now = np.full(members, epoch) if members else epoch
         progress = progress._replace(
             state=state,

@@ -130,7 +130,8 @@ def test_cart_pole_is_cut_off_after_500_steps():
     environment = gj.agents.cart_pole()
     state, _ = environment.reset(jax.random.key(0))
     for time, over in ((498, False), (499, True)):
-        step = environment.step(jax.random.key(1), state._replace(time=jnp.asarray(time)), 1)
+        late = state._replace(time=jnp.asarray(time))
+        step = environment.step(jax.random.key(1), late, jnp.asarray(1))
         assert bool(step.truncated) == over
         assert not step.terminated
     assert environment.best_return == environment.max_steps == 500

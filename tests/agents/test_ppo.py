@@ -153,7 +153,8 @@ def test_the_loss_is_numpys(rng):
         p /= p.sum(-1, keepdims=True)
         taken = np.log(np.take_along_axis(p, actions[..., None], -1)[..., 0])
         old, advantages, values = taken + 0.2 * rng.normal(size=(3, 4, 9))
-        rollout = ppo.Rollout(xs, resets, actions, old, values, None, None, None)
+        xs, resets, *given = map(jnp.asarray, (xs, resets, actions, old, values))
+        rollout = ppo.Rollout(xs, resets, *given, None, None, None)
         loss, metrics = ppo._loss(net, options, params, memory, rollout, jnp.asarray(advantages))
         ratio, terms = np.exp(taken - old), []
         scaled = (advantages - advantages.mean()) / (advantages.std() + 1e-8)
@@ -288,5 +289,9 @@ def test_nets_and_options_that_do_not_fit_are_refused():
     for name in ("environments", "steps", "epochs", "minibatches"):
         with refused(f"ppo: {name} must be a whole number from 1, got 0."):
             gj.agents.make_ppo_step(MAZE, net, TX, OPTIONS._replace(**{name: 0}))
+
+
+@pytest.mark.untyped
+def test_an_optimiser_that_is_none_is_refused():
     with refused("make_ppo_step: tx must be an Optax optimiser, e.g. optax.adam(1e-3), got float."):
-        gj.agents.make_ppo_step(MAZE, net, 0.1, OPTIONS)
+        gj.agents.make_ppo_step(MAZE, make_net(), 0.1, OPTIONS)
