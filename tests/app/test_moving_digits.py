@@ -141,7 +141,8 @@ def test_predict_and_evaluate_take_images(run, tmp_path, capsys):
 def test_what_has_no_meaning_for_images_is_refused(run, tmp_path, capsys):
     assert main(["explain", str(run)]) == 2
     message = (
-        "explain: task must have vectors as inputs, got moving_digits, whose inputs are images"
+        "explain: task must have sequences of vectors or tokens, got moving_digits, whose inputs "
+        "are images"
     )
     assert message in capsys.readouterr().err
     with refused("train: block must divide 32, got 3."):

@@ -15,7 +15,7 @@ class AgentConfig(Config):
     """Epochs of --updates updates; each is followed by validation."""
     patience: Annotated[int, Range(1, 10**6), FREE] = 1000
     """Stops after this many epochs without a better validation."""
-    batch: Annotated[int, Range(1, 10**5), FREE] = 64
+    batch: Annotated[int, Range(1, 10**5)] = 64
     """Environments that run at once."""
     learning_rate: Annotated[float, Range(0, math.inf), FREE] = 3e-3
     """Rate at the end of the warm-up; it then falls to zero along a cosine."""
@@ -37,7 +37,7 @@ class AgentConfig(Config):
     """Steps of a rollout, in each environment."""
     passes: Annotated[int, Range(1, 1000), FREE] = 4
     """Passes over a rollout."""
-    minibatches: Annotated[int, Range(1, 10**5), FREE] = 4
+    minibatches: Annotated[int, Range(1, 10**5)] = 4
     """Parts of the environments in a pass; each is one gradient step."""
     discount: Annotated[float, Range(0, 1.0000001), FREE] = 0.99
     """Factor of a reward for each step that it is later."""
