@@ -25,7 +25,7 @@ class Train:
 
     task: Annotated[str, POSITIONAL, "TASK"] = DEFAULT
     """Task to train on: classify, forecast, language or music, with --data FILE, on your own data;
-    japanese_vowels or moving_digits; agent. It comes first, and each has its own settings."""
+    japanese_vowels, moving_digits or agent. It comes first, and each has its own settings."""
     out: Annotated[Path, "FOLDER"] = Path("runs") / DEFAULT
     """Folder of the run; a run that is there already is moved aside, not overwritten."""
     resume: bool = False
